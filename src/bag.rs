@@ -1,0 +1,243 @@
+//! Bags of instances, packed: the rows of all bags stacked in one matrix, with offsets.
+
+use crate::error::{Error, Result};
+use half::f16;
+
+/// A row-major matrix of instance features, stored as f32 or f16.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Features {
+    /// Four bytes a value.
+    F32(Vec<f32>),
+    /// Two bytes a value; arithmetic accumulates in f32.
+    F16(Vec<f16>),
+}
+
+impl Features {
+    /// Number of values (instances times width).
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F16(v) => v.len(),
+        }
+    }
+
+    /// True when there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value at `index`, widened to f32.
+    pub fn get(&self, index: usize) -> f32 {
+        match self {
+            Self::F32(v) => v[index],
+            Self::F16(v) => v[index].to_f32(),
+        }
+    }
+
+    /// A copy of `range` (in values, not rows).
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Features {
+        match self {
+            Self::F32(v) => Self::F32(v[range].to_vec()),
+            Self::F16(v) => Self::F16(v[range].to_vec()),
+        }
+    }
+
+    /// All values as f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Self::F32(v) => v.clone(),
+            Self::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
+        }
+    }
+
+    /// The same matrix stored in f16 (round to nearest even; beyond 65504 it becomes infinite).
+    pub fn to_f16(&self) -> Features {
+        match self {
+            Self::F32(v) => Self::F16(v.iter().map(|&x| f16::from_f32(x)).collect()),
+            Self::F16(v) => Self::F16(v.clone()),
+        }
+    }
+}
+
+/// A packed set of bags.
+///
+/// Bag `b` owns rows `offsets[b] .. offsets[b + 1]` of the feature matrix `[instances, width]`. There is no
+/// padding: a bag of one instance and a bag of a million stand side by side.
+#[derive(Clone, Debug)]
+pub struct Bags {
+    /// Row-major `[instances, width]`.
+    pub features: Features,
+    /// Number of features of an instance.
+    pub width: usize,
+    /// First row of each bag, and the number of instances at the end (`bags + 1` entries, rising).
+    pub offsets: Vec<usize>,
+    /// A name for each bag (file stem, or its number).
+    pub names: Vec<String>,
+    /// Class index of each bag; `None` for unlabelled bags.
+    pub labels: Option<Vec<u32>>,
+    /// What each class index is called (at least as many as the largest label + 1).
+    pub class_names: Vec<String>,
+    /// A label for each instance where the data set knows it; above zero means a key instance, unless
+    /// the data set says otherwise.
+    pub instance_labels: Option<Vec<i32>>,
+    /// Place of each instance (x, y), in the unit of the data set.
+    pub coords: Option<Vec<[f32; 2]>>,
+    /// (height, width, channels) when an instance is an image stored channel-last row by row.
+    pub image: Option<[usize; 3]>,
+}
+
+impl Bags {
+    /// Checked construction from packed rows: `features` is `[instances, width]`, `sizes` the number of
+    /// instances of each bag. Labels and the rest are set on the fields afterwards, then [`Bags::validate`]d.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when the sizes do not add up to the rows, a bag is empty, or a value is not finite.
+    ///
+    /// ```
+    /// # use bagrad::{Bags, Features};
+    /// let bags = Bags::packed(Features::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 2, &[1, 2])?;
+    /// assert_eq!((bags.len(), bags.instances()), (2, 3));
+    /// # Ok::<(), bagrad::Error>(())
+    /// ```
+    pub fn packed(features: Features, width: usize, sizes: &[usize]) -> Result<Self> {
+        let mut offsets = Vec::with_capacity(sizes.len() + 1);
+        offsets.push(0);
+        for &size in sizes {
+            offsets.push(offsets.last().unwrap() + size);
+        }
+        let bags = Self {
+            features,
+            width,
+            offsets,
+            names: (0..sizes.len()).map(|i| i.to_string()).collect(),
+            labels: None,
+            class_names: Vec::new(),
+            instance_labels: None,
+            coords: None,
+            image: None,
+        };
+        bags.validate()?;
+        Ok(bags)
+    }
+
+    /// The same bags with a class index each (0 .. classes); classes are named by their number.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when there is not one label for each bag.
+    pub fn with_labels(mut self, labels: Vec<u32>) -> Result<Self> {
+        let classes = labels.iter().max().map_or(0, |&m| m as usize + 1).max(2);
+        self.class_names = (0..classes).map(|c| c.to_string()).collect();
+        self.labels = Some(labels);
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// Number of bags.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// True when there is no bag.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of instances over all bags.
+    pub fn instances(&self) -> usize {
+        *self.offsets.last().unwrap()
+    }
+
+    /// Number of classes (2 for binary data).
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    /// Rows of bag `index`.
+    pub fn rows(&self, index: usize) -> std::ops::Range<usize> {
+        self.offsets[index]..self.offsets[index + 1]
+    }
+
+    /// The bags of `indices`, in that order, packed anew.
+    pub fn select(&self, indices: &[usize]) -> Bags {
+        let mut offsets = vec![0];
+        for &i in indices {
+            offsets.push(offsets.last().unwrap() + self.rows(i).len());
+        }
+        fn gather<T: Copy>(bags: &Bags, from: &[T], width: usize, indices: &[usize]) -> Vec<T> {
+            let rows = indices.iter().map(|&i| bags.rows(i));
+            rows.flat_map(|r| &from[r.start * width..r.end * width]).copied().collect()
+        }
+        Bags {
+            features: match &self.features {
+                Features::F32(v) => Features::F32(gather(self, v, self.width, indices)),
+                Features::F16(v) => Features::F16(gather(self, v, self.width, indices)),
+            },
+            width: self.width,
+            offsets,
+            names: indices.iter().map(|&i| self.names[i].clone()).collect(),
+            labels: self.labels.as_ref().map(|l| indices.iter().map(|&i| l[i]).collect()),
+            class_names: self.class_names.clone(),
+            instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
+            coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
+            image: self.image,
+        }
+    }
+
+    /// Checks every rule of the struct: rising offsets, no empty bag, matching lengths, finite features.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] that names the bag, the row and what was expected.
+    pub fn validate(&self) -> Result<()> {
+        let bags = self.len();
+        if self.width == 0 {
+            return Err(Error::bags("an instance has no features (width 0)"));
+        }
+        for b in 0..bags {
+            if self.offsets[b + 1] <= self.offsets[b] {
+                return Err(Error::bags(format!("bag {b} has no instances; every bag needs at least one")));
+            }
+        }
+        if self.features.len() != self.instances() * self.width {
+            return Err(Error::bags(format!(
+                "{} instances of width {} need {} values, found {}",
+                self.instances(),
+                self.width,
+                self.instances() * self.width,
+                self.features.len()
+            )));
+        }
+        let bad = match &self.features {
+            Features::F32(v) => v.iter().position(|x| !x.is_finite()),
+            Features::F16(v) => v.iter().position(|x| !x.is_finite()),
+        };
+        if let Some(i) = bad {
+            return Err(Error::bags(format!(
+                "the feature in row {}, column {} is {}; features must be finite",
+                i / self.width,
+                i % self.width,
+                self.features.get(i)
+            )));
+        }
+        let lengths = [
+            ("names", Some(self.names.len()), bags),
+            ("labels", self.labels.as_ref().map(Vec::len), bags),
+            ("instance labels", self.instance_labels.as_ref().map(Vec::len), self.instances()),
+            ("coordinates", self.coords.as_ref().map(Vec::len), self.instances()),
+        ];
+        for (what, found, expected) in lengths {
+            if let Some(found) = found.filter(|&f| f != expected) {
+                return Err(Error::bags(format!("expected {expected} {what}, found {found}")));
+            }
+        }
+        if let Some(labels) = &self.labels
+            && let Some(b) = labels.iter().position(|&l| l as usize >= self.classes())
+        {
+            return Err(Error::bags(format!(
+                "bag {b} has label {}, but there are only {} classes",
+                labels[b],
+                self.classes()
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong, as a type: which file, which shape, which limit of the device.
+
+use std::path::PathBuf;
+
+/// The error of every public function of the library.
+///
+/// A message says what is wrong, where, and what was expected. Mistakes inside the engine itself are
+/// assertions; whatever a caller or a file can cause is one of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A file was read but its content is not what its place asks for.
+    #[error("{}: {message}", path.display())]
+    Format { path: PathBuf, message: String },
+    /// Bags in memory that break a rule of [`crate::Bags`] (offsets, finite values, labels).
+    #[error("bags: {message}")]
+    Bags { message: String },
+    /// Two shapes that should fit and do not.
+    #[error("{operation}: expected {expected}, found {found}")]
+    Shape {
+        operation: &'static str,
+        expected: String,
+        found: String,
+    },
+    /// A setting that does not exist or has a value out of its range.
+    #[error("setting {name}: {message}")]
+    Setting { name: String, message: String },
+    /// No adapter fits what was asked for, or it could not be opened.
+    #[error("device: {message}")]
+    Device { message: String },
+    /// A tensor asks for more than the device has.
+    #[error("device limit {limit}: {what} needs {wanted} bytes, the device allows {possible}")]
+    Limit {
+        limit: &'static str,
+        what: String,
+        wanted: u64,
+        possible: u64,
+    },
+    /// The driver ran out of memory.
+    #[error("out of device memory while {while_doing}")]
+    OutOfMemory { while_doing: String },
+    /// The device was lost (unplugged, reset by its driver, hung).
+    #[error("the device was lost: {message}")]
+    DeviceLost { message: String },
+    /// Training met a loss that is not finite.
+    #[error("the loss is {loss} at step {step}; try a smaller learning rate or standardise the features")]
+    NotFinite { step: u64, loss: f32 },
+}
+
+/// `Result` with the library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn setting(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Setting {
+            name: name.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn bags(message: impl Into<String>) -> Self {
+        Self::Bags { message: message.into() }
+    }
+
+    /// A file whose content is wrong.
+    pub fn format(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::Format {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A file that could not be opened, read or written.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.into(),
+            source,
+        }
+    }
+}
