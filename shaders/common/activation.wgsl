@@ -1,0 +1,54 @@
+// Pointwise functions and their derivatives, in forms that neither overflow nor cancel.
+
+fn safe_tanh(x: vec4<f32>) -> vec4<f32> {
+    let a = min(abs(x), vec4(15.0));
+    let far = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
+    let z = x * x;
+    // 1 - 2/(e^2x + 1) loses its digits near zero; the odd polynomial keeps them.
+    let near = a + a * z * (-3.33332819422e-1 + z * (1.33314422036e-1 + z * (-5.37397155531e-2
+        + z * (2.06390887954e-2 + z * -5.70498872745e-3))));
+    return sign(x) * select(far, near, a < vec4(0.625));
+}
+
+fn safe_sigmoid(x: vec4<f32>) -> vec4<f32> {
+    // e^-|x| never overflows.
+    let e = exp(-abs(x));
+    let s = 1.0 / (1.0 + e);
+    return select(e * s, s, x >= vec4(0.0));
+}
+
+// ln(1 + x) for 0 <= x <= 1: WGSL's log is only exact to an absolute error near one.
+fn log1p_unit(x: vec4<f32>) -> vec4<f32> {
+    let t = x / (2.0 + x);
+    let s = t * t;
+    return 2.0 * t * (1.0 + s * (0.333333333 + s * (0.2 + s * (0.142857143 + s * (0.111111111
+        + s * (0.0909090909 + s * 0.0769230769))))));
+}
+
+fn softplus(x: vec4<f32>) -> vec4<f32> {
+    return max(x, vec4(0.0)) + log1p_unit(exp(-abs(x)));
+}
+
+fn activate(kind: u32, slope: f32, x: vec4<f32>) -> vec4<f32> {
+    switch kind {
+        case 1u: { return max(x, vec4(0.0)); }
+        case 2u: { return select(x * slope, x, x > vec4(0.0)); }
+        case 3u: { return safe_tanh(x); }
+        case 4u: { return safe_sigmoid(x); }
+        case 5u: { return softplus(x); }
+        default: { return x; }
+    }
+}
+
+// The derivative, from the output y of the activation.
+fn slope_of(kind: u32, slope: f32, y: vec4<f32>) -> vec4<f32> {
+    switch kind {
+        case 1u: { return select(vec4(0.0), vec4(1.0), y > vec4(0.0)); }
+        case 2u: { return select(vec4(slope), vec4(1.0), y > vec4(0.0)); }
+        case 3u: { return 1.0 - y * y; }
+        case 4u: { return y * (1.0 - y); }
+        // 1 - e^-y, as a series where the difference would cancel.
+        case 5u: { return select(1.0 - exp(-y), y * (1.0 - 0.5 * y * (1.0 - y / 3.0)), y < vec4(1e-2)); }
+        default: { return vec4(1.0); }
+    }
+}

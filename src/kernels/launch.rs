@@ -1,0 +1,325 @@
+//! A launch as plain data: which kernel, which buffers, which parameters, how many workgroups.
+//!
+//! Sizes that change from batch to batch stay symbolic ([`Dim`]), so a program is planned once and a
+//! step only fills in numbers.
+
+use super::Kernel;
+
+/// Rows of a packed batch that one tile covers at most; tiles never cross a bag.
+pub const TILE: u32 = 64;
+
+/// A size that may depend on the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// The same in every batch.
+    Fixed(u32),
+    /// Instances in the batch (N).
+    Instances,
+    /// Bags in the batch (B).
+    Bags,
+    /// Tiles of at most [`TILE`] rows, none of which crosses a bag.
+    Tiles,
+    /// Groups of the given number of consecutive instances.
+    InstanceChunks(u32),
+    /// Groups of the given number of consecutive bags.
+    BagChunks(u32),
+    /// Groups of the given number of consecutive tiles.
+    TileChunks(u32),
+    /// One more than the number of bags (lengths of offset tables).
+    BagsPlusOne,
+}
+
+/// The sizes of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Instances over all bags.
+    pub instances: u32,
+    /// Bags.
+    pub bags: u32,
+    /// Tiles (see [`TILE`]).
+    pub tiles: u32,
+}
+
+impl Extent {
+    /// The larger of both in every size.
+    pub fn max(self, other: Extent) -> Extent {
+        Extent {
+            instances: self.instances.max(other.instances),
+            bags: self.bags.max(other.bags),
+            tiles: self.tiles.max(other.tiles),
+        }
+    }
+
+    /// True when `other` fits in.
+    pub fn holds(&self, other: &Extent) -> bool {
+        self.max(*other) == *self
+    }
+}
+
+impl Dim {
+    /// The number behind the symbol.
+    pub fn of(self, extent: &Extent) -> u32 {
+        match self {
+            Dim::Fixed(n) => n,
+            Dim::Instances => extent.instances,
+            Dim::Bags => extent.bags,
+            Dim::Tiles => extent.tiles,
+            Dim::InstanceChunks(size) => extent.instances.div_ceil(size),
+            Dim::BagChunks(size) => extent.bags.div_ceil(size),
+            Dim::TileChunks(size) => extent.tiles.div_ceil(size),
+            Dim::BagsPlusOne => extent.bags + 1,
+        }
+    }
+
+    /// Chunks of `size` rows over this many rows.
+    pub fn chunks(self, size: u32) -> Dim {
+        match self {
+            Dim::Instances => Dim::InstanceChunks(size),
+            Dim::Bags => Dim::BagChunks(size),
+            Dim::Tiles => Dim::TileChunks(size),
+            Dim::Fixed(n) => Dim::Fixed(n.div_ceil(size)),
+            other => panic!("rows counted by {other:?} are not split into chunks"),
+        }
+    }
+}
+
+/// A number that changes from step to step and is not a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    /// Learning rate of this update.
+    LearningRate,
+    /// Low word of the seed of this run's random numbers.
+    SeedLow,
+    /// High word of the seed.
+    SeedHigh,
+    /// Number of the step: the random numbers of each step differ.
+    Step,
+    /// `1 - beta1^t` of Adam.
+    Correction1,
+    /// `1 - beta2^t` of Adam.
+    Correction2,
+}
+
+/// The per-step numbers behind [`Scalar`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scalars {
+    /// See [`Scalar::LearningRate`].
+    pub learning_rate: f32,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Step, from 0.
+    pub step: u32,
+    /// See [`Scalar::Correction1`].
+    pub correction1: f32,
+    /// See [`Scalar::Correction2`].
+    pub correction2: f32,
+}
+
+impl Scalars {
+    fn bits(&self, scalar: Scalar) -> u32 {
+        match scalar {
+            Scalar::LearningRate => self.learning_rate.to_bits(),
+            Scalar::SeedLow => self.seed as u32,
+            Scalar::SeedHigh => (self.seed >> 32) as u32,
+            Scalar::Step => self.step,
+            Scalar::Correction1 => self.correction1.to_bits(),
+            Scalar::Correction2 => self.correction2.to_bits(),
+        }
+    }
+}
+
+/// One 32-bit word of a kernel's parameter struct.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Word {
+    /// A constant.
+    U(u32),
+    /// A constant.
+    F(f32),
+    /// A size of the batch.
+    D(Dim),
+    /// A size of the batch times a constant.
+    Times(Dim, u32),
+    /// A number of the step.
+    S(Scalar),
+    /// Workgroups along x, for kernels that fold a long grid over (x, y).
+    GroupsX,
+}
+
+impl From<u32> for Word {
+    fn from(v: u32) -> Self {
+        Word::U(v)
+    }
+}
+impl From<f32> for Word {
+    fn from(v: f32) -> Self {
+        Word::F(v)
+    }
+}
+impl From<bool> for Word {
+    fn from(v: bool) -> Self {
+        Word::U(v as u32)
+    }
+}
+impl From<Dim> for Word {
+    fn from(v: Dim) -> Self {
+        Word::D(v)
+    }
+}
+impl From<Scalar> for Word {
+    fn from(v: Scalar) -> Self {
+        Word::S(v)
+    }
+}
+
+/// `ceil(dim * times / per)` workgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// What is counted.
+    pub dim: Dim,
+    /// Items for each.
+    pub times: u32,
+    /// Items a workgroup handles.
+    pub per: u32,
+}
+
+impl Count {
+    /// One workgroup for each.
+    pub fn each(dim: Dim) -> Self {
+        Self { dim, times: 1, per: 1 }
+    }
+
+    /// One workgroup for `per` of them.
+    pub fn per(dim: Dim, times: u32, per: u32) -> Self {
+        Self { dim, times, per }
+    }
+
+    fn of(&self, extent: &Extent) -> u64 {
+        (self.dim.of(extent) as u64 * self.times as u64).div_ceil(self.per as u64)
+    }
+}
+
+/// Workgroups of a launch: `a * b` of them, folded over (x, y) beyond the device's limit, and `z` layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// First factor.
+    pub a: Count,
+    /// Second factor.
+    pub b: Count,
+    /// Layers.
+    pub z: Count,
+}
+
+impl Grid {
+    /// `count` workgroups.
+    pub fn line(count: Count) -> Self {
+        let one = Count::each(Dim::Fixed(1));
+        Self { a: count, b: one, z: one }
+    }
+
+    /// `a * b` workgroups.
+    pub fn plane(a: Count, b: Count) -> Self {
+        Self { a, b, z: Count::each(Dim::Fixed(1)) }
+    }
+
+    /// Workgroups along (x, y, z) where no dimension may exceed `limit`.
+    pub fn groups(&self, extent: &Extent, limit: u32) -> [u32; 3] {
+        let total = self.a.of(extent) * self.b.of(extent);
+        let z = self.z.of(extent) as u32;
+        let limit = limit as u64;
+        if total <= limit {
+            return [total as u32, 1, z];
+        }
+        let y = total.div_ceil(limit);
+        let x = total.div_ceil(y);
+        assert!(y <= limit, "a grid of {total} workgroups exceeds the device's dispatch limit squared");
+        [x as u32, y as u32, z]
+    }
+}
+
+/// Which long-lived or pooled buffer a binding lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BufferKey {
+    /// All parameters, one flat buffer.
+    Params,
+    /// Their gradients, the same layout.
+    Grads,
+    /// Optimiser state, the same layout; the number tells first moments from second.
+    State(u8),
+    /// Group of each 64-float segment of the flat layout.
+    Groups,
+    /// What the batch brings.
+    Input(Input),
+    /// Gradient handed in from outside for output number n.
+    Upstream(u8),
+    /// Pooled memory of intermediate values.
+    Slot(u16),
+}
+
+/// What a batch brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Instance features `[N, D]`.
+    Features,
+    /// First row of each bag, `[B + 1]`.
+    Offsets,
+    /// Tile table `[T, 4]`: bag, first row, rows, unused.
+    Tiles,
+    /// First tile of each bag, `[B + 1]`.
+    BagTiles,
+    /// Class index of each bag, `[B]`.
+    Labels,
+    /// Target of each output of each bag, `[B, C]`.
+    Targets,
+    /// Weight of each bag in the loss, `[B]`.
+    Weights,
+}
+
+/// A range of a buffer, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The buffer.
+    pub buffer: BufferKey,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes at full capacity.
+    pub bytes: u64,
+}
+
+/// A kernel's compile-time choices: `(name, value)` for the preprocessor, sorted by the caller's order.
+pub type Variant = Vec<(&'static str, u32)>;
+
+/// One kernel invocation over a whole batch.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Compile-time choices.
+    pub variant: Variant,
+    /// One place for each declared binding.
+    pub places: Vec<Place>,
+    /// The parameter struct, word by word.
+    pub words: Vec<Word>,
+    /// Workgroups.
+    pub grid: Grid,
+}
+
+/// Most words a kernel's parameter struct may have (64 bytes fit every back end's immediates).
+pub const MAX_WORDS: usize = 16;
+
+impl Launch {
+    /// The parameter words of one step.
+    pub fn resolve(&self, extent: &Extent, scalars: &Scalars, groups_x: u32) -> [u32; MAX_WORDS] {
+        let mut out = [0; MAX_WORDS];
+        for (slot, word) in out.iter_mut().zip(&self.words) {
+            *slot = match *word {
+                Word::U(v) => v,
+                Word::F(v) => v.to_bits(),
+                Word::D(dim) => dim.of(extent),
+                Word::Times(dim, n) => dim.of(extent) * n,
+                Word::S(scalar) => scalars.bits(scalar),
+                Word::GroupsX => groups_x,
+            };
+        }
+        out
+    }
+}

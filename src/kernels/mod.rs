@@ -1,0 +1,131 @@
+//! Kernels: the declaration of each WGSL entry point and its host twin.
+//!
+//! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
+//! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
+
+pub mod host;
+pub mod launch;
+pub mod real;
+
+pub mod attention_pool;
+pub mod dropout;
+pub mod elementwise;
+pub mod loss;
+pub mod matmul;
+pub mod optim;
+pub mod reduce;
+pub mod segment;
+
+pub use host::Args;
+pub use real::Real;
+
+/// What a kernel does with a binding, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Read-only f32 (f64 in the oracle).
+    Read,
+    /// Written or updated f32.
+    Write,
+    /// Read-only u32.
+    ReadIndex,
+    /// Written u32.
+    WriteIndex,
+    /// Read-only instance features: f32, or f16 when the variant says so.
+    ReadFeatures,
+}
+
+impl Binding {
+    /// True when the kernel writes to it.
+    pub fn writes(self) -> bool {
+        matches!(self, Binding::Write | Binding::WriteIndex)
+    }
+}
+
+/// The host implementation of a kernel for both precisions.
+#[derive(Clone, Copy)]
+pub struct Twin {
+    /// The device `host`.
+    pub f32: fn(&Args<f32>),
+    /// The oracle of the tests.
+    pub f64: fn(&Args<f64>),
+}
+
+/// An entry point of a WGSL file, declared once.
+pub struct Kernel {
+    /// Unique name, used in benchmarks, errors and labels.
+    pub name: &'static str,
+    /// File in `shaders/` without its ending.
+    pub file: &'static str,
+    /// Entry point in it.
+    pub entry: &'static str,
+    /// Bindings of group 0, in order.
+    pub bindings: &'static [Binding],
+    /// Words of its parameter struct.
+    pub words: usize,
+    /// The same computation on the host.
+    pub twin: Twin,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// Declares a kernel: `kernel!(NAME, "file", entry_and_twin, ParamsStruct, [bindings])`.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $file:literal, $twin:ident, $params:ty, [$($binding:ident),*]) => {
+        $(#[$doc])*
+        pub static $name: crate::kernels::Kernel = crate::kernels::Kernel {
+            name: stringify!($twin),
+            file: $file,
+            entry: stringify!($twin),
+            bindings: &[$(crate::kernels::Binding::$binding),*],
+            words: size_of::<$params>() / 4,
+            twin: crate::kernels::Twin { f32: $twin::<f32>, f64: $twin::<f64> },
+        };
+    };
+}
+pub(crate) use kernel;
+
+/// Every kernel there is: tests, benchmarks and documentation walk this list.
+pub fn all() -> Vec<&'static Kernel> {
+    [
+        attention_pool::KERNELS,
+        dropout::KERNELS,
+        elementwise::KERNELS,
+        loss::KERNELS,
+        matmul::KERNELS,
+        optim::KERNELS,
+        reduce::KERNELS,
+        segment::KERNELS,
+    ]
+    .concat()
+}
+
+/// The WGSL text of `shaders/<file>.wgsl` and of what it imports.
+pub fn source(file: &str) -> &'static str {
+    match file {
+        "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "dropout" => include_str!("../../shaders/dropout.wgsl"),
+        "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "loss" => include_str!("../../shaders/loss.wgsl"),
+        "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "optim" => include_str!("../../shaders/optim.wgsl"),
+        "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "segment" => include_str!("../../shaders/segment.wgsl"),
+        "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
+        "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/half" => include_str!("../../shaders/common/half.wgsl"),
+        "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
+        "common/reduce" => include_str!("../../shaders/common/reduce.wgsl"),
+        other => panic!("there is no shader file {other:?}"),
+    }
+}

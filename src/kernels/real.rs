@@ -1,0 +1,215 @@
+//! The number type of the host twins: f32 to be fast, f64 to be the oracle.
+
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// f32 or f64, with the functions the twins need.
+///
+/// The f32 forms of `exp`, `tanh` and `sigmoid` are branch-free polynomials, so loops over them vectorise;
+/// their error is a few units in the last place.
+pub trait Real:
+    Copy
+    + Send
+    + Sync
+    + 'static
+    + Default
+    + PartialOrd
+    + std::fmt::Debug
+    + bytemuck::Pod
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + std::iter::Sum
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Below every number.
+    const LOWEST: Self;
+    /// Converts (rounds for f32).
+    fn new(x: f64) -> Self;
+    /// Widens.
+    fn f64(self) -> f64;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// ln(1 + x), exact near zero.
+    fn ln_1p(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// |x|.
+    fn abs(self) -> Self;
+
+    /// Converts from f32.
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        Self::new(x as f64)
+    }
+    /// The larger (the second when the first is NaN).
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+    /// The smaller.
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        if self < other { self } else { other }
+    }
+    /// 1 / (1 + e^-x).
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::ONE / (Self::ONE + (-self).exp())
+    }
+    /// ln(1 + e^x) without overflow.
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        self.larger(Self::ZERO) + (-self.abs()).exp().ln_1p()
+    }
+}
+
+impl Real for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    const LOWEST: f64 = f64::NEG_INFINITY;
+    #[inline(always)]
+    fn new(x: f64) -> f64 {
+        x
+    }
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn exp(self) -> f64 {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> f64 {
+        f64::ln(self)
+    }
+    #[inline(always)]
+    fn ln_1p(self) -> f64 {
+        f64::ln_1p(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> f64 {
+        f64::tanh(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f64 {
+        f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn abs(self) -> f64 {
+        f64::abs(self)
+    }
+}
+
+impl Real for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    const LOWEST: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn new(x: f64) -> f32 {
+        x as f32
+    }
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        self as f64
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    fn exp(self) -> f32 {
+        // x = n ln 2 + r with |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to the nearest integer and leaves
+        // that integer in the low bits, so no conversion instruction is needed.
+        const ROUND: f32 = 12_582_912.0;
+        let x = if self > -87.33 { self } else { -87.33 };
+        let x = if x < 88.72 { x } else { 88.72 };
+        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let n = shifted - ROUND;
+        let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
+        let mut p = 1.987_569_1e-4f32;
+        p = p * r + 1.398_2e-3;
+        p = p * r + 8.333_452e-3;
+        p = p * r + 4.166_579_6e-2;
+        p = p * r + 1.666_666_5e-1;
+        p = p * r + 0.5;
+        let e = p * r * r + r + 1.0;
+        let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(126) << 23;
+        let y = e * f32::from_bits(power) * 2.0;
+        // A NaN argument fails both comparisons above; hand it on. Far below zero the answer is 0.
+        let y = if self < -87.33 { 0.0 } else { y };
+        let y = if self > 88.72 { f32::INFINITY } else { y };
+        if self.is_nan() { self } else { y }
+    }
+    #[inline(always)]
+    fn ln(self) -> f32 {
+        f32::ln(self)
+    }
+    #[inline(always)]
+    fn ln_1p(self) -> f32 {
+        f32::ln_1p(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> f32 {
+        // Odd polynomial near zero (where 1 - 2/(e^2x + 1) would cancel), the exponential form elsewhere.
+        let z = self * self;
+        let mut p = -5.704_988_7e-3f32;
+        p = p * z + 2.063_908_9e-2;
+        p = p * z - 5.373_971_6e-2;
+        p = p * z + 1.333_144_2e-1;
+        p = p * z - 3.333_328_2e-1;
+        let near = p * z * self + self;
+        let magnitude = self.abs();
+        let far = 1.0 - 2.0 / (Real::exp(magnitude + magnitude) + 1.0);
+        let far = f32::from_bits(far.to_bits() | (self.to_bits() & 0x8000_0000));
+        if magnitude < 0.625 { near } else { far }
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f32 {
+        f32::sqrt(self)
+    }
+    #[inline(always)]
+    fn abs(self) -> f32 {
+        f32::abs(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    #[test]
+    fn f32_functions_are_within_a_few_ulps() {
+        let mut worst = [0f64; 3];
+        for i in -200_000..=200_000 {
+            let x = i as f32 * 4.3e-4;
+            let pairs = [
+                (Real::exp(x) as f64, (x as f64).exp()),
+                (Real::tanh(x) as f64, (x as f64).tanh()),
+                (Real::sigmoid(x) as f64, 1.0 / (1.0 + (-x as f64).exp())),
+            ];
+            for (w, (got, want)) in worst.iter_mut().zip(pairs) {
+                if want != 0.0 {
+                    *w = w.max((got - want).abs() / want.abs());
+                }
+            }
+        }
+        assert!(worst.iter().all(|&w| w < 4e-7), "{worst:?}");
+        assert_eq!(Real::exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(Real::exp(f32::INFINITY), f32::INFINITY);
+        assert!(Real::exp(f32::NAN).is_nan() && Real::tanh(f32::NAN).is_nan());
+        assert_eq!((Real::tanh(1e30f32), Real::tanh(-1e30f32)), (1.0, -1.0));
+    }
+}

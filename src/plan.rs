@@ -1,0 +1,497 @@
+//! The plan: what a tape becomes for one device and one purpose. It adds the backward work that is needed,
+//! finds last uses, assigns pooled slots, and yields launches whose buffers are fixed.
+
+use crate::error::{Error, Result};
+use crate::kernels::Kernel;
+use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Variant, Word};
+use crate::ops::update::Optimiser;
+use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
+
+/// What the planner needs to know of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which matmul tiles and grids suit it.
+    pub class: Class,
+    /// f16 in shaders.
+    pub native_f16: bool,
+    /// Largest bytes of one binding.
+    pub max_binding: u64,
+    /// Parallel units to keep busy (a rough number; decides how far a long sum is split).
+    pub units: u32,
+}
+
+/// Kinds of executors that want different tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Twins on the CPU.
+    Host,
+    /// A Vulkan driver that runs on the CPU.
+    CpuDriver,
+    /// A GPU.
+    Gpu,
+}
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Purpose {
+    /// Outputs only; dropout off.
+    Predict,
+    /// Outputs, loss and every gradient; dropout as in training when `dropout`.
+    Gradients {
+        /// Draw dropout masks.
+        dropout: bool,
+    },
+    /// Gradients of given outputs weighted by gradients from outside (output index in the tape's list).
+    Upstream,
+    /// Gradients, then one update of the parameters.
+    Train(Optimiser),
+}
+
+/// Launches with fixed buffers, for one tape, device class and capacity.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// In order.
+    pub launches: Vec<Launch>,
+    /// Bytes of each pooled slot.
+    pub slots: Vec<u64>,
+    /// The capacity it was planned for.
+    pub capacity: Extent,
+    /// Place, shape and storage of each named output.
+    pub outputs: Vec<(String, Place, Shape)>,
+    /// Place of the loss.
+    pub loss: Option<Place>,
+    /// Place of the gradient of the instance features, when it was asked for.
+    pub feature_grad: Option<(Place, Shape)>,
+    /// Bytes of each input the program reads.
+    pub inputs: Vec<(BufferKey, u64)>,
+}
+
+impl Program {
+    /// Bytes of intermediate values at full capacity.
+    pub fn slot_bytes(&self) -> u64 {
+        self.slots.iter().sum()
+    }
+}
+
+/// A launch whose bindings are still values.
+struct Draft {
+    kernel: &'static Kernel,
+    variant: Variant,
+    operands: Vec<Operand>,
+    words: Vec<Word>,
+    grid: Grid,
+}
+
+/// What a launch binds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Operand {
+    /// A value, whole.
+    Value(ValueId),
+    /// The gradient segment of parameter n.
+    ParamGrad(u32),
+    /// A flat buffer, whole.
+    Flat(BufferKey),
+}
+
+impl From<ValueId> for Operand {
+    fn from(v: ValueId) -> Self {
+        Operand::Value(v)
+    }
+}
+
+/// Where a backward rule writes a gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct GradTarget {
+    /// The buffer.
+    pub to: Operand,
+    /// True when something is there already and must be added to.
+    pub accumulate: bool,
+}
+
+/// What operation rules write launches into.
+pub struct Planner<'a> {
+    tape: &'a Tape,
+    /// The device planned for.
+    pub target: Target,
+    /// True when dropout masks are drawn.
+    pub dropout: bool,
+    /// The capacity planned for.
+    pub capacity: Extent,
+    values: Vec<Value>,
+    drafts: Vec<Draft>,
+    /// Gradient of each value, once something was written to it.
+    grads: Vec<Option<ValueId>>,
+    param_written: Vec<bool>,
+    dense: Vec<Option<ValueId>>,
+    /// Values that are another value under a new name (dropout that is off).
+    alias: Vec<(ValueId, ValueId)>,
+}
+
+impl Planner<'_> {
+    /// Description of a value.
+    pub fn value(&self, id: ValueId) -> Value {
+        self.values[id.index()]
+    }
+
+    /// Lets `output` stand for `input`: nothing is computed or copied.
+    pub fn alias(&mut self, output: ValueId, input: ValueId) {
+        let input = self.resolve(input);
+        let (shape, storage, stride) = {
+            let v = self.value(input);
+            (v.shape, v.storage, v.stride)
+        };
+        let value = &mut self.values[output.index()];
+        (value.shape, value.storage, value.stride) = (shape, storage, stride);
+        self.alias.push((output, input));
+    }
+
+    fn resolve(&self, id: ValueId) -> ValueId {
+        self.alias.iter().find(|(o, _)| *o == id).map_or(id, |(_, i)| *i)
+    }
+
+    /// Rows of a value.
+    pub fn rows(&self, id: ValueId) -> Dim {
+        self.value(id).shape.rows
+    }
+
+    /// Columns of a value.
+    pub fn cols(&self, id: ValueId) -> u32 {
+        self.value(id).shape.cols
+    }
+
+    /// Scratch of the given shape; its memory is returned to the pool after its last use.
+    pub fn temp(&mut self, rows: Dim, cols: u32) -> ValueId {
+        self.push_value(Shape::new(rows, cols), Storage::F32)
+    }
+
+    fn push_value(&mut self, shape: Shape, storage: Storage) -> ValueId {
+        self.values.push(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad: false });
+        self.grads.push(None);
+        self.dense.push(None);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// Adds a launch.
+    pub fn launch(&mut self, kernel: &'static Kernel, operands: &[Operand], words: &[Word], grid: Grid) {
+        self.launch_variant(kernel, Vec::new(), operands, words, grid);
+    }
+
+    /// Adds a launch of a variant.
+    pub fn launch_variant(
+        &mut self,
+        kernel: &'static Kernel,
+        variant: Variant,
+        operands: &[Operand],
+        words: &[Word],
+        grid: Grid,
+    ) {
+        assert_eq!(operands.len(), kernel.bindings.len(), "{}: number of bindings", kernel.name);
+        assert_eq!(words.len(), kernel.words, "{}: number of parameter words", kernel.name);
+        let operands = operands.iter().map(|o| match *o {
+            Operand::Value(v) => Operand::Value(self.resolve(v)),
+            other => other,
+        });
+        let operands = operands.collect();
+        self.drafts.push(Draft { kernel, variant, operands, words: words.to_vec(), grid });
+    }
+
+    /// The gradient that reached an output of a node, if any did.
+    pub fn upstream(&self, output: ValueId) -> Option<ValueId> {
+        self.grads[output.index()]
+    }
+
+    /// Where to write the gradient of `input`; `None` when nobody needs it.
+    pub fn grad(&mut self, input: ValueId) -> Option<GradTarget> {
+        let value = self.value(input);
+        if !value.needs_grad {
+            return None;
+        }
+        if let Source::Param(index) = value.source {
+            let accumulate = std::mem::replace(&mut self.param_written[index as usize], true);
+            return Some(GradTarget { to: Operand::ParamGrad(index), accumulate });
+        }
+        if let Some(grad) = self.grads[input.index()] {
+            return Some(GradTarget { to: grad.into(), accumulate: true });
+        }
+        let grad = self.push_value(value.shape, Storage::F32);
+        self.grads[input.index()] = Some(grad);
+        Some(GradTarget { to: grad.into(), accumulate: false })
+    }
+
+    /// True when some gradient of `input` is wanted.
+    pub fn wants(&self, input: ValueId) -> bool {
+        self.value(input).needs_grad
+    }
+
+    /// `value` as dense f32 rows; features in f16 or at a stride are unpacked once.
+    pub fn dense(&mut self, value: ValueId) -> ValueId {
+        let value = self.resolve(value);
+        let described = self.value(value);
+        if described.storage != Storage::F16 && described.stride == described.shape.cols {
+            return value;
+        }
+        if let Some(dense) = self.dense[value.index()] {
+            return dense;
+        }
+        let dense = self.temp(described.shape.rows, described.shape.cols);
+        crate::ops::matmul::unpack(self, value, dense);
+        self.dense[value.index()] = Some(dense);
+        dense
+    }
+}
+
+/// Plans `tape` for `purpose` on `target`, for batches up to `capacity`.
+///
+/// # Errors
+/// [`Error::Limit`] when a value at full capacity exceeds what the device can bind.
+pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
+    let mut planner = Planner {
+        tape,
+        target,
+        dropout: matches!(purpose, Purpose::Train(_) | Purpose::Gradients { dropout: true }),
+        capacity,
+        values: tape.values.clone(),
+        drafts: Vec::new(),
+        grads: vec![None; tape.values.len()],
+        param_written: vec![false; tape.params.len()],
+        dense: vec![None; tape.values.len()],
+        alias: Vec::new(),
+    };
+    let needed = needed_nodes(tape, purpose);
+    for node in tape.nodes.iter().zip(&needed).filter(|(_, n)| **n).map(|(node, _)| node) {
+        node.op.rule().forward(&mut planner, node);
+    }
+    let mut upstream_keys = Vec::new();
+    match purpose {
+        Purpose::Predict => {}
+        Purpose::Upstream => {
+            for (n, (_, value)) in tape.outputs.iter().enumerate() {
+                if !planner.wants(*value) {
+                    continue;
+                }
+                let shape = planner.value(*value).shape;
+                // A copy that backward rules may overwrite.
+                let seed = planner.push_value(shape, Storage::F32);
+                let key = BufferKey::Upstream(n as u8);
+                upstream_keys.push((seed, key));
+                planner.grads[value.index()] = Some(seed);
+            }
+            backward(&mut planner, tape, &needed);
+        }
+        Purpose::Gradients { .. } | Purpose::Train(_) => {
+            let loss = tape.loss.expect("a model that trains has a loss");
+            let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
+            crate::ops::pointwise::fill(&mut planner, one, 1.0);
+            planner.grads[loss.index()] = Some(one);
+            backward(&mut planner, tape, &needed);
+        }
+    }
+    if purpose != Purpose::Predict {
+        crate::ops::update::clear_unused(&mut planner);
+    }
+    if let Purpose::Train(optimiser) = purpose {
+        crate::ops::update::update(&mut planner, &optimiser, tape.param_layout().total);
+    }
+    assemble(planner, purpose, &upstream_keys)
+}
+
+fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
+    for (node, _) in tape.nodes.iter().zip(needed).rev().filter(|(_, n)| **n) {
+        let reached = node.outputs.iter().any(|o| planner.upstream(*o).is_some());
+        let wanted = node.inputs.iter().any(|i| planner.wants(*i));
+        if reached && wanted {
+            node.op.rule().backward(planner, node);
+        }
+    }
+}
+
+/// A node runs when an output that is asked for depends on it. The loss is asked for except in prediction.
+///
+/// Training asks for the loss alone: outputs that it does not need, such as instance scores, cost nothing.
+fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
+    let mut wanted = vec![false; tape.values.len()];
+    if !matches!(purpose, Purpose::Train(_)) {
+        tape.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
+    }
+    if let (Some(loss), false) = (tape.loss, matches!(purpose, Purpose::Predict | Purpose::Upstream)) {
+        wanted[loss.index()] = true;
+    }
+    let mut needed = vec![false; tape.nodes.len()];
+    for (n, node) in tape.nodes.iter().enumerate().rev() {
+        needed[n] = node.outputs.iter().any(|o| wanted[o.index()]);
+        if needed[n] {
+            node.inputs.iter().for_each(|i| wanted[i.index()] = true);
+        }
+    }
+    needed
+}
+
+/// Bytes of `count` elements in `storage`. Buffers are rounded up to 256 so that vector reads may run over.
+fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(256).max(256)
+}
+
+fn bytes_of(value: &Value, capacity: &Extent) -> u64 {
+    let element = if value.storage == Storage::F16 { 2 } else { 4 };
+    padded(value.shape.rows.of(capacity) as u64 * value.stride as u64 * element)
+}
+
+fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)]) -> Result<Program> {
+    let Planner { tape, target, capacity, values, drafts, grads, alias, .. } = planner;
+    let resolve = |v: ValueId| alias.iter().find(|(o, _)| *o == v).map_or(v, |(_, i)| *i);
+    let layout = tape.param_layout();
+    let mut last_use = vec![0usize; values.len()];
+    for (n, draft) in drafts.iter().enumerate() {
+        for operand in &draft.operands {
+            if let Operand::Value(v) = operand {
+                last_use[v.index()] = n;
+            }
+        }
+    }
+    let forever = drafts.len();
+    tape.outputs.iter().for_each(|(_, v)| last_use[resolve(*v).index()] = forever);
+    if let Some(loss) = tape.loss {
+        last_use[loss.index()] = forever;
+    }
+    let features = tape.values.iter().position(|v| matches!(v.source, Source::Input(crate::kernels::launch::Input::Features)));
+    let feature_grad = features.and_then(|f| grads[f]).filter(|_| purpose != Purpose::Predict);
+    if let Some(grad) = feature_grad {
+        last_use[grad.index()] = forever;
+    }
+
+    let mut pool = SlotPool::default();
+    let mut slot_of: Vec<Option<u16>> = vec![None; values.len()];
+    let mut inputs: Vec<(BufferKey, u64)> = Vec::new();
+    let mut launches = Vec::with_capacity(drafts.len());
+    let place = |value: ValueId, slot_of: &[Option<u16>]| -> Place {
+        let described = &values[value.index()];
+        let bytes = bytes_of(described, &capacity);
+        match described.source {
+            Source::Input(input) => Place { buffer: BufferKey::Input(input), offset: 0, bytes },
+            Source::Param(p) => {
+                Place { buffer: BufferKey::Params, offset: layout.offsets[p as usize] as u64 * 4, bytes }
+            }
+            Source::Node => match upstream.iter().find(|(v, _)| *v == value) {
+                Some((_, key)) => Place { buffer: *key, offset: 0, bytes },
+                None => {
+                    let slot = slot_of[value.index()].expect("a value is used before it is written");
+                    Place { buffer: BufferKey::Slot(slot), offset: 0, bytes }
+                }
+            },
+        }
+    };
+    for (n, draft) in drafts.into_iter().enumerate() {
+        for operand in &draft.operands {
+            let Operand::Value(v) = *operand else { continue };
+            let pooled = values[v.index()].source == Source::Node && !upstream.iter().any(|(u, _)| *u == v);
+            if pooled && slot_of[v.index()].is_none() {
+                slot_of[v.index()] = Some(pool.take(bytes_of(&values[v.index()], &capacity)));
+            }
+        }
+        let places: Vec<Place> = draft
+            .operands
+            .iter()
+            .map(|operand| match *operand {
+                Operand::Value(v) => place(v, &slot_of),
+                Operand::ParamGrad(p) => {
+                    let param = &tape.params[p as usize];
+                    Place {
+                        buffer: BufferKey::Grads,
+                        offset: layout.offsets[p as usize] as u64 * 4,
+                        bytes: padded(param.rows as u64 * param.cols as u64 * 4),
+                    }
+                }
+                Operand::Flat(buffer) => {
+                    let count = if buffer == BufferKey::Groups { layout.total / 64 } else { layout.total };
+                    Place { buffer, offset: 0, bytes: padded(count as u64 * 4) }
+                }
+            })
+            .collect();
+        for p in &places {
+            if p.bytes > target.max_binding {
+                return Err(Error::Limit {
+                    limit: "max_storage_buffer_binding_size",
+                    what: format!("{} ({} instances)", draft.kernel.name, capacity.instances),
+                    wanted: p.bytes,
+                    possible: target.max_binding,
+                });
+            }
+            let outside = matches!(p.buffer, BufferKey::Input(_) | BufferKey::Upstream(_));
+            if outside && !inputs.iter().any(|(k, _)| *k == p.buffer) {
+                inputs.push((p.buffer, p.bytes));
+            }
+        }
+        for operand in &draft.operands {
+            if let Operand::Value(v) = *operand
+                && last_use[v.index()] == n
+                && let Some(slot) = slot_of[v.index()]
+            {
+                pool.give(slot);
+                // The same value may be bound twice; it must be given back once.
+                last_use[v.index()] = usize::MAX;
+            }
+        }
+        launches.push(Launch {
+            kernel: draft.kernel,
+            variant: draft.variant,
+            places,
+            words: draft.words,
+            grid: draft.grid,
+        });
+    }
+    let outputs = tape
+        .outputs
+        .iter()
+        .map(|(name, v)| (name, resolve(*v)))
+        .filter(|(_, v)| slot_of[v.index()].is_some())
+        .map(|(name, v)| (name.clone(), place(v, &slot_of), values[v.index()].shape))
+        .collect();
+    let loss = tape.loss.filter(|l| slot_of[l.index()].is_some()).map(|l| place(l, &slot_of));
+    let feature_grad = feature_grad.map(|g| (place(g, &slot_of), values[g.index()].shape));
+    Ok(Program { launches, slots: pool.bytes, capacity, outputs, loss, feature_grad, inputs })
+}
+
+/// Pooled memory: a slot is free again after the last use of the value in it.
+#[derive(Default)]
+struct SlotPool {
+    bytes: Vec<u64>,
+    free: Vec<u16>,
+}
+
+impl SlotPool {
+    /// The smallest free slot that fits; else the largest free one, grown; else a new one.
+    fn take(&mut self, bytes: u64) -> u16 {
+        let fits = |s: &&u16| self.bytes[**s as usize] >= bytes;
+        let best = self.free.iter().filter(fits).min_by_key(|s| self.bytes[**s as usize]).copied();
+        // A slot four times too large is better kept for a value that fills it.
+        let best = best.filter(|s| self.bytes[*s as usize] <= bytes.saturating_mul(4));
+        let chosen = best.or_else(|| {
+            let largest = self.free.iter().filter(|s| self.bytes[**s as usize] < bytes);
+            largest.max_by_key(|s| self.bytes[**s as usize]).copied().filter(|s| self.bytes[*s as usize] * 2 > bytes)
+        });
+        match chosen {
+            Some(slot) => {
+                self.free.retain(|s| *s != slot);
+                let size = &mut self.bytes[slot as usize];
+                *size = (*size).max(bytes);
+                slot
+            }
+            None => {
+                self.bytes.push(bytes);
+                u16::try_from(self.bytes.len() - 1).expect("fewer than 65,536 slots")
+            }
+        }
+    }
+
+    fn give(&mut self, slot: u16) {
+        debug_assert!(!self.free.contains(&slot));
+        self.free.push(slot);
+    }
+}
+
+impl Planner<'_> {
+    /// Parameters no launch has written a gradient of (unused ones, or frozen by the graph).
+    pub fn unwritten_params(&self) -> Vec<u32> {
+        (0..self.param_written.len() as u32).filter(|&p| !self.param_written[p as usize]).collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! The tape: values and nodes as plain data. Model code only pushes nodes; nothing is computed here.
+
+use crate::error::{Error, Result};
+use crate::kernels::launch::{Dim, Input};
+use crate::ops::Op;
+
+/// A value on a tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) u32);
+
+impl ValueId {
+    /// Position in [`Tape::values`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// Four bytes (eight in the oracle).
+    F32,
+    /// Two bytes; only instance features.
+    F16,
+    /// Unsigned indices.
+    U32,
+}
+
+/// Rows and columns; rows may depend on the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows.
+    pub rows: Dim,
+    /// Columns.
+    pub cols: u32,
+}
+
+impl Shape {
+    /// `rows` by `cols`.
+    pub fn new(rows: Dim, cols: u32) -> Self {
+        Self { rows, cols }
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.rows {
+            Dim::Fixed(n) => write!(f, "[{n}, {}]", self.cols),
+            dim => write!(f, "[{dim:?}, {}]", self.cols),
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The batch.
+    Input(Input),
+    /// Parameter number n of the tape.
+    Param(u32),
+    /// A node.
+    Node,
+}
+
+/// A value: shape, storage, origin, and whether a gradient is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    /// Rows and columns.
+    pub shape: Shape,
+    /// Storage of an element.
+    pub storage: Storage,
+    /// Elements from one row to the next; more than the columns only for instance features.
+    pub stride: u32,
+    /// Where it comes from.
+    pub source: Source,
+    /// True when a gradient flows into it.
+    pub needs_grad: bool,
+}
+
+/// An operation with its inputs and outputs.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// Values read.
+    pub inputs: Vec<ValueId>,
+    /// Values produced; the first is the main one.
+    pub outputs: Vec<ValueId>,
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All the same.
+    Constant(f32),
+    /// Uniform in plus or minus the bound.
+    Uniform(f32),
+    /// Normal with mean 0.
+    Normal(f32),
+}
+
+/// A trainable matrix.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Name in checkpoints and listings. With `parts`, the parts carry the public names.
+    pub name: String,
+    /// Rows (outputs of a layer).
+    pub rows: u32,
+    /// Columns (inputs of a layer).
+    pub cols: u32,
+    /// Start value.
+    pub init: Init,
+    /// True for weight matrices, which weight decay acts on; false for biases.
+    pub decays: bool,
+    /// Named runs of rows, for parameters that are stored together and known apart (name, rows).
+    pub parts: Vec<(String, u32)>,
+}
+
+/// The recorded computation of one model.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    /// All values.
+    pub values: Vec<Value>,
+    /// All nodes, in order of computation.
+    pub nodes: Vec<Node>,
+    /// All parameters.
+    pub params: Vec<Param>,
+    /// Values that can be read by name after a run.
+    pub outputs: Vec<(String, ValueId)>,
+    /// The scalar to minimise, when there is one.
+    pub loss: Option<ValueId>,
+    inputs: Vec<(Input, ValueId)>,
+    dropouts: u32,
+}
+
+impl Tape {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn value(&mut self, value: Value) -> ValueId {
+        self.values.push(value);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// The instance features `[N, width]`. Rows are stored at a stride that is a multiple of four.
+    pub fn features(&mut self, width: usize, storage: Storage, needs_grad: bool) -> ValueId {
+        let shape = Shape::new(Dim::Instances, width as u32);
+        self.input(Input::Features, shape, storage, feature_stride(width) as u32, needs_grad)
+    }
+
+    /// Anything else the batch brings; asking twice gives the same value.
+    pub fn batch(&mut self, input: Input, cols: u32) -> ValueId {
+        let (rows, storage) = match input {
+            Input::Features => panic!("features have their own constructor"),
+            Input::Offsets | Input::BagTiles => (Dim::BagsPlusOne, Storage::U32),
+            Input::Tiles => (Dim::Tiles, Storage::U32),
+            Input::Labels => (Dim::Bags, Storage::U32),
+            Input::Targets | Input::Weights => (Dim::Bags, Storage::F32),
+        };
+        self.input(input, Shape::new(rows, cols), storage, cols, false)
+    }
+
+    fn input(&mut self, input: Input, shape: Shape, storage: Storage, stride: u32, needs_grad: bool) -> ValueId {
+        if let Some((_, id)) = self.inputs.iter().find(|(i, _)| *i == input) {
+            return *id;
+        }
+        let id = self.value(Value { shape, storage, stride, source: Source::Input(input), needs_grad });
+        self.inputs.push((input, id));
+        id
+    }
+
+    /// A trainable matrix `[rows, cols]`.
+    pub fn param(&mut self, param: Param) -> ValueId {
+        let shape = Shape::new(Dim::Fixed(param.rows), param.cols);
+        self.params.push(param);
+        self.value(Value {
+            shape,
+            storage: Storage::F32,
+            stride: shape.cols,
+            source: Source::Param(self.params.len() as u32 - 1),
+            needs_grad: true,
+        })
+    }
+
+    /// A number for each random operation, so that two of them never draw the same bits.
+    pub(crate) fn next_random_site(&mut self) -> u32 {
+        self.dropouts += 1;
+        self.dropouts - 1
+    }
+
+    /// Pushes a node and returns its outputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the operation does not accept these shapes.
+    pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        let described: Vec<Value> = inputs.iter().map(|&i| self.values[i.index()]).collect();
+        let shapes = op.rule().shapes(&described)?;
+        let needs_grad = described.iter().any(|v| v.needs_grad);
+        let outputs = shapes
+            .into_iter()
+            .map(|(shape, storage)| {
+                let needs_grad = needs_grad && storage == Storage::F32;
+                self.value(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad })
+            })
+            .collect::<Vec<_>>();
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone() });
+        Ok(outputs)
+    }
+
+    /// Pushes a node with one output that matters.
+    pub fn push1(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        Ok(self.push(op, inputs)?[0])
+    }
+
+    /// Names a value, so that it can be read after a run.
+    pub fn output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push((name.to_string(), value));
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.values[value.index()].shape
+    }
+
+    /// Columns of a value.
+    pub fn cols(&self, value: ValueId) -> u32 {
+        self.shape(value).cols
+    }
+
+    /// Where parameter `index` starts in the flat layout, in values. Each starts on 256 bytes, so that it
+    /// can be bound alone.
+    pub fn param_layout(&self) -> ParamLayout {
+        let mut offsets = Vec::with_capacity(self.params.len());
+        let mut total = 0;
+        for p in &self.params {
+            offsets.push(total);
+            total += (p.rows as usize * p.cols as usize).next_multiple_of(SEGMENT);
+        }
+        ParamLayout { offsets, total: total.max(SEGMENT) }
+    }
+
+    /// The value that output `name` refers to.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that lists the names there are.
+    pub fn output_named(&self, name: &str) -> Result<ValueId> {
+        self.outputs.iter().find(|(n, _)| n == name).map(|(_, v)| *v).ok_or_else(|| {
+            let names: Vec<&str> = self.outputs.iter().map(|(n, _)| n.as_str()).collect();
+            Error::setting(name, format!("no output has this name; there are: {}", names.join(", ")))
+        })
+    }
+}
+
+/// Values in a segment of the flat parameter layout: 256 bytes, the alignment every device accepts.
+pub const SEGMENT: usize = 64;
+
+/// Where each parameter lies in the flat buffers.
+#[derive(Clone, Debug)]
+pub struct ParamLayout {
+    /// First value of each parameter.
+    pub offsets: Vec<usize>,
+    /// Values in all, padding included.
+    pub total: usize,
+}
+
+/// Elements from one feature row to the next: the width rounded up to four, so that rows can be read as
+/// vectors in f32 and f16.
+pub fn feature_stride(width: usize) -> usize {
+    width.next_multiple_of(4)
+}
