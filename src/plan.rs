@@ -164,6 +164,11 @@ impl Planner<'_> {
         self.push_value(Shape::new(rows, cols), Storage::F32)
     }
 
+    /// Scratch for indices.
+    pub fn temp_index(&mut self, rows: Dim, cols: u32) -> ValueId {
+        self.push_value(Shape::new(rows, cols), Storage::U32)
+    }
+
     fn push_value(&mut self, shape: Shape, storage: Storage) -> ValueId {
         self.values.push(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad: false });
         self.grads.push(None);
@@ -490,6 +495,12 @@ impl SlotPool {
 }
 
 impl Planner<'_> {
+    /// Values of parameter n.
+    pub fn param_len(&self, param: u32) -> u32 {
+        let param = &self.tape.params[param as usize];
+        param.rows * param.cols
+    }
+
     /// Parameters no launch has written a gradient of (unused ones, or frozen by the graph).
     pub fn unwritten_params(&self) -> Vec<u32> {
         (0..self.param_written.len() as u32).filter(|&p| !self.param_written[p as usize]).collect()

@@ -29,13 +29,15 @@ fn softplus(x: vec4<f32>) -> vec4<f32> {
     return max(x, vec4(0.0)) + log1p_unit(exp(-abs(x)));
 }
 
-fn activate(kind: u32, slope: f32, x: vec4<f32>) -> vec4<f32> {
+fn activation(kind: u32, slope: f32, x: vec4<f32>) -> vec4<f32> {
     switch kind {
         case 1u: { return max(x, vec4(0.0)); }
         case 2u: { return select(x * slope, x, x > vec4(0.0)); }
         case 3u: { return safe_tanh(x); }
         case 4u: { return safe_sigmoid(x); }
         case 5u: { return softplus(x); }
+        case 6u: { return log(x); }
+        case 7u: { return exp(x); }
         default: { return x; }
     }
 }
@@ -49,6 +51,8 @@ fn slope_of(kind: u32, slope: f32, y: vec4<f32>) -> vec4<f32> {
         case 4u: { return y * (1.0 - y); }
         // 1 - e^-y, as a series where the difference would cancel.
         case 5u: { return select(1.0 - exp(-y), y * (1.0 - 0.5 * y * (1.0 - y / 3.0)), y < vec4(1e-2)); }
+        case 6u: { return exp(-y); }
+        case 7u: { return y; }
         default: { return vec4(1.0); }
     }
 }

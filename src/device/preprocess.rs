@@ -15,20 +15,15 @@ pub fn preprocess(file: &str, defines: &[(&str, u32)]) -> String {
     let mut body = String::new();
     let mut seen = Vec::new();
     expand(file, defines, &mut seen, &mut imports, &mut body);
-    // `enable` directives must come before anything else.
-    let mut enables = String::new();
-    let mut rest = String::with_capacity(body.len());
-    for line in body.lines() {
-        if line.trim_start().starts_with("enable ") {
-            enables.push_str(line);
-            enables.push('\n');
-            rest.push('\n');
-        } else {
-            rest.push_str(line);
-            rest.push('\n');
-        }
-    }
-    enables + &rest + &imports
+    // `enable` directives must come before anything else, wherever they were written.
+    let text = body + &imports;
+    let is_enable = |line: &&str| line.trim_start().starts_with("enable ");
+    let mut out = text.lines().filter(is_enable).collect::<String>();
+    text.lines().for_each(|line| {
+        out.push_str(if is_enable(&line) { "" } else { line });
+        out.push('\n');
+    });
+    out
 }
 
 fn expand(

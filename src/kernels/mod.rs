@@ -125,7 +125,6 @@ pub fn source(file: &str) -> &'static str {
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
-        "common/reduce" => include_str!("../../shaders/common/reduce.wgsl"),
         other => panic!("there is no shader file {other:?}"),
     }
 }

@@ -1,0 +1,29 @@
+// Dropout: four values share one block of random words, drawn from their place, the step and the seed.
+#import common/grid
+#import common/philox
+
+struct DropoutParams {
+    count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
+}
+var<immediate> p: DropoutParams;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+
+// y (+)= x mask scale.
+@compute @workgroup_size(64)
+fn dropout(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u >= p.count {
+        return;
+    }
+    let words = philox(vec4(i, p.site, p.step, 0u), vec2(p.seed_low, p.seed_high));
+    var r = select(x[i] * p.scale, vec4(0.0), words < vec4(p.threshold));
+    if p.accumulate != 0u {
+        r += y[i];
+    }
+    y[i] = select(y[i], r, vec4(0u, 1u, 2u, 3u) + i * 4u < vec4(p.count));
+}

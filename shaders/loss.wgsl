@@ -1,0 +1,118 @@
+// Losses over bags. One workgroup adds up a batch's bags in a fixed order: a batch has thousands at most.
+#import common/grid
+#import common/activation
+
+struct Sigmoid { bags: u32, cols: u32, clamp: f32, scale: f32 }
+var<immediate> s: Sigmoid;
+struct SigmoidGrad { bags: u32, cols: u32, clamp: f32, scale: f32, accumulate: u32 }
+var<immediate> sg: SigmoidGrad;
+struct Softmax { bags: u32, cols: u32, scale: f32 }
+var<immediate> m: Softmax;
+struct SoftmaxGrad { bags: u32, cols: u32, scale: f32, accumulate: u32 }
+var<immediate> mg: SoftmaxGrad;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> targets: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read> upstream: array<f32>;
+@group(0) @binding(3) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(4) var<storage, read_write> x_grad: array<f32>;
+
+var<workgroup> partial: array<f32, 64>;
+
+// The sum over the 64 invocations, known to the first one.
+fn finish(lane: u32, value: f32, scale: f32) {
+    partial[lane] = value;
+    workgroupBarrier();
+    if lane == 0u {
+        var sum = 0.0;
+        for (var i = 0u; i < 64u; i++) {
+            sum += partial[i];
+        }
+        loss[0] = sum * scale;
+    }
+}
+
+// -[y ln p + (1 - y) ln(1 - p)] of a logit; with a clamp p is kept in [clamp, 1 - clamp].
+fn entropy(logit: f32, y: f32, clamp_at: f32) -> f32 {
+    if clamp_at > 0.0 {
+        let p = clamp(safe_sigmoid(vec4(logit)).x, clamp_at, 1.0 - clamp_at);
+        return -(y * log(p) + (1.0 - y) * log(1.0 - p));
+    }
+    return softplus(vec4(logit)).x - logit * y;
+}
+
+@compute @workgroup_size(64)
+fn sigmoid_loss(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var i = lane; i < s.bags * s.cols; i += 64u) {
+        sum += weights[i / s.cols] * entropy(x[i], targets[i], s.clamp);
+    }
+    finish(lane, sum, s.scale / f32(s.cols));
+}
+
+@compute @workgroup_size(64)
+fn sigmoid_loss_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= sg.bags * sg.cols {
+        return;
+    }
+    let q = safe_sigmoid(vec4(x[i])).x;
+    let clamped = sg.clamp > 0.0 && (q < sg.clamp || q > 1.0 - sg.clamp);
+    let factor = upstream[0] * sg.scale * weights[i / sg.cols] / f32(sg.cols);
+    var value = select(factor * (q - targets[i]), 0.0, clamped);
+    if sg.accumulate != 0u {
+        value += x_grad[i];
+    }
+    x_grad[i] = value;
+}
+
+fn log_sum_exp(start: u32, cols: u32) -> f32 {
+    var largest = x[start];
+    for (var c = 1u; c < cols; c++) {
+        largest = max(largest, x[start + c]);
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < cols; c++) {
+        sum += exp(x[start + c] - largest);
+    }
+    return largest + log(sum);
+}
+
+@compute @workgroup_size(64)
+fn softmax_loss(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var bag = lane; bag < m.bags; bag += 64u) {
+        let start = bag * m.cols;
+        sum += weights[bag] * (log_sum_exp(start, m.cols) - x[start + labels[bag]]);
+    }
+    finish(lane, sum, m.scale);
+}
+
+@compute @workgroup_size(64)
+fn softmax_loss_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let bag = group_of(group, groups) * 64u + lane;
+    if bag >= mg.bags {
+        return;
+    }
+    let start = bag * mg.cols;
+    let lse = log_sum_exp(start, mg.cols);
+    let factor = upstream[0] * mg.scale * weights[bag];
+    for (var c = 0u; c < mg.cols; c++) {
+        let hit = select(0.0, 1.0, c == labels[bag]);
+        var value = factor * (exp(x[start + c] - lse) - hit);
+        if mg.accumulate != 0u {
+            value += x_grad[start + c];
+        }
+        x_grad[start + c] = value;
+    }
+}

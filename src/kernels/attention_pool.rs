@@ -1,0 +1,269 @@
+//! Host twins of `shaders/attention_pool.wgsl`.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel, simd};
+use super::launch::Variant;
+use super::segment::{tile, tiles_of};
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Part {
+    tiles: u32,
+    hidden: u32,
+    inner: u32,
+    heads: u32,
+    gated: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct End {
+    bags: u32,
+    hidden: u32,
+    heads: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Grad {
+    tiles: u32,
+    hidden: u32,
+    heads: u32,
+    flags: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ScoreGrad {
+    tiles: u32,
+    inner: u32,
+    heads: u32,
+    gated: u32,
+    flags: u32,
+}
+
+kernel!(/// Scores, and each tile's largest score, sum of exponentials and weighted sum.
+    POOL_PART, "attention_pool", pool_part, Part, [Read, Read, Read, Read, ReadIndex, Write, Write, Write]);
+kernel!(/// Tiles combined into bags.
+    POOL_END, "attention_pool", pool_end, End, [Read, Read, ReadIndex, Write, Write]);
+kernel!(/// Gradients of scores and embeddings.
+    POOL_GRAD, "attention_pool", pool_grad, Grad, [Read, Read, Read, Read, Read, ReadIndex, Write, Write]);
+kernel!(/// Gradients of the pre-activations, and shares of those of w and b.
+    SCORE_GRAD, "attention_pool", score_back, ScoreGrad, [Read, Read, Read, ReadIndex, Write, Write, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&POOL_PART, &POOL_END, &POOL_GRAD, &SCORE_GRAD];
+
+/// Vector loads where both widths are multiples of four.
+pub fn variant(hidden: u32, inner: u32) -> Variant {
+    vec![("VEC", (hidden % 4 == 0 && inner % 4 == 0) as u32)]
+}
+
+/// tanh(pre), times sigmoid of the other half when gated: what the scores weigh.
+#[inline(always)]
+fn gate<T: Real>(pre: &[T], inner: usize, gated: bool, out: &mut [T]) {
+    if gated {
+        let (v, u) = pre.split_at(inner);
+        out.iter_mut().zip(v).zip(u).for_each(|((o, v), u)| *o = v.tanh() * u.sigmoid());
+    } else {
+        out.iter_mut().zip(pre).for_each(|(o, v)| *o = v.tanh());
+    }
+}
+
+/// Sum of products in sixteen running sums, so that it vectorises.
+#[inline(always)]
+pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> T {
+    let mut sums = [T::ZERO; 16];
+    let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
+    let rest: T = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| *a * *b).sum();
+    for (x, y) in xs.zip(ys) {
+        for i in 0..16 {
+            sums[i] += x[i] * y[i];
+        }
+    }
+    sums.iter().copied().sum::<T>() + rest
+}
+
+/// Columns whose gate values fit in a buffer on the stack.
+const BLOCK: usize = 256;
+
+fn pool_part<T: Real>(a: &Args<T>) {
+    let p: Part = a.params();
+    let (hidden, inner, heads, gated) = (p.hidden as usize, p.inner as usize, p.heads as usize, p.gated != 0);
+    let (pre, h, w, b, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.index(4));
+    let (scores, sums) = (Shared::new(a.write(5)), Shared::new(a.write(7)));
+    let stride = if gated { 2 * inner } else { inner };
+    let width = heads * hidden;
+    for_rows(a.write(6), p.tiles as usize, width, 64 * (16 * stride + width), |t, parts| {
+        let (_, rows) = tile(tiles, t);
+        // SAFETY: tiles own their rows, and each its place in the table.
+        let (scores, sums) = unsafe {
+            (scores.part(rows.start * heads..rows.end * heads), sums.part(t * 2 * heads..(t + 1) * 2 * heads))
+        };
+        simd(
+            #[inline(always)]
+            || {
+                let mut u = [T::ZERO; BLOCK];
+                for (r, scores) in rows.clone().zip(scores.chunks_exact_mut(heads)) {
+                    scores.copy_from_slice(&b[..heads]);
+                    let pre = &pre[r * stride..(r + 1) * stride];
+                    for start in (0..inner).step_by(BLOCK) {
+                        let end = (start + BLOCK).min(inner);
+                        let u = &mut u[..end - start];
+                        if gated {
+                            let (v, s) = (&pre[start..end], &pre[inner + start..inner + end]);
+                            u.iter_mut().zip(v).zip(s).for_each(|((o, v), s)| *o = v.tanh() * s.sigmoid());
+                        } else {
+                            gate(&pre[start..end], inner, false, u);
+                        }
+                        for (k, score) in scores.iter_mut().enumerate() {
+                            *score += dot(&w[k * inner + start..k * inner + end], u);
+                        }
+                    }
+                }
+                parts.fill(T::ZERO);
+                for k in 0..heads {
+                    let largest = scores.iter().skip(k).step_by(heads).fold(T::LOWEST, |m, s| s.larger(m));
+                    let mut sum = T::ZERO;
+                    let parts = &mut parts[k * hidden..(k + 1) * hidden];
+                    for (i, r) in rows.clone().enumerate() {
+                        let weight = (scores[i * heads + k] - largest).exp();
+                        sum += weight;
+                        parts.iter_mut().zip(&h[r * hidden..]).for_each(|(o, h)| *o += weight * *h);
+                    }
+                    (sums[2 * k], sums[2 * k + 1]) = (largest, sum);
+                }
+            },
+        );
+    });
+}
+
+fn pool_end<T: Real>(a: &Args<T>) {
+    let p: End = a.params();
+    let (hidden, heads) = (p.hidden as usize, p.heads as usize);
+    let (parts, sums, bag_tiles, lse) = (a.read(0), a.read(1), a.index(2), Shared::new(a.write(4)));
+    for_rows(a.write(3), p.bags as usize * heads, hidden, 4 * hidden, |number, z| {
+        let (bag, k) = (number / heads, number % heads);
+        // SAFETY: one value for each bag and head.
+        let lse = unsafe { lse.part(number..number + 1) };
+        let of = |t: usize| (sums[(t * heads + k) * 2], sums[(t * heads + k) * 2 + 1]);
+        let largest = tiles_of(bag_tiles, bag).fold(T::LOWEST, |m, t| of(t).0.larger(m));
+        let mut sum = T::ZERO;
+        z.fill(T::ZERO);
+        for t in tiles_of(bag_tiles, bag) {
+            let factor = (of(t).0 - largest).exp();
+            sum += of(t).1 * factor;
+            let part = &parts[(t * heads + k) * hidden..];
+            z.iter_mut().zip(part).for_each(|(z, v)| *z += factor * *v);
+        }
+        z.iter_mut().for_each(|z| *z = *z / sum);
+        lse[0] = largest + sum.ln();
+    });
+}
+
+fn pool_grad<T: Real>(a: &Args<T>) {
+    let p: Grad = a.params();
+    let (hidden, heads) = (p.hidden as usize, p.heads as usize);
+    let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.index(5));
+    let (score_grad, h_grad) = (Shared::new(a.write(6)), Shared::new(a.write(7)));
+    let keep = T::new((p.flags & 1) as f64);
+    let (wanted, add) = (p.flags & 2 != 0, T::new((p.flags >> 2 & 1) as f64));
+    parallel(p.tiles as usize, 64 * 2 * hidden * heads, |range| {
+        for t in range {
+            let (bag, rows) = tile(tiles, t);
+            for k in 0..heads {
+                let place = (bag * heads + k) * hidden;
+                let (z, dz) = (&z[place..place + hidden], &dz[place..place + hidden]);
+                simd(
+                    #[inline(always)]
+                    || {
+                        let inner = dot(z, dz);
+                        for r in rows.clone() {
+                            let i = r * heads + k;
+                            let weight = (scores[i] - lse[bag * heads + k]).exp();
+                            let along = dot(&h[r * hidden..(r + 1) * hidden], dz);
+                            // SAFETY: tiles own their rows.
+                            let out = unsafe { score_grad.part(i..i + 1) };
+                            out[0] = keep_or_zero(keep, out[0]) + weight * (along - inner);
+                            if wanted {
+                                let add = if k > 0 { T::ONE } else { add };
+                                // SAFETY: as above.
+                                let out = unsafe { h_grad.part(r * hidden..(r + 1) * hidden) };
+                                if add == T::ZERO {
+                                    out.iter_mut().zip(dz).for_each(|(o, d)| *o = weight * *d);
+                                } else {
+                                    out.iter_mut().zip(dz).for_each(|(o, d)| *o += weight * *d);
+                                }
+                            }
+                        }
+                    },
+                );
+            }
+        }
+    });
+}
+
+fn score_back<T: Real>(a: &Args<T>) {
+    let p: ScoreGrad = a.params();
+    let (inner, heads, gated) = (p.inner as usize, p.heads as usize, p.gated != 0);
+    let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.index(3));
+    let (pre_grad, b_parts) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
+    let stride = if gated { 2 * inner } else { inner };
+    let (wanted, add) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    for_rows(a.write(5), p.tiles as usize, heads * inner, 64 * 20 * stride, |t, w_parts| {
+        let (_, rows) = tile(tiles, t);
+        // SAFETY: each tile has its place in the table.
+        let b_parts = unsafe { b_parts.part(t * heads..(t + 1) * heads) };
+        b_parts.fill(T::ZERO);
+        w_parts.fill(T::ZERO);
+        simd(
+            #[inline(always)]
+            || {
+                let (mut t, mut s, mut d) = ([T::ZERO; BLOCK], [T::ONE; BLOCK], [T::ZERO; BLOCK]);
+                for r in rows {
+                    let pre = &pre[r * stride..(r + 1) * stride];
+                    let grads = &score_grad[r * heads..(r + 1) * heads];
+                    b_parts.iter_mut().zip(grads).for_each(|(b, g)| *b += *g);
+                    for start in (0..inner).step_by(BLOCK) {
+                        let end = (start + BLOCK).min(inner);
+                        let n = end - start;
+                        let (t, s, d) = (&mut t[..n], &mut s[..n], &mut d[..n]);
+                        t.iter_mut().zip(&pre[start..end]).for_each(|(o, v)| *o = v.tanh());
+                        if gated {
+                            s.iter_mut().zip(&pre[inner + start..inner + end]).for_each(|(o, v)| *o = v.sigmoid());
+                        }
+                        d.fill(T::ZERO);
+                        for (k, g) in grads.iter().enumerate() {
+                            let out = &mut w_parts[k * inner + start..k * inner + end];
+                            out.iter_mut().zip(t.iter()).zip(s.iter()).for_each(|((o, t), s)| *o += *g * *t * *s);
+                            let w = &w[k * inner + start..k * inner + end];
+                            d.iter_mut().zip(w).for_each(|(d, w)| *d += *g * *w);
+                        }
+                        if !wanted {
+                            continue;
+                        }
+                        // SAFETY: tiles own their rows, and the two halves of a row are apart.
+                        let out = unsafe { pre_grad.part(r * stride + start..r * stride + end) };
+                        for i in 0..n {
+                            out[i] = keep_or_zero(add, out[i]) + d[i] * s[i] * (T::ONE - t[i] * t[i]);
+                        }
+                        if gated {
+                            // SAFETY: as above.
+                            let out =
+                                unsafe { pre_grad.part(r * stride + inner + start..r * stride + inner + end) };
+                            for i in 0..n {
+                                out[i] = keep_or_zero(add, out[i]) + d[i] * t[i] * s[i] * (T::ONE - s[i]);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    });
+}

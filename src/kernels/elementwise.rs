@@ -1,0 +1,316 @@
+//! Host twins of `shaders/elementwise.wgsl`.
+
+use super::host::{FeatureSlice, Shared, parallel, simd};
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// Invocations in a workgroup.
+pub const LANES: u32 = 64;
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ActivateParams {
+    count: u32,
+    kind: u32,
+    slope: f32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct LogitParams {
+    count: u32,
+    clip: f32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct FillParams {
+    count: u32,
+    value: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct AddParams {
+    count: u32,
+    a: f32,
+    b: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct AddToParams {
+    count: u32,
+    factor: f32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct MultiplyParams {
+    count: u32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct UnpackParams {
+    rows: u32,
+    cols: u32,
+    stride: u32,
+}
+
+kernel!(/// out = f(x).
+    ACTIVATE, "elementwise", activate, ActivateParams, [Read, Write]);
+kernel!(/// g <- g f'(x) from the activation's output.
+    ACTIVATE_THROUGH, "elementwise", activate_through, ActivateParams, [Read, Write]);
+kernel!(/// out (+)= g f'(x) from the activation's output.
+    ACTIVATE_GRAD, "elementwise", activate_grad, ActivateParams, [Read, Read, Write]);
+kernel!(/// out = ln(x / (1 - x)).
+    LOGIT, "elementwise", logit, LogitParams, [Read, Write]);
+kernel!(/// out (+)= g / (x (1 - x)).
+    LOGIT_GRAD, "elementwise", logit_grad, LogitParams, [Read, Read, Write]);
+kernel!(/// out = a x + b y.
+    ADD_SCALED, "elementwise", add_scaled, AddParams, [Read, Read, Write]);
+kernel!(/// out (+)= factor x.
+    ADD_TO, "elementwise", add_to, AddToParams, [Read, Write]);
+kernel!(/// out (+)= x y.
+    MULTIPLY, "elementwise", multiply, MultiplyParams, [Read, Read, Write]);
+kernel!(/// out = value.
+    FILL, "elementwise", fill, FillParams, [Write]);
+kernel!(/// Features as dense f32 rows.
+    UNPACK, "elementwise", unpack, UnpackParams, [ReadFeatures, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[
+    &ACTIVATE,
+    &ACTIVATE_THROUGH,
+    &ACTIVATE_GRAD,
+    &LOGIT,
+    &LOGIT_GRAD,
+    &ADD_SCALED,
+    &ADD_TO,
+    &MULTIPLY,
+    &FILL,
+    &UNPACK,
+];
+
+/// Calls `f(out value, index)` for every value of `out`, over the cores and in vectors.
+#[inline(always)]
+pub(super) fn each<T: Real>(out: &mut [T], work: usize, f: impl Fn(&mut T, usize) + Sync) {
+    let shared = Shared::new(out);
+    let n = out.len();
+    parallel(n, work, |range| {
+        let start = range.start;
+        // SAFETY: ranges of one `parallel` call are disjoint.
+        let part = unsafe { shared.part(range) };
+        simd(
+            #[inline(always)]
+            || {
+                for (i, o) in part.iter_mut().enumerate() {
+                    f(o, start + i);
+                }
+            },
+        );
+    });
+}
+
+/// The activation, by its number.
+#[inline(always)]
+pub fn activation<T: Real>(kind: u32, slope: T, x: T) -> T {
+    match kind {
+        1 => x.larger(T::ZERO),
+        2 => {
+            if x > T::ZERO {
+                x
+            } else {
+                x * slope
+            }
+        }
+        3 => x.tanh(),
+        4 => x.sigmoid(),
+        5 => x.softplus(),
+        6 => x.ln(),
+        7 => x.exp(),
+        _ => x,
+    }
+}
+
+/// Its derivative, from its output y.
+#[inline(always)]
+fn slope_of<T: Real>(kind: u32, slope: T, y: T) -> T {
+    match kind {
+        1 => T::new((y > T::ZERO) as u8 as f64),
+        2 => {
+            if y > T::ZERO {
+                T::ONE
+            } else {
+                slope
+            }
+        }
+        3 => T::ONE - y * y,
+        4 => y * (T::ONE - y),
+        5 => {
+            if y < T::new(1e-2) {
+                y * (T::ONE - y / T::new(2.0) * (T::ONE - y / T::new(3.0) * (T::ONE - y / T::new(4.0))))
+            } else {
+                T::ONE - (-y).exp()
+            }
+        }
+        6 => (-y).exp(),
+        7 => y,
+        _ => T::ONE,
+    }
+}
+
+/// Runs `body` once for the number `kind` as a constant, so that the loop inside has no branch.
+macro_rules! by_kind {
+    ($kind:expr, |$k:ident| $body:expr) => {
+        match $kind {
+            1 => {
+                const $k: u32 = 1;
+                $body
+            }
+            2 => {
+                const $k: u32 = 2;
+                $body
+            }
+            3 => {
+                const $k: u32 = 3;
+                $body
+            }
+            4 => {
+                const $k: u32 = 4;
+                $body
+            }
+            5 => {
+                const $k: u32 = 5;
+                $body
+            }
+            6 => {
+                const $k: u32 = 6;
+                $body
+            }
+            7 => {
+                const $k: u32 = 7;
+                $body
+            }
+            _ => {
+                const $k: u32 = 0;
+                $body
+            }
+        }
+    };
+}
+pub(super) use by_kind;
+
+fn activate<T: Real>(a: &Args<T>) {
+    let p: ActivateParams = a.params();
+    let (n, slope) = (p.count as usize, T::from_f32(p.slope));
+    let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
+    by_kind!(p.kind, |K| each(out, 4, #[inline(always)] |o, i| *o = activation(K, slope, x[i])));
+}
+
+fn activate_through<T: Real>(a: &Args<T>) {
+    let p: ActivateParams = a.params();
+    let (n, slope) = (p.count as usize, T::from_f32(p.slope));
+    let (y, g) = (&a.read(0)[..n], &mut a.write(1)[..n]);
+    by_kind!(p.kind, |K| each(g, 1, #[inline(always)] |o, i| *o *= slope_of(K, slope, y[i])));
+}
+
+fn activate_grad<T: Real>(a: &Args<T>) {
+    let p: ActivateParams = a.params();
+    let (n, slope) = (p.count as usize, T::from_f32(p.slope));
+    let (y, g, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
+    let keep = T::new(p.accumulate as f64);
+    by_kind!(p.kind, |K| each(out, 1, #[inline(always)] |o, i| {
+        *o = keep_or_zero(keep, *o) + g[i] * slope_of(K, slope, y[i]);
+    }));
+}
+
+/// The old value when something is added to it, zero (also instead of NaN) when it is replaced.
+#[inline(always)]
+pub(super) fn keep_or_zero<T: Real>(keep: T, old: T) -> T {
+    if keep == T::ZERO { T::ZERO } else { old }
+}
+
+fn clip_of<T: Real>(p: &LogitParams) -> (T, T) {
+    (T::from_f32(p.clip), T::ONE - T::from_f32(p.clip))
+}
+
+fn logit<T: Real>(a: &Args<T>) {
+    let p: LogitParams = a.params();
+    let n = p.count as usize;
+    let (low, high) = clip_of::<T>(&p);
+    let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
+    each(out, 8, |o, i| {
+        let q = x[i].larger(low).smaller(high);
+        *o = (q / (T::ONE - q)).ln();
+    });
+}
+
+fn logit_grad<T: Real>(a: &Args<T>) {
+    let p: LogitParams = a.params();
+    let n = p.count as usize;
+    let (low, high) = clip_of::<T>(&p);
+    let (x, g, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
+    let keep = T::new(p.accumulate as f64);
+    each(out, 4, |o, i| {
+        let q = x[i];
+        let r = if q < low || q > high { T::ZERO } else { g[i] / (q * (T::ONE - q)) };
+        *o = keep_or_zero(keep, *o) + r;
+    });
+}
+
+fn add_scaled<T: Real>(a: &Args<T>) {
+    let p: AddParams = a.params();
+    let n = p.count as usize;
+    let (fa, fb) = (T::from_f32(p.a), T::from_f32(p.b));
+    let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
+    each(out, 1, #[inline(always)] |o, i| *o = fa * x[i] + fb * y[i]);
+}
+
+fn add_to<T: Real>(a: &Args<T>) {
+    let p: AddToParams = a.params();
+    let n = p.count as usize;
+    let factor = T::from_f32(p.factor);
+    let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
+    let keep = T::new(p.accumulate as f64);
+    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + factor * x[i]);
+}
+
+fn multiply<T: Real>(a: &Args<T>) {
+    let p: MultiplyParams = a.params();
+    let n = p.count as usize;
+    let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
+    let keep = T::new(p.accumulate as f64);
+    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + x[i] * y[i]);
+}
+
+fn fill<T: Real>(a: &Args<T>) {
+    let p: FillParams = a.params();
+    a.write(0)[..p.count as usize].fill(T::from_f32(p.value));
+}
+
+fn unpack<T: Real>(a: &Args<T>) {
+    let p: UnpackParams = a.params();
+    let (cols, stride) = (p.cols as usize, p.stride as usize);
+    let x = a.features(0);
+    super::host::for_rows(a.write(1), p.rows as usize, cols, cols, |row, out| match x {
+        FeatureSlice::Full(x) => out.copy_from_slice(&x[row * stride..row * stride + cols]),
+        FeatureSlice::Half(x) => {
+            for (o, v) in out.iter_mut().zip(&x[row * stride..]) {
+                *o = T::from_f32(v.to_f32());
+            }
+        }
+    });
+}

@@ -1,0 +1,283 @@
+//! Matrix products: `shaders/matmul.wgsl`, `shaders/transpose.wgsl`, their tiles and host twins.
+
+use super::elementwise::{activation, by_kind};
+use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
+use super::launch::Variant;
+use super::{Args, Kernel, Real, kernel};
+use crate::plan::{Class, Target};
+use bytemuck::{Pod, Zeroable};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct MatmulParams {
+    m: u32,
+    n: u32,
+    k: u32,
+    lda: u32,
+    ldb: u32,
+    ldc: u32,
+    flags: u32,
+    act: u32,
+    slope: f32,
+    k_chunk: u32,
+    split_stride: u32,
+    groups_x: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct TransposeParams {
+    rows: u32,
+    cols: u32,
+    ld_in: u32,
+    ld_out: u32,
+    groups_x: u32,
+    tiled: u32,
+}
+
+kernel!(/// C (+)= act(op(A) op(B) + bias).
+    MATMUL, "matmul", matmul, MatmulParams, [ReadFeatures, ReadFeatures, Read, Write]);
+kernel!(/// Rows become columns.
+    TRANSPOSE, "transpose", transpose, TransposeParams, [Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&MATMUL, &TRANSPOSE];
+
+/// Side of the transpose's tile.
+pub const TURN: u32 = 16;
+
+/// Which factor is stored transposed, and which in f16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// A is stored `[K, M]`.
+    pub a_t: bool,
+    /// B is stored `[N, K]`.
+    pub b_t: bool,
+    /// A is in f16.
+    pub a_half: bool,
+    /// B is in f16.
+    pub b_half: bool,
+}
+
+/// A variant with the outputs a workgroup of it computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Rows of C.
+    pub rows: u32,
+    /// Columns of C.
+    pub cols: u32,
+    /// The preprocessor's choices.
+    pub variant: Variant,
+}
+
+/// Choices of kernels that read features at binding 0: f16 or not, and how.
+pub fn half_variant(target: &Target, half: bool) -> Variant {
+    vec![("HALF", half as u32), ("NATIVE_F16", (half && target.native_f16) as u32)]
+}
+
+/// True when B should be turned round before the product (see docs/matmul-search.md).
+pub fn packs_right(target: &Target, form: &Form, m: u32) -> bool {
+    target.class == Class::CpuDriver && form.b_t && !form.b_half && m >= 16
+}
+
+/// The tile for a product of these sizes; `strides` are those of A, B and C. Pure, so that it can be tested.
+pub fn choose(target: &Target, form: &Form, m: u32, n: u32, k: u32, strides: [u32; 3]) -> Tile {
+    let vectors = strides.map(|s| s.is_multiple_of(4));
+    let mut variant = vec![
+        ("A_T", form.a_t as u32),
+        ("B_T", form.b_t as u32),
+        ("A_F16", form.a_half as u32),
+        ("B_F16", form.b_half as u32),
+        ("NATIVE_F16", ((form.a_half || form.b_half) && target.native_f16) as u32),
+        ("A_VEC", vectors[0] as u32),
+        ("B_VEC", vectors[1] as u32),
+        ("C_VEC", (vectors[2] && n.is_multiple_of(4)) as u32),
+    ];
+    match target.class {
+        Class::Host => Tile { rows: m.max(1), cols: n.max(1), variant: Vec::new() },
+        Class::CpuDriver => {
+            let (rows, cols) = (16, 1);
+            variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols)]);
+            Tile { rows, cols: 32 * cols, variant }
+        }
+        Class::Gpu => {
+            // Larger tiles read less, smaller ones keep more units busy.
+            let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
+            let enough = 2 * target.units as u64;
+            let tall = m > 64 && groups(128, 64) >= enough;
+            let wide = n > 64 && groups(if tall { 128 } else { 64 }, 128) >= enough && k >= 64;
+            variant.extend([("TALL", tall as u32), ("WIDE", wide as u32)]);
+            Tile { rows: 64 << tall as u32, cols: 64 << wide as u32, variant }
+        }
+    }
+}
+
+/// Parts that the inner sum is cut into, so that a product with few outputs keeps the device busy.
+pub fn splits(target: &Target, tile: &Tile, m: u32, n: u32, k: u32) -> u32 {
+    if target.class != Class::Gpu {
+        return 1;
+    }
+    let groups = m.div_ceil(tile.rows) * n.div_ceil(tile.cols);
+    let wanted = (2 * target.units).div_ceil(groups.max(1));
+    // A part shorter than this costs more to add up than it saves.
+    wanted.min(k / 512).clamp(1, 64)
+}
+
+#[derive(Clone, Copy)]
+struct Dense<T> {
+    data: *const T,
+    row: isize,
+    col: isize,
+}
+
+/// C = op(A) op(B) or C += it, on all cores when it is worth waking them.
+///
+/// # Safety
+/// The pointers and strides describe matrices inside live buffers; C overlaps neither factor.
+unsafe fn gemm<T: Real>(sizes: [usize; 3], a: Dense<T>, b: Dense<T>, c: *mut T, ldc: usize, add: bool) {
+    let [m, n, k] = sizes;
+    let parallelism = match m * n * k < 48 * 48 * 256 {
+        true => gemm::Parallelism::None,
+        false => gemm::Parallelism::Rayon(0),
+    };
+    let (ldc, one) = (ldc as isize, T::ONE);
+    // SAFETY: forwarded from the caller.
+    unsafe {
+        gemm::gemm(
+            m, n, k, c, 1, ldc, add, a.data, a.col, a.row, b.data, b.col, b.row, one, one, false, false, false,
+            parallelism,
+        );
+    }
+}
+
+/// Rows of an f16 factor widened at a time; a panel stays in the second-level cache.
+const PANEL: usize = 256;
+
+fn matmul<T: Real>(a: &Args<T>) {
+    let p: MatmulParams = a.params();
+    let [m, n, k] = [p.m, p.n, p.k].map(|v| v as usize);
+    let [lda, ldb, ldc] = [p.lda, p.ldb, p.ldc].map(|v| v as usize);
+    let c = a.write(3);
+    let add = p.flags & 1 != 0;
+    if m == 0 || n == 0 {
+        return;
+    }
+    // On the device the form is the variant; the same bits of the flags tell it to the twin.
+    let (a_t, b_t) = (p.flags & 4 != 0, p.flags & 8 != 0);
+    assert!(c.len() >= (m - 1) * ldc + n, "C is too small");
+    let view = |slice: &[T], rows: usize, cols: usize, ld: usize, transposed: bool| {
+        let (stored_rows, stored_cols) = if transposed { (cols, rows) } else { (rows, cols) };
+        assert!(stored_rows == 0 || slice.len() >= (stored_rows - 1) * ld + stored_cols, "a factor is too small");
+        let (row, col) = if transposed { (1, ld as isize) } else { (ld as isize, 1) };
+        Dense { data: slice.as_ptr(), row, col }
+    };
+    if k == 0 && !add {
+        for_rows(c, m, ldc, n, |_, row| row[..n].fill(T::ZERO));
+    } else {
+        match (a.features(0), a.features(1)) {
+            (FeatureSlice::Full(x), FeatureSlice::Full(y)) => {
+                let (x, y) = (view(x, m, k, lda, a_t), view(y, k, n, ldb, b_t));
+                // SAFETY: sizes were checked above, and bindings that are written overlap no other.
+                unsafe { gemm([m, n, k], x, y, c.as_mut_ptr(), ldc, add) };
+            }
+            (FeatureSlice::Half(x), FeatureSlice::Full(y)) => {
+                let (rows, cols) = if a_t { (k, m) } else { (m, k) };
+                let y = view(y, k, n, ldb, b_t);
+                panels(x, rows, cols, lda, |start, count, panel| {
+                    let sizes = if a_t { [m, n, count] } else { [count, n, k] };
+                    let x = view(panel, sizes[0], sizes[2], cols, a_t);
+                    // A panel is a stretch of the inner sum, or of the rows of C.
+                    let (y, at, add) = match a_t {
+                        true => (shift(y, start as isize * y.row), 0, add || start > 0),
+                        false => (y, start * ldc, add),
+                    };
+                    // SAFETY: as above; a panel stays inside the matrices.
+                    unsafe { gemm(sizes, x, y, c.as_mut_ptr().add(at), ldc, add) };
+                });
+            }
+            (FeatureSlice::Full(x), FeatureSlice::Half(y)) => {
+                let (rows, cols) = if b_t { (n, k) } else { (k, n) };
+                let x = view(x, m, k, lda, a_t);
+                panels(y, rows, cols, ldb, |start, count, panel| {
+                    let sizes = if b_t { [m, count, k] } else { [m, n, count] };
+                    let y = view(panel, sizes[2], sizes[1], cols, b_t);
+                    let (x, at, add) = match b_t {
+                        true => (x, start, add),
+                        false => (shift(x, start as isize * x.col), 0, add || start > 0),
+                    };
+                    // SAFETY: as above.
+                    unsafe { gemm(sizes, x, y, c.as_mut_ptr().add(at), ldc, add) };
+                });
+            }
+            (FeatureSlice::Half(_), FeatureSlice::Half(_)) => panic!("one factor at most is in f16"),
+        }
+    }
+    if p.flags & 2 == 0 && p.act == 0 {
+        return;
+    }
+    let bias = (p.flags & 2 != 0).then(|| &a.read(2)[..n]);
+    let slope = T::from_f32(p.slope);
+    let shared = Shared::new(c);
+    by_kind!(p.act, |K| parallel(m, 4 * n, |range| {
+        simd(
+            #[inline(always)]
+            || {
+                for r in range {
+                    // SAFETY: each row is visited once.
+                    let row = unsafe { shared.part(r * ldc..r * ldc + n) };
+                    if let Some(bias) = bias {
+                        row.iter_mut().zip(bias).for_each(|(o, b)| *o = activation(K, slope, *o + *b));
+                    } else {
+                        row.iter_mut().for_each(|o| *o = activation(K, slope, *o));
+                    }
+                }
+            },
+        )
+    }));
+}
+
+fn shift<T>(matrix: Dense<T>, by: isize) -> Dense<T> {
+    Dense { data: matrix.data.wrapping_offset(by), ..matrix }
+}
+
+/// Calls `f(first row, rows, panel)` for each panel of an f16 matrix, widened and dense.
+fn panels<T: Real>(x: &[f16], rows: usize, cols: usize, ld: usize, mut f: impl FnMut(usize, usize, &[T])) {
+    thread_local! {
+        // Kept between calls, so that a steady step allocates nothing.
+        static SCRATCH: std::cell::RefCell<Vec<f64>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with(|scratch| {
+        let mut scratch = scratch.borrow_mut();
+        let words = (PANEL.min(rows) * cols * size_of::<T>()).div_ceil(8);
+        if scratch.len() < words {
+            scratch.resize(words, 0.0);
+        }
+        let buffer: &mut [T] = bytemuck::cast_slice_mut(&mut scratch[..words]);
+        for start in (0..rows).step_by(PANEL) {
+            let count = PANEL.min(rows - start);
+            for_rows(&mut buffer[..count * cols], count, cols, cols, |r, out| {
+                let row = &x[(start + r) * ld..(start + r) * ld + cols];
+                match bytemuck::try_cast_slice_mut::<T, f32>(out) {
+                    Ok(out) if size_of::<T>() == 4 => row.convert_to_f32_slice(out),
+                    _ => out.iter_mut().zip(row).for_each(|(o, v)| *o = T::from_f32(v.to_f32())),
+                }
+            });
+            f(start, count, &buffer[..count * cols]);
+        }
+    });
+}
+
+fn transpose<T: Real>(a: &Args<T>) {
+    let p: TransposeParams = a.params();
+    let (rows, cols, ld_in, ld_out) = (p.rows as usize, p.cols as usize, p.ld_in as usize, p.ld_out as usize);
+    let x = a.read(0);
+    for_rows(a.write(1), cols, ld_out, rows, |c, out| {
+        for (r, o) in out[..rows].iter_mut().enumerate() {
+            *o = x[r * ld_in + c];
+        }
+    });
+}

@@ -1,0 +1,303 @@
+//! Host twins of `shaders/segment.wgsl`.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel, simd};
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Sizes {
+    count: u32,
+    cols: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Flagged {
+    count: u32,
+    cols: u32,
+    flag: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Grad {
+    count: u32,
+    cols: u32,
+    mean: u32,
+    accumulate: u32,
+}
+
+kernel!(/// Largest value of each tile and its row.
+    MAX_PART, "segment", max_part, Sizes, [Read, ReadIndex, Write, WriteIndex]);
+kernel!(/// Largest value of each bag and its row.
+    MAX_END, "segment", max_end, Sizes, [Read, ReadIndex, ReadIndex, Write, WriteIndex]);
+kernel!(/// Gradient of the maximum.
+    MAX_GRAD, "segment", max_grad, Grad, [ReadIndex, Read, ReadIndex, Write]);
+kernel!(/// Sum of each tile, of x or of x y.
+    SUM_PART, "segment", sum_part, Flagged, [Read, Read, ReadIndex, Write]);
+kernel!(/// Sum or mean of each bag.
+    SUM_END, "segment", sum_end, Flagged, [Read, ReadIndex, ReadIndex, Write]);
+kernel!(/// Gradient of sum and mean.
+    SUM_GRAD, "segment", sum_grad, Grad, [Read, ReadIndex, ReadIndex, Write]);
+kernel!(/// Largest value and sum of exponentials of each tile.
+    LSE_PART, "segment", lse_part, Sizes, [Read, ReadIndex, Write, Write]);
+kernel!(/// Log-sum-exp or log-mean-exp of each bag.
+    LSE_END, "segment", lse_end, Flagged, [Read, Read, ReadIndex, ReadIndex, Write]);
+kernel!(/// Gradient of the log-mean-exp.
+    LSE_GRAD, "segment", lse_grad, Grad, [Read, Read, Read, ReadIndex, ReadIndex, Write]);
+kernel!(/// e^(x - log-sum-exp of the bag).
+    SOFTMAX, "segment", softmax, Sizes, [Read, Read, ReadIndex, Write]);
+kernel!(/// Gradient of the softmax.
+    SOFTMAX_GRAD, "segment", softmax_grad, Flagged, [Read, Read, Read, ReadIndex, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[
+    &MAX_PART,
+    &MAX_END,
+    &MAX_GRAD,
+    &SUM_PART,
+    &SUM_END,
+    &SUM_GRAD,
+    &LSE_PART,
+    &LSE_END,
+    &LSE_GRAD,
+    &SOFTMAX,
+    &SOFTMAX_GRAD,
+];
+
+/// Bag and rows of a tile.
+pub(super) fn tile(tiles: &[u32], t: usize) -> (usize, Range<usize>) {
+    let first = tiles[4 * t + 1] as usize;
+    (tiles[4 * t] as usize, first..first + tiles[4 * t + 2] as usize)
+}
+
+/// Tiles of a bag.
+pub(super) fn tiles_of(table: &[u32], bag: usize) -> Range<usize> {
+    table[bag] as usize..table[bag + 1] as usize
+}
+
+fn instances(offsets: &[u32], bag: usize) -> f64 {
+    (offsets[bag + 1] - offsets[bag]) as f64
+}
+
+/// Calls `f(tile number, bag, first row, rows of out)` for each tile, over the cores; tiles own their rows.
+pub(super) fn for_tiles<T: Real>(
+    out: &mut [T],
+    tiles: &[u32],
+    count: usize,
+    cols: usize,
+    work: usize,
+    f: impl Fn(usize, usize, usize, &mut [T]) + Sync,
+) {
+    let shared = Shared::new(out);
+    parallel(count, work, |range| {
+        for t in range {
+            let (bag, rows) = tile(tiles, t);
+            // SAFETY: tiles do not overlap.
+            f(t, bag, rows.start, unsafe { shared.part(rows.start * cols..rows.end * cols) });
+        }
+    });
+}
+
+fn max_part<T: Real>(a: &Args<T>) {
+    let p: Sizes = a.params();
+    let cols = p.cols as usize;
+    let (x, tiles, index) = (a.read(0), a.index(1), Shared::new(a.write_index(3)));
+    for_rows(a.write(2), p.count as usize, cols, 64 * cols, |t, out| {
+        let (_, rows) = tile(tiles, t);
+        // SAFETY: one row of the table for each tile.
+        let index = unsafe { index.part(t * cols..(t + 1) * cols) };
+        out.copy_from_slice(&x[rows.start * cols..(rows.start + 1) * cols]);
+        index.fill(rows.start as u32);
+        for r in rows.start + 1..rows.end {
+            for ((o, i), v) in out.iter_mut().zip(index.iter_mut()).zip(&x[r * cols..(r + 1) * cols]) {
+                if *v > *o {
+                    (*o, *i) = (*v, r as u32);
+                }
+            }
+        }
+    });
+}
+
+fn max_end<T: Real>(a: &Args<T>) {
+    let p: Sizes = a.params();
+    let cols = p.cols as usize;
+    let (x, rows, table) = (a.read(0), a.index(1), a.index(2));
+    let (out, index) = (a.write(3), a.write_index(4));
+    for bag in 0..p.count as usize {
+        let parts = tiles_of(table, bag);
+        for c in 0..cols {
+            let mut best = parts.start * cols + c;
+            for t in parts.clone() {
+                if x[t * cols + c] > x[best] {
+                    best = t * cols + c;
+                }
+            }
+            (out[bag * cols + c], index[bag * cols + c]) = (x[best], rows[best]);
+        }
+    }
+}
+
+fn max_grad<T: Real>(a: &Args<T>) {
+    let p: Grad = a.params();
+    let cols = p.cols as usize;
+    let (owner, g, tiles) = (a.index(0), a.read(1), a.index(2));
+    let keep = T::new(p.accumulate as f64);
+    for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * cols, |_, bag, first, out| {
+        out.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o));
+        let rows = out.len() / cols;
+        for c in 0..cols {
+            let r = owner[bag * cols + c] as usize;
+            if (first..first + rows).contains(&r) {
+                out[(r - first) * cols + c] += g[bag * cols + c];
+            }
+        }
+    });
+}
+
+fn sum_part<T: Real>(a: &Args<T>) {
+    let p: Flagged = a.params();
+    let cols = p.cols as usize;
+    let (x, y, tiles) = (a.read(0), a.read(1), a.index(2));
+    let times = p.flag != 0;
+    for_rows(a.write(3), p.count as usize, cols, 64 * cols, |t, out| {
+        let (_, rows) = tile(tiles, t);
+        out.fill(T::ZERO);
+        simd(
+            #[inline(always)]
+            || {
+                for r in rows {
+                    let (x, y) = (&x[r * cols..(r + 1) * cols], &y[r * cols..(r + 1) * cols]);
+                    if times {
+                        out.iter_mut().zip(x).zip(y).for_each(|((o, x), y)| *o += *x * *y);
+                    } else {
+                        out.iter_mut().zip(x).for_each(|(o, x)| *o += *x);
+                    }
+                }
+            },
+        );
+    });
+}
+
+fn sum_end<T: Real>(a: &Args<T>) {
+    let p: Flagged = a.params();
+    let cols = p.cols as usize;
+    let (x, table, offsets) = (a.read(0), a.index(1), a.index(2));
+    for_rows(a.write(3), p.count as usize, cols, 4 * cols, |bag, out| {
+        out.fill(T::ZERO);
+        for t in tiles_of(table, bag) {
+            out.iter_mut().zip(&x[t * cols..]).for_each(|(o, x)| *o += *x);
+        }
+        if p.flag != 0 {
+            let rows = T::new(instances(offsets, bag));
+            out.iter_mut().for_each(|o| *o = *o / rows);
+        }
+    });
+}
+
+fn sum_grad<T: Real>(a: &Args<T>) {
+    let p: Grad = a.params();
+    let cols = p.cols as usize;
+    let (g, tiles, offsets) = (a.read(0), a.index(1), a.index(2));
+    let keep = T::new(p.accumulate as f64);
+    for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * cols, |_, bag, _, out| {
+        let rows = if p.mean != 0 { T::new(instances(offsets, bag)) } else { T::ONE };
+        let g = &g[bag * cols..(bag + 1) * cols];
+        for out in out.chunks_exact_mut(cols) {
+            out.iter_mut().zip(g).for_each(|(o, g)| *o = keep_or_zero(keep, *o) + *g / rows);
+        }
+    });
+}
+
+fn lse_part<T: Real>(a: &Args<T>) {
+    let p: Sizes = a.params();
+    let cols = p.cols as usize;
+    let (x, tiles, sums) = (a.read(0), a.index(1), Shared::new(a.write(3)));
+    for_rows(a.write(2), p.count as usize, cols, 64 * 8 * cols, |t, largest| {
+        let (_, rows) = tile(tiles, t);
+        // SAFETY: one row of the table for each tile.
+        let sums = unsafe { sums.part(t * cols..(t + 1) * cols) };
+        simd(
+            #[inline(always)]
+            || {
+                largest.fill(T::LOWEST);
+                for r in rows.clone() {
+                    largest.iter_mut().zip(&x[r * cols..]).for_each(|(m, v)| *m = v.larger(*m));
+                }
+                sums.fill(T::ZERO);
+                for r in rows {
+                    let row = x[r * cols..].iter().zip(largest.iter());
+                    sums.iter_mut().zip(row).for_each(|(s, (v, m))| *s += (*v - *m).exp());
+                }
+            },
+        );
+    });
+}
+
+fn lse_end<T: Real>(a: &Args<T>) {
+    let p: Flagged = a.params();
+    let cols = p.cols as usize;
+    let (largest, sums, table, offsets) = (a.read(0), a.read(1), a.index(2), a.index(3));
+    for_rows(a.write(4), p.count as usize, cols, 16 * cols, |bag, out| {
+        let rows = if p.flag != 0 { T::new(instances(offsets, bag)) } else { T::ONE };
+        for (c, o) in out.iter_mut().enumerate() {
+            let m = tiles_of(table, bag).fold(T::LOWEST, |m, t| largest[t * cols + c].larger(m));
+            let s: T = tiles_of(table, bag).map(|t| sums[t * cols + c] * (largest[t * cols + c] - m).exp()).sum();
+            *o = m + (s / rows).ln();
+        }
+    });
+}
+
+fn lse_grad<T: Real>(a: &Args<T>) {
+    let p: Grad = a.params();
+    let cols = p.cols as usize;
+    let (x, lse, g, tiles, offsets) = (a.read(0), a.read(1), a.read(2), a.index(3), a.index(4));
+    let keep = T::new(p.accumulate as f64);
+    for_tiles(a.write(5), tiles, p.count as usize, cols, 64 * 8 * cols, |_, bag, first, out| {
+        let rows = T::new(instances(offsets, bag));
+        let (lse, g) = (&lse[bag * cols..(bag + 1) * cols], &g[bag * cols..(bag + 1) * cols]);
+        simd(
+            #[inline(always)]
+            || {
+                for (r, out) in out.chunks_exact_mut(cols).enumerate() {
+                    let x = &x[(first + r) * cols..(first + r + 1) * cols];
+                    for c in 0..cols {
+                        out[c] = keep_or_zero(keep, out[c]) + g[c] / rows * (x[c] - lse[c]).exp();
+                    }
+                }
+            },
+        );
+    });
+}
+
+fn softmax<T: Real>(a: &Args<T>) {
+    let p: Sizes = a.params();
+    let cols = p.cols as usize;
+    let (x, lse, tiles) = (a.read(0), a.read(1), a.index(2));
+    for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * 8 * cols, |_, bag, first, out| {
+        let lse = &lse[bag * cols..(bag + 1) * cols];
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = (x[first * cols + i] - lse[i % cols]).exp();
+        }
+    });
+}
+
+fn softmax_grad<T: Real>(a: &Args<T>) {
+    let p: Flagged = a.params();
+    let cols = p.cols as usize;
+    let (y, g, inner, tiles) = (a.read(0), a.read(1), a.read(2), a.index(3));
+    let keep = T::new(p.flag as f64);
+    for_tiles(a.write(4), tiles, p.count as usize, cols, 64 * 2 * cols, |_, bag, first, out| {
+        let inner = &inner[bag * cols..(bag + 1) * cols];
+        for (i, o) in out.iter_mut().enumerate() {
+            let at = first * cols + i;
+            *o = keep_or_zero(keep, *o) + y[at] * (g[at] - inner[i % cols]);
+        }
+    });
+}

@@ -1,0 +1,96 @@
+//! Attention pooling (Ilse, Tomczak, Welling 2018), plain and gated, over packed bags.
+//!
+//! e_nk = w_k . u_n + b_k with u = tanh(v) or tanh(v) sigmoid(u'); a = softmax of e over the bag;
+//! z_bk = sum of a_nk h_n. Score, softmax and weighted sum are one split pass over tiles and one combination
+//! for each bag. The products v and u' come from matmuls and are kept; tanh, sigmoid and the softmax are
+//! computed again in backward.
+
+use super::segment::{Tables, over_bags};
+use super::{Rule, expect, reduce};
+use crate::error::Result;
+use crate::kernels::attention_pool as k;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value};
+
+/// Inputs: pre-activations `[N, L]` (plain) or `[N, 2 L]` (gated: tanh half, then sigmoid half), h `[N, H]`,
+/// w `[K, L]`, b `[1, K]`, tables. Outputs: z `[B, K H]`, scores e `[N, K]`, log-sum-exp `[B, K]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionPool {
+    /// Gated form.
+    pub gated: bool,
+}
+
+impl Rule for AttentionPool {
+    fn name(&self) -> &'static str {
+        if self.gated { "gated attention pooling" } else { "attention pooling" }
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let width = |l: u32| if self.gated { 2 * l } else { l };
+        let ok = over_bags(inputs, 4)
+            && inputs[1].shape.rows == Dim::Instances
+            && inputs[0].shape.cols == width(inputs[2].shape.cols)
+            && Dim::Fixed(inputs[3].shape.cols) == inputs[2].shape.rows;
+        expect(ok, self.name(), "pre-activations [N, L] ([N, 2 L] gated), h [N, H], w [K, L] and b [1, K]", inputs)?;
+        let (heads, hidden) = (inputs[3].shape.cols, inputs[1].shape.cols);
+        Ok(vec![
+            (Shape::new(Dim::Bags, heads * hidden), Storage::F32),
+            (Shape::new(Dim::Instances, heads), Storage::F32),
+            (Shape::new(Dim::Bags, heads), Storage::F32),
+        ])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (pre, h) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let (w, b, t) = (node.inputs[2], node.inputs[3], Tables::of(node));
+        let (hidden, inner, heads) = (p.cols(h), p.cols(w), p.cols(b));
+        let [z, scores, lse] = node.outputs[..] else { unreachable!() };
+        let parts = p.temp(Dim::Tiles, heads * hidden);
+        // (largest score, sum of exponentials) of each tile and head.
+        let sums = p.temp(Dim::Tiles, heads * 2);
+        let sizes: [Word; 4] = [hidden.into(), inner.into(), heads.into(), self.gated.into()];
+        let variant = k::variant(hidden, inner);
+        let operands =
+            [pre.into(), h.into(), w.into(), b.into(), t.tiles.into(), scores.into(), parts.into(), sums.into()];
+        let words = [[Dim::Tiles.into()].as_slice(), &sizes].concat();
+        let grid = Grid::plane(Count::each(Dim::Tiles), Count::each(Dim::Fixed(heads)));
+        p.launch_variant(&k::POOL_PART, variant.clone(), &operands, &words, grid);
+        let operands = [parts.into(), sums.into(), t.bag_tiles.into(), z.into(), lse.into()];
+        let words = [Dim::Bags.into(), hidden.into(), heads.into()];
+        let grid = Grid::plane(Count::each(Dim::Bags), Count::each(Dim::Fixed(heads)));
+        p.launch_variant(&k::POOL_END, variant, &operands, &words, grid);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let (pre, h) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let (w, b, t) = (node.inputs[2], node.inputs[3], Tables::of(node));
+        let (hidden, inner, heads) = (p.cols(h), p.cols(w), p.cols(b));
+        let [z, scores, lse] = node.outputs[..] else { unreachable!() };
+        let variant = k::variant(hidden, inner);
+        let outside = p.upstream(scores);
+        let score_grad = outside.unwrap_or_else(|| p.temp(Dim::Instances, heads));
+        if let Some(dz) = p.upstream(z) {
+            let h_grad = p.grad(node.inputs[1]);
+            let target = h_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
+            let operands =
+                [h.into(), z.into(), dz.into(), scores.into(), lse.into(), t.tiles.into(), score_grad.into(), target];
+            let flags = outside.is_some() as u32
+                | (h_grad.is_some() as u32) << 1
+                | (h_grad.is_some_and(|t| t.accumulate) as u32) << 2;
+            let words = [Dim::Tiles.into(), hidden.into(), heads.into(), flags.into()];
+            p.launch_variant(&k::POOL_GRAD, variant.clone(), &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+        }
+        let pre_grad = p.grad(node.inputs[0]);
+        let target = pre_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
+        let (w_parts, b_parts) = (p.temp(Dim::Tiles, heads * inner), p.temp(Dim::Tiles, heads));
+        let operands =
+            [pre.into(), w.into(), score_grad.into(), t.tiles.into(), target, w_parts.into(), b_parts.into()];
+        let flags = (pre_grad.is_some() as u32) | (pre_grad.is_some_and(|t| t.accumulate) as u32) << 1;
+        let words = [Dim::Tiles.into(), inner.into(), heads.into(), self.gated.into(), flags.into()];
+        p.launch_variant(&k::SCORE_GRAD, variant, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+        for (input, parts) in [(w, w_parts), (b, b_parts)] {
+            if let Some(GradTarget { to, accumulate }) = p.grad(input) {
+                let cols = p.cols(parts);
+                reduce::add_rows(p, parts, 0, cols, 1.0, GradTarget { to, accumulate });
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Losses over bags: the sum over bags of weight times cross-entropy.
+//!
+//! Weights carry the normalisation (1 / bags for a mean) and the class weights, so an operation needs
+//! neither.
+
+use super::{Rule, expect};
+use crate::error::Result;
+use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::loss as k;
+use crate::plan::{GradTarget, Planner};
+use crate::tape::{Node, Shape, Storage, Value};
+
+/// Binary cross-entropy of logits `[B, C]` against targets `[B, C]`, averaged over the C outputs, weighted
+/// by `[B, 1]`, summed over bags: `[1, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SigmoidCrossEntropy {
+    /// The probability is clamped to [clamp, 1 - clamp] and a clamped one has no gradient, as in the code
+    /// of Attention MIL (1e-5). 0: the exact form on logits.
+    pub clamp: f32,
+    /// Factor of the whole loss.
+    pub scale: f32,
+}
+
+fn loss_shapes(name: &'static str, inputs: &[Value], expected: &str, target_cols: u32) -> Result<Vec<(Shape, Storage)>> {
+    let ok = inputs.len() == 3
+        && inputs[1].shape.cols == target_cols
+        && inputs[2].shape.cols == 1
+        && inputs.iter().all(|v| v.shape.rows == inputs[0].shape.rows);
+    expect(ok, name, expected, inputs)?;
+    Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
+}
+
+impl Rule for SigmoidCrossEntropy {
+    fn name(&self) -> &'static str {
+        "sigmoid cross-entropy"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let cols = inputs.first().map_or(0, |v| v.shape.cols);
+        loss_shapes(self.name(), inputs, "logits [B, C], targets [B, C] and weights [B, 1]", cols)
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let [x, t, w] = node.inputs[..] else { unreachable!() };
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into()];
+        let operands = [x.into(), t.into(), w.into(), node.outputs[0].into()];
+        p.launch(&k::SIGMOID_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let [x, t, w] = node.inputs[..] else { unreachable!() };
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
+        let shape = p.value(x).shape;
+        let words =
+            [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), accumulate.into()];
+        let grid = Grid::line(Count::per(shape.rows, shape.cols, k::LANES));
+        p.launch(&k::SIGMOID_LOSS_GRAD, &[x.into(), t.into(), w.into(), g.into(), to], &words, grid);
+    }
+}
+
+/// Cross-entropy of logits `[B, C]` against class indices `[B, 1]`, weighted by `[B, 1]`, summed over bags.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxCrossEntropy {
+    /// Factor of the whole loss.
+    pub scale: f32,
+}
+
+impl Rule for SoftmaxCrossEntropy {
+    fn name(&self) -> &'static str {
+        "softmax cross-entropy"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        loss_shapes(self.name(), inputs, "logits [B, C], labels [B, 1] and weights [B, 1]", 1)
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let [x, labels, w] = node.inputs[..] else { unreachable!() };
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), shape.cols.into(), self.scale.into()];
+        let operands = [x.into(), labels.into(), w.into(), node.outputs[0].into()];
+        p.launch(&k::SOFTMAX_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let [x, labels, w] = node.inputs[..] else { unreachable!() };
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), shape.cols.into(), self.scale.into(), accumulate.into()];
+        let grid = Grid::line(Count::per(shape.rows, 1, k::LANES));
+        p.launch(&k::SOFTMAX_LOSS_GRAD, &[x.into(), labels.into(), w.into(), g.into(), to], &words, grid);
+    }
+}

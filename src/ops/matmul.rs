@@ -1,0 +1,225 @@
+//! Matrix products and the fully connected layer.
+
+use super::pointwise::{self, Activation};
+use super::{Rule, expect, reduce};
+use crate::error::Result;
+use crate::kernels::elementwise;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::matmul::{self as k, Form};
+use crate::plan::{Class, GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
+
+/// One side of a product: a matrix as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    operand: Operand,
+    rows: Dim,
+    cols: u32,
+    stride: u32,
+    half: bool,
+    transposed: bool,
+}
+
+impl Side {
+    fn of(p: &Planner, id: ValueId, transposed: bool) -> Self {
+        let v = p.value(id);
+        Self {
+            operand: id.into(),
+            rows: v.shape.rows,
+            cols: v.shape.cols,
+            stride: v.stride,
+            half: v.storage == Storage::F16,
+            transposed,
+        }
+    }
+
+    /// (rows, columns) of the factor, after transposition.
+    fn shape(&self) -> (Dim, Dim) {
+        match self.transposed {
+            false => (self.rows, Dim::Fixed(self.cols)),
+            true => (Dim::Fixed(self.cols), self.rows),
+        }
+    }
+}
+
+/// What happens to the product on its way out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Epilogue {
+    bias: Option<ValueId>,
+    activation: Activation,
+    accumulate: bool,
+}
+
+/// to (+)= act(left right + bias).
+pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc: u32, epilogue: Epilogue) {
+    let (m, inner) = left.shape();
+    let (inner2, n) = right.shape();
+    debug_assert_eq!(inner.of(&p.capacity), inner2.of(&p.capacity), "inner sizes of a product");
+    let target = p.target;
+    let (columns, capacity) = (n.of(&p.capacity), p.capacity);
+    let form = Form { a_t: left.transposed, b_t: right.transposed, a_half: left.half, b_half: right.half };
+    let mut right = right;
+    let mut form = form;
+    if k::packs_right(&target, &form, m.of(&capacity)) {
+        // CPU drivers read columns of B side by side, so a transposed B is turned round first. It is a
+        // weight matrix, small beside the product.
+        let ld = columns.next_multiple_of(4);
+        let tiled = target.class == Class::Gpu;
+        let packed = p.temp(Dim::Fixed(inner.of(&capacity)), ld);
+        let words = [right.rows.into(), right.cols.into(), right.stride.into(), ld.into(), Word::GroupsX, tiled.into()];
+        let grid = Grid::plane(Count::per(right.rows, 1, k::TURN), Count::per(Dim::Fixed(right.cols), 1, k::TURN));
+        p.launch(&k::TRANSPOSE, &[right.operand, packed.into()], &words, grid);
+        right = Side { operand: packed.into(), rows: inner, cols: columns, stride: ld, half: false, transposed: false };
+        form.b_t = false;
+    }
+    let tile = k::choose(&target, &form, m.of(&capacity), columns, inner.of(&capacity), [left.stride, right.stride, ldc]);
+    let splits = k::splits(&target, &tile, m.of(&capacity), columns, inner.of(&capacity));
+    let words = |accumulate: bool, bias: bool, act: (u32, f32), k_chunk: Word, split_stride: u32, ldc: u32| {
+        [
+            m.into(),
+            n.into(),
+            inner.into(),
+            left.stride.into(),
+            right.stride.into(),
+            ldc.into(),
+            (accumulate as u32 | (bias as u32) << 1 | (form.a_t as u32) << 2 | (form.b_t as u32) << 3).into(),
+            act.0.into(),
+            act.1.into(),
+            k_chunk,
+            split_stride.into(),
+            Word::GroupsX,
+        ]
+    };
+    let bias = epilogue.bias.map_or(right.operand, Operand::Value);
+    let mut grid = Grid::plane(Count::per(m, 1, tile.rows), Count::per(n, 1, tile.cols));
+    let act = epilogue.activation.code();
+    if splits <= 1 {
+        let words = words(epilogue.accumulate, epilogue.bias.is_some(), act, u32::MAX.into(), 0, ldc);
+        let operands = [left.operand, right.operand, bias, to];
+        p.launch_variant(&k::MATMUL, tile.variant, &operands, &words, grid);
+        return;
+    }
+    // A long sum with few outputs: parts in parallel, then added in a fixed order.
+    assert!(epilogue.bias.is_none() && act.0 == 0, "a split sum has no epilogue");
+    let rows = m.of(&capacity);
+    let parts = p.temp(Dim::Fixed(splits), rows * columns);
+    grid.z = Count::each(Dim::Fixed(splits));
+    let chunk = inner.of(&capacity).div_ceil(splits).next_multiple_of(16);
+    let words = words(false, false, (0, 0.0), chunk.into(), rows * columns, columns);
+    p.launch_variant(&k::MATMUL, tile.variant, &[left.operand, right.operand, right.operand, parts.into()], &words, grid);
+    let target = GradTarget { to, accumulate: epilogue.accumulate };
+    debug_assert_eq!(ldc, columns, "a split product is dense");
+    reduce::add_rows(p, parts, 0, rows * columns, 1.0, target);
+}
+
+/// act(x W^T + b): the layer of every network here. Inputs x `[R, I]`, W `[O, I]`, optionally b `[1, O]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear {
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl Rule for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() >= 2
+            && inputs[0].shape.cols == inputs[1].shape.cols
+            && matches!(inputs[1].shape.rows, Dim::Fixed(_))
+            && inputs.get(2).is_none_or(|b| Dim::Fixed(b.shape.cols) == inputs[1].shape.rows);
+        expect(ok, self.name(), "x [R, I], W [O, I] and b [1, O]", inputs)?;
+        let Dim::Fixed(outputs) = inputs[1].shape.rows else { unreachable!() };
+        Ok(vec![(Shape::new(inputs[0].shape.rows, outputs), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, w) = (Side::of(p, node.inputs[0], false), Side::of(p, node.inputs[1], true));
+        let epilogue =
+            Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
+        let ldc = p.cols(node.outputs[0]);
+        product(p, x, w, node.outputs[0].into(), ldc, epilogue);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let y = node.outputs[0];
+        let g = p.upstream(y).expect("a gradient");
+        pointwise::through(p, self.activation, y, g);
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        if let Some(GradTarget { to, accumulate }) = p.grad(x) {
+            let (left, right) = (Side::of(p, g, false), Side::of(p, w, false));
+            let ldc = p.cols(x);
+            product(p, left, right, to, ldc, Epilogue { accumulate, ..Default::default() });
+        }
+        if let Some(GradTarget { to, accumulate }) = p.grad(w) {
+            let (left, right) = (Side::of(p, g, true), Side::of(p, x, false));
+            let ldc = p.cols(w);
+            product(p, left, right, to, ldc, Epilogue { accumulate, ..Default::default() });
+        }
+        if let Some(&b) = node.inputs.get(2)
+            && let Some(target) = p.grad(b)
+        {
+            reduce::column_sums(p, g, target);
+        }
+    }
+}
+
+/// op(A) op(B) for two values, each as stored or transposed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matmul {
+    /// A is stored transposed.
+    pub a_t: bool,
+    /// B is stored transposed.
+    pub b_t: bool,
+}
+
+impl Rule for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let expected = "two matrices whose inner sizes agree, with a fixed number of columns in the result";
+        expect(inputs.len() == 2, self.name(), expected, inputs)?;
+        let side = |v: &Value, t: bool| match t {
+            false => (v.shape.rows, Dim::Fixed(v.shape.cols)),
+            true => (Dim::Fixed(v.shape.cols), v.shape.rows),
+        };
+        let ((m, k1), (k2, n)) = (side(&inputs[0], self.a_t), side(&inputs[1], self.b_t));
+        let cols = if let Dim::Fixed(n) = n { Some(n) } else { None };
+        expect(k1 == k2 && cols.is_some(), self.name(), expected, inputs)?;
+        Ok(vec![(Shape::new(m, cols.unwrap()), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (a, b) = (Side::of(p, node.inputs[0], self.a_t), Side::of(p, node.inputs[1], self.b_t));
+        let ldc = p.cols(node.outputs[0]);
+        product(p, a, b, node.outputs[0].into(), ldc, Epilogue::default());
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        if let Some(GradTarget { to, accumulate }) = p.grad(a) {
+            // dA = dC op(B)^T, or its transpose when A is stored transposed.
+            let (left, right) = match self.a_t {
+                false => (Side::of(p, g, false), Side::of(p, b, !self.b_t)),
+                true => (Side::of(p, b, self.b_t), Side::of(p, g, true)),
+            };
+            let ldc = p.cols(a);
+            product(p, left, right, to, ldc, Epilogue { accumulate, ..Default::default() });
+        }
+        if let Some(GradTarget { to, accumulate }) = p.grad(b) {
+            let (left, right) = match self.b_t {
+                false => (Side::of(p, a, !self.a_t), Side::of(p, g, false)),
+                true => (Side::of(p, g, true), Side::of(p, a, self.a_t)),
+            };
+            let ldc = p.cols(b);
+            product(p, left, right, to, ldc, Epilogue { accumulate, ..Default::default() });
+        }
+    }
+}
+
+/// Instance features as dense f32 rows.
+pub(crate) fn unpack(p: &mut Planner, from: ValueId, to: ValueId) {
+    let v = p.value(from);
+    let variant = k::half_variant(&p.target, v.storage == Storage::F16);
+    let words = [v.shape.rows.into(), v.shape.cols.into(), v.stride.into()];
+    let grid = Grid::line(Count::per(v.shape.rows, v.shape.cols, elementwise::LANES));
+    p.launch_variant(&elementwise::UNPACK, variant, &[from.into(), to.into()], &words, grid);
+}

@@ -1,0 +1,100 @@
+//! Differentiable operations: for each its shape rule, and its forward and backward as launches.
+
+pub mod attention_pool;
+pub mod dropout;
+pub mod loss;
+pub mod matmul;
+pub mod pointwise;
+pub mod reduce;
+pub mod segment;
+pub mod update;
+
+use crate::error::{Error, Result};
+use crate::plan::Planner;
+use crate::tape::{Node, Shape, Storage, Value};
+
+/// A differentiable operation with its settings. Plain data: a tape can be printed and compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// Fully connected layer.
+    Linear(matmul::Linear),
+    /// Product of two matrices in any transposed form.
+    Matmul(matmul::Matmul),
+    /// Pointwise function.
+    Activate(pointwise::Activate),
+    /// ln(p / (1 - p)) of a probability.
+    Logit(pointwise::Logit),
+    /// a x + b y.
+    AddScaled(pointwise::AddScaled),
+    /// x y, element by element.
+    Multiply(pointwise::Multiply),
+    /// Sum over the columns of each row.
+    RowSum(reduce::RowSum),
+    /// Sum over the rows of each column.
+    ColumnSum(reduce::ColumnSum),
+    /// Softmax over the columns of each row.
+    RowSoftmax(reduce::RowSoftmax),
+    /// Sum, mean, log-mean-exp or maximum over each bag.
+    SegmentReduce(segment::SegmentReduce),
+    /// Softmax over each bag, column by column.
+    SegmentSoftmax(segment::SegmentSoftmax),
+    /// Attention pooling, plain or gated.
+    AttentionPool(attention_pool::AttentionPool),
+    /// Dropout.
+    Dropout(dropout::Dropout),
+    /// Binary cross-entropy over bags.
+    SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
+    /// Cross-entropy over the classes of bags.
+    SoftmaxCrossEntropy(loss::SoftmaxCrossEntropy),
+}
+
+impl Op {
+    /// The rule of this operation: the one table that planning goes through.
+    pub fn rule(&self) -> &dyn Rule {
+        match self {
+            Op::Linear(r) => r,
+            Op::Matmul(r) => r,
+            Op::Activate(r) => r,
+            Op::Logit(r) => r,
+            Op::AddScaled(r) => r,
+            Op::Multiply(r) => r,
+            Op::RowSum(r) => r,
+            Op::ColumnSum(r) => r,
+            Op::RowSoftmax(r) => r,
+            Op::SegmentReduce(r) => r,
+            Op::SegmentSoftmax(r) => r,
+            Op::AttentionPool(r) => r,
+            Op::Dropout(r) => r,
+            Op::SigmoidCrossEntropy(r) => r,
+            Op::SoftmaxCrossEntropy(r) => r,
+        }
+    }
+}
+
+/// What the planner asks of an operation.
+pub trait Rule {
+    /// Name in errors.
+    fn name(&self) -> &'static str;
+
+    /// Shapes and storage of the outputs for these inputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] quoting both shapes when the inputs do not fit.
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>>;
+
+    /// Launches that compute the outputs.
+    fn forward(&self, planner: &mut Planner, node: &Node);
+
+    /// Launches that add the gradients of the inputs. The gradient of an output, once all its consumers
+    /// have added theirs, belongs to this rule: it may be overwritten.
+    fn backward(&self, planner: &mut Planner, node: &Node);
+}
+
+/// An [`Error::Shape`] when `ok` is false.
+pub(crate) fn expect(ok: bool, operation: &'static str, expected: &str, inputs: &[Value]) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    let found: Vec<String> = inputs.iter().map(|v| v.shape.to_string()).collect();
+    Err(Error::Shape { operation, expected: expected.to_string(), found: found.join(", ") })
+}

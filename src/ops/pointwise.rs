@@ -1,0 +1,203 @@
+//! Pointwise operations: activations, logit, weighted sums, products.
+
+use super::{Rule, expect};
+use crate::error::Result;
+use crate::kernels::elementwise as k;
+use crate::kernels::launch::{Count, Grid, Word};
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// A pointwise function whose derivative follows from its output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// x.
+    #[default]
+    None,
+    /// max(x, 0).
+    Relu,
+    /// x above zero, the slope times x below.
+    LeakyRelu(f32),
+    /// Hyperbolic tangent.
+    Tanh,
+    /// 1 / (1 + e^-x).
+    Sigmoid,
+    /// ln(1 + e^x).
+    Softplus,
+    /// Natural logarithm.
+    Ln,
+    /// e^x.
+    Exp,
+}
+
+impl Activation {
+    /// Number and slope as the kernels take them.
+    pub fn code(self) -> (u32, f32) {
+        match self {
+            Activation::None => (0, 0.0),
+            Activation::Relu => (1, 0.0),
+            Activation::LeakyRelu(slope) => (2, slope),
+            Activation::Tanh => (3, 0.0),
+            Activation::Sigmoid => (4, 0.0),
+            Activation::Softplus => (5, 0.0),
+            Activation::Ln => (6, 0.0),
+            Activation::Exp => (7, 0.0),
+        }
+    }
+}
+
+/// Values of a matrix as a parameter word.
+pub(crate) fn count_of(planner: &Planner, value: ValueId) -> Word {
+    let shape = planner.value(value).shape;
+    Word::Times(shape.rows, shape.cols)
+}
+
+/// A grid with an invocation for every four values.
+pub(crate) fn quads(planner: &Planner, value: ValueId) -> Grid {
+    let shape = planner.value(value).shape;
+    Grid::line(Count::per(shape.rows, shape.cols, 4 * k::LANES))
+}
+
+fn same(inputs: &[Value]) -> bool {
+    inputs.iter().all(|v| v.shape == inputs[0].shape)
+}
+
+/// y = f(x).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activate(pub Activation);
+
+impl Rule for Activate {
+    fn name(&self) -> &'static str {
+        "activate"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let (kind, slope) = self.0.code();
+        let words = [count_of(p, x), kind.into(), slope.into(), 0u32.into()];
+        p.launch(&k::ACTIVATE, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let (y, g) = (node.outputs[0], p.upstream(node.outputs[0]).expect("a gradient"));
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let (kind, slope) = self.0.code();
+        let words = [count_of(p, y), kind.into(), slope.into(), accumulate.into()];
+        p.launch(&k::ACTIVATE_GRAD, &[y.into(), g.into(), to], &words, quads(p, y));
+    }
+}
+
+/// Multiplies the gradient `g` of an activation's output `y` by the derivative, in place.
+pub(crate) fn through(p: &mut Planner, activation: Activation, y: ValueId, g: ValueId) {
+    if activation == Activation::None {
+        return;
+    }
+    let (kind, slope) = activation.code();
+    let words = [count_of(p, y), kind.into(), slope.into(), 0u32.into()];
+    p.launch(&k::ACTIVATE_THROUGH, &[y.into(), g.into()], &words, quads(p, y));
+}
+
+/// ln(p / (1 - p)) with p clipped to [clip, 1 - clip]; the gradient is 0 where it is clipped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Logit {
+    /// Distance kept from 0 and 1.
+    pub clip: f32,
+}
+
+impl Rule for Logit {
+    fn name(&self) -> &'static str {
+        "logit"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let words = [count_of(p, x), self.clip.into(), 0u32.into()];
+        p.launch(&k::LOGIT, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let x = p.dense(node.inputs[0]);
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let words = [count_of(p, x), self.clip.into(), accumulate.into()];
+        p.launch(&k::LOGIT_GRAD, &[x.into(), g.into(), to], &words, quads(p, x));
+    }
+}
+
+/// a x + b y for matrices of one shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AddScaled {
+    /// Factor of the first.
+    pub a: f32,
+    /// Factor of the second.
+    pub b: f32,
+}
+
+impl Rule for AddScaled {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let words = [count_of(p, x), self.a.into(), self.b.into()];
+        p.launch(&k::ADD_SCALED, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        for (input, factor) in [(node.inputs[0], self.a), (node.inputs[1], self.b)] {
+            if let Some(target) = p.grad(input) {
+                add_to(p, g, factor, target);
+            }
+        }
+    }
+}
+
+/// target (+)= factor g.
+pub(crate) fn add_to(p: &mut Planner, g: ValueId, factor: f32, target: GradTarget) {
+    let words = [count_of(p, g), factor.into(), target.accumulate.into()];
+    p.launch(&k::ADD_TO, &[g.into(), target.to], &words, quads(p, g));
+}
+
+/// x y, element by element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Multiply;
+
+impl Rule for Multiply {
+    fn name(&self) -> &'static str {
+        "multiply"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let words = [count_of(p, x), 0u32.into()];
+        p.launch(&k::MULTIPLY, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        for (input, other) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
+            if let Some(GradTarget { to, accumulate }) = p.grad(input) {
+                let other = p.dense(other);
+                let words = [count_of(p, g), accumulate.into()];
+                p.launch(&k::MULTIPLY, &[g.into(), other.into(), to], &words, quads(p, g));
+            }
+        }
+    }
+}
+
+/// Sets every element of a value.
+pub(crate) fn fill(p: &mut Planner, value: ValueId, with: f32) {
+    let words = [count_of(p, value), with.into()];
+    p.launch(&k::FILL, &[Operand::Value(value)], &words, quads(p, value));
+}

@@ -1,0 +1,175 @@
+//! Reductions and softmax over bags: `[N, C]` to `[B, C]`, column by column, nothing padded.
+//!
+//! Every reduction is split: partial results of tiles that never cross a bag, then one combination for each
+//! bag. Two launches serve bags of 1 and of a million instances.
+
+use super::{Rule, expect};
+use crate::error::Result;
+use crate::kernels::elementwise::LANES;
+use crate::kernels::launch::{Count, Dim, Grid, Input, Word};
+use crate::kernels::segment as k;
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Tape, Value, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// How the rows of a bag become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// Largest; of equals the first.
+    #[default]
+    Max,
+    /// Arithmetic mean.
+    Mean,
+    /// Sum.
+    Sum,
+    /// ln of the mean of e^x.
+    LogMeanExp,
+}
+
+/// The batch's tables that kernels over bags bind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables {
+    pub tiles: ValueId,
+    pub bag_tiles: ValueId,
+    pub offsets: ValueId,
+}
+
+impl Tables {
+    /// Declares them on a tape, in the order nodes take them.
+    pub(crate) fn on(tape: &mut Tape) -> [ValueId; 3] {
+        [tape.batch(Input::Tiles, 4), tape.batch(Input::BagTiles, 1), tape.batch(Input::Offsets, 1)]
+    }
+
+    /// From the last three inputs of a node.
+    pub(crate) fn of(node: &Node) -> Self {
+        let [.., tiles, bag_tiles, offsets] = node.inputs[..] else { panic!("a bag operation takes the tables") };
+        Self { tiles, bag_tiles, offsets }
+    }
+}
+
+/// True for instance rows followed by the three tables.
+pub(crate) fn over_bags(inputs: &[Value], before: usize) -> bool {
+    inputs.len() == before + 3 && inputs[0].shape.rows == Dim::Instances
+}
+
+/// A grid with a workgroup for each (tile, group of columns).
+fn tile_grid(cols: u32) -> Grid {
+    Grid::plane(Count::each(Dim::Tiles), Count::per(Dim::Fixed(cols), 1, LANES))
+}
+
+fn bag_grid(cols: u32) -> Grid {
+    Grid::line(Count::per(Dim::Bags, cols, LANES))
+}
+
+/// A pool over each bag. Inputs: x `[N, C]`, tables. Outputs: `[B, C]` and, for the maximum, the row it
+/// came from (relative to the batch).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentReduce(pub Pool);
+
+impl Rule for SegmentReduce {
+    fn name(&self) -> &'static str {
+        "pool over bags"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
+        let shape = Shape::new(Dim::Bags, inputs[0].shape.cols);
+        Ok(match self.0 {
+            Pool::Max => vec![(shape, Storage::F32), (shape, Storage::U32)],
+            _ => vec![(shape, Storage::F32)],
+        })
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let (t, out) = (Tables::of(node), node.outputs[0]);
+        match self.0 {
+            Pool::Max => {
+                let index = node.outputs[1];
+                let cols = p.cols(x);
+                let (parts, part_index) = (p.temp(Dim::Tiles, cols), p.temp_index(Dim::Tiles, cols));
+                let operands = [x.into(), t.tiles.into(), parts.into(), part_index.into()];
+                p.launch(&k::MAX_PART, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+                let operands = [parts.into(), part_index.into(), t.bag_tiles.into(), out.into(), index.into()];
+                p.launch(&k::MAX_END, &operands, &[Dim::Bags.into(), cols.into()], bag_grid(cols));
+            }
+            Pool::Sum | Pool::Mean => sum(p, x, None, &t, out, self.0 == Pool::Mean),
+            Pool::LogMeanExp => log_sum_exp(p, x, &t, out, true),
+        }
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let t = Tables::of(node);
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let cols = p.cols(g);
+        let words: [Word; 4] = [Dim::Tiles.into(), cols.into(), (self.0 == Pool::Mean).into(), accumulate.into()];
+        match self.0 {
+            Pool::Max => {
+                let operands = [node.outputs[1].into(), g.into(), t.tiles.into(), to];
+                p.launch(&k::MAX_GRAD, &operands, &words, tile_grid(cols));
+            }
+            Pool::Sum | Pool::Mean => {
+                let operands = [g.into(), t.tiles.into(), t.offsets.into(), to];
+                p.launch(&k::SUM_GRAD, &operands, &words, tile_grid(cols));
+            }
+            Pool::LogMeanExp => {
+                let x = p.dense(node.inputs[0]);
+                let operands = [x.into(), node.outputs[0].into(), g.into(), t.tiles.into(), t.offsets.into(), to];
+                p.launch(&k::LSE_GRAD, &operands, &words, tile_grid(cols));
+            }
+        }
+    }
+}
+
+/// out = the sum (or mean) over each bag of x, or of x y when y is given.
+fn sum(p: &mut Planner, x: ValueId, y: Option<ValueId>, t: &Tables, out: ValueId, mean: bool) {
+    let cols = p.cols(x);
+    let parts = p.temp(Dim::Tiles, cols);
+    let operands = [x.into(), y.unwrap_or(x).into(), t.tiles.into(), parts.into()];
+    let words = [Dim::Tiles.into(), cols.into(), y.is_some().into()];
+    p.launch(&k::SUM_PART, &operands, &words, tile_grid(cols));
+    let operands = [parts.into(), t.bag_tiles.into(), t.offsets.into(), out.into()];
+    p.launch(&k::SUM_END, &operands, &[Dim::Bags.into(), cols.into(), mean.into()], bag_grid(cols));
+}
+
+/// out = ln of the sum (or mean) over each bag of e^x.
+fn log_sum_exp(p: &mut Planner, x: ValueId, t: &Tables, out: ValueId, mean: bool) {
+    let cols = p.cols(x);
+    let (largest, sums) = (p.temp(Dim::Tiles, cols), p.temp(Dim::Tiles, cols));
+    let operands = [x.into(), t.tiles.into(), largest.into(), sums.into()];
+    p.launch(&k::LSE_PART, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+    let operands = [largest.into(), sums.into(), t.bag_tiles.into(), t.offsets.into(), out.into()];
+    p.launch(&k::LSE_END, &operands, &[Dim::Bags.into(), cols.into(), mean.into()], bag_grid(cols));
+}
+
+/// Softmax over the instances of each bag. Inputs: x `[N, C]`, tables. Outputs: `[N, C]` and the
+/// log-sum-exp of each bag `[B, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentSoftmax;
+
+impl Rule for SegmentSoftmax {
+    fn name(&self) -> &'static str {
+        "softmax over bags"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
+        let shape = inputs[0].shape;
+        Ok(vec![(shape, Storage::F32), (Shape::new(Dim::Bags, shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let (t, cols) = (Tables::of(node), p.cols(x));
+        log_sum_exp(p, x, &t, node.outputs[1], false);
+        let operands = [x.into(), node.outputs[1].into(), t.tiles.into(), node.outputs[0].into()];
+        p.launch(&k::SOFTMAX, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let (y, t) = (node.outputs[0], Tables::of(node));
+        let Some(g) = p.upstream(y) else { return };
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let cols = p.cols(y);
+        let inner = p.temp(Dim::Bags, cols);
+        sum(p, y, Some(g), &t, inner, false);
+        let operands: [Operand; 5] = [y.into(), g.into(), inner.into(), t.tiles.into(), to];
+        p.launch(&k::SOFTMAX_GRAD, &operands, &[Dim::Tiles.into(), cols.into(), accumulate.into()], tile_grid(cols));
+    }
+}
