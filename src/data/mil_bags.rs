@@ -154,7 +154,7 @@ impl Protocol {
         let one = |bag: usize| {
             if !self.balanced {
                 any(random)
-            } else if bag % 2 == 0 {
+            } else if bag.is_multiple_of(2) {
                 // The size is drawn again with the images: a large bag is likelier to be accepted.
                 loop {
                     let images = any(random);

@@ -49,10 +49,17 @@ pub fn stratified(labels: &[u32], shares: [f64; 3], seed: u64) -> Result<Vec<Spl
 /// Moves a share of the training bags to validation, class by class, and leaves the test bags alone.
 ///
 /// # Errors
-/// [`Error::Setting`] when the share is not in [0, 1).
+/// [`Error::Setting`] when the share is not in [0, 1), [`Error::Shape`] when there is not one label for each bag.
 pub fn hold_out(split: &mut [Split], labels: &[u32], share: f64, seed: u64) -> Result<()> {
     if !(0.0..1.0).contains(&share) {
         return Err(Error::setting("validation", format!("expected a share from 0 to below 1, found {share}")));
+    }
+    if labels.len() != split.len() {
+        return Err(Error::Shape {
+            operation: "hold out",
+            expected: format!("{} labels (one for each bag)", split.len()),
+            found: labels.len().to_string(),
+        });
     }
     let train = indices(split, Split::Train);
     let classes: Vec<u32> = train.iter().map(|&b| labels[b]).collect();
@@ -221,6 +228,7 @@ mod tests {
         }
         let mut split = vec![Split::Train; 100];
         assert!(hold_out(&mut split, &labels(), 1.0, 0).is_err());
+        assert!(hold_out(&mut split, &labels()[1..], 0.5, 0).is_err());
     }
 
     #[test]
