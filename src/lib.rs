@@ -1,7 +1,10 @@
 //! bagrad: a compute engine for multiple instance learning.
 
-pub mod error;
 mod bag;
+#[cfg(feature = "data")]
+pub mod data;
+pub mod error;
+pub mod random;
 
 pub use bag::{Bags, Features};
 pub use error::{Error, Result};

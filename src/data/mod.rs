@@ -1,0 +1,239 @@
+//! The data room: readers of what is on disk, generators of bags, splits and standardisation.
+//!
+//! ```
+//! use bagrad::data::{Dataset, Split, Standardiser};
+//!
+//! let mut set = Dataset::open("digits-bags,train=20,test=10")?;
+//! set.check_for_training()?;
+//! let train = set.indices(Split::Train);
+//! Standardiser::fit(&set.bags, &train)?.apply(&mut set.bags)?;
+//! assert_eq!((set.bags.len(), train.len(), set.bags.width), (30, 20, 64));
+//! # Ok::<(), bagrad::Error>(())
+//! ```
+
+pub mod digits;
+mod file;
+pub mod idx;
+pub mod mil_bags;
+pub mod npy;
+mod source;
+pub mod split;
+pub mod standardise;
+pub mod text;
+
+pub use mil_bags::{Pool, Protocol};
+pub use source::Source;
+pub use split::{Folds, Split};
+pub use standardise::Standardiser;
+
+use crate::bag::Bags;
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// Which instance labels mean that an instance is positive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Every label above zero.
+    AboveZero,
+    /// These labels and no other.
+    Labels(Vec<i32>),
+}
+
+impl Key {
+    /// True when an instance of this label is positive.
+    pub fn holds(&self, label: i32) -> bool {
+        match self {
+            Self::AboveZero => label > 0,
+            Self::Labels(labels) => labels.contains(&label),
+        }
+    }
+}
+
+/// How to divide the bags of a data set.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Partition {
+    /// As the data set itself says.
+    Own,
+    /// At random, stratified by class, in shares of training, validation and test that add up to 1.
+    Random { shares: [f64; 3], seed: u64 },
+    /// One fold of the data set's own folds: it tests, the others train.
+    Fold { repeat: usize, fold: usize },
+}
+
+/// Bags with what their source knows about them.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The bags.
+    pub bags: Bags,
+    /// The part of each bag, where the data set has its own division.
+    pub split: Option<Vec<Split>>,
+    /// Published or drawn folds of a cross-validation.
+    pub folds: Option<Folds>,
+    /// Name of the folder, the file or the generator.
+    pub name: String,
+    /// Which instance labels count as positive.
+    pub key: Key,
+}
+
+impl Dataset {
+    /// Opens a folder of npy files, a text file, or what a generator draws; see [`Source::parse`].
+    ///
+    /// # Errors
+    /// As [`Source::parse`] and [`Source::open`].
+    pub fn open(source: impl AsRef<Path>) -> Result<Self> {
+        Source::parse(source)?.open()
+    }
+
+    /// 1 for each positive (key) instance, 0 for the others; `None` when instances have no labels.
+    pub fn instance_targets(&self) -> Option<Vec<u8>> {
+        let labels = self.bags.instance_labels.as_ref()?;
+        Some(labels.iter().map(|&l| u8::from(self.key.holds(l))).collect())
+    }
+
+    /// Numbers of the bags of one part, ascending. Without a division all bags are for training.
+    pub fn indices(&self, part: Split) -> Vec<usize> {
+        match &self.split {
+            Some(split) => split::indices(split, part),
+            None if part == Split::Train => (0..self.bags.len()).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The part of each bag after `how`; put it in [`Dataset::split`] to use it.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when the data set lacks what `how` asks for (its own split, folds, labels),
+    /// [`Error::Setting`] when a share, repeat or fold is out of range.
+    pub fn partition(&self, how: &Partition) -> Result<Vec<Split>> {
+        let lacks = |what: &str| Error::bags(format!("{}: expected {what}, found none", self.name));
+        match *how {
+            Partition::Own => self.split.clone().ok_or_else(|| lacks("a split that comes with the data set")),
+            Partition::Random { shares, seed } => {
+                let labels = self.bags.labels.as_ref();
+                split::stratified(labels.ok_or_else(|| lacks("labels for a stratified split"))?, shares, seed)
+            }
+            Partition::Fold { repeat, fold } => {
+                let folds = self.folds.as_ref();
+                folds.ok_or_else(|| lacks("folds that come with the data set"))?.split(repeat, fold)
+            }
+        }
+    }
+
+    /// Checks what training needs beyond [`Bags::validate`]: labels, and a training bag of every class.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] that says what is missing.
+    pub fn check_for_training(&self) -> Result<()> {
+        self.bags.validate()?;
+        let wrong = |message: String| Err(Error::bags(format!("{}: {message}", self.name)));
+        let Some(labels) = &self.bags.labels else {
+            return wrong("expected labels to train with, found none".into());
+        };
+        let bags = self.bags.len();
+        if let Some(found) = self.split.as_ref().map(Vec::len).filter(|&n| n != bags) {
+            return wrong(format!("expected a split of {bags} bags, found {found}"));
+        }
+        if let Some(found) = self.folds.as_ref().map(|f| f.of()[0].len()).filter(|&n| n != bags) {
+            return wrong(format!("expected folds of {bags} bags, found {found}"));
+        }
+        let train = self.indices(Split::Train);
+        if train.is_empty() {
+            return wrong("expected at least one training bag, found none".into());
+        }
+        let mut counts = vec![0usize; self.bags.classes()];
+        train.iter().for_each(|&b| counts[labels[b] as usize] += 1);
+        match counts.iter().position(|&n| n == 0) {
+            Some(class) => wrong(format!(
+                "class {class} ('{}') has no bag among the {} training bags; expected at least one of each class",
+                self.bags.class_names[class],
+                train.len()
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The name of a data set: the last part of its path, without the endings of a file.
+fn name_of(path: &Path) -> String {
+    // "." and ".." have no name of their own.
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.into());
+    let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
+    if path.is_dir() {
+        return name;
+    }
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::Features;
+
+    fn set(labels: Option<Vec<u32>>) -> Dataset {
+        let mut bags = Bags::packed(Features::F32(vec![0.0; 5]), 1, &[2, 1, 1, 1]).unwrap();
+        if let Some(labels) = labels {
+            bags = bags.with_labels(labels).unwrap();
+        }
+        Dataset { bags, split: None, folds: None, name: "set".into(), key: Key::AboveZero }
+    }
+
+    #[test]
+    fn targets_follow_the_key() {
+        let mut set = set(None);
+        assert_eq!(set.instance_targets(), None);
+        set.bags.instance_labels = Some(vec![-1, 0, 1, 2, 9]);
+        assert_eq!(set.instance_targets(), Some(vec![0, 0, 1, 1, 1]));
+        set.key = Key::Labels(vec![0, 9]);
+        assert_eq!(set.instance_targets(), Some(vec![0, 1, 0, 0, 1]));
+    }
+
+    #[test]
+    fn training_needs_a_bag_of_every_class() {
+        let message = |set: &Dataset| set.check_for_training().unwrap_err().to_string();
+        assert!(message(&set(None)).contains("set: expected labels"));
+        assert!(message(&set(Some(vec![0; 4]))).contains("class 1 ('1') has no bag among the 4"));
+        assert!(message(&set(Some(vec![0, 2, 2, 0]))).contains("class 1 ('1')"));
+        let mut set = set(Some(vec![0, 1, 1, 0]));
+        set.check_for_training().unwrap();
+        set.split = Some(vec![Split::Test; 4]);
+        assert!(message(&set).contains("at least one training bag"));
+        set.split = Some(vec![Split::Train, Split::Test, Split::Validation, Split::Train]);
+        assert!(message(&set).contains("class 1 ('1') has no bag among the 2"));
+        set.split = Some(vec![Split::Train; 3]);
+        assert!(message(&set).contains("expected a split of 4 bags, found 3"));
+        set.split = None;
+        set.folds = Some(Folds::new(vec![vec![0, 1]]).unwrap());
+        assert!(message(&set).contains("expected folds of 4 bags, found 2"));
+    }
+
+    #[test]
+    fn partitions_come_from_the_set_or_a_draw() {
+        let mut set = set(Some(vec![0, 1, 1, 0]));
+        let message = |set: &Dataset, how| set.partition(&how).unwrap_err().to_string();
+        assert!(message(&set, Partition::Own).contains("set: expected a split that comes"));
+        assert!(message(&set, Partition::Fold { repeat: 0, fold: 0 }).contains("expected folds"));
+        assert_eq!((set.indices(Split::Train).len(), set.indices(Split::Test).len()), (4, 0));
+        let drawn = set.partition(&Partition::Random { shares: [0.5, 0.0, 0.5], seed: 0 }).unwrap();
+        assert_eq!(split::indices(&drawn, Split::Test).len(), 2);
+        set.split = Some(drawn.clone());
+        assert_eq!(set.partition(&Partition::Own).unwrap(), drawn);
+        set.folds = Some(Folds::new(vec![vec![0, 0, 1, 1]]).unwrap());
+        let fold = set.partition(&Partition::Fold { repeat: 0, fold: 1 }).unwrap();
+        assert_eq!(fold, [Split::Train, Split::Train, Split::Test, Split::Test]);
+        set.bags.labels = None;
+        assert!(message(&set, Partition::Random { shares: [1.0, 0.0, 0.0], seed: 0 }).contains("labels"));
+    }
+
+    #[test]
+    fn names_are_stems() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("musk1.csv.gz");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(name_of(&path), "musk1");
+        assert_eq!(name_of(&dir.path().join("a/../musk2.txt")), "musk2");
+        let folder = dir.path().join("v1.5");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(name_of(&folder), "v1.5");
+    }
+}

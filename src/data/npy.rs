@@ -1,0 +1,366 @@
+//! Arrays in NumPy's npy format, and a folder of them as a data set.
+//!
+//! | file | content |
+//! |---|---|
+//! | `features.npy` | float16, float32 or float64 `[instances, width]` |
+//! | `pixels.npy` | instead: uint8 `[instances, pixels]`, `[.., height, width]` or `[.., height, width, channels]`, scaled by 1/255 |
+//! | `bag_ids.npy` | integers `[instances]`: the bag of each instance, from 0, ascending without a gap |
+//! | `labels.npy` | integers `[bags]`: the class of each bag, from 0; left out for bags without labels |
+//! | `instance_labels.npy` | optional integers `[instances]` |
+//! | `key_instances.npy` | optional integers `[instances]`, 1 for a key instance; goes before `instance_labels.npy` |
+//! | `coords.npy` | optional numbers `[instances, 2 or 3]` (x, y; a third column is left out) |
+//! | `split.npy` | optional integers `[bags]`: 0 train, 1 test, 2 validation |
+//! | `folds.npy` | optional integers `[bags]` or `[repeats, bags]`: the fold that tests each bag |
+//!
+//! Both byte orders are read; Fortran order in one and two dimensions.
+
+use super::{Dataset, Folds, Key, Split, file};
+use crate::bag::{Bags, Features};
+use crate::error::{Error, Result};
+use half::f16;
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// More classes than this are taken for a mistake (a file of identifiers, say).
+pub(super) const MOST_CLASSES: usize = 1 << 16;
+
+/// NumPy itself writes headers of a few hundred bytes and refuses beyond 10,000.
+const LONGEST_HEADER: usize = 10_000;
+
+/// An npy file whose header has been read and fits the length of the file.
+struct Array {
+    path: PathBuf,
+    shape: Vec<usize>,
+    kind: TypeChar,
+    size: usize,
+    descr: String,
+    big_endian: bool,
+    fortran: bool,
+    reader: BufReader<File>,
+}
+
+impl Array {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let mut reader = BufReader::with_capacity(1 << 16, file);
+        let text = header(path, &mut reader)?;
+        let parsed = NpyHeader::from_reader(&text[..]).map_err(|e| file::reading(path, e))?;
+        let DType::Plain(dtype) = parsed.dtype() else {
+            return Err(Error::format(path, "expected an array of numbers, found structured records"));
+        };
+        let shape: Option<Vec<usize>> = parsed.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
+        let descr = format!("{dtype}");
+        let Some(size @ 1..) = dtype.num_bytes() else {
+            return Err(Error::format(path, format!("expected an array of numbers, found items of type {descr}")));
+        };
+        let items = shape.as_ref().and_then(|s| s.iter().try_fold(1usize, |a, &d| a.checked_mul(d)));
+        let (Some(shape), Some(bytes)) = (shape, items.and_then(|n| n.checked_mul(size))) else {
+            return Err(Error::format(path, format!("the shape {:?} is too large", parsed.shape())));
+        };
+        let found = length.saturating_sub(text.len() as u64);
+        if found != bytes as u64 {
+            let wrong = if found < bytes as u64 { "the file ends early" } else { "the file is too long" };
+            return Err(Error::format(
+                path,
+                format!("{wrong}: shape {shape:?} of {descr} needs {bytes} bytes, found {found}"),
+            ));
+        }
+        Ok(Self {
+            path: path.into(),
+            kind: dtype.type_char(),
+            size,
+            descr,
+            big_endian: dtype.endianness() == Endianness::Big,
+            fortran: parsed.order() == Order::Fortran && shape.len() > 1,
+            shape,
+            reader,
+        })
+    }
+
+    fn wrong<T>(&self, expected: &str, found: impl std::fmt::Display) -> Result<T> {
+        Err(Error::format(&self.path, format!("expected {expected}, found {found}")))
+    }
+
+    /// All items in C order, each made from its little-endian bytes.
+    fn items<T: Copy, const N: usize>(&mut self, make: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+        if self.fortran && self.shape.len() > 2 {
+            return self.wrong("C order (or at most two dimensions)", format!("Fortran order {:?}", self.shape));
+        }
+        let count = self.shape.iter().product::<usize>();
+        let mut items = Vec::with_capacity(count);
+        let mut buffer = vec![0u8; (1 << 16) * N];
+        while items.len() < count {
+            let chunk = &mut buffer[..(count - items.len()).min(1 << 16) * N];
+            self.reader.read_exact(chunk).map_err(|e| file::reading(&self.path, e))?;
+            let (chunks, _) = chunk.as_chunks_mut::<N>();
+            if self.big_endian {
+                chunks.iter_mut().for_each(|c| c.reverse());
+            }
+            items.extend(chunks.iter().map(|&c| make(c)));
+        }
+        if self.fortran {
+            let (rows, columns) = (self.shape[0], self.shape[1]);
+            items =
+                (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| items[c * rows + r]).collect();
+        }
+        Ok(items)
+    }
+
+    fn integers(&mut self) -> Result<Vec<i64>> {
+        match (self.kind, self.size) {
+            (TypeChar::Bool, 1) | (TypeChar::Uint, 1) => self.items(|[b]| i64::from(b)),
+            (TypeChar::Uint, 2) => self.items(|b| i64::from(u16::from_le_bytes(b))),
+            (TypeChar::Uint, 4) => self.items(|b| i64::from(u32::from_le_bytes(b))),
+            (TypeChar::Uint, 8) => {
+                // Beyond i64 nothing here is meaningful; the largest value fails every later range check.
+                self.items(|b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))
+            }
+            (TypeChar::Int, 1) => self.items(|b| i64::from(i8::from_le_bytes(b))),
+            (TypeChar::Int, 2) => self.items(|b| i64::from(i16::from_le_bytes(b))),
+            (TypeChar::Int, 4) => self.items(|b| i64::from(i32::from_le_bytes(b))),
+            (TypeChar::Int, 8) => self.items(i64::from_le_bytes),
+            _ => self.wrong("an integer type", &self.descr),
+        }
+    }
+
+    fn floats(&mut self) -> Result<Features> {
+        Ok(match (self.kind, self.size) {
+            (TypeChar::Float, 2) => Features::F16(self.items(f16::from_le_bytes)?),
+            (TypeChar::Float, 4) => Features::F32(self.items(f32::from_le_bytes)?),
+            (TypeChar::Float, 8) => Features::F32(self.items(|b| f64::from_le_bytes(b) as f32)?),
+            _ => return self.wrong("float16, float32 or float64", &self.descr),
+        })
+    }
+
+    /// Integers `[expected]`, one for each of `what`.
+    fn vector(&mut self, expected: usize, what: &str) -> Result<Vec<i64>> {
+        if self.shape != [expected] {
+            return self.wrong(&format!("shape [{expected}] ({what})"), format!("{:?}", self.shape));
+        }
+        self.integers()
+    }
+}
+
+/// The bytes of an npy header, from the magic to its end, after the checks that keep a parser safe.
+fn header(path: &Path, reader: &mut impl Read) -> Result<Vec<u8>> {
+    let mut text = vec![0u8; 10];
+    let npy = |message: &str| Error::format(path, format!("expected an npy file: {message}"));
+    reader.read_exact(&mut text).map_err(|_| npy("it has no header"))?;
+    if !text.starts_with(b"\x93NUMPY") {
+        return Err(npy("it does not begin with the bytes \\x93NUMPY"));
+    }
+    let mut length = usize::from(u16::from_le_bytes([text[8], text[9]]));
+    if text[6] > 1 {
+        let mut rest = [0u8; 2];
+        reader.read_exact(&mut rest).map_err(|_| npy("it has no header"))?;
+        length |= usize::from(u16::from_le_bytes(rest)) << 16;
+        text.extend(rest);
+    }
+    if length > LONGEST_HEADER {
+        return Err(npy(&format!("a header of {length} bytes is longer than {LONGEST_HEADER}")));
+    }
+    let start = text.len();
+    text.resize(start + length, 0);
+    reader.read_exact(&mut text[start..]).map_err(|_| npy("its header ends early"))?;
+    // Twenty digits or more could make the product of the shape overflow 64 bits, and deep nesting the
+    // stack of the parser; no array of numbers needs either.
+    let digits = text[start..].iter().filter(|b| b.is_ascii_digit()).count();
+    let brackets = text[start..].iter().filter(|b| b"([{".contains(b)).count();
+    if digits > 19 || brackets > 8 {
+        return Err(npy("its header describes something other than an array of numbers"));
+    }
+    Ok(text)
+}
+
+/// Refuses a value that is not finite, naming its place.
+fn check_finite(path: &Path, features: &Features, width: usize) -> Result<()> {
+    let bad = match features {
+        Features::F32(v) => v.iter().position(|x| !x.is_finite()),
+        Features::F16(v) => v.iter().position(|x| !x.is_finite()),
+    };
+    bad.map_or(Ok(()), |i| {
+        let (row, column, value) = (i / width, i % width, features.get(i));
+        Err(Error::format(
+            path,
+            format!("row {row}, column {column} (0-based) is {value}; expected a finite number within float32"),
+        ))
+    })
+}
+
+/// Features, width and image shape.
+type Instances = (Features, usize, Option<[usize; 3]>);
+
+fn instances(folder: &Path) -> Result<Instances> {
+    let path = folder.join("features.npy");
+    if !path.exists() {
+        return pixels(folder);
+    }
+    let mut array = Array::open(&path)?;
+    let [rows, width] = array.shape[..] else {
+        return array.wrong("two dimensions [instances, width]", format!("{:?}", array.shape));
+    };
+    if rows == 0 || width == 0 {
+        return array.wrong("at least one instance and one feature", format!("shape {:?}", array.shape));
+    }
+    let features = array.floats()?;
+    check_finite(&path, &features, width)?;
+    Ok((features, width, None))
+}
+
+fn pixels(folder: &Path) -> Result<Instances> {
+    let path = folder.join("pixels.npy");
+    if !path.exists() {
+        return Err(Error::format(folder, "expected features.npy or pixels.npy in this folder, found neither"));
+    }
+    let mut array = Array::open(&path)?;
+    if (array.kind, array.size) != (TypeChar::Uint, 1) {
+        return array.wrong("uint8 pixels", &array.descr);
+    }
+    let (width, image) = match array.shape[..] {
+        [_, width] => (width, Some(width.isqrt()).filter(|s| s * s == width).map(|s| [s, s, 1])),
+        [_, h, w] => (h * w, Some([h, w, 1])),
+        [_, h, w, c] => (h * w * c, Some([h, w, c])),
+        _ => return array.wrong("two to four dimensions [instances, ...]", format!("{:?}", array.shape)),
+    };
+    if array.shape.contains(&0) {
+        return array.wrong("at least one instance and one pixel", format!("shape {:?}", array.shape));
+    }
+    Ok((Features::F32(array.items(|[b]| f32::from(b) / 255.0)?), width, image))
+}
+
+/// Sizes of the bags from the bag number of each instance.
+fn bag_sizes(path: &Path, ids: &[i64]) -> Result<Vec<usize>> {
+    let mut sizes: Vec<usize> = Vec::new();
+    for (row, &id) in ids.iter().enumerate() {
+        let current = sizes.len() as i64 - 1;
+        if id == current + 1 {
+            sizes.push(0);
+        } else if id != current || row == 0 {
+            let message = if row == 0 {
+                format!("row 0 (0-based): expected bag 0 first, found bag {id}")
+            } else if id > current {
+                format!("row {row} (0-based): bag {id} after bag {current}; bag {} has no instance", current + 1)
+            } else {
+                format!("row {row} (0-based): bag {id} after bag {current}; expected ascending bags")
+            };
+            return Err(Error::format(path, message));
+        }
+        if let Some(size) = sizes.last_mut() {
+            *size += 1;
+        }
+    }
+    Ok(sizes)
+}
+
+/// Reads `folder/name` with `read` where the file exists.
+fn optional<T>(folder: &Path, name: &str, read: impl FnOnce(Array) -> Result<T>) -> Result<Option<T>> {
+    let path = folder.join(name);
+    if path.exists() { Array::open(&path).and_then(read).map(Some) } else { Ok(None) }
+}
+
+/// Opens a folder in the layout above. The key instances are those labelled above zero; set
+/// [`Dataset::key`] where the folder's labels mean something else.
+///
+/// # Errors
+/// [`Error::Format`] that names the file, the row or the shape, and what was expected and found.
+pub fn open(folder: &Path) -> Result<Dataset> {
+    let ids = folder.join("bag_ids.npy");
+    let (features, width, image) = instances(folder)?;
+    if !ids.exists() {
+        return Err(Error::format(
+            folder,
+            "expected bag_ids.npy (the bag of each instance) in this folder, found none",
+        ));
+    }
+    let rows = features.len() / width;
+    let sizes = bag_sizes(&ids, &Array::open(&ids)?.vector(rows, "one bag for each instance")?)?;
+    let count = sizes.len();
+    let mut bags = Bags::packed(features, width, &sizes)?;
+    bags.image = image;
+    if let Some(labels) = optional(folder, "labels.npy", |array| labels(array, count))? {
+        bags = bags.with_labels(labels)?;
+    }
+    let labels_of = |name| optional(folder, name, |array| instance_labels(array, rows));
+    bags.instance_labels = match labels_of("key_instances.npy")? {
+        Some(keys) => Some(keys),
+        None => labels_of("instance_labels.npy")?,
+    };
+    bags.coords = optional(folder, "coords.npy", |array| coords(array, rows))?;
+    bags.validate()?;
+    let split = optional(folder, "split.npy", |array| split(array, count))?;
+    let folds = optional(folder, "folds.npy", |array| folds(array, count))?;
+    Ok(Dataset { bags, split, folds, name: super::name_of(folder), key: Key::AboveZero })
+}
+
+fn labels(mut array: Array, bags: usize) -> Result<Vec<u32>> {
+    let labels = array.vector(bags, "one label for each bag of bag_ids.npy")?;
+    class_indices(&array.path, "row", &labels)
+}
+
+/// Class indices from integers, refusing negative and absurdly large ones.
+pub(super) fn class_indices(path: &Path, place: &str, labels: &[i64]) -> Result<Vec<u32>> {
+    if let Some(row) = labels.iter().position(|l| !(0..MOST_CLASSES as i64).contains(l)) {
+        let found = labels[row];
+        let message =
+            format!("{place} {row} (0-based): expected a class from 0 to {}, found {found}", MOST_CLASSES - 1);
+        return Err(Error::format(path, message));
+    }
+    Ok(labels.iter().map(|&l| l as u32).collect())
+}
+
+fn instance_labels(mut array: Array, rows: usize) -> Result<Vec<i32>> {
+    let labels = array.vector(rows, "one for each instance")?;
+    if let Some(row) = labels.iter().position(|&l| i32::try_from(l).is_err()) {
+        return array.wrong("labels within int32", format!("{} in row {row} (0-based)", labels[row]));
+    }
+    Ok(labels.into_iter().map(|l| l as i32).collect())
+}
+
+fn coords(mut array: Array, rows: usize) -> Result<Vec<[f32; 2]>> {
+    let [found, columns @ 2..=3] = array.shape[..] else {
+        return array.wrong(&format!("shape [{rows}, 2 or 3] (x, y)"), format!("{:?}", array.shape));
+    };
+    if found != rows {
+        return array.wrong(&format!("{rows} rows (one for each instance)"), format!("{:?}", array.shape));
+    }
+    let values = match array.kind {
+        TypeChar::Float => array.floats()?,
+        _ => Features::F32(array.integers()?.into_iter().map(|v| v as f32).collect()),
+    };
+    check_finite(&array.path, &values, columns)?;
+    Ok((0..rows).map(|r| [values.get(r * columns), values.get(r * columns + 1)]).collect())
+}
+
+fn split(mut array: Array, bags: usize) -> Result<Vec<Split>> {
+    let parts = array.vector(bags, "one for each bag")?;
+    let part = |(row, &part): (usize, &i64)| match part {
+        0 => Ok(Split::Train),
+        1 => Ok(Split::Test),
+        2 => Ok(Split::Validation),
+        _ => array.wrong("0 (train), 1 (test) or 2 (validation)", format!("{part} in row {row} (0-based)")),
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+fn folds(mut array: Array, bags: usize) -> Result<Folds> {
+    if array.shape.last() != Some(&bags) || array.shape.len() > 2 {
+        return array.wrong(&format!("shape [{bags}] or [repeats, {bags}] (bags)"), format!("{:?}", array.shape));
+    }
+    let values = array.integers()?;
+    if let Some(i) = values.iter().position(|v| !(0..bags as i64).contains(v)) {
+        let (repeat, bag, found) = (i / bags, i % bags, values[i]);
+        return array.wrong(
+            &format!("folds from 0 to {}", bags - 1),
+            format!("{found} in repeat {repeat}, bag {bag} (0-based)"),
+        );
+    }
+    let of = values.chunks(bags).map(|repeat| repeat.iter().map(|&v| v as u32).collect()).collect();
+    Folds::new(of).map_err(|e| Error::format(&array.path, e.to_string()))
+}
+
+#[cfg(test)]
+#[path = "npy_tests.rs"]
+mod tests;

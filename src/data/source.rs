@@ -1,0 +1,175 @@
+//! Where a data set comes from, read from what a user writes.
+
+use super::{Dataset, Protocol, idx, npy, text};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where a data set comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A folder of npy files; see [`super::npy`].
+    Npy(PathBuf),
+    /// A text file, one instance a line; see [`super::text`].
+    Text(PathBuf),
+    /// Bags drawn from the shipped digits; see [`super::mil_bags`].
+    DigitsBags(Protocol),
+    /// Bags drawn from the MNIST files in a folder.
+    MnistBags {
+        /// The folder of the four IDX files.
+        folder: PathBuf,
+        /// How the bags are drawn.
+        protocol: Protocol,
+    },
+}
+
+const GENERATORS: &str = "digits-bags and mnist-bags:FOLDER";
+
+impl Source {
+    /// Reads a source: a folder, a file, or a generator with its settings.
+    ///
+    /// The generators are `digits-bags` and `mnist-bags:FOLDER`. Settings follow after commas:
+    /// `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`; what is left out is as
+    /// in [`Protocol::digits`] and [`Protocol::mnist`]. A file or folder of the same name is written `./digits-bags`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
+    /// is of no known layout, [`Error::Io`] when there is none.
+    pub fn parse(source: impl AsRef<Path>) -> Result<Self> {
+        let path = source.as_ref();
+        if let Some(text) = path.to_str() {
+            let (head, settings) = text.split_once(',').map_or((text, None), |(h, s)| (h, Some(s)));
+            if head == "digits-bags" {
+                return Ok(Self::DigitsBags(protocol(Protocol::digits(), settings)?));
+            }
+            if let Some(folder) = head.strip_prefix("mnist-bags").filter(|f| f.is_empty() || f.starts_with(':')) {
+                let folder = folder.trim_start_matches(':');
+                if folder.is_empty() {
+                    let message = "expected mnist-bags:FOLDER with the folder of the four MNIST files, found no folder";
+                    return Err(Error::setting("data", message));
+                }
+                return Ok(Self::MnistBags { folder: folder.into(), protocol: protocol(Protocol::mnist(), settings)? });
+            }
+        }
+        if path.is_dir() {
+            return folder(path);
+        }
+        if !path.exists() {
+            let message = format!("there is no such file or folder; the generators are {GENERATORS}");
+            return Err(Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message)));
+        }
+        if path.extension().is_some_and(|e| e == "npy" || e == "npz") {
+            return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
+        }
+        Ok(Self::Text(path.into()))
+    }
+
+    /// Reads or draws the bags.
+    ///
+    /// # Errors
+    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`] and [`Protocol::mnist_bags`].
+    pub fn open(&self) -> Result<Dataset> {
+        match self {
+            Self::Npy(folder) => npy::open(folder),
+            Self::Text(path) => text::open(path),
+            Self::DigitsBags(protocol) => protocol.digits_bags(),
+            Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),
+        }
+    }
+}
+
+fn folder(path: &Path) -> Result<Source> {
+    if ["features.npy", "pixels.npy"].iter().any(|name| path.join(name).exists()) {
+        return Ok(Source::Npy(path.into()));
+    }
+    if idx::is_mnist(path) {
+        let message = format!("this folder has images but no bags; mnist-bags:{} draws bags from it", path.display());
+        return Err(Error::format(path, message));
+    }
+    Err(Error::format(path, "expected features.npy or pixels.npy in this folder, found neither"))
+}
+
+/// `protocol` with the settings of `text` (name=value, comma-separated).
+fn protocol(mut protocol: Protocol, text: Option<&str>) -> Result<Protocol> {
+    for setting in text.into_iter().flat_map(|t| t.split(',')) {
+        let Some((name, value)) = setting.split_once('=') else {
+            return Err(Error::setting(setting, "expected name=value"));
+        };
+        match name.trim() {
+            "target" => protocol.target = number(name, value)?,
+            "mean" => protocol.mean = number(name, value)?,
+            "spread" => protocol.spread = number(name, value)?,
+            "train" => protocol.train = number(name, value)?,
+            "test" => protocol.test = number(name, value)?,
+            "balanced" => protocol.balanced = number(name, value)?,
+            "seed" => protocol.seed = number(name, value)?,
+            _ => {
+                let known = "target, mean, spread, train, test, balanced or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(protocol)
+}
+
+fn number<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<T> {
+    value.trim().parse().map_err(|e| Error::setting(name, format!("'{value}': {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::idx::tests::idx;
+    use super::*;
+
+    #[test]
+    fn generators_take_settings() {
+        assert_eq!(Source::parse("digits-bags").unwrap(), Source::DigitsBags(Protocol::digits()));
+        let set = "digits-bags,target=3,mean=20.5,spread=4,train=50,test=7,balanced=false,seed=8";
+        let expected = Protocol { target: 3, mean: 20.5, spread: 4.0, train: 50, test: 7, balanced: false, seed: 8 };
+        assert_eq!(Source::parse(set).unwrap(), Source::DigitsBags(expected));
+        let Source::MnistBags { folder, protocol } = Source::parse("mnist-bags:some/where,train=5").unwrap() else {
+            panic!("expected a generator");
+        };
+        assert_eq!((folder, protocol), ("some/where".into(), Protocol { train: 5, ..Protocol::mnist() }));
+    }
+
+    #[test]
+    fn wrong_sources_are_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let refused = |source: &Path, what: &str| {
+            let message = Source::parse(source).unwrap_err().to_string();
+            assert!(message.contains(what), "{message}");
+        };
+        refused(Path::new("digits-bags,colour=3"), "setting colour: unknown; expected target");
+        refused(Path::new("digits-bags,target=300"), "setting target: '300'");
+        refused(Path::new("digits-bags,"), "expected name=value");
+        refused(Path::new("mnist-bags"), "found no folder");
+        refused(Path::new("mnist-bags:"), "found no folder");
+        refused(&path("absent"), "the generators are digits-bags");
+        refused(dir.path(), "found neither");
+        std::fs::write(path("features.npz"), "").unwrap();
+        refused(&path("features.npz"), "give the folder");
+        std::fs::write(path("train-images-idx3-ubyte"), "").unwrap();
+        refused(dir.path(), "draws bags from it");
+        std::fs::write(path("features.npy"), "").unwrap();
+        assert_eq!(Source::parse(dir.path()).unwrap(), Source::Npy(dir.path().into()));
+        assert_eq!(
+            Source::parse(path("train-images-idx3-ubyte")).unwrap(),
+            Source::Text(path("train-images-idx3-ubyte"))
+        );
+    }
+
+    #[test]
+    fn mnist_files_give_bags() {
+        let dir = tempfile::tempdir().unwrap();
+        for part in ["train", "t10k"] {
+            let write = |name: &str, bytes: Vec<u8>| std::fs::write(dir.path().join(format!("{part}-{name}")), bytes);
+            write("images-idx3-ubyte", idx(&[4, 2, 2], &[7; 16])).unwrap();
+            write("labels-idx1-ubyte", idx(&[4], &[9, 1, 2, 3])).unwrap();
+        }
+        let set = Dataset::open(format!("mnist-bags:{},train=6,test=4,mean=3", dir.path().display())).unwrap();
+        assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 4, "mnist-bags"));
+        assert_eq!(set.bags.labels, Some(vec![1, 0, 1, 0, 1, 0, 1, 0, 1, 0]));
+    }
+}

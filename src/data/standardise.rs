@@ -1,0 +1,147 @@
+//! Features with mean 0 and standard deviation 1, by the statistics of the training bags.
+
+use crate::bag::{Bags, Features};
+use crate::error::{Error, Result};
+use half::f16;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows summed by one task; fixed, so that a result does not depend on the number of threads.
+const ROWS: usize = 4096;
+
+/// Per-feature mean and standard deviation, in the unit of the features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standardiser {
+    /// Mean of each feature.
+    pub mean: Vec<f32>,
+    /// Population standard deviation of each feature; 1 where the feature is constant.
+    pub std: Vec<f32>,
+}
+
+impl Standardiser {
+    /// The statistics over all instances of the bags `indices` (the training bags, as a rule), summed in
+    /// f64 in two passes.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when there is no such bag.
+    pub fn fit(bags: &Bags, indices: &[usize]) -> Result<Self> {
+        if let Some(&b) = indices.iter().find(|&&b| b >= bags.len()) {
+            return Err(Error::bags(format!("standardise: expected bags 0 to {}, found {b}", bags.len().max(1) - 1)));
+        }
+        let rows: Vec<Range<usize>> = indices.iter().flat_map(|&b| pieces(bags.rows(b))).collect();
+        let count: usize = rows.iter().map(Range::len).sum();
+        if count == 0 {
+            return Err(Error::bags("standardise: expected at least one training bag, found none"));
+        }
+        let width = bags.width;
+        // Differences from one row: exact zeros for a constant feature, and no cancellation for a large mean.
+        let first: Vec<f64> = (0..width).map(|c| f64::from(bags.features.get(rows[0].start * width + c))).collect();
+        let shift: Vec<f64> =
+            column_sums(bags, &rows, |c, v| v - first[c]).into_iter().map(|s| s / count as f64).collect();
+        let squares = column_sums(bags, &rows, |c, v| (v - first[c] - shift[c]).powi(2));
+        let std = squares.into_iter().map(|s| {
+            let std = (s / count as f64).sqrt() as f32;
+            if std > 0.0 { std } else { 1.0 }
+        });
+        let mean = first.iter().zip(&shift).map(|(f, s)| (f + s) as f32);
+        Ok(Self { mean: mean.collect(), std: std.collect() })
+    }
+
+    /// Replaces every feature of every bag by (value - mean) / std, in place; f16 stays f16.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the width differs, [`Error::Bags`] when a result is not finite (a spread so
+    /// small that values elsewhere leave the range of the type).
+    pub fn apply(&self, bags: &mut Bags) -> Result<()> {
+        let width = bags.width;
+        if self.mean.len() != width || self.std.len() != width {
+            return Err(Error::Shape {
+                operation: "standardise",
+                expected: format!("{} features", self.mean.len()),
+                found: format!("{width}"),
+            });
+        }
+        let scaled = |c: usize, v: f32| (v - self.mean[c]) / self.std[c];
+        match &mut bags.features {
+            Features::F32(v) => v
+                .par_chunks_mut(width)
+                .with_min_len(256)
+                .for_each(|row| row.iter_mut().enumerate().for_each(|(c, v)| *v = scaled(c, *v))),
+            Features::F16(v) => v.par_chunks_mut(width).with_min_len(256).for_each(|row| {
+                row.iter_mut().enumerate().for_each(|(c, v)| *v = f16::from_f32(scaled(c, v.to_f32())));
+            }),
+        }
+        bags.validate()
+    }
+}
+
+/// The sum over `rows` of `of(column, value)`, for each column.
+fn column_sums(bags: &Bags, rows: &[Range<usize>], of: impl Fn(usize, f64) -> f64 + Sync) -> Vec<f64> {
+    let width = bags.width;
+    let partial = rows.par_iter().map(|rows| {
+        let mut sums = vec![0f64; width];
+        for row in rows.clone() {
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum += of(c, f64::from(bags.features.get(row * width + c)));
+            }
+        }
+        sums
+    });
+    let mut total = vec![0f64; width];
+    for sums in partial.collect::<Vec<_>>() {
+        total.iter_mut().zip(sums).for_each(|(t, s)| *t += s);
+    }
+    total
+}
+
+fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bags() -> Bags {
+        let rows = (0..10_000).flat_map(|r| [r as f32 % 10.0, 1e6 + (r % 2) as f32, 0.1]);
+        Bags::packed(Features::F32(rows.collect()), 3, &[9_000, 500, 500]).unwrap()
+    }
+
+    #[test]
+    fn training_bags_get_mean_0_and_std_1() {
+        let mut bags = bags();
+        let s = Standardiser::fit(&bags, &[0, 1]).unwrap();
+        assert_eq!(s.mean, [4.5, 1_000_000.5, 0.1]);
+        assert_eq!(s.std, [8.25f32.sqrt(), 0.5, 1.0]);
+        s.apply(&mut bags).unwrap();
+        assert_eq!(bags.features.slice(0..3), Features::F32(vec![-4.5 / 8.25f32.sqrt(), -1.0, 0.0]));
+        let again = Standardiser::fit(&bags, &[0, 1]).unwrap();
+        assert!(again.mean.iter().all(|m| m.abs() < 1e-6) && (again.std[0] - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn only_the_named_bags_count() {
+        let bags = Bags::packed(Features::F32(vec![1.0, 3.0, 100.0]), 1, &[2, 1]).unwrap();
+        assert_eq!(Standardiser::fit(&bags, &[0]).unwrap(), Standardiser { mean: vec![2.0], std: vec![1.0] });
+    }
+
+    #[test]
+    fn f16_stays_f16() {
+        let mut bags = bags().select(&[1]);
+        bags.features = Features::F32(bags.features.to_f32().iter().map(|v| v % 1000.0).collect()).to_f16();
+        Standardiser::fit(&bags, &[0]).unwrap().apply(&mut bags).unwrap();
+        assert!(matches!(&bags.features, Features::F16(v) if v[1].to_f32() == -1.0));
+    }
+
+    #[test]
+    fn wrong_input_is_refused() {
+        let mut bags = bags();
+        assert!(Standardiser::fit(&bags, &[]).unwrap_err().to_string().contains("found none"));
+        assert!(Standardiser::fit(&bags, &[3]).unwrap_err().to_string().contains("bags 0 to 2, found 3"));
+        let narrow = Standardiser { mean: vec![0.0], std: vec![1.0] };
+        assert!(narrow.apply(&mut bags).unwrap_err().to_string().contains("expected 1 features, found 3"));
+        let tiny = Standardiser { mean: vec![0.0; 3], std: vec![1e-38, 1e-38, 1e-38] };
+        assert!(tiny.apply(&mut bags).unwrap_err().to_string().contains("finite"));
+    }
+}
