@@ -4,7 +4,11 @@ mod bag;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod error;
+pub mod kernels;
+pub mod ops;
+pub mod plan;
 pub mod random;
+pub mod tape;
 
 pub use bag::{Bags, Features};
 pub use error::{Error, Result};
