@@ -1,0 +1,78 @@
+//! Attention MIL and Gated Attention MIL (Ilse, Tomczak, Welling 2018).
+//!
+//! Instances are embedded, e_n = w . tanh(V h_n) (gated: times sigmoid(U h_n)), a = softmax of e over the
+//! bag, z = sum of a_n h_n, and a linear head classifies z. With several heads their pooled embeddings
+//! stand side by side.
+
+use super::layers::{Network, Start};
+use super::ATTENTION_WEIGHTS;
+use crate::error::{Error, Result};
+use crate::ops::Op;
+use crate::ops::attention_pool::AttentionPool;
+use crate::ops::pointwise::Activation;
+use crate::ops::segment::SegmentSoftmax;
+use serde::{Deserialize, Serialize};
+
+/// Settings; the defaults are the paper's for feature vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Widths of the fully connected layers in front; none pools the features themselves.
+    pub embed: Vec<u32>,
+    /// Dropout after each of them.
+    pub dropout: f32,
+    /// Hidden width L of the attention.
+    pub attention: u32,
+    /// Attention heads K.
+    pub heads: u32,
+    /// How weights start.
+    pub init: Start,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { embed: vec![256, 128, 64], dropout: 0.5, attention: 128, heads: 1, init: Start::Torch }
+    }
+}
+
+/// Settings, for people.
+pub const HELP: &[(&str, &str)] = &[
+    ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
+    ("dropout", "dropout after each of these layers"),
+    ("attention", "hidden width of the attention"),
+    ("heads", "attention heads, pooled side by side"),
+    ("init", "start of the weights: torch or glorot"),
+];
+
+/// The clamp of the probability in the authors' loss.
+const CLAMP: f32 = 1e-5;
+
+/// Records the model.
+///
+/// # Errors
+/// [`Error::Setting`] for a width or number of heads of 0, or a dropout rate out of range.
+pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()> {
+    if settings.attention == 0 || settings.heads == 0 {
+        return Err(Error::setting("attention", "the hidden width and the number of heads must be above 0"));
+    }
+    net.start = settings.init;
+    let features = net.features;
+    let h = net.embed_with_dropout(features, &settings.embed, settings.dropout)?;
+    let inner = settings.attention;
+    let pre = match gated {
+        true => net.linear_parts("attention.vu", &[("attention.v", inner), ("attention.u", inner)], h)?,
+        false => net.linear("attention.v", h, inner, Activation::None)?,
+    };
+    let [w, b] = net.weights("attention.w", inner, settings.heads);
+    let [tiles, bag_tiles, offsets] = net.tables();
+    let op = Op::AttentionPool(AttentionPool { gated });
+    let pooled = net.tape.push(op, &[pre, h, w, b, tiles, bag_tiles, offsets])?;
+    let (z, scores) = (pooled[0], pooled[1]);
+    let outputs = net.outputs();
+    let logits = net.linear("head", z, outputs, Activation::None)?;
+    let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[scores, tiles, bag_tiles, offsets])?;
+    let loss = net.cross_entropy(logits, CLAMP)?;
+    net.finish(logits, scores, loss);
+    net.tape.output(ATTENTION_WEIGHTS, weights);
+    Ok(())
+}

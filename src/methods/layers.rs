@@ -1,0 +1,225 @@
+//! What methods are built from: layers with named parameters, pools, heads and losses.
+
+use super::{BAG_LOGITS, SCORES, outputs_for};
+use crate::error::{Error, Result};
+use crate::kernels::launch::Input;
+use crate::ops::dropout::Dropout;
+use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use crate::ops::matmul::Linear;
+use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit};
+use crate::ops::segment::{Pool, SegmentReduce, Tables};
+use crate::ops::{Op, reduce::RowSoftmax};
+use crate::tape::{Init, Param, Storage, Tape, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// How the weights of a layer start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// PyTorch's default: weights and biases uniform in 1 / sqrt(inputs).
+    #[default]
+    Torch,
+    /// Glorot uniform weights, zero biases (Keras' default).
+    Glorot,
+}
+
+/// A model being recorded.
+pub struct Network {
+    /// The tape so far.
+    pub tape: Tape,
+    /// The instance features.
+    pub features: ValueId,
+    /// Classes of the bags.
+    pub classes: usize,
+    /// How weights start.
+    pub start: Start,
+    tables: [ValueId; 3],
+}
+
+impl Network {
+    /// A tape with nothing but its inputs.
+    pub fn new(width: usize, classes: usize, storage: Storage, instance_grads: bool) -> Self {
+        let mut tape = Tape::new();
+        let features = tape.features(width, storage, instance_grads);
+        let tables = Tables::on(&mut tape);
+        Self { tape, features, classes, start: Start::Torch, tables }
+    }
+
+    /// A weight matrix `[outputs, inputs]` and its bias, made of `parts` rows under names of their own
+    /// when the parts are multiplied together.
+    fn parameters(&mut self, name: &str, parts: &[(&str, u32)], inputs: u32) -> [ValueId; 2] {
+        let outputs: u32 = parts.iter().map(|p| p.1).sum();
+        let (weight, bias) = match self.start {
+            Start::Torch => {
+                let bound = 1.0 / (inputs as f32).sqrt();
+                (Init::Uniform(bound), Init::Uniform(bound))
+            }
+            // Parts are separate layers: their fans are their own.
+            Start::Glorot => {
+                (Init::Uniform((6.0 / (inputs + parts[0].1) as f32).sqrt()), Init::Constant(0.0))
+            }
+        };
+        let named = |suffix: &str| match parts {
+            [_] => Vec::new(),
+            _ => parts.iter().map(|(part, rows)| (format!("{part}.{suffix}"), *rows)).collect(),
+        };
+        let weight = Param {
+            name: format!("{name}.weight"),
+            rows: outputs,
+            cols: inputs,
+            init: weight,
+            decays: true,
+            parts: named("weight"),
+        };
+        // A bias is one row; its parts are runs of values, so it is kept as a column.
+        let bias = Param {
+            name: format!("{name}.bias"),
+            rows: 1,
+            cols: outputs,
+            init: bias,
+            decays: false,
+            parts: named("bias"),
+        };
+        [self.tape.param(weight), self.tape.param(bias)]
+    }
+
+    /// act(x W^T + b) with parameters `name.weight` and `name.bias`.
+    pub fn linear(&mut self, name: &str, x: ValueId, outputs: u32, activation: Activation) -> Result<ValueId> {
+        let inputs = self.tape.cols(x);
+        let [w, b] = self.parameters(name, &[(name, outputs)], inputs);
+        self.tape.push1(Op::Linear(Linear { activation }), &[x, w, b])
+    }
+
+    /// Several layers over the same x as one product; columns in the order of `parts`.
+    pub fn linear_parts(&mut self, name: &str, parts: &[(&str, u32)], x: ValueId) -> Result<ValueId> {
+        let inputs = self.tape.cols(x);
+        let [w, b] = self.parameters(name, parts, inputs);
+        self.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, w, b])
+    }
+
+    /// Parameters of a layer without its product, for operations that multiply themselves.
+    pub fn weights(&mut self, name: &str, inputs: u32, outputs: u32) -> [ValueId; 2] {
+        self.parameters(name, &[(name, outputs)], inputs)
+    }
+
+    /// The same layer applied to something else.
+    pub fn linear_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
+        let node = self.tape.nodes.iter().find(|n| n.outputs[0] == like).expect("a layer's output");
+        let (op, w, b) = (node.op, node.inputs[1], node.inputs[2]);
+        self.tape.push1(op, &[x, w, b])
+    }
+
+    /// Dropout, when the rate is above 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a rate outside of [0, 1).
+    pub fn dropout(&mut self, x: ValueId, rate: f32) -> Result<ValueId> {
+        if !(0.0..1.0).contains(&rate) {
+            return Err(Error::setting("dropout", format!("must be at least 0 and below 1, found {rate}")));
+        }
+        if rate == 0.0 {
+            return Ok(x);
+        }
+        let site = self.tape.next_random_site();
+        self.tape.push1(Op::Dropout(Dropout { rate, site }), &[x])
+    }
+
+    /// Fully connected layers `embed.0`, `embed.1`, ... with ReLU, each followed by dropout; every layer's
+    /// output before dropout.
+    pub fn embed(&mut self, x: ValueId, widths: &[u32]) -> Result<Vec<ValueId>> {
+        let mut layers = Vec::new();
+        let mut h = x;
+        for (i, &width) in widths.iter().enumerate() {
+            if width == 0 {
+                return Err(Error::setting("embed", format!("layer {i} has width 0")));
+            }
+            h = self.linear(&format!("embed.{i}"), h, width, Activation::Relu)?;
+            layers.push(h);
+        }
+        Ok(layers)
+    }
+
+    /// Fully connected layers with ReLU and dropout after each.
+    pub fn embed_with_dropout(&mut self, x: ValueId, widths: &[u32], rate: f32) -> Result<ValueId> {
+        let mut h = x;
+        for (i, &width) in widths.iter().enumerate() {
+            if width == 0 {
+                return Err(Error::setting("embed", format!("layer {i} has width 0")));
+            }
+            h = self.linear(&format!("embed.{i}"), h, width, Activation::Relu)?;
+            h = self.dropout(h, rate)?;
+        }
+        Ok(h)
+    }
+
+    /// A pool over each bag.
+    pub fn pool(&mut self, x: ValueId, pool: Pool) -> Result<ValueId> {
+        let [tiles, bag_tiles, offsets] = self.tables;
+        self.tape.push1(Op::SegmentReduce(SegmentReduce(pool)), &[x, tiles, bag_tiles, offsets])
+    }
+
+    /// The tables of the batch, for operations over bags.
+    pub fn tables(&self) -> [ValueId; 3] {
+        self.tables
+    }
+
+    /// a x + b y.
+    pub fn add(&mut self, x: ValueId, y: ValueId, a: f32, b: f32) -> Result<ValueId> {
+        self.tape.push1(Op::AddScaled(AddScaled { a, b }), &[x, y])
+    }
+
+    /// Columns of the logits.
+    pub fn outputs(&self) -> u32 {
+        outputs_for(self.classes)
+    }
+
+    /// Cross-entropy of bag logits: binary with a clamp for one output, softmax over classes beyond.
+    pub fn cross_entropy(&mut self, logits: ValueId, clamp: f32) -> Result<ValueId> {
+        let weights = self.tape.batch(Input::Weights, 1);
+        if self.outputs() == 1 {
+            return self.sigmoid_cross_entropy(logits, clamp);
+        }
+        let labels = self.tape.batch(Input::Labels, 1);
+        self.tape.push1(Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 }), &[logits, labels, weights])
+    }
+
+    /// Binary cross-entropy of each column against its target, averaged over the columns.
+    pub fn sigmoid_cross_entropy(&mut self, logits: ValueId, clamp: f32) -> Result<ValueId> {
+        let weights = self.tape.batch(Input::Weights, 1);
+        let targets = self.tape.batch(Input::Targets, self.outputs());
+        let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp, scale: 1.0 });
+        self.tape.push1(op, &[logits, targets, weights])
+    }
+
+    /// Logits of the mean of the probabilities of several logits.
+    pub fn mean_of_probabilities(&mut self, logits: &[ValueId]) -> Result<ValueId> {
+        let binary = self.outputs() == 1;
+        let op = if binary { Op::Activate(Activate(Activation::Sigmoid)) } else { Op::RowSoftmax(RowSoftmax) };
+        let mut mean = None;
+        for logit in logits {
+            let p = self.tape.push1(op, &[*logit])?;
+            mean = Some(match mean {
+                None => p,
+                Some(sum) => self.add(sum, p, 1.0, 1.0)?,
+            });
+        }
+        let sum = mean.expect("at least one");
+        let mean = self.add(sum, sum, 0.5 / logits.len() as f32, 0.5 / logits.len() as f32)?;
+        match binary {
+            true => self.logit(mean, 1e-7),
+            false => self.tape.push1(Op::Activate(Activate(Activation::Ln)), &[mean]),
+        }
+    }
+
+    /// ln(p / (1 - p)), p clipped.
+    pub fn logit(&mut self, p: ValueId, clip: f32) -> Result<ValueId> {
+        self.tape.push1(Op::Logit(Logit { clip }), &[p])
+    }
+
+    /// Names what every method gives.
+    pub fn finish(&mut self, bag_logits: ValueId, scores: ValueId, loss: ValueId) {
+        self.tape.output(BAG_LOGITS, bag_logits);
+        self.tape.output(SCORES, scores);
+        self.tape.loss = Some(loss);
+    }
+}

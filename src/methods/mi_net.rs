@@ -1,0 +1,68 @@
+//! mi-Net (Wang, Yan, Tang, Bai, Liu 2018): an instance classifier whose probabilities are pooled.
+
+use super::layers::{Network, Start};
+use crate::error::Result;
+use crate::ops::Op;
+use crate::ops::pointwise::{Activate, Activation};
+use crate::ops::segment::Pool;
+use serde::{Deserialize, Serialize};
+
+/// Settings; the defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Widths of the fully connected layers.
+    pub embed: Vec<u32>,
+    /// Dropout after the last of them.
+    pub dropout: f32,
+    /// Pool of the instances' probabilities.
+    pub pool: Pool,
+    /// How weights start.
+    pub init: Start,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { embed: vec![256, 128, 64], dropout: 0.5, pool: Pool::Max, init: Start::Glorot }
+    }
+}
+
+/// Settings, for people.
+pub const HELP: &[(&str, &str)] = &[
+    ("embed", "widths of the fully connected ReLU layers; [] for none"),
+    ("dropout", "dropout after the last of these layers"),
+    ("pool", "pool of the instances' probabilities: max, mean, log-mean-exp"),
+    ("init", "start of the weights: torch or glorot"),
+];
+
+/// Keras' clip of a probability.
+const CLIP: f32 = 1e-7;
+
+/// Records the model. More than two classes: one sigmoid a class, each pooled by itself.
+///
+/// # Errors
+/// [`crate::Error::Setting`] for a pool that is not one of probabilities, a width of 0 or a bad dropout rate.
+pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+    net.start = settings.init;
+    let features = net.features;
+    let layers = net.embed(features, &settings.embed)?;
+    let h = *layers.last().unwrap_or(&features);
+    let h = net.dropout(h, settings.dropout)?;
+    let outputs = net.outputs();
+    let scores = net.linear("score", h, outputs, Activation::None)?;
+    let bag = match settings.pool {
+        // The largest logit belongs to the largest probability, and keeps its digits.
+        Pool::Max => net.pool(scores, Pool::Max)?,
+        Pool::Sum => {
+            return Err(crate::Error::setting("pool", "a sum of probabilities is no probability; use max, mean or log-mean-exp"));
+        }
+        pool => {
+            let p = net.tape.push1(Op::Activate(Activate(Activation::Sigmoid)), &[scores])?;
+            let pooled = net.pool(p, pool)?;
+            net.logit(pooled, CLIP)?
+        }
+    };
+    let loss = net.sigmoid_cross_entropy(bag, CLIP)?;
+    net.finish(bag, scores, loss);
+    Ok(())
+}

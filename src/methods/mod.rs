@@ -1,0 +1,225 @@
+//! MIL methods: each a function that records a model on a tape, one file a method.
+
+pub mod attention;
+pub mod layers;
+pub mod mi_net;
+pub mod mi_net_bag;
+
+use crate::error::{Error, Result};
+use crate::ops::update::Optimiser;
+use crate::tape::{Storage, Tape, ValueId};
+use layers::Network;
+use serde::{Deserialize, Serialize};
+
+/// A method with its settings. Serialises as `{ "method": name, ...settings }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum Method {
+    /// mi-Net: instances are classified, their probabilities pooled.
+    MiNet(mi_net::Settings),
+    /// MI-Net: embeddings are pooled, the bag is classified.
+    MiNetBag(mi_net_bag::Settings),
+    /// MI-Net with deep supervision: every layer's pooled embedding has its own classifier.
+    MiNetDs(mi_net_bag::Settings),
+    /// MI-Net with residual connections: the layers' pooled embeddings are added.
+    MiNetRc(mi_net_bag::Settings),
+    /// Attention MIL.
+    Attention(attention::Settings),
+    /// Gated Attention MIL.
+    GatedAttention(attention::Settings),
+}
+
+/// What level a method classifies at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Instances are classified, then pooled.
+    Instance,
+    /// Instances are embedded and pooled, then the bag is classified.
+    Bag,
+}
+
+/// What the list of methods tells about one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Info {
+    /// Name on the command line and in files.
+    pub name: &'static str,
+    /// What papers call it.
+    pub title: &'static str,
+    /// Where it was published.
+    pub paper: &'static str,
+    /// Instance or bag.
+    pub level: Level,
+    /// Settings with their defaults.
+    pub parameters: Vec<Setting>,
+}
+
+/// One setting of a method.
+#[derive(Clone, Debug, Serialize)]
+pub struct Setting {
+    /// Name.
+    pub name: String,
+    /// Value unless set.
+    pub default: serde_json::Value,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// How a method is trained unless told otherwise: the recipe of its paper.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Update rule and decay.
+    pub optimiser: Optimiser,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Keras' decay of the learning rate per update.
+    pub time_decay: f64,
+    /// Passes over the training bags.
+    pub epochs: u32,
+}
+
+const NETWORKS: &str = "Wang, Yan, Tang, Bai, Liu: Revisiting Multiple Instance Neural Networks, 2018 (arXiv 1610.02501)";
+const ATTENTION: &str = "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)";
+
+impl Method {
+    /// All methods with their defaults.
+    pub fn all() -> Vec<Method> {
+        vec![
+            Method::MiNet(Default::default()),
+            Method::MiNetBag(Default::default()),
+            Method::MiNetDs(Default::default()),
+            Method::MiNetRc(mi_net_bag::Settings::residual()),
+            Method::Attention(Default::default()),
+            Method::GatedAttention(Default::default()),
+        ]
+    }
+
+    /// Name on the command line and in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Method::MiNet(_) => "mi-net",
+            Method::MiNetBag(_) => "mi-net-bag",
+            Method::MiNetDs(_) => "mi-net-ds",
+            Method::MiNetRc(_) => "mi-net-rc",
+            Method::Attention(_) => "attention",
+            Method::GatedAttention(_) => "gated-attention",
+        }
+    }
+
+    /// The method called `name` with its defaults.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that lists the names there are.
+    pub fn named(name: &str) -> Result<Method> {
+        Self::all().into_iter().find(|m| m.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::all().iter().map(Method::name).collect();
+            Error::setting("method", format!("there is no method {name:?}; there are: {}", names.join(", ")))
+        })
+    }
+
+    /// The same method with some settings replaced, given as `name = value` pairs.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown setting (listing those there are) or a value of the wrong kind.
+    pub fn with(&self, settings: &serde_json::Map<String, serde_json::Value>) -> Result<Method> {
+        let serde_json::Value::Object(mut all) = serde_json::to_value(self).expect("settings are plain") else {
+            unreachable!("a struct serialises as an object")
+        };
+        for (name, value) in settings {
+            if name == "method" || !all.contains_key(name) {
+                let names: Vec<&String> = all.keys().filter(|k| *k != "method").collect();
+                let names: Vec<&str> = names.iter().map(|s| s.as_str()).collect();
+                let message = format!("{} has no such setting; it has: {}", self.name(), names.join(", "));
+                return Err(Error::setting(name, message));
+            }
+            all.insert(name.clone(), value.clone());
+        }
+        let names = settings.keys().cloned().collect::<Vec<_>>().join(", ");
+        serde_json::from_value(serde_json::Value::Object(all)).map_err(|e| Error::setting(names, e.to_string()))
+    }
+
+    /// What the list of methods tells about it.
+    pub fn info(&self) -> Info {
+        let (title, paper, level, help): (_, _, _, &[(&str, &str)]) = match self {
+            Method::MiNet(_) => ("mi-Net", NETWORKS, Level::Instance, mi_net::HELP),
+            Method::MiNetBag(_) => ("MI-Net", NETWORKS, Level::Bag, mi_net_bag::HELP),
+            Method::MiNetDs(_) => ("MI-Net with deep supervision", NETWORKS, Level::Bag, mi_net_bag::HELP),
+            Method::MiNetRc(_) => ("MI-Net with residual connections", NETWORKS, Level::Bag, mi_net_bag::HELP),
+            Method::Attention(_) => ("Attention MIL", ATTENTION, Level::Bag, attention::HELP),
+            Method::GatedAttention(_) => ("Gated Attention MIL", ATTENTION, Level::Bag, attention::HELP),
+        };
+        let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
+            unreachable!("a struct serialises as an object")
+        };
+        let setting = |(name, default): (String, serde_json::Value)| Setting {
+            help: help.iter().find(|(n, _)| *n == name).map_or("", |(_, h)| h),
+            name,
+            default,
+        };
+        let parameters = all.into_iter().filter(|(name, _)| name != "method").map(setting).collect();
+        Info { name: self.name(), title, paper, level, parameters }
+    }
+
+    /// The recipe of its paper.
+    pub fn recipe(&self) -> Recipe {
+        match self {
+            Method::MiNet(_) | Method::MiNetBag(_) | Method::MiNetDs(_) | Method::MiNetRc(_) => Recipe {
+                optimiser: Optimiser::nesterov(0.9, 0.005),
+                learning_rate: 5e-4,
+                time_decay: 1e-4,
+                epochs: 50,
+            },
+            Method::Attention(_) | Method::GatedAttention(_) => Recipe {
+                optimiser: Optimiser::adam(1e-4),
+                learning_rate: 5e-4,
+                time_decay: 0.0,
+                epochs: 100,
+            },
+        }
+    }
+
+    /// Records the model for `width` features and `classes` classes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for settings out of range.
+    pub fn record(&self, width: usize, classes: usize, storage: Storage, instance_grads: bool) -> Result<Tape> {
+        if width == 0 {
+            return Err(Error::setting("width", "a model needs at least one feature"));
+        }
+        if classes < 2 {
+            return Err(Error::setting("classes", format!("a model needs at least 2 classes, found {classes}")));
+        }
+        let mut network = Network::new(width, classes, storage, instance_grads);
+        match self {
+            Method::MiNet(settings) => mi_net::record(&mut network, settings)?,
+            Method::MiNetBag(s) => mi_net_bag::record(&mut network, s, mi_net_bag::Form::Plain)?,
+            Method::MiNetDs(s) => mi_net_bag::record(&mut network, s, mi_net_bag::Form::DeepSupervision)?,
+            Method::MiNetRc(s) => mi_net_bag::record(&mut network, s, mi_net_bag::Form::Residual)?,
+            Method::Attention(settings) => attention::record(&mut network, settings, false)?,
+            Method::GatedAttention(settings) => attention::record(&mut network, settings, true)?,
+        }
+        Ok(network.tape)
+    }
+}
+
+/// Logits of the bags `[B, outputs]`, on every tape.
+pub const BAG_LOGITS: &str = "bag_logits";
+/// Scores of the instances `[N, heads or outputs]`, on every tape: higher means more like a key instance.
+pub const SCORES: &str = "scores";
+/// Attention weights `[N, heads]` that sum to 1 over each bag, where the method has them.
+pub const ATTENTION_WEIGHTS: &str = "attention";
+
+/// Outputs of a model: one logit for two classes, one for each class beyond.
+pub fn outputs_for(classes: usize) -> u32 {
+    if classes == 2 { 1 } else { classes as u32 }
+}
+
+/// Adds several losses with factor 1.
+pub(crate) fn total(tape: &mut Tape, losses: &[ValueId]) -> Result<ValueId> {
+    use crate::ops::{Op, pointwise::AddScaled};
+    let mut sum = losses[0];
+    for loss in &losses[1..] {
+        sum = tape.push1(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, *loss])?;
+    }
+    Ok(sum)
+}
