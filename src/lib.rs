@@ -1,7 +1,8 @@
 //! bagrad: a compute engine for multiple instance learning.
 
-pub mod error;
 mod bag;
+pub mod error;
+pub mod training;
 
 pub use bag::{Bags, Features};
 pub use error::{Error, Result};
