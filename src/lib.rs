@@ -2,6 +2,7 @@
 
 mod bag;
 pub mod error;
+pub mod files;
 pub mod training;
 
 pub use bag::{Bags, Features};
