@@ -3,6 +3,7 @@
 mod bag;
 pub mod error;
 pub mod files;
+pub mod report;
 pub mod training;
 
 pub use bag::{Bags, Features};
