@@ -24,7 +24,7 @@ pub(super) fn section(bags: &[BagPicture]) -> String {
                 rescaled from the smallest to the largest of its bag. ";
     }
     if bags.iter().any(|b| b.key.is_some()) {
-        out += r#"<span class="star">★</span> marks the key instances, which training never saw."#;
+        out += r#"<span class="star">★</span> marks the key instances."#;
     }
     out += "</p>";
     let range = pixel_range(bags);

@@ -59,13 +59,13 @@ fn histogram(data: &Predictions) -> String {
         }
     }
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let (left, right, bottom) = (48.0, 408.0, 262.0);
+    let (left, right, bottom) = (48.0, 348.0, 262.0);
     let x = Axis::exact(0.0, 1.0, 5, (left, right));
-    let height = (bottom - 14.0) / shown as f64;
-    let mut svg = open(420, 300, "Predicted probability of the bags of each class");
+    let height = (bottom - 8.0) / shown as f64;
+    let mut svg = open(360, 300, "Predicted probability of the bags of each class");
     for (class, bins) in counts.iter().enumerate() {
         let base = bottom - height * (shown - 1 - class) as f64;
-        let y = Axis::exact(0.0, most as f64, 2, (base, base - height + 14.0));
+        let y = Axis::exact(0.0, most as f64, 2, (base, base - height + 20.0));
         for (bin, &count) in bins.iter().enumerate().filter(|&(_, &count)| count > 0) {
             let (start, end) = (x.at(bin as f64 / BINS as f64), x.at((bin + 1) as f64 / BINS as f64));
             let top = y.at(count as f64);
@@ -86,9 +86,10 @@ fn histogram(data: &Predictions) -> String {
             let _ = write!(svg, r#"<text class="tick" x="42" y="{at}" text-anchor="end">{value}</text>"#);
         }
     }
+    svg += r#"<text class="name" x="4" y="14">bags</text>"#;
     if binary {
         let half = px(x.at(0.5));
-        let _ = write!(svg, r#"<line class="marker" x1="{half}" y1="14" x2="{half}" y2="{bottom}"/>"#);
+        let _ = write!(svg, r#"<line class="marker" x1="{half}" y1="20" x2="{half}" y2="{bottom}"/>"#);
     }
     let of = if binary { data.name(1) } else { "the true class".into() };
     svg += &axis_along(&x, bottom, &format!("predicted probability of {of}"));
@@ -112,11 +113,11 @@ fn roc(data: &Predictions) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let x = Axis::exact(0.0, 1.0, 5, (90.0, 330.0));
+    let x = Axis::exact(0.0, 1.0, 5, (74.0, 314.0));
     let y = Axis::exact(0.0, 1.0, 5, (262.0, 22.0));
-    let mut svg = open(420, 300, "ROC curve");
+    let mut svg = open(360, 300, "ROC curve");
     svg += &axes(&x, &y, "false positive rate", "true positive rate");
-    svg += r#"<line class="marker" x1="90" y1="262" x2="330" y2="22"/>"#;
+    svg += r#"<line class="marker" x1="74" y1="262" x2="314" y2="22"/>"#;
     for (i, curve) in lines.iter().enumerate() {
         line(&mut svg, curve, i, false, (&x, &y));
     }

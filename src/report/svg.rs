@@ -143,7 +143,7 @@ pub(super) fn axis_up(x: &Axis, y: &Axis, name: &str) -> String {
         let (beside, below) = (px(left - 6.0), px(at + 3.5));
         let _ = write!(out, r#"<text class="tick" x="{beside}" y="{below}" text-anchor="end">{label}</text>"#);
     }
-    let _ = write!(out, r#"<text class="name" x="4" y="{above}">{}</text>"#, escape(name));
+    let _ = write!(out, r#"<text class="name" x="{}" y="{above}">{}</text>"#, px(left - 44.0), escape(name));
     out
 }
 
