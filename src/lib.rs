@@ -3,6 +3,7 @@
 mod bag;
 #[cfg(feature = "data")]
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod kernels;
 pub mod ops;

@@ -6,6 +6,7 @@ use super::{Counters, Device};
 use crate::error::Result;
 use crate::kernels::launch::{BufferKey, Extent, Place, Scalars};
 use crate::plan::Program;
+use crate::tape::Storage;
 use half::f16;
 
 /// A program that an executor has buffers and pipelines for.
@@ -146,8 +147,8 @@ impl Executor {
     }
 
     /// Puts bytes on the device to stay; `None` when it has no room for them (then upload each step).
-    pub fn store(&mut self, bytes: &[u8]) -> Result<Option<StoreId>> {
-        each!(self, e => e.store(bytes))
+    pub fn store(&mut self, bytes: &[u8], storage: Storage) -> Result<Option<StoreId>> {
+        each!(self, e => e.store(bytes, storage))
     }
 
     /// Largest number of bytes one store can hold.
@@ -163,6 +164,16 @@ impl Executor {
     /// Fills every slot with NaN, so that a read of something not written shows up in tests.
     pub fn poison(&mut self) -> Result<()> {
         each!(self, e => e.poison())
+    }
+
+    /// Seconds of each of `repeats` runs, from recording to completion.
+    pub fn time_runs(&mut self, id: ProgramId, step: &Step, repeats: usize) -> Result<Vec<f64>> {
+        each!(self, e => e.time_runs(id, step, repeats))
+    }
+
+    /// Runs a program once; the kernel of each launch and the nanoseconds it took.
+    pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
+        each!(self, e => e.profile(id, step))
     }
 
     /// What has been created and submitted so far.

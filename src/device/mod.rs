@@ -1,13 +1,23 @@
 //! Devices: which there are, how one is chosen, and the executors that run programs on them.
 
 pub mod executor;
+pub mod gpu;
+pub mod gpu_executor;
+pub mod host_executor;
+pub mod list;
 pub mod preprocess;
+pub mod select;
 
-mod gpu;
-mod gpu_executor;
-mod host_executor;
-mod list;
 mod pipelines;
+mod staging;
+
+pub use gpu::{GpuDevice, GpuOptions};
+pub use list::{AdapterReport, HostReport, list};
+pub use select::DeviceChoice;
+
+use crate::error::{Error, Result};
+use crate::plan::{Class, Target};
+use select::{Candidates, Description};
 
 /// What an executor has created and submitted; a steady training step must only add submissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,4 +36,127 @@ pub struct Counters {
     pub dispatches: u64,
     /// Times the host waited for the device and read something back.
     pub readbacks: u64,
+}
+
+/// Something that programs run on.
+#[derive(Clone)]
+pub enum Device {
+    /// The CPU, in f32.
+    Host(HostDevice),
+    /// The CPU, in f64: what the others are compared with.
+    Oracle,
+    /// A GPU.
+    Gpu(GpuDevice),
+}
+
+/// The CPU as a device.
+#[derive(Clone, Debug)]
+pub struct HostDevice {
+    description: String,
+}
+
+/// A device and why it was taken.
+pub struct Opened {
+    /// The device.
+    pub device: Device,
+    /// One line for people.
+    pub why: String,
+}
+
+impl Device {
+    /// The CPU.
+    pub fn host() -> Self {
+        let report = HostReport::of_this_machine();
+        let name = report.name.unwrap_or_else(|| std::env::consts::ARCH.to_string());
+        let plural = if report.threads == 1 { "" } else { "s" };
+        let widest = report.simd.last().map_or(String::new(), |s| format!(", {s}"));
+        let description = format!("host ({name}, {} thread{plural}{widest})", report.threads);
+        Device::Host(HostDevice { description })
+    }
+
+    /// The CPU in f64.
+    pub fn oracle() -> Self {
+        Device::Oracle
+    }
+
+    /// Opens what `choice` means on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no such device or its driver refuses. `auto` never fails: it falls
+    /// back to the host and says why.
+    pub fn open(choice: &DeviceChoice) -> Result<Opened> {
+        Self::open_with(choice, GpuOptions::default())
+    }
+
+    /// As [`Device::open`], with options for a GPU.
+    ///
+    /// # Errors
+    /// As for [`Device::open`].
+    pub fn open_with(choice: &DeviceChoice, options: GpuOptions) -> Result<Opened> {
+        if *choice == DeviceChoice::Host {
+            return Ok(Opened { device: Self::host(), why: "the host was asked for".to_string() });
+        }
+        let adapters = gpu::adapters();
+        let described: Vec<Description> = adapters.iter().map(|a| Description::of(&a.get_info())).collect();
+        let Candidates { adapters: numbers, host } = select::candidates(choice, &described)?;
+        let mut failures = Vec::new();
+        for n in numbers {
+            match GpuDevice::open(&adapters[n], options) {
+                Ok(gpu) => {
+                    let why = match choice {
+                        DeviceChoice::Auto => format!("the best GPU here is {}", described[n].kind),
+                        other => format!("`{other}` was asked for"),
+                    };
+                    return Ok(Opened { device: Device::Gpu(gpu), why });
+                }
+                Err(Error::Device { message }) => failures.push(message),
+                Err(other) => return Err(other),
+            }
+        }
+        if !host {
+            return Err(Error::Device { message: failures.join("; ") });
+        }
+        let software = described.iter().filter(|a| a.kind == select::Kind::Cpu).count();
+        let why = match (failures.is_empty(), software) {
+            (false, _) => format!("no GPU could be used: {}", failures.join("; ")),
+            (true, 0) => "no GPU was found".to_string(),
+            (true, _) => "no GPU was found but software ones, which are slower than the host".to_string(),
+        };
+        Ok(Opened { device: Self::host(), why })
+    }
+
+    /// Short name.
+    pub fn name(&self) -> &str {
+        match self {
+            Device::Host(_) => "host",
+            Device::Oracle => "oracle",
+            Device::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// Name with driver and back end, or processor and threads.
+    pub fn description(&self) -> String {
+        match self {
+            Device::Host(host) => host.description.clone(),
+            Device::Oracle => "oracle (the host in f64)".to_string(),
+            Device::Gpu(gpu) => gpu.description(),
+        }
+    }
+
+    /// What the planner needs to know.
+    pub fn target(&self) -> Target {
+        match self {
+            // Not the number of cores: how sums are split would depend on it, and results with that.
+            Device::Host(_) | Device::Oracle => {
+                Target { class: Class::Host, native_f16: true, max_binding: u64::MAX, units: 8 }
+            }
+            Device::Gpu(gpu) => gpu.target(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.description())
+    }
 }

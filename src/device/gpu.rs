@@ -1,0 +1,351 @@
+//! An opened adapter: features, limits, faults, and checked creation of buffers.
+
+use super::pipelines::Pipelines;
+use crate::error::{Error, Result};
+use crate::plan::{Class, Target};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a device is opened with. The defaults are what everybody wants; tests ask for less.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GpuOptions {
+    /// Largest bytes of one binding, when less than what the adapter has.
+    pub max_binding: Option<u64>,
+    /// Largest bytes of one buffer, when less than what the adapter has.
+    pub max_buffer: Option<u64>,
+    /// Most workgroups along one dimension, when fewer than what the adapter has.
+    pub max_groups: Option<u32>,
+    /// Behave like an adapter without f16 in shaders.
+    pub force_no_f16: bool,
+    /// Compile shaders with bounds, loop and division checks.
+    pub checked: bool,
+    /// Most bytes that all stores of an executor may take together.
+    pub store_budget: Option<u64>,
+}
+
+/// An opened GPU. Clones share it.
+#[derive(Clone)]
+pub struct GpuDevice {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    features: wgpu::Features,
+    tiles: Vec<wgpu::CooperativeMatrixProperties>,
+    options: GpuOptions,
+    faults: Arc<Faults>,
+    pipelines: Mutex<Pipelines>,
+}
+
+/// What the driver reported outside of a call that could return it.
+#[derive(Default)]
+struct Faults {
+    any: AtomicBool,
+    /// A lost device stays lost; any other fault is handed out once.
+    lost: Mutex<Option<String>>,
+    other: Mutex<Option<wgpu::Error>>,
+}
+
+impl Faults {
+    fn lose(&self, message: String) {
+        locked(&self.lost).get_or_insert(message);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn report(&self, error: wgpu::Error) {
+        // The first is the cause; what follows from it says less.
+        locked(&self.other).get_or_insert(error);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some(message) = locked(&self.lost).clone() {
+            return Err(Error::DeviceLost { message });
+        }
+        self.any.store(false, Ordering::Release);
+        locked(&self.other).take().map_or(Ok(()), |e| Err(device_error(e, "running")))
+    }
+}
+
+/// A panic elsewhere does not make what the lock guards wrong.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn device_error(error: wgpu::Error, doing: &str) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { while_doing: doing.to_string() },
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Device { message: format!("{doing}: {}", description.trim()) }
+        }
+    }
+}
+
+/// True when an environment variable is set to something other than nothing and 0.
+pub(super) fn env_flag(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|v| !matches!(v.trim(), "" | "0"))
+}
+
+/// All adapters of the native back ends. Quiet, and empty when there is no driver or no loader.
+pub(super) fn adapters() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    // The default flags turn validation layers on in debug builds and, in every build, a check of indirect
+    // dispatches that caps buffers at 4 GiB and that nothing here needs.
+    let flags = match env_flag("BAGRAD_VALIDATION") {
+        true => wgpu::InstanceFlags::DEBUG | wgpu::InstanceFlags::VALIDATION,
+        false => wgpu::InstanceFlags::DISCARD_HAL_LABELS,
+    };
+    let descriptor = wgpu::InstanceDescriptor {
+        backends,
+        flags,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
+    // A broken driver must not take a program down that would be content with the host.
+    catch_unwind(AssertUnwindSafe(|| {
+        let instance = wgpu::Instance::new(descriptor);
+        pollster::block_on(instance.enumerate_adapters(backends))
+    }))
+    .unwrap_or_default()
+}
+
+/// Features used when they are there.
+fn wanted_features() -> wgpu::Features {
+    wgpu::Features::IMMEDIATES
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
+        | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+}
+
+impl GpuDevice {
+    /// Opens `adapter`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it lacks immediates or the driver refuses.
+    pub(super) fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Self> {
+        let info = adapter.get_info();
+        let mut features = adapter.features() & wanted_features();
+        if !features.contains(wgpu::Features::IMMEDIATES) {
+            return Err(Error::Device { message: format!("{} has no immediates (push constants)", info.name) });
+        }
+        if options.force_no_f16 {
+            // The cooperative kernels multiply f16.
+            features.remove(wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        }
+        let mut limits = adapter.limits();
+        // DX12 allocates a descriptor heap of this size when the device is created.
+        limits.max_non_sampler_bindings =
+            limits.max_non_sampler_bindings.min(wgpu::Limits::default().max_non_sampler_bindings);
+        let lower = |limit: &mut u64, to: Option<u64>| *limit = to.map_or(*limit, |to| to.min(*limit));
+        lower(&mut limits.max_storage_buffer_binding_size, options.max_binding);
+        lower(&mut limits.max_buffer_size, options.max_buffer);
+        if let Some(groups) = options.max_groups {
+            let limit = &mut limits.max_compute_workgroups_per_dimension;
+            *limit = groups.min(*limit);
+        }
+        let experimental = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("bagrad"),
+            required_features: features,
+            required_limits: limits,
+            experimental_features: match experimental {
+                // SAFETY: the only experimental feature asked for is cooperative matrices; kernels that use
+                // them are chosen only after their results were compared with the plain kernels'.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.request_device(&descriptor))))
+            .map_err(|_| Error::Device { message: format!("{}: its driver failed to open it", info.name) })?;
+        let (device, queue) =
+            opened.map_err(|e| Error::Device { message: format!("{} could not be opened: {e}", info.name) })?;
+        let faults = Arc::new(Faults::default());
+        let sink = faults.clone();
+        device.on_uncaptured_error(Arc::new(move |error| sink.report(error)));
+        let sink = faults.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            sink.lose(if message.is_empty() { format!("{reason:?}") } else { message });
+        });
+        let tiles = if experimental { adapter.cooperative_matrix_properties() } else { Vec::new() };
+        // `int_div_checks` and the like cost on every device; robust buffer access stays on regardless.
+        let checked = options.checked || cfg!(debug_assertions) || cfg!(test) || env_flag("BAGRAD_CHECKED");
+        let (limits, features) = (device.limits(), device.features());
+        let pipelines = Mutex::new(Pipelines::new(checked));
+        let shared = Shared { device, queue, info, limits, features, tiles, options, faults, pipelines };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A device that validates every call, keeps buffers and executes no shader: for tests of what is
+    /// recorded. Its limits are WebGPU's defaults.
+    ///
+    /// # Errors
+    /// As for any other device.
+    pub fn noop(options: GpuOptions) -> Result<Self> {
+        let limits = wgpu::Limits { max_immediate_size: 128, ..wgpu::Limits::default() };
+        let features = wanted_features() - wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let noop = wgpu::NoopBackendOptions {
+            limits: Some(limits),
+            features: Some(features),
+            ..wgpu::NoopBackendOptions::enabled()
+        };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            flags: wgpu::InstanceFlags::empty(),
+            backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+            .map_err(|e| Error::Device { message: e.to_string() })?;
+        Self::open(&adapter, options)
+    }
+
+    /// Name the driver gives.
+    pub fn name(&self) -> &str {
+        &self.shared.info.name
+    }
+
+    /// Name, driver and back end.
+    pub fn description(&self) -> String {
+        let info = &self.shared.info;
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        format!("{} ({}, {})", info.name, info.backend, driver.trim())
+    }
+
+    /// What the driver says about the adapter.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.shared.info
+    }
+
+    /// Limits the device was opened with.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.shared.limits
+    }
+
+    /// Features the device was opened with.
+    pub fn features(&self) -> wgpu::Features {
+        self.shared.features
+    }
+
+    /// Shapes of cooperative matrices, none when they are not supported.
+    pub fn cooperative_tiles(&self) -> &[wgpu::CooperativeMatrixProperties] {
+        &self.shared.tiles
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> GpuOptions {
+        self.shared.options
+    }
+
+    /// What the planner needs to know.
+    pub fn target(&self) -> Target {
+        let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
+        Target {
+            class: if cpu { Class::CpuDriver } else { Class::Gpu },
+            native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
+            max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
+            units: if cpu { 2 } else { units(&self.shared.info.name) },
+        }
+    }
+
+    /// Takes the device away, as a driver reset would: everything that follows is
+    /// [`Error::DeviceLost`]. For tests of callers.
+    pub fn destroy(&self) {
+        self.shared.device.destroy();
+        self.shared.faults.lose("destroyed on request".to_string());
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    pub(super) fn pipelines(&self) -> MutexGuard<'_, Pipelines> {
+        locked(&self.shared.pipelines)
+    }
+
+    /// What went wrong since the last look, if anything did.
+    pub(super) fn check(&self) -> Result<()> {
+        self.shared.faults.check()
+    }
+
+    /// Runs `f` and returns what it made, or why the device refused it.
+    pub(super) fn scoped<R>(&self, doing: impl FnOnce() -> String, f: impl FnOnce(&wgpu::Device) -> R) -> Result<R> {
+        self.check()?;
+        let device = &self.shared.device;
+        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
+            .map(|filter| device.push_error_scope(filter));
+        let made = f(device);
+        // Scopes are a stack. Without memory the other errors are consequences, so the outermost is the cause.
+        let errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
+        let cause = errors.fold(None, |inner, outer| outer.or(inner));
+        match cause {
+            Some(error) => Err(device_error(error, &doing())),
+            None => self.check().map(|()| made),
+        }
+    }
+
+    /// A buffer, or why there is none.
+    pub(super) fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
+        let possible = self.shared.limits.max_buffer_size;
+        if bytes > possible {
+            let what = what.to_string();
+            return Err(Error::Limit { limit: "max_buffer_size", what, wanted: bytes, possible });
+        }
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: mapped };
+        self.scoped(|| format!("allocating {bytes} bytes for {what}"), |device| device.create_buffer(&descriptor))
+    }
+
+    /// Waits for a submission, or for all of them.
+    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
+    }
+
+    /// Lets the callbacks of finished submissions run.
+    pub(super) fn poll(&self, kind: wgpu::PollType) -> Result<()> {
+        self.check()?;
+        // wgpu panics when it finds out in here that the device is gone.
+        match catch_unwind(AssertUnwindSafe(|| self.shared.device.poll(kind))) {
+            Ok(Ok(_)) => self.check(),
+            Ok(Err(error)) => {
+                self.check()?;
+                Err(Error::Device { message: format!("waiting: {error}") })
+            }
+            Err(payload) => {
+                let text = payload.downcast_ref::<String>().cloned();
+                self.shared.faults.lose(text.unwrap_or_else(|| "the driver failed while waiting".to_string()));
+                self.check()
+            }
+        }
+    }
+}
+
+/// Compute units of adapters that are known; a guess for the others. It only decides how far long sums are
+/// split, so a factor of two does not matter.
+fn units(name: &str) -> u32 {
+    const KNOWN: [(&str, u32); 8] = [
+        ("H200", 132),
+        ("H100", 132),
+        ("A100", 108),
+        ("L40", 142),
+        ("RTX 4090", 128),
+        ("RTX 5090", 170),
+        ("Intel", 32),
+        ("Apple", 32),
+    ];
+    KNOWN.iter().find(|(part, _)| name.contains(part)).map_or(64, |(_, units)| *units)
+}
