@@ -251,10 +251,12 @@ impl Session {
         if self.capacity.holds(&extent) {
             return Ok(());
         }
-        self.capacity = grown(self.capacity, extent);
+        let old = self.capacity;
+        self.capacity = grown(old, extent);
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
-            self.executor.reload(id, program)?;
+            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+            // A batch that does not fit must not keep later ones, which do, from running.
+            program.and_then(|p| self.executor.reload(id, p)).inspect_err(|_| self.capacity = old)?;
         }
         Ok(())
     }
@@ -278,8 +280,10 @@ impl Session {
             self.executor.ensure(BufferKey::Groups, (total / SEGMENT as u64) * 4)?;
             self.executor.write_indices(BufferKey::Groups, self.model.decays())?;
         }
-        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
-        let id = self.executor.load(program)?;
+        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+        // As in `reserve`: what is loaded already decides how large batches may be.
+        let fallback = if self.programs.is_empty() { Extent::default() } else { self.capacity };
+        let id = program.and_then(|p| self.executor.load(p)).inspect_err(|_| self.capacity = fallback)?;
         self.programs.push((purpose, id));
         Ok(id)
     }

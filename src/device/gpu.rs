@@ -251,10 +251,20 @@ impl GpuDevice {
     pub fn target(&self) -> Target {
         let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
         Target {
-            class: if cpu { Class::CpuDriver } else { Class::Gpu },
+            class: if cpu { self.cpu_driver() } else { Class::Gpu },
             native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
             units: if cpu { 2 } else { units(&self.shared.info.name) },
+        }
+    }
+
+    fn cpu_driver(&self) -> Class {
+        let info = &self.shared.info;
+        let version = info.driver_info.split("Mesa ").nth(1).and_then(|v| v.split('.').next());
+        Class::CpuDriver {
+            shuffles: self.shared.features.contains(wgpu::Features::SUBGROUP)
+                && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8),
+            recent: version.and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v >= 26),
         }
     }
 

@@ -36,10 +36,11 @@ pub fn error(found: &[f64], wanted: &[f64]) -> f64 {
 /// The same GPU with the shader language's f16 switched off.
 pub fn gpu_without_f16() -> Option<Device> {
     let options = bagrad::device::GpuOptions { force_no_f16: true, ..Default::default() };
-    open(options)
+    gpu_with(options)
 }
 
-fn open(options: bagrad::device::GpuOptions) -> Option<Device> {
+/// The same GPU with other options.
+pub fn gpu_with(options: bagrad::device::GpuOptions) -> Option<Device> {
     gpu()?;
     let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
     Some(Device::open_with(&wanted.parse().unwrap(), options).unwrap().device)
