@@ -33,8 +33,8 @@ var<immediate> un: UnpackParams;
 @group(0) @binding(1) var<storage, read_write> dense: array<f32>;
 
 // The new values before the end, the old ones behind it.
-fn tail(old: vec4<f32>, new: vec4<f32>, i: u32, count: u32) -> vec4<f32> {
-    return select(old, new, vec4(0u, 1u, 2u, 3u) + i * 4u < vec4(count));
+fn tail(before: vec4<f32>, after: vec4<f32>, i: u32, count: u32) -> vec4<f32> {
+    return select(before, after, vec4(0u, 1u, 2u, 3u) + i * 4u < vec4(count));
 }
 
 // y1 = f(x).

@@ -1,6 +1,6 @@
 //! A model: a method recorded for a width and a number of classes, its parameters, and its file.
 
-use crate::data_free::Standardisation;
+use crate::standardise::Standardiser;
 use crate::error::{Error, Result};
 use crate::methods::Method;
 use crate::random::Random;
@@ -65,7 +65,7 @@ pub struct Model {
     decays: Vec<u32>,
     pub(crate) values: Vec<f32>,
     /// Applied to features before the model sees them, when there is one.
-    pub standardisation: Option<Standardisation>,
+    pub standardisation: Option<Standardiser>,
 }
 
 impl Model {
@@ -241,7 +241,7 @@ impl Model {
         if tensors.tensor("standardisation.mean").is_ok() {
             let shape = [model.spec.width];
             let (mean, std) = (read("standardisation.mean", &shape)?, read("standardisation.std", &shape)?);
-            model.standardisation = Some(Standardisation { mean, std });
+            model.standardisation = Some(Standardiser { mean, std });
         }
         Ok(model)
     }

@@ -18,13 +18,13 @@ pub mod mil_bags;
 pub mod npy;
 mod source;
 pub mod split;
-pub mod standardise;
+
 pub mod text;
 
 pub use mil_bags::{Pool, Protocol};
 pub use source::Source;
 pub use split::{Folds, Split};
-pub use standardise::Standardiser;
+pub use crate::standardise::Standardiser;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};

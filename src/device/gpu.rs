@@ -139,7 +139,7 @@ impl GpuDevice {
         }
         if options.force_no_f16 {
             // The cooperative kernels multiply f16.
-            features.remove(wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+            features = features - (wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
         }
         let mut limits = adapter.limits();
         // DX12 allocates a descriptor heap of this size when the device is created.

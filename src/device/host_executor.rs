@@ -417,7 +417,7 @@ impl<T: Precision> HostExecutor<T> {
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         self.begin(id, step);
         let count = self.programs[id.0].program.launches.len();
-        let time = |n| {
+        let time = |n: usize| {
             let start = Instant::now();
             self.launch(id, n, step);
             (self.programs[id.0].program.launches[n].kernel.name, start.elapsed().as_secs_f64() * 1e9)

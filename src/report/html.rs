@@ -1,0 +1,74 @@
+//! The page around the charts.
+
+use super::{Report, bag_picture, charts, predictions};
+use std::borrow::Cow;
+use std::fmt::Write;
+
+const STYLE: &str = include_str!("style.css");
+
+/// `text` as it can stand in an element or in an attribute. Control characters, which no page may hold,
+/// become spaces.
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
+    let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || c.is_control();
+    if !text.contains(special) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The whole file.
+pub(super) fn page(report: &Report) -> String {
+    let title = escape(&report.title);
+    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>");
+    out += r#"<meta name="viewport" content="width=device-width, initial-scale=1"/>"#;
+    out += r#"<meta name="color-scheme" content="light dark"/>"#;
+    // The page needs nothing from anywhere; this makes browsers hold it to that.
+    out += r#"<meta http-equiv="Content-Security-Policy" "#;
+    out += r#"content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"/>"#;
+    let _ = write!(out, "<title>{title}</title><style>{STYLE}</style></head>\n<body><main>");
+    let _ = write!(out, "<header class=\"top\"><h1>{title}</h1>");
+    if !report.summary.is_empty() {
+        let _ = write!(out, "<p>{}</p>", escape(&report.summary));
+    }
+    out += "</header>\n";
+    let tables = [table("Results", "results", &report.results), table("Run", "facts", &report.facts)].concat();
+    if !tables.is_empty() {
+        let _ = writeln!(out, r#"<div class="tables">{tables}</div>"#);
+    }
+    let curves: String = report.curves.iter().map(charts::curve).collect();
+    out += &grid("Learning curves", &curves);
+    out += &grid("Predictions", &report.predictions.as_ref().map(predictions::section).unwrap_or_default());
+    out += &bag_picture::section(&report.bags);
+    let _ = write!(out, "\n<footer>bagrad {}</footer></main></body></html>\n", env!("CARGO_PKG_VERSION"));
+    out
+}
+
+fn grid(title: &str, charts: &str) -> String {
+    if charts.is_empty() {
+        return String::new();
+    }
+    format!("<section><h2>{title}</h2><div class=\"charts\">{charts}</div></section>\n")
+}
+
+fn table(title: &str, class: &str, rows: &[(String, String)]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut out = format!(r#"<section><h2>{title}</h2><table class="{class}"><tbody>"#);
+    for (name, value) in rows {
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(name), escape(value));
+    }
+    out + "</tbody></table></section>"
+}

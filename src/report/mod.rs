@@ -1,0 +1,120 @@
+//! The report of a run: one HTML file that needs nothing else, no script and no network.
+//!
+//! It is filled with plain data, so it knows nothing of models or training and whatever produced the
+//! numbers can be shown. Values that are not finite are left out of charts, never written into them.
+
+mod bag_picture;
+mod charts;
+mod html;
+mod png;
+mod predictions;
+mod svg;
+
+use crate::error::Result;
+use std::path::Path;
+
+/// What a report shows. Empty parts are left out of the page.
+///
+/// ```
+/// # use bagrad::report::Report;
+/// let report = Report {
+///     title: "Attention on bags of digits".into(),
+///     results: vec![("Test AUC".into(), "0.981 (0.952 – 0.999)".into())],
+///     ..Report::default()
+/// };
+/// assert!(report.to_html().starts_with("<!DOCTYPE html>"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The heading, and the title of the page.
+    pub title: String,
+    /// One line under the heading.
+    pub summary: String,
+    /// Rows of the table of results: what was measured, and its value as it should be read.
+    pub results: Vec<(String, String)>,
+    /// Rows of the table of facts: method, device, seed, seconds, steps, parameters.
+    pub facts: Vec<(String, String)>,
+    /// Learning curves, one chart each.
+    pub curves: Vec<Curve>,
+    /// Predictions of the test bags: a histogram, the ROC curve and the confusion matrix.
+    pub predictions: Option<Predictions>,
+    /// Bags with the attention of their instances.
+    pub bags: Vec<BagPicture>,
+}
+
+/// One line chart.
+#[derive(Clone, Debug, Default)]
+pub struct Curve {
+    /// The heading of the chart.
+    pub title: String,
+    /// What goes up the vertical axis ("loss", "AUC").
+    pub unit: String,
+    /// What goes along the horizontal axis ("epoch").
+    pub along: String,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// A place on the horizontal axis to mark as the chosen one.
+    pub marker: Option<f64>,
+}
+
+/// One line of a chart.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// (along, up), in drawing order. A point that is not finite interrupts the line.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Predicted probabilities of a set of bags with their true classes.
+#[derive(Clone, Debug, Default)]
+pub struct Predictions {
+    /// What each class is called; a class beyond the end is called by its number.
+    pub class_names: Vec<String>,
+    /// Row-major `[bags, columns]`; one column is the probability of class 1 of two.
+    pub probabilities: Vec<f32>,
+    /// The true class of each bag.
+    pub labels: Vec<u32>,
+}
+
+/// A bag with the attention of its instances, as images where there are any and else as bars.
+#[derive(Clone, Debug, Default)]
+pub struct BagPicture {
+    /// What the bag is called.
+    pub name: String,
+    /// Its true class, if it is known.
+    pub label: Option<String>,
+    /// The class it was taken for.
+    pub predicted: String,
+    /// The class that `probability` is of (for two classes usually the positive one).
+    pub probability_of: String,
+    /// The predicted probability of that class.
+    pub probability: f64,
+    /// (height, width, channels) of an instance; `None` when instances are not images.
+    pub image: Option<[usize; 3]>,
+    /// The values of each instance, channel-last row by row, in any range: all bags of a report are
+    /// rescaled together. Empty when there are no images.
+    pub pixels: Vec<Vec<f32>>,
+    /// The attention weight of each instance.
+    pub attention: Vec<f32>,
+    /// Which instances are key instances, if that is known.
+    pub key: Option<Vec<bool>>,
+}
+
+impl Report {
+    /// The whole page.
+    pub fn to_html(&self) -> String {
+        html::page(self)
+    }
+
+    /// Writes the page to `path`, complete or not at all.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] with `path`.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        crate::files::write_atomically(path, self.to_html())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What was predicted for the test bags: histogram by class, ROC curve, confusion matrix.
+
+use super::Predictions;
+use super::charts::line;
+use super::html::escape;
+use super::svg::{Axis, COLOURS, axes, axis_along, figure, open, px};
+use crate::training::metrics::{Confusion, auc, predictions, roc_curve};
+use std::fmt::Write;
+
+const BINS: usize = 20;
+
+impl Predictions {
+    fn columns(&self) -> usize {
+        self.probabilities.len().checked_div(self.labels.len()).unwrap_or(0)
+    }
+
+    fn classes(&self) -> usize {
+        self.columns().max(2)
+    }
+
+    fn name(&self, class: usize) -> String {
+        self.class_names.get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The probabilities of `class` over all bags.
+    fn column(&self, class: usize) -> Vec<f32> {
+        let columns = self.columns();
+        let column = if columns == 1 { 0 } else { class };
+        self.probabilities.iter().skip(column).step_by(columns).copied().collect()
+    }
+
+    fn usable(&self) -> bool {
+        let columns = self.columns();
+        columns > 0
+            && self.probabilities.len() == columns * self.labels.len()
+            && self.labels.iter().all(|&l| (l as usize) < self.classes())
+            && self.probabilities.iter().all(|p| p.is_finite())
+    }
+}
+
+/// The charts and the table, or nothing when the data does not fit together.
+pub(super) fn section(data: &Predictions) -> String {
+    if !data.usable() {
+        return String::new();
+    }
+    [histogram(data), roc(data), confusion(data)].concat()
+}
+
+/// One row of bars for each true class on a common scale. Two classes are shown by the probability of class
+/// 1, so that a good model has its rows at opposite ends; more by the probability of the true class.
+fn histogram(data: &Predictions) -> String {
+    let binary = data.classes() == 2;
+    let shown = data.classes().min(COLOURS);
+    let mut counts = vec![[0usize; BINS]; shown];
+    for (class, bins) in counts.iter_mut().enumerate() {
+        let values = data.column(if binary { 1 } else { class });
+        for (value, _) in values.iter().zip(&data.labels).filter(|&(_, &l)| l as usize == class) {
+            bins[((value * BINS as f32) as usize).min(BINS - 1)] += 1;
+        }
+    }
+    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let (left, right, bottom) = (48.0, 348.0, 262.0);
+    let x = Axis::exact(0.0, 1.0, 5, (left, right));
+    let height = (bottom - 8.0) / shown as f64;
+    let mut svg = open(360, 300, "Predicted probability of the bags of each class");
+    for (class, bins) in counts.iter().enumerate() {
+        let base = bottom - height * (shown - 1 - class) as f64;
+        let y = Axis::exact(0.0, most as f64, 2, (base, base - height + 20.0));
+        for (bin, &count) in bins.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            let (start, end) = (x.at(bin as f64 / BINS as f64), x.at((bin + 1) as f64 / BINS as f64));
+            let top = y.at(count as f64);
+            let _ = write!(
+                svg,
+                r#"<rect class="f{class}" x="{}" y="{}" width="{}" height="{}"><title>{count}</title></rect>"#,
+                px(start + 1.0),
+                px(top),
+                px(end - start - 2.0),
+                px(base - top)
+            );
+        }
+        let (base, top) = (px(base), px(y.at(most as f64)));
+        let _ = write!(svg, r#"<line class="axis" x1="{left}" y1="{base}" x2="{right}" y2="{base}"/>"#);
+        let _ = write!(svg, r#"<line class="axis" x1="{left}" y1="{base}" x2="{left}" y2="{top}"/>"#);
+        for (value, at) in [(0, base), (most, top)] {
+            let at = px(at + 3.5);
+            let _ = write!(svg, r#"<text class="tick" x="42" y="{at}" text-anchor="end">{value}</text>"#);
+        }
+    }
+    svg += r#"<text class="name" x="4" y="14">bags</text>"#;
+    if binary {
+        let half = px(x.at(0.5));
+        let _ = write!(svg, r#"<line class="marker" x1="{half}" y1="20" x2="{half}" y2="{bottom}"/>"#);
+    }
+    let of = if binary { data.name(1) } else { "the true class".into() };
+    svg += &axis_along(&x, bottom, &format!("predicted probability of {of}"));
+    svg += "</svg>";
+    let names: Vec<String> = (0..shown).map(|c| data.name(c)).collect();
+    figure("Test bags by predicted probability", &names, &svg)
+}
+
+fn roc(data: &Predictions) -> String {
+    let binary = data.classes() == 2;
+    let classes = if binary { 1..2 } else { 0..data.classes().min(COLOURS) };
+    let (mut names, mut lines) = (Vec::new(), Vec::new());
+    for class in classes {
+        let positive: Vec<bool> = data.labels.iter().map(|&l| l as usize == class).collect();
+        let scores = data.column(class);
+        if let (Some(area), Some(curve)) = (auc(&scores, &positive), roc_curve(&scores, &positive)) {
+            names.push(format!("{} (AUC {area:.3})", data.name(class)));
+            lines.push(curve);
+        }
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    let x = Axis::exact(0.0, 1.0, 5, (74.0, 314.0));
+    let y = Axis::exact(0.0, 1.0, 5, (262.0, 22.0));
+    let mut svg = open(360, 300, "ROC curve");
+    svg += &axes(&x, &y, "false positive rate", "true positive rate");
+    svg += r#"<line class="marker" x1="74" y1="262" x2="314" y2="22"/>"#;
+    for (i, curve) in lines.iter().enumerate() {
+        line(&mut svg, curve, i, false, (&x, &y));
+    }
+    svg += "</svg>";
+    figure("ROC curve of the test bags", &names, &svg)
+}
+
+fn confusion(data: &Predictions) -> String {
+    let classes = data.classes();
+    let counts = Confusion::new(&predictions(&data.probabilities, data.columns()), &data.labels, classes);
+    let mut out = String::from(r#"<figure class="chart"><figcaption>Confusion matrix</figcaption>"#);
+    out += r#"<div class="scroll"><table class="matrix"><thead><tr><th>true \ predicted</th>"#;
+    for class in 0..classes {
+        let _ = write!(out, "<th>{}</th>", escape(&data.name(class)));
+    }
+    out += "</tr></thead><tbody>";
+    for truth in 0..classes {
+        let _ = write!(out, "<tr><th>{}</th>", escape(&data.name(truth)));
+        for predicted in 0..classes {
+            let count = counts.get(truth, predicted);
+            let share = count as f64 / counts.of_class(truth).max(1) as f64;
+            let kind = if truth == predicted { "right" } else { "wrong" };
+            let _ = write!(out, r#"<td class="{kind}"><i style="opacity:{:.2}"></i><b>{count}</b></td>"#, share * 0.45);
+        }
+        out += "</tr>";
+    }
+    out + "</tbody></table></div></figure>"
+}

@@ -1,0 +1,225 @@
+//! How good predictions are: ranking (AUC, average precision), decisions (accuracy, F1) and log loss.
+//!
+//! Decisions use the threshold 0.5 for two classes and the arg-max for more. No threshold is tuned on the
+//! data that is scored (no Youden index): a threshold chosen there flatters the result.
+//!
+//! A value that is not defined (the AUC of bags of one class, the accuracy of no bags) is `None`, never NaN.
+
+mod decisions;
+mod instances;
+mod ranking;
+
+pub use decisions::{Confusion, log_loss, predictions};
+pub use instances::{InstanceAuc, instance_auc};
+pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a model is chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Area under the ROC curve; macro one-vs-rest for more than two classes.
+    Auc,
+    /// Share of bags with the right class.
+    Accuracy,
+    /// Mean over the classes of the share of its bags that were found.
+    BalancedAccuracy,
+    /// F1 of class 1; macro for more than two classes.
+    F1,
+    /// Mean negative log-probability of the true class.
+    LogLoss,
+    /// The objective that is trained, with whatever terms the method adds. Not part of [`Scores`].
+    Loss,
+}
+
+impl Metric {
+    /// All of them, in the order in which they are listed to people.
+    pub const ALL: [Metric; 6] =
+        [Self::Auc, Self::Accuracy, Self::BalancedAccuracy, Self::F1, Self::LogLoss, Self::Loss];
+
+    /// The name in settings and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auc => "auc",
+            Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balanced_accuracy",
+            Self::F1 => "f1",
+            Self::LogLoss => "log_loss",
+            Self::Loss => "loss",
+        }
+    }
+
+    /// True when a larger value is the better one.
+    pub fn larger_is_better(self) -> bool {
+        !matches!(self, Self::LogLoss | Self::Loss)
+    }
+
+    /// True when `a` is strictly better than `b`. Any value beats an undefined one (`None` or NaN), and an
+    /// undefined one beats nothing.
+    ///
+    /// ```
+    /// # use bagrad::training::metrics::Metric;
+    /// assert!(Metric::Auc.better(0.9, 0.8));
+    /// assert!(Metric::Loss.better(0.1, 0.2));
+    /// assert!(Metric::Auc.better(0.5, None));
+    /// ```
+    pub fn better(self, a: impl Into<Option<f64>>, b: impl Into<Option<f64>>) -> bool {
+        let defined = |v: Option<f64>| v.filter(|x| !x.is_nan());
+        match (defined(a.into()), defined(b.into())) {
+            (Some(a), Some(b)) if self.larger_is_better() => a > b,
+            (Some(a), Some(b)) => a < b,
+            (a, b) => a.is_some() && b.is_none(),
+        }
+    }
+}
+
+impl std::fmt::Display for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Metric {
+    type Err = Error;
+
+    /// Reads a [`Metric::name`]; upper case and `-` for `_` are accepted.
+    fn from_str(text: &str) -> Result<Self> {
+        let wanted = text.trim().to_ascii_lowercase().replace('-', "_");
+        Self::ALL.into_iter().find(|m| m.name() == wanted).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::setting("metric", format!("there is no {text:?}; choose one of {known}"))
+        })
+    }
+}
+
+/// The bag-level results of one set of predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Area under the ROC curve ([`auc`], or [`macro_auc`] for more than two classes).
+    pub auc: Option<f64>,
+    /// Share of bags with the right class.
+    pub accuracy: Option<f64>,
+    /// Mean recall over the classes that occur.
+    pub balanced_accuracy: Option<f64>,
+    /// F1 of class 1; the mean over the classes for more than two.
+    pub f1: Option<f64>,
+    /// Mean negative log-probability of the true class.
+    pub log_loss: Option<f64>,
+}
+
+impl Scores {
+    /// Scores `probabilities`, row-major `[bags, columns]`, against one class index for each bag. One
+    /// column means the probability of class 1 of two.
+    ///
+    /// When a probability is not finite, nothing can be ranked or decided and every score is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the lengths do not fit, [`Error::Bags`] for a label without a column.
+    ///
+    /// ```
+    /// # use bagrad::training::metrics::Scores;
+    /// let scores = Scores::new(&[0.9, 0.1, 0.2, 0.8], 2, &[0, 1])?;
+    /// assert_eq!((scores.auc, scores.accuracy), (Some(1.0), Some(1.0)));
+    /// # Ok::<(), bagrad::Error>(())
+    /// ```
+    pub fn new(probabilities: &[f32], columns: usize, labels: &[u32]) -> Result<Self> {
+        if columns == 0 || probabilities.len() != columns * labels.len() {
+            return Err(Error::Shape {
+                operation: "scores",
+                expected: format!("a probability for each of {} bags and at least one class", labels.len()),
+                found: format!("{} probabilities in {columns} columns", probabilities.len()),
+            });
+        }
+        let classes = columns.max(2);
+        if let Some(b) = labels.iter().position(|&l| l as usize >= classes) {
+            let label = labels[b];
+            return Err(Error::bags(format!("bag {b} has label {label}, but there are only {classes} classes")));
+        }
+        if probabilities.iter().any(|p| !p.is_finite()) {
+            return Ok(Self::default());
+        }
+        let confusion = Confusion::new(&predictions(probabilities, columns), labels, classes);
+        Ok(Self {
+            auc: macro_auc(probabilities, columns, labels),
+            accuracy: confusion.accuracy(),
+            balanced_accuracy: confusion.balanced_accuracy(),
+            f1: if classes == 2 { confusion.f1(1) } else { confusion.macro_f1() },
+            log_loss: log_loss(probabilities, columns, labels),
+        })
+    }
+
+    /// The value of `metric`; `None` for [`Metric::Loss`], which is not computed from probabilities.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Auc => self.auc,
+            Metric::Accuracy => self.accuracy,
+            Metric::BalancedAccuracy => self.balanced_accuracy,
+            Metric::F1 => self.f1,
+            Metric::LogLoss => self.log_loss,
+            Metric::Loss => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metric_names_round_trip() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
+            assert_eq!(serde_json::to_string(&metric).unwrap(), format!("\"{metric}\""));
+        }
+        assert_eq!("Balanced-Accuracy".parse::<Metric>().unwrap(), Metric::BalancedAccuracy);
+        let error = "auroc".parse::<Metric>().unwrap_err().to_string();
+        assert!(error.contains("auroc") && error.contains("log_loss"), "{error}");
+    }
+
+    #[test]
+    fn better_knows_the_direction_and_the_undefined() {
+        assert!(Metric::Accuracy.better(0.8, 0.7) && !Metric::Accuracy.better(0.7, 0.8));
+        assert!(Metric::LogLoss.better(0.7, 0.8) && !Metric::LogLoss.better(0.8, 0.7));
+        for metric in Metric::ALL {
+            assert!(!metric.better(0.5, 0.5));
+            assert!(metric.better(0.5, None) && metric.better(0.5, f64::NAN));
+            assert!(!metric.better(None, 0.5) && !metric.better(f64::NAN, 0.5) && !metric.better(None, None));
+        }
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        // Positives 0.9 0.4, negatives 0.4 0.1 0.6: pairs won 3 + 1 + 0.5, of 6.
+        let p = [0.9, 0.4, 0.4, 0.1, 0.6];
+        let s = Scores::new(&p, 1, &[1, 1, 0, 0, 0]).unwrap();
+        assert_eq!(s.auc, Some(4.5 / 6.0));
+        assert_eq!(s.accuracy, Some(0.6));
+        assert!((s.balanced_accuracy.unwrap() - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert_eq!(s.f1, Some(0.5));
+        let loss = -(0.9f64.ln() + 0.4f64.ln() + 0.6f64.ln() + 0.9f64.ln() + 0.4f64.ln()) / 5.0;
+        assert!((s.log_loss.unwrap() - loss).abs() < 1e-7);
+
+        let two: Vec<f32> = p.iter().flat_map(|&p| [1.0 - p, p]).collect();
+        let t = Scores::new(&two, 2, &[1, 1, 0, 0, 0]).unwrap();
+        assert_eq!((t.auc, t.accuracy, t.f1), (s.auc, s.accuracy, s.f1));
+    }
+
+    #[test]
+    fn undefined_is_none() {
+        assert_eq!(Scores::new(&[], 2, &[]).unwrap(), Scores::default());
+        let one_class = Scores::new(&[0.2, 0.3], 1, &[0, 0]).unwrap();
+        assert_eq!((one_class.auc, one_class.f1, one_class.accuracy), (None, None, Some(1.0)));
+        assert_eq!(Scores::new(&[f32::NAN, 0.3], 1, &[0, 1]).unwrap(), Scores::default());
+        let json = serde_json::to_string(&one_class).unwrap();
+        assert!(json.contains("\"auc\":null"), "{json}");
+    }
+
+    #[test]
+    fn wrong_shapes_are_errors() {
+        assert!(matches!(Scores::new(&[0.1; 3], 2, &[0, 1]), Err(Error::Shape { .. })));
+        assert!(matches!(Scores::new(&[], 0, &[]), Err(Error::Shape { .. })));
+        assert!(matches!(Scores::new(&[0.1; 2], 1, &[0, 2]), Err(Error::Bags { .. })));
+    }
+}

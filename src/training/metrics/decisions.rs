@@ -1,0 +1,164 @@
+//! Measures of decided classes, and the log loss of their probabilities.
+
+/// The mean, or `None` of nothing.
+pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0usize), |(s, n), v| (s + v, n + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// The class of each row of `probabilities` `[bags, columns]`.
+///
+/// One column is the probability of class 1, decided at 0.5 (0.5 itself is class 1). Two columns decide the
+/// same way; with more, the largest wins, the first one among equals.
+pub fn predictions(probabilities: &[f32], columns: usize) -> Vec<u32> {
+    let decide = |row: &[f32]| match *row {
+        [p] => u32::from(p >= 0.5),
+        [a, b] => u32::from(b >= a),
+        _ => {
+            let best = (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+            best as u32
+        }
+    };
+    probabilities.chunks(columns.max(1)).map(decide).collect()
+}
+
+/// Mean negative log-probability of the true class over the rows of `[bags, columns]`; one column is the
+/// probability of class 1.
+///
+/// Probabilities are clipped to [`f32::EPSILON`] from 0 and 1, the resolution they come with, so that one
+/// certain mistake costs about 16 and not infinity. `None` without bags or when a probability is not finite.
+///
+/// # Panics
+/// When the lengths do not fit or a label has no column.
+pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
+    assert_eq!(probabilities.len(), columns * labels.len(), "one probability for each bag and class");
+    if probabilities.iter().any(|p| !p.is_finite()) {
+        return None;
+    }
+    let edge = f64::from(f32::EPSILON);
+    mean(labels.iter().enumerate().map(|(b, &label)| {
+        let row = &probabilities[b * columns..(b + 1) * columns];
+        let p = match (row, label) {
+            (&[p], 0) => 1.0 - f64::from(p),
+            (&[p], 1) => f64::from(p),
+            _ => f64::from(row[label as usize]),
+        };
+        -p.clamp(edge, 1.0 - edge).ln()
+    }))
+}
+
+/// How often each class was taken for each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confusion {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    /// Counts the pairs of predicted and true class.
+    ///
+    /// # Panics
+    /// When the lengths differ or an index is not below `classes`.
+    pub fn new(predicted: &[u32], labels: &[u32], classes: usize) -> Self {
+        assert_eq!(predicted.len(), labels.len(), "one prediction for each label");
+        let mut counts = vec![0; classes * classes];
+        for (&p, &l) in predicted.iter().zip(labels) {
+            assert!((p as usize) < classes && (l as usize) < classes, "class {} of {classes}", p.max(l));
+            counts[l as usize * classes + p as usize] += 1;
+        }
+        Self { classes, counts }
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Bags of class `truth` that were taken for `predicted`.
+    pub fn get(&self, truth: usize, predicted: usize) -> u64 {
+        self.counts[truth * self.classes + predicted]
+    }
+
+    /// Bags of class `class`.
+    pub fn of_class(&self, class: usize) -> u64 {
+        (0..self.classes).map(|p| self.get(class, p)).sum()
+    }
+
+    /// Bags taken for class `class`.
+    pub fn taken_for(&self, class: usize) -> u64 {
+        (0..self.classes).map(|t| self.get(t, class)).sum()
+    }
+
+    /// Share of bags with the right class; `None` without bags.
+    pub fn accuracy(&self) -> Option<f64> {
+        let right: u64 = (0..self.classes).map(|c| self.get(c, c)).sum();
+        let all: u64 = self.counts.iter().sum();
+        (all > 0).then(|| right as f64 / all as f64)
+    }
+
+    /// Share of the bags of `class` that were found; `None` when it has none.
+    pub fn recall(&self, class: usize) -> Option<f64> {
+        let of_class = self.of_class(class);
+        (of_class > 0).then(|| self.get(class, class) as f64 / of_class as f64)
+    }
+
+    /// Share of the bags taken for `class` that are of it; `None` when there are none.
+    pub fn precision(&self, class: usize) -> Option<f64> {
+        let taken = self.taken_for(class);
+        (taken > 0).then(|| self.get(class, class) as f64 / taken as f64)
+    }
+
+    /// Mean recall over the classes that occur.
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        mean((0..self.classes).filter_map(|c| self.recall(c)))
+    }
+
+    /// Harmonic mean of precision and recall; `None` when no bag has the class or was taken for it.
+    pub fn f1(&self, class: usize) -> Option<f64> {
+        let both = self.of_class(class) + self.taken_for(class);
+        (both > 0).then(|| 2.0 * self.get(class, class) as f64 / both as f64)
+    }
+
+    /// Mean F1 over the classes that occur or were predicted.
+    pub fn macro_f1(&self) -> Option<f64> {
+        mean((0..self.classes).filter_map(|c| self.f1(c)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions() {
+        assert_eq!(predictions(&[0.49, 0.5, 0.51], 1), [0, 1, 1]);
+        assert_eq!(predictions(&[0.6, 0.4, 0.5, 0.5], 2), [0, 1]);
+        assert_eq!(predictions(&[0.2, 0.4, 0.4, 0.1, 0.2, 0.7], 3), [1, 2]);
+        assert!(predictions(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn confusion_by_hand() {
+        let c = Confusion::new(&[0, 0, 1, 1, 2, 0], &[0, 0, 0, 1, 2, 2], 4);
+        assert_eq!((c.get(0, 0), c.get(0, 1), c.get(2, 0), c.classes()), (2, 1, 1, 4));
+        assert_eq!((c.of_class(0), c.taken_for(0), c.of_class(3)), (3, 3, 0));
+        assert_eq!((c.recall(3), c.precision(3), c.f1(3)), (None, None, None));
+        assert_eq!(c.precision(1), Some(0.5));
+        assert!((c.accuracy().unwrap() - 4.0 / 6.0).abs() < 1e-12);
+        assert!((c.balanced_accuracy().unwrap() - (2.0 / 3.0 + 1.0 + 0.5) / 3.0).abs() < 1e-12);
+        // F1: 2*2/6, 2*1/3, 2*1/3; the class that never occurs does not count.
+        assert!((c.macro_f1().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        let nothing = Confusion::new(&[], &[], 2);
+        assert_eq!((nothing.accuracy(), nothing.balanced_accuracy(), nothing.macro_f1()), (None, None, None));
+    }
+
+    #[test]
+    fn log_loss_is_clipped() {
+        let worst = log_loss(&[0.0], 1, &[1]).unwrap();
+        assert!((worst + f64::from(f32::EPSILON).ln()).abs() < 1e-9);
+        assert!(log_loss(&[1.0, 0.0], 2, &[0]).unwrap() < 1e-6);
+        assert!((log_loss(&[0.2, 0.3, 0.5], 3, &[2]).unwrap() - 2f64.ln()).abs() < 1e-9);
+        assert_eq!(log_loss(&[], 2, &[]), None);
+        assert_eq!(log_loss(&[f32::NAN], 1, &[0]), None);
+    }
+}

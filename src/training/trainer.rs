@@ -1,0 +1,305 @@
+//! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
+
+use super::metrics::{Metric, Scores};
+use super::predict::predict;
+use super::schedule::Schedule;
+use crate::bag::Bags;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::launch::{Extent, TILE};
+use crate::methods::Method;
+use crate::model::Model;
+use crate::ops::update::Optimiser;
+use crate::plan::Purpose;
+use crate::random::Random;
+use crate::session::Session;
+use crate::tape::Storage;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// How much a bag of each class counts in the loss.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeights {
+    /// All the same.
+    #[default]
+    None,
+    /// Bags / (classes x bags of the class): every class counts the same in all.
+    Balanced,
+    /// A number for each class.
+    Given(Vec<f32>),
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Passes over the training bags, at most.
+    pub epochs: u32,
+    /// Bags packed into one update.
+    pub batch: usize,
+    /// Learning rate that the schedule starts from.
+    pub learning_rate: f64,
+    /// How the learning rate moves.
+    pub schedule: Schedule,
+    /// Update rule, decay and clipping.
+    pub optimiser: Optimiser,
+    /// Seed of shuffling and dropout.
+    pub seed: u64,
+    /// Stop after this many epochs without a better validation score; never when `None`.
+    pub patience: Option<u32>,
+    /// Epochs before which training does not stop early.
+    pub min_epochs: u32,
+    /// The validation score that decides which epoch's weights are kept.
+    pub monitor: Metric,
+    /// Weights of the classes in the loss.
+    pub class_weights: ClassWeights,
+    /// Features are stored in f16 on the device.
+    pub half: bool,
+}
+
+impl Settings {
+    /// The recipe of the method's paper; bag by bag, no early stopping.
+    pub fn for_method(method: &Method) -> Self {
+        let recipe = method.recipe();
+        let schedule = match recipe.time_decay {
+            0.0 => Schedule::Constant,
+            decay => Schedule::TimeDecay { decay },
+        };
+        Self {
+            epochs: recipe.epochs,
+            batch: 1,
+            learning_rate: recipe.learning_rate,
+            schedule,
+            optimiser: recipe.optimiser,
+            seed: 1,
+            patience: None,
+            min_epochs: 0,
+            monitor: Metric::Loss,
+            class_weights: ClassWeights::None,
+            half: false,
+        }
+    }
+
+    fn validate(&self, classes: usize) -> Result<()> {
+        if self.epochs == 0 || self.batch == 0 {
+            return Err(Error::setting("epochs, batch", "must be at least 1"));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::setting("learning_rate", format!("must be above 0, found {}", self.learning_rate)));
+        }
+        if let ClassWeights::Given(w) = &self.class_weights
+            && (w.len() != classes || w.iter().any(|w| !(*w >= 0.0 && w.is_finite())))
+        {
+            let message = format!("expected {classes} numbers of at least 0, found {w:?}");
+            return Err(Error::setting("class_weights", message));
+        }
+        if let Some(limit) = self.optimiser.clip_norm
+            && !(limit > 0.0 && limit.is_finite())
+        {
+            return Err(Error::setting("clip_norm", format!("must be above 0, found {limit}")));
+        }
+        self.schedule.validate()
+    }
+}
+
+/// Where training stands, after each update.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Epoch, from 0.
+    pub epoch: u32,
+    /// Update of this epoch, from 1.
+    pub step: usize,
+    /// Updates of an epoch.
+    pub steps: usize,
+    /// Bags of this update.
+    pub bags: usize,
+}
+
+/// What an epoch gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct Epoch {
+    /// Epoch, from 0.
+    pub epoch: u32,
+    /// Mean loss over the training bags, each at the time of its update.
+    pub loss: f64,
+    /// Learning rate of the last update.
+    pub learning_rate: f64,
+    /// Cross-entropy of the validation bags.
+    pub validation_loss: Option<f64>,
+    /// Metrics of the validation bags.
+    pub validation: Option<Scores>,
+    /// True when this epoch's weights are the best so far.
+    pub best: bool,
+    /// Seconds for the epoch, validation included.
+    pub seconds: f64,
+    /// Training bags a second.
+    pub bags_per_second: f64,
+}
+
+/// Someone who watches training. Every method has an empty default.
+pub trait Observer {
+    /// Called after each update was handed to the device.
+    fn step(&mut self, _progress: &Progress) {}
+    /// Called after each epoch.
+    fn epoch(&mut self, _epoch: &Epoch) {}
+    /// Asked after each epoch; true ends training as if it were the last.
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {}
+
+/// A trained model and how it came about.
+pub struct Outcome {
+    /// The model; with a validation set, the weights of the best epoch.
+    pub model: Model,
+    /// All epochs.
+    pub epochs: Vec<Epoch>,
+    /// Epoch whose weights were kept.
+    pub kept: u32,
+    /// Updates done.
+    pub steps: u64,
+    /// Seconds for all of it.
+    pub seconds: f64,
+}
+
+/// Streams of the run's seed for the order of bags, one an epoch.
+const ORDER_STREAM: u64 = 1 << 40;
+
+/// Trains `model` on the bags `training`, choosing the epoch by the bags `validation` when there are any.
+///
+/// The same seed on the same device gives the same bits.
+///
+/// # Errors
+/// [`Error::Bags`] without labels or training bags, [`Error::Setting`] for settings out of range,
+/// [`Error::NotFinite`] when the loss diverges, and what the device answers.
+pub fn train(
+    device: &Device,
+    model: Model,
+    settings: &Settings,
+    bags: &Bags,
+    training: &[usize],
+    validation: &[usize],
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let labels = bags.labels.as_ref().ok_or_else(|| Error::bags("training needs a label for every bag"))?;
+    let classes = model.spec().classes.len();
+    settings.validate(classes)?;
+    if training.is_empty() {
+        return Err(Error::bags("there are no training bags"));
+    }
+    let class_weights = class_weights(&settings.class_weights, labels, training, classes)?;
+    let storage = if settings.half { Storage::F16 } else { Storage::F32 };
+    let mut session = Session::new(device, model, storage)?;
+    session.set_seed(settings.seed);
+    session.reserve(largest_batch(bags, training, settings.batch))?;
+    session.prepare(Purpose::Train(settings.optimiser))?;
+    let resident = session.keep(bags)?;
+    let steps = training.len().div_ceil(settings.batch);
+    session.executor().reserve_history(steps)?;
+
+    let mut epochs: Vec<Epoch> = Vec::new();
+    let mut best: Option<(u32, Option<f64>, Vec<f32>)> = None;
+    let total = steps as u64 * settings.epochs as u64;
+    for epoch in 0..settings.epochs {
+        let clock = Instant::now();
+        let order = Random::new(settings.seed, ORDER_STREAM + epoch as u64).permutation(training.len());
+        let order: Vec<usize> = order.into_iter().map(|i| training[i]).collect();
+        let mut rate = settings.learning_rate;
+        for (step, batch) in order.chunks(settings.batch).enumerate() {
+            let weight = |&b: &usize| class_weights[labels[b] as usize] / batch.len() as f32;
+            let weights: Vec<f32> = batch.iter().map(weight).collect();
+            let update = session.updates();
+            rate = settings.schedule.rate(settings.learning_rate, update, epoch as u64, total, settings.epochs as u64);
+            let rule = (&settings.optimiser, rate);
+            session.train_step(bags, batch, &weights, resident.as_ref(), rule, Some(step as u32))?;
+            observer.step(&Progress { epoch, step: step + 1, steps, bags: batch.len() });
+        }
+        let losses = session.executor().history(steps)?;
+        if let Some(step) = losses.iter().position(|l| !l.is_finite()) {
+            return Err(Error::NotFinite { step: epoch as u64 * steps as u64 + step as u64, loss: losses[step] });
+        }
+        let trained = clock.elapsed().as_secs_f64();
+        let sizes = order.chunks(settings.batch).map(<[usize]>::len);
+        let loss = losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / training.len() as f64;
+        let mut report = Epoch {
+            epoch,
+            loss,
+            learning_rate: rate,
+            validation_loss: None,
+            validation: None,
+            best: false,
+            seconds: 0.0,
+            bags_per_second: training.len() as f64 / trained,
+        };
+        if !validation.is_empty() {
+            let predictions = predict(&mut session, bags, validation, resident.as_ref())?;
+            let truth: Vec<u32> = validation.iter().map(|&b| labels[b]).collect();
+            let scores = predictions.measure(&truth)?;
+            report.validation_loss = scores.log_loss;
+            let value = match settings.monitor {
+                Metric::Loss => scores.log_loss,
+                metric => scores.get(metric),
+            };
+            report.validation = Some(scores);
+            report.best = best.as_ref().is_none_or(|(_, b, _)| settings.monitor.better(value, *b));
+            if report.best {
+                best = Some((epoch, value, session.snapshot()?));
+            }
+        }
+        report.seconds = clock.elapsed().as_secs_f64();
+        observer.epoch(&report);
+        epochs.push(report);
+        let since = best.as_ref().map_or(0, |(at, ..)| epoch - at);
+        let patience = settings.patience.is_some_and(|p| since >= p && epoch + 1 >= settings.min_epochs);
+        if patience || observer.stop() {
+            break;
+        }
+    }
+    let mut kept = epochs.len() as u32 - 1;
+    if let Some((epoch, _, snapshot)) = best {
+        session.restore(&snapshot)?;
+        kept = epoch;
+    }
+    let steps = session.updates();
+    let model = session.into_model()?;
+    Ok(Outcome { model, epochs, kept, steps, seconds: started.elapsed().as_secs_f64() })
+}
+
+fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {
+    let mut counts = vec![0usize; classes];
+    for &b in training {
+        match counts.get_mut(labels[b] as usize) {
+            Some(count) => *count += 1,
+            None => {
+                let message = format!("bag {b} has label {}, the model has {classes} classes", labels[b]);
+                return Err(Error::bags(message));
+            }
+        }
+    }
+    Ok(match weights {
+        ClassWeights::None => vec![1.0; classes],
+        ClassWeights::Given(w) => w.clone(),
+        ClassWeights::Balanced => {
+            if let Some(class) = counts.iter().position(|&c| c == 0) {
+                return Err(Error::bags(format!("balanced class weights: no training bag has class {class}")));
+            }
+            counts.iter().map(|&c| training.len() as f32 / (classes * c) as f32).collect()
+        }
+    })
+}
+
+/// The sizes of the largest batch that shuffling could draw.
+fn largest_batch(bags: &Bags, indices: &[usize], batch: usize) -> Extent {
+    let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len() as u32).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let largest = &sizes[..batch.min(sizes.len())];
+    Extent {
+        instances: largest.iter().sum(),
+        bags: largest.len() as u32,
+        tiles: largest.iter().map(|n| n.div_ceil(TILE)).sum(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Every shader, in every variant in use, parses, validates, and has the bindings and parameters that its
+//! declaration promises. No device is needed.
+
+use bagrad::device::preprocess::preprocess;
+use bagrad::kernels::{self, Binding, Kernel};
+use wgpu::naga;
+
+/// Each name on and off, in all combinations.
+fn combinations(names: &[&'static str], fixed: &[(&'static str, u32)]) -> Vec<Vec<(&'static str, u32)>> {
+    (0..1u32 << names.len())
+        .map(|bits| names.iter().enumerate().map(|(i, n)| (*n, bits >> i & 1)).chain(fixed.iter().copied()).collect())
+        .collect()
+}
+
+fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
+    match kernel.file {
+        "matmul" => {
+            let forms = ["A_T", "B_T", "A_VEC", "B_VEC", "C_VEC"];
+            let halves = [("A_F16", 0, 0), ("A_F16", 1, 0), ("A_F16", 1, 1), ("B_F16", 1, 0), ("B_F16", 1, 1)];
+            let mut all = Vec::new();
+            for (name, half, native) in halves {
+                for register in [0, 1] {
+                    let fixed = [(name, half), ("NATIVE_F16", native), ("REGISTER", register), ("ROWS", 16), ("COLS", 1)];
+                    let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
+                    all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
+                }
+            }
+            all
+        }
+        "attention_pool" => combinations(&["VEC"], &[]),
+        "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
+        _ => vec![Vec::new()],
+    }
+}
+
+#[test]
+fn every_variant_validates_and_matches_its_declaration() {
+    for kernel in kernels::all() {
+        for variant in variants(kernel) {
+            check(kernel, &variant);
+        }
+    }
+}
+
+fn check(kernel: &Kernel, variant: &[(&'static str, u32)]) {
+    let text = preprocess(kernel.file, variant);
+    let what = format!("{} {variant:?}", kernel.name);
+    let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
+    let capabilities = naga::valid::Capabilities::IMMEDIATES
+        | naga::valid::Capabilities::SHADER_FLOAT16
+        | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
+    let at = module.entry_points.iter().position(|e| e.name == kernel.entry);
+    let at = at.unwrap_or_else(|| panic!("{what}: no entry point {}", kernel.entry));
+    let used = info.get_entry_point(at);
+    let mut storage_buffers = 0;
+    for (handle, global) in module.global_variables.iter() {
+        if used[handle].is_empty() {
+            continue;
+        }
+        match global.space {
+            naga::AddressSpace::Immediate => {
+                let size = module.types[global.ty].inner.size(module.to_ctx());
+                assert_eq!(size as usize, kernel.words * 4, "{what}: bytes of the parameters");
+            }
+            naga::AddressSpace::Storage { access } => {
+                storage_buffers += 1;
+                let number = global.binding.expect("a storage buffer has a binding").binding as usize;
+                let declared = kernel.bindings[number];
+                let writes = access.contains(naga::StorageAccess::STORE);
+                assert_eq!(declared.writes(), writes, "{what}: binding {number} is declared {declared:?}");
+                let scalar = element(&module, global.ty);
+                let index = matches!(declared, Binding::ReadIndex | Binding::WriteIndex);
+                let features = declared == Binding::ReadFeatures;
+                assert!(features || (scalar == naga::ScalarKind::Uint) == index, "{what}: binding {number} {scalar:?}");
+            }
+            _ => {}
+        }
+    }
+    assert!(storage_buffers <= 8, "{what}: browsers allow 8 storage buffers");
+    assert!(kernel.bindings.len() <= 8, "{what}: browsers allow 8 storage buffers");
+    assert!(kernel.words <= kernels::launch::MAX_WORDS, "{what}: parameters fit in 64 bytes");
+}
+
+fn element(module: &naga::Module, ty: naga::Handle<naga::Type>) -> naga::ScalarKind {
+    match module.types[ty].inner {
+        naga::TypeInner::Array { base, .. } => element(module, base),
+        naga::TypeInner::Vector { scalar, .. } | naga::TypeInner::Scalar(scalar) => scalar.kind,
+        ref other => panic!("a buffer of {other:?}"),
+    }
+}
