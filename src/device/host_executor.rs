@@ -297,7 +297,9 @@ impl<T: Precision> HostExecutor<T> {
         }
         let mut raw = [RawBinding::Float(std::ptr::null_mut(), 0); MAX_BINDINGS];
         let kinds = launch.kernel.bindings.iter();
-        for (raw, ((place, kind), &number)) in raw.iter_mut().zip(launch.places.iter().zip(kinds).zip(&loaded.buffers[n])) {
+        for (raw, ((place, kind), &number)) in
+            raw.iter_mut().zip(launch.places.iter().zip(kinds).zip(&loaded.buffers[n]))
+        {
             *raw = bind(&mut self.buffers[number], place, *kind);
         }
         let words: [u32; MAX_WORDS] = launch.resolve(&step.extent, &step.scalars, x);
@@ -417,7 +419,7 @@ impl<T: Precision> HostExecutor<T> {
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         self.begin(id, step);
         let count = self.programs[id.0].program.launches.len();
-        let time = |n: usize| {
+        let time = |n| {
             let start = Instant::now();
             self.launch(id, n, step);
             (self.programs[id.0].program.launches[n].kernel.name, start.elapsed().as_secs_f64() * 1e9)
