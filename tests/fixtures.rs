@@ -1,0 +1,209 @@
+//! Every method against an independent implementation: loss, outputs and every gradient, from files that
+//! tools/make_fixtures.py writes with PyTorch.
+
+mod common;
+
+use bagrad::device::Device;
+use bagrad::methods::Method;
+use bagrad::model::{Model, Spec};
+use bagrad::ops::update::Optimiser;
+use bagrad::session::Session;
+use bagrad::tape::Storage;
+use bagrad::{Bags, Features};
+use common::error;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+struct Fixture {
+    name: String,
+    metadata: HashMap<String, String>,
+    tensors: HashMap<String, Vec<f64>>,
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    paths.sort();
+    assert!(paths.len() >= 40, "only {} fixtures", paths.len());
+    paths.iter().map(|p| read(p)).collect()
+}
+
+fn read(path: &std::path::Path) -> Fixture {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().map(|(name, t)| {
+        let data = t.data();
+        let values = match t.dtype() {
+            Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+            Dtype::BF16 => data
+                .chunks_exact(2)
+                .map(|b| f32::from_bits((u16::from_le_bytes(b.try_into().unwrap()) as u32) << 16) as f64)
+                .collect(),
+            Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+            other => panic!("{name}: {other:?}"),
+        };
+        (name, values)
+    });
+    Fixture {
+        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+        metadata: header.metadata().clone().unwrap(),
+        tensors: tensors.collect(),
+    }
+}
+
+impl Fixture {
+    fn f32(&self, name: &str) -> Vec<f32> {
+        self.tensors[name].iter().map(|&v| v as f32).collect()
+    }
+
+    fn bags(&self) -> Bags {
+        let offsets = &self.tensors["offsets"];
+        let sizes: Vec<usize> = offsets.windows(2).map(|w| (w[1] - w[0]) as usize).collect();
+        let x = self.f32("x");
+        let width = x.len() / sizes.iter().sum::<usize>();
+        let labels = self.tensors["labels"].iter().map(|&l| l as u32).collect();
+        let mut bags = Bags::packed(Features::F32(x), width, &sizes).unwrap();
+        bags.class_names = (0..self.classes()).map(|c| c.to_string()).collect();
+        bags.labels = Some(labels);
+        bags.validate().unwrap();
+        bags
+    }
+
+    /// The files count outputs; one output separates two classes.
+    fn classes(&self) -> usize {
+        self.metadata["classes"].parse::<usize>().unwrap().max(2)
+    }
+
+    fn model(&self, width: usize) -> Model {
+        let mut settings: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&self.metadata["settings"]).unwrap();
+        settings.insert("dropout".into(), 0.0.into());
+        if settings.get("pool").is_some_and(|p| p == "lse") {
+            settings.insert("pool".into(), "log-mean-exp".into());
+        }
+        let method = Method::named(&self.metadata["method"]).unwrap().with(&settings).unwrap();
+        let mut model = Model::new(Spec::new(method, width, self.classes()), 0).unwrap();
+        let names: Vec<String> = model.parameters().iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            model.set_parameter(&name, &self.f32(&format!("param/{name}"))).unwrap();
+        }
+        model
+    }
+}
+
+fn compare(device: &Device, storage: Storage, tolerance: f64) {
+    let mut checked = 0;
+    for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "forward") {
+        let bags = fixture.bags();
+        let model = fixture.model(bags.width);
+        let shapes: HashMap<String, Vec<usize>> =
+            model.parameters().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        let mut session = Session::with_instance_gradients(device, model, storage, true).unwrap();
+        session.executor().poison().unwrap();
+        let found = session.gradients(&bags, Some(&fixture.f32("weights"))).unwrap();
+        let check = |what: &str, found: &[f64], wanted: &[f64]| {
+            // Gradients that are zero in theory are rounding noise: compared with the size of the others.
+            let size = wanted.iter().map(|v| v.abs()).fold(0.0, f64::max);
+            let e = if size < 1e-12 { found.iter().map(|v| v.abs()).fold(0.0, f64::max) } else { error(found, wanted) };
+            assert!(e < tolerance, "{} {what}: error {e:.2e} on {}", fixture.name, device.name());
+        };
+        check("loss", &[found.loss], &fixture.tensors["loss"]);
+        check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
+        check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
+        if let Some(attention) = fixture.tensors.get("attention") {
+            check("attention", &found.outputs["attention"].values, attention);
+        }
+        for (name, wanted) in &fixture.tensors {
+            let Some((kind, param)) = name.split_once('/') else { continue };
+            let gradient = || &found.parameters[param].values;
+            let cols = || shapes[param][1];
+            match kind {
+                "grad" if param == "x" => check("grad x", &found.instances.as_ref().unwrap().values, wanted),
+                "grad" => check(name, gradient(), wanted),
+                "gradrow" => {
+                    check(name, &gradient().chunks_exact(cols()).map(|r| r.iter().sum()).collect::<Vec<_>>(), wanted)
+                }
+                "gradcol" => {
+                    let sum = |c: usize| gradient().iter().skip(c).step_by(cols()).sum();
+                    check(name, &(0..cols()).map(sum).collect::<Vec<f64>>(), wanted);
+                }
+                _ => {}
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked >= 40, "only {checked} fixtures");
+}
+
+#[test]
+fn oracle_agrees_with_pytorch() {
+    compare(&Device::oracle(), Storage::F32, 1e-6);
+}
+
+#[test]
+fn host_agrees_with_pytorch() {
+    compare(&Device::host(), Storage::F32, 3e-5);
+}
+
+#[test]
+fn gpu_agrees_with_pytorch() {
+    if let Some(gpu) = common::gpu() {
+        compare(&gpu, Storage::F32, 5e-5);
+    }
+}
+
+/// Runs the recorded training bag by bag and compares the losses on the way and the parameters at the end.
+fn train(device: &Device, tolerance: f64) {
+    let mut checked = 0;
+    for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "train") {
+        let bags = fixture.bags();
+        let optimizer: serde_json::Value = serde_json::from_str(&fixture.metadata["optimizer"]).unwrap();
+        let number = |name: &str| optimizer[name].as_f64().unwrap_or_else(|| panic!("{name} in {optimizer}"));
+        let (optimiser, decay) = match fixture.name.rsplit('-').next().unwrap() {
+            "adam" => (Optimiser::adam(number("weight_decay") as f32), 0.0),
+            "adamw" => (Optimiser::adamw(number("weight_decay") as f32), 0.0),
+            "keras" => (Optimiser::nesterov(number("momentum") as f32, number("l2") as f32), number("decay")),
+            other => panic!("{other}"),
+        };
+        let mut session = Session::new(device, fixture.model(bags.width), Storage::F32).unwrap();
+        let wanted = &fixture.tensors["losses"];
+        session.executor().reserve_history(wanted.len()).unwrap();
+        for step in 0..wanted.len() {
+            let rate = number("lr") / (1.0 + decay * step as f64);
+            let bag = [step % bags.len()];
+            session.train_step(&bags, &bag, &[1.0], None, (&optimiser, rate), Some(step as u32)).unwrap();
+        }
+        let losses: Vec<f64> = session.executor().history(wanted.len()).unwrap().iter().map(|&l| l as f64).collect();
+        let e = error(&losses, wanted);
+        assert!(e < tolerance, "{}: losses {e:.2e}", fixture.name);
+        let model = session.model().unwrap();
+        for p in model.parameters() {
+            // Its gradient is zero in theory (softmax ignores a shift), so Adam moves it by rounding noise.
+            if p.name == "attention.w.bias" {
+                continue;
+            }
+            let found: Vec<f64> = model.parameter(&p.name).unwrap().iter().map(|&v| v as f64).collect();
+            let e = error(&found, &fixture.tensors[&format!("final/{}", p.name)]);
+            assert!(e < tolerance, "{} {}: {e:.2e}", fixture.name, p.name);
+        }
+        checked += 1;
+    }
+    assert!(checked >= 3, "only {checked} fixtures");
+}
+
+#[test]
+fn host_trains_as_pytorch_does() {
+    train(&Device::host(), 1e-4);
+    train(&Device::oracle(), 1e-5);
+}
+
+#[test]
+fn gpu_trains_as_pytorch_does() {
+    if let Some(gpu) = common::gpu() {
+        train(&gpu, 1e-4);
+    }
+}
