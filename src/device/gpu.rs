@@ -103,17 +103,27 @@ pub(super) fn adapters() -> Vec<wgpu::Adapter> {
         true => wgpu::InstanceFlags::DEBUG | wgpu::InstanceFlags::VALIDATION,
         false => wgpu::InstanceFlags::DISCARD_HAL_LABELS,
     };
-    let descriptor = wgpu::InstanceDescriptor {
-        backends,
-        flags,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    };
+    let descriptor =
+        wgpu::InstanceDescriptor { backends, flags, ..wgpu::InstanceDescriptor::new_without_display_handle() };
     // A broken driver must not take a program down that would be content with the host.
     catch_unwind(AssertUnwindSafe(|| {
         let instance = wgpu::Instance::new(descriptor);
         pollster::block_on(instance.enumerate_adapters(backends))
     }))
     .unwrap_or_default()
+}
+
+/// Keeps Mesa's device selection layer from connecting to a display, which prints an error for each listing
+/// of adapters where there is none (servers, containers). We choose by what an adapter is, so its opinion is
+/// not missed. Variables that are set already are left alone.
+///
+/// # Safety
+/// It sets an environment variable: call it first in `main`, before any other thread runs.
+pub unsafe fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
 }
 
 /// Features used when they are there.
@@ -309,14 +319,19 @@ impl GpuDevice {
     }
 
     /// A buffer, or why there is none.
-    pub(super) fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> Result<wgpu::Buffer> {
         let possible = self.shared.limits.max_buffer_size;
         if bytes > possible {
             let what = what.to_string();
             return Err(Error::Limit { limit: "max_buffer_size", what, wanted: bytes, possible });
         }
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: mapped };
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: mapped };
         self.scoped(|| format!("allocating {bytes} bytes for {what}"), |device| device.create_buffer(&descriptor))
     }
 

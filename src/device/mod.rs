@@ -11,7 +11,7 @@ pub mod select;
 mod pipelines;
 mod staging;
 
-pub use gpu::{GpuDevice, GpuOptions};
+pub use gpu::{GpuDevice, GpuOptions, quiet_drivers};
 pub use list::{AdapterReport, HostReport, list};
 pub use select::DeviceChoice;
 
