@@ -68,11 +68,8 @@ impl Batch {
             self.offsets.push(end);
             self.bag_tiles.push(self.tiles.len() as u32 / 4);
         }
-        self.extent = Extent {
-            instances: row,
-            bags: self.offsets.len() as u32 - 1,
-            tiles: self.tiles.len() as u32 / 4,
-        };
+        self.extent =
+            Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles: self.tiles.len() as u32 / 4 };
     }
 
     /// Class of each bag, as an index and as targets of the outputs.
@@ -398,7 +395,13 @@ impl Session {
         self.reserve(extent)
     }
 
-    fn run(&mut self, purpose: Purpose, mut scalars: Scalars, keep: &[Keep], source: &[(StoreId, u64)]) -> Result<ProgramId> {
+    fn run(
+        &mut self,
+        purpose: Purpose,
+        mut scalars: Scalars,
+        keep: &[Keep],
+        source: &[(StoreId, u64)],
+    ) -> Result<ProgramId> {
         scalars.seed = self.seed;
         let id = self.prepare(purpose)?;
         let batch = &self.batch;

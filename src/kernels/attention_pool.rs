@@ -62,7 +62,7 @@ pub const KERNELS: &[&Kernel] = &[&POOL_PART, &POOL_END, &POOL_GRAD, &SCORE_GRAD
 
 /// Vector loads where both widths are multiples of four.
 pub fn variant(hidden: u32, inner: u32) -> Variant {
-    vec![("VEC", (hidden % 4 == 0 && inner % 4 == 0) as u32)]
+    vec![("VEC", (hidden.is_multiple_of(4) && inner.is_multiple_of(4)) as u32)]
 }
 
 /// tanh(pre), times sigmoid of the other half when gated: what the scores weigh.
@@ -96,7 +96,7 @@ const BLOCK: usize = 256;
 fn pool_part<T: Real>(a: &Args<T>) {
     let p: Part = a.params();
     let (hidden, inner, heads, gated) = (p.hidden as usize, p.inner as usize, p.heads as usize, p.gated != 0);
-    let (pre, h, w, b, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.index(4));
+    let (pre, h, w, b, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.indices(4));
     let (scores, sums) = (Shared::new(a.write(5)), Shared::new(a.write(7)));
     let stride = if gated { 2 * inner } else { inner };
     let width = heads * hidden;
@@ -147,7 +147,7 @@ fn pool_part<T: Real>(a: &Args<T>) {
 fn pool_end<T: Real>(a: &Args<T>) {
     let p: End = a.params();
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
-    let (parts, sums, bag_tiles, lse) = (a.read(0), a.read(1), a.index(2), Shared::new(a.write(4)));
+    let (parts, sums, bag_tiles, lse) = (a.read(0), a.read(1), a.indices(2), Shared::new(a.write(4)));
     for_rows(a.write(3), p.bags as usize * heads, hidden, 4 * hidden, |number, z| {
         let (bag, k) = (number / heads, number % heads);
         // SAFETY: one value for each bag and head.
@@ -170,7 +170,7 @@ fn pool_end<T: Real>(a: &Args<T>) {
 fn pool_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
-    let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.index(5));
+    let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.indices(5));
     let (score_grad, h_grad) = (Shared::new(a.write(6)), Shared::new(a.write(7)));
     let keep = T::new((p.flags & 1) as f64);
     let (wanted, add) = (p.flags & 2 != 0, T::new((p.flags >> 2 & 1) as f64));
@@ -212,7 +212,7 @@ fn pool_grad<T: Real>(a: &Args<T>) {
 fn score_back<T: Real>(a: &Args<T>) {
     let p: ScoreGrad = a.params();
     let (inner, heads, gated) = (p.inner as usize, p.heads as usize, p.gated != 0);
-    let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.index(3));
+    let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let (pre_grad, b_parts) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
     let stride = if gated { 2 * inner } else { inner };
     let (wanted, add) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
@@ -255,8 +255,7 @@ fn score_back<T: Real>(a: &Args<T>) {
                         }
                         if gated {
                             // SAFETY: as above.
-                            let out =
-                                unsafe { pre_grad.part(r * stride + inner + start..r * stride + inner + end) };
+                            let out = unsafe { pre_grad.part(r * stride + inner + start..r * stride + inner + end) };
                             for i in 0..n {
                                 out[i] = keep_or_zero(add, out[i]) + d[i] * t[i] * s[i] * (T::ONE - s[i]);
                             }

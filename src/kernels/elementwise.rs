@@ -217,14 +217,24 @@ fn activate<T: Real>(a: &Args<T>) {
     let p: ActivateParams = a.params();
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    by_kind!(p.kind, |K| each(out, 4, #[inline(always)] |o, i| *o = activation(K, slope, x[i])));
+    by_kind!(p.kind, |K| each(
+        out,
+        4,
+        #[inline(always)]
+        |o, i| *o = activation(K, slope, x[i])
+    ));
 }
 
 fn activate_through<T: Real>(a: &Args<T>) {
     let p: ActivateParams = a.params();
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (y, g) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    by_kind!(p.kind, |K| each(g, 1, #[inline(always)] |o, i| *o *= slope_of(K, slope, y[i])));
+    by_kind!(p.kind, |K| each(
+        g,
+        1,
+        #[inline(always)]
+        |o, i| *o *= slope_of(K, slope, y[i])
+    ));
 }
 
 fn activate_grad<T: Real>(a: &Args<T>) {
@@ -232,9 +242,14 @@ fn activate_grad<T: Real>(a: &Args<T>) {
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (y, g, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
     let keep = T::new(p.accumulate as f64);
-    by_kind!(p.kind, |K| each(out, 1, #[inline(always)] |o, i| {
-        *o = keep_or_zero(keep, *o) + g[i] * slope_of(K, slope, y[i]);
-    }));
+    by_kind!(p.kind, |K| each(
+        out,
+        1,
+        #[inline(always)]
+        |o, i| {
+            *o = keep_or_zero(keep, *o) + g[i] * slope_of(K, slope, y[i]);
+        }
+    ));
 }
 
 /// The old value when something is added to it, zero (also instead of NaN) when it is replaced.
@@ -276,7 +291,12 @@ fn add_scaled<T: Real>(a: &Args<T>) {
     let n = p.count as usize;
     let (fa, fb) = (T::from_f32(p.a), T::from_f32(p.b));
     let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
-    each(out, 1, #[inline(always)] |o, i| *o = fa * x[i] + fb * y[i]);
+    each(
+        out,
+        1,
+        #[inline(always)]
+        |o, i| *o = fa * x[i] + fb * y[i],
+    );
 }
 
 fn add_to<T: Real>(a: &Args<T>) {
@@ -285,7 +305,12 @@ fn add_to<T: Real>(a: &Args<T>) {
     let factor = T::from_f32(p.factor);
     let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
     let keep = T::new(p.accumulate as f64);
-    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + factor * x[i]);
+    each(
+        out,
+        1,
+        #[inline(always)]
+        |o, i| *o = keep_or_zero(keep, *o) + factor * x[i],
+    );
 }
 
 fn multiply<T: Real>(a: &Args<T>) {
@@ -293,7 +318,12 @@ fn multiply<T: Real>(a: &Args<T>) {
     let n = p.count as usize;
     let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
     let keep = T::new(p.accumulate as f64);
-    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + x[i] * y[i]);
+    each(
+        out,
+        1,
+        #[inline(always)]
+        |o, i| *o = keep_or_zero(keep, *o) + x[i] * y[i],
+    );
 }
 
 fn fill<T: Real>(a: &Args<T>) {

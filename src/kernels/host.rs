@@ -63,7 +63,7 @@ impl<'a, T: Real> Args<'a, T> {
     }
 
     /// Read-only indices.
-    pub fn index(&self, binding: usize) -> &'a [u32] {
+    pub fn indices(&self, binding: usize) -> &'a [u32] {
         match self.bindings[binding] {
             // SAFETY: see `new`.
             RawBinding::Index(p, n) => unsafe { std::slice::from_raw_parts(p, n) },
@@ -73,7 +73,7 @@ impl<'a, T: Real> Args<'a, T> {
 
     /// Indices to write.
     #[allow(clippy::mut_from_ref, reason = "the executor guarantees disjoint bindings")]
-    pub fn write_index(&self, binding: usize) -> &'a mut [u32] {
+    pub fn write_indices(&self, binding: usize) -> &'a mut [u32] {
         match self.bindings[binding] {
             // SAFETY: see `new`.
             RawBinding::Index(p, n) => unsafe { std::slice::from_raw_parts_mut(p, n) },

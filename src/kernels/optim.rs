@@ -58,7 +58,7 @@ fn adam<T: Real>(a: &Args<T>) {
     let p: Adam = a.params();
     let count = p.count as usize;
     let (params, first, second) = (Shared::new(a.write(0)), Shared::new(a.write(2)), Shared::new(a.write(3)));
-    let (grads, groups) = (a.read(1), a.index(4));
+    let (grads, groups) = (a.read(1), a.indices(4));
     let factor = if p.flags & 1 != 0 { a.read(5)[0] } else { T::ONE };
     let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
     let rate = T::from_f32(p.rate);
@@ -93,7 +93,7 @@ fn adam<T: Real>(a: &Args<T>) {
 fn nesterov<T: Real>(a: &Args<T>) {
     let p: Nesterov = a.params();
     let count = p.count as usize;
-    let (params, velocity, grads, groups) = (a.write(0), a.write(2), a.read(1), a.index(3));
+    let (params, velocity, grads, groups) = (a.write(0), a.write(2), a.read(1), a.indices(3));
     let factor = if p.flags & 1 != 0 { a.read(4)[0] } else { T::ONE };
     let (rate, momentum) = (T::from_f32(p.rate), T::from_f32(p.momentum));
     for i in 0..count {
