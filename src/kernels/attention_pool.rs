@@ -65,17 +65,6 @@ pub fn variant(hidden: u32, inner: u32) -> Variant {
     vec![("VEC", (hidden.is_multiple_of(4) && inner.is_multiple_of(4)) as u32)]
 }
 
-/// tanh(pre), times sigmoid of the other half when gated: what the scores weigh.
-#[inline(always)]
-fn gate<T: Real>(pre: &[T], inner: usize, gated: bool, out: &mut [T]) {
-    if gated {
-        let (v, u) = pre.split_at(inner);
-        out.iter_mut().zip(v).zip(u).for_each(|((o, v), u)| *o = v.tanh() * u.sigmoid());
-    } else {
-        out.iter_mut().zip(pre).for_each(|(o, v)| *o = v.tanh());
-    }
-}
-
 /// Sum of products in sixteen running sums, so that it vectorises.
 #[inline(always)]
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> T {
@@ -116,11 +105,10 @@ fn pool_part<T: Real>(a: &Args<T>) {
                     for start in (0..inner).step_by(BLOCK) {
                         let end = (start + BLOCK).min(inner);
                         let u = &mut u[..end - start];
+                        u.iter_mut().zip(&pre[start..end]).for_each(|(o, v)| *o = v.tanh());
                         if gated {
-                            let (v, s) = (&pre[start..end], &pre[inner + start..inner + end]);
-                            u.iter_mut().zip(v).zip(s).for_each(|((o, v), s)| *o = v.tanh() * s.sigmoid());
-                        } else {
-                            gate(&pre[start..end], inner, false, u);
+                            let gates = &pre[inner + start..inner + end];
+                            u.iter_mut().zip(gates).for_each(|(o, s)| *o *= s.sigmoid());
                         }
                         for (k, score) in scores.iter_mut().enumerate() {
                             *score += dot(&w[k * inner + start..k * inner + end], u);
@@ -215,7 +203,7 @@ fn score_back<T: Real>(a: &Args<T>) {
     let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let (pre_grad, b_parts) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
     let stride = if gated { 2 * inner } else { inner };
-    let (wanted, add) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let (wanted, add) = (p.flags & 1 != 0, p.flags & 2 != 0);
     for_rows(a.write(5), p.tiles as usize, heads * inner, 64 * 20 * stride, |t, w_parts| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: each tile has its place in the table.
@@ -248,16 +236,21 @@ fn score_back<T: Real>(a: &Args<T>) {
                         if !wanted {
                             continue;
                         }
+                        let at = r * stride + start..r * stride + end;
+                        let gates = t.iter().zip(s.iter()).zip(d.iter());
                         // SAFETY: tiles own their rows, and the two halves of a row are apart.
-                        let out = unsafe { pre_grad.part(r * stride + start..r * stride + end) };
-                        for i in 0..n {
-                            out[i] = keep_or_zero(add, out[i]) + d[i] * s[i] * (T::ONE - t[i] * t[i]);
+                        let out = unsafe { pre_grad.part(at.clone()) }.iter_mut().zip(gates.clone());
+                        match add {
+                            false => out.for_each(|(o, ((t, s), d))| *o = *d * *s * (T::ONE - *t * *t)),
+                            true => out.for_each(|(o, ((t, s), d))| *o += *d * *s * (T::ONE - *t * *t)),
                         }
                         if gated {
                             // SAFETY: as above.
-                            let out = unsafe { pre_grad.part(r * stride + inner + start..r * stride + inner + end) };
-                            for i in 0..n {
-                                out[i] = keep_or_zero(add, out[i]) + d[i] * t[i] * s[i] * (T::ONE - s[i]);
+                            let out = unsafe { pre_grad.part(at.start + inner..at.end + inner) };
+                            let out = out.iter_mut().zip(gates);
+                            match add {
+                                false => out.for_each(|(o, ((t, s), d))| *o = *d * *t * *s * (T::ONE - *s)),
+                                true => out.for_each(|(o, ((t, s), d))| *o += *d * *t * *s * (T::ONE - *s)),
                             }
                         }
                     }
