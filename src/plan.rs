@@ -366,7 +366,8 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
     if let Some(loss) = tape.loss {
         last_use[loss.index()] = forever;
     }
-    let features = tape.values.iter().position(|v| matches!(v.source, Source::Input(crate::kernels::launch::Input::Features)));
+    let features =
+        tape.values.iter().position(|v| matches!(v.source, Source::Input(crate::kernels::launch::Input::Features)));
     let feature_grad = features.and_then(|f| grads[f]).filter(|_| purpose != Purpose::Predict);
     if let Some(grad) = feature_grad {
         last_use[grad.index()] = forever;

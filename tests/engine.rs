@@ -67,11 +67,9 @@ fn a_steady_step_creates_nothing() {
             session.reserve(bagrad::session::extent_of(&bags, &(0..bags.len()).collect::<Vec<_>>())).unwrap();
             let resident = session.keep(&bags).unwrap().expect("room for a few rows");
             session.executor().reserve_history(64).unwrap();
-            let mut step = |session: &mut Session, n: u32| {
+            let step = |session: &mut Session, n: u32| {
                 let batch = [n as usize % bags.len(), (n as usize * 5 + 1) % bags.len()];
-                session
-                    .train_step(&bags, &batch, &[0.5, 0.5], Some(&resident), (&optimiser, 1e-3), Some(n))
-                    .unwrap();
+                session.train_step(&bags, &batch, &[0.5, 0.5], Some(&resident), (&optimiser, 1e-3), Some(n)).unwrap();
             };
             (0..4).for_each(|n| step(&mut session, n));
             let before = session.executor().counters();
@@ -222,7 +220,9 @@ fn training_reaches_its_auc() {
 /// A tensor beyond a limit is an error that names the limit, what was wanted and what is possible.
 #[test]
 fn beyond_a_limit_is_an_error() {
-    let Some(device) = common::gpu_with(GpuOptions { max_binding: Some(1 << 16), ..Default::default() }) else { return };
+    let Some(device) = common::gpu_with(GpuOptions { max_binding: Some(1 << 16), ..Default::default() }) else {
+        return;
+    };
     let bags = bags(40, 64, 7);
     let mut session = Session::new(&device, model("gated-attention", &bags), Storage::F32).unwrap();
     match session.gradients(&bags, None) {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use bagrad::device::Device;
+use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
 use bagrad::ops::attention_pool::AttentionPool;
@@ -14,54 +14,25 @@ use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
-use bagrad::plan::Purpose;
-use bagrad::random::Random;
-use bagrad::tape::{Init, Param, Storage, Tape, ValueId};
-use common::error;
-use common::harness::{Numbers, Results, run};
-
-/// Widths of one case: input, output, hidden, heads or classes.
-#[derive(Clone, Copy, Debug)]
-struct Widths {
-    input: u32,
-    output: u32,
-    hidden: u32,
-    heads: u32,
-}
-
-const WIDTHS: [Widths; 5] = [
-    Widths { input: 1, output: 1, hidden: 1, heads: 1 },
-    Widths { input: 3, output: 5, hidden: 7, heads: 3 },
-    Widths { input: 8, output: 4, hidden: 12, heads: 2 },
-    Widths { input: 17, output: 65, hidden: 129, heads: 1 },
-    Widths { input: 64, output: 33, hidden: 260, heads: 1 },
-];
-
-/// Bag sizes: one instance, a tile more or less, many small bags, more rows than one chunk of a sum.
-fn batches() -> Vec<Vec<usize>> {
-    vec![vec![1], vec![3, 1], vec![64, 65, 1, 127], vec![5; 70], vec![700, 2]]
-}
-
-fn param(tape: &mut Tape, rows: u32, cols: u32) -> ValueId {
-    let name = format!("p{}", tape.params.len());
-    tape.param(Param { name, rows, cols, init: Init::Constant(0.0), decays: true, parts: Vec::new() })
-}
-
-fn tables(tape: &mut Tape) -> [ValueId; 3] {
-    [tape.batch(Input::Tiles, 4), tape.batch(Input::BagTiles, 1), tape.batch(Input::Offsets, 1)]
-}
-
-fn over_bags(tape: &mut Tape, op: Op, x: &[ValueId]) -> Vec<ValueId> {
-    let tables = tables(tape);
-    tape.push(op, &[x, &tables].concat()).unwrap()
-}
-
-type Build = Box<dyn Fn(&mut Tape, ValueId, Widths) -> Vec<ValueId>>;
+use bagrad::plan::{Class, Purpose};
+use bagrad::tape::{Storage, Tape, ValueId};
+use common::check::{
+    Build, Case, WIDTHS, Widths, against_differences, against_oracle, batches, compare, over_bags, param, record,
+};
+use common::harness::{Numbers, run};
 
 /// An operation applied to the features (and parameters): the values whose gradients are checked.
-fn cases() -> Vec<(String, Build)> {
-    let mut cases: Vec<(String, Build)> = Vec::new();
-    let mut case = |name: String, build: Build| cases.push((name, build));
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut case = |name: String, build: Build| {
+        let one_logit = name.starts_with("sigmoid");
+        let classes: fn(Widths) -> u32 = match one_logit {
+            true => |w| if w.heads == 1 { 2 } else { w.heads + 1 },
+            false => |w| w.heads + 1,
+        };
+        let over_features = !name.starts_with("matmul of parameters");
+        cases.push(Case { name, build, classes, over_features });
+    };
     let activations = [
         Activation::None,
         Activation::Relu,
@@ -102,7 +73,7 @@ fn cases() -> Vec<(String, Build)> {
     );
     for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
         case(
-            format!("matmul {a_t} {b_t}"),
+            format!("matmul of parameters, transposed {a_t} {b_t}"),
             Box::new(move |t, _, w| {
                 let (m, n, k) = (w.output, w.hidden, w.input);
                 let a = if a_t { param(t, k, m) } else { param(t, m, k) };
@@ -198,164 +169,35 @@ fn bag_logits(t: &mut Tape, x: ValueId, classes: u32) -> ValueId {
     t.push1(Op::Linear(Linear { activation: Activation::None }), &[z, weight]).unwrap()
 }
 
-/// The case recorded twice over the same features, so that every gradient of them is accumulated; parameters
-/// are shared between the two by being declared once.
-fn record(build: &Build, widths: Widths, storage: Storage, twice: bool) -> Tape {
-    let mut tape = Tape::new();
-    let x = tape.features(widths.input as usize, storage, storage == Storage::F32);
-    let outputs = build(&mut tape, x, widths);
-    for (i, v) in outputs.iter().enumerate() {
-        tape.output(&format!("first {i}"), *v);
-    }
-    if twice {
-        // The same nodes over the same parameters once more.
-        let nodes = tape.nodes.clone();
-        let mut renamed: Vec<(ValueId, ValueId)> = Vec::new();
-        for node in nodes {
-            let of = |v: &ValueId| renamed.iter().find(|(old, _)| old == v).map_or(*v, |(_, new)| *new);
-            let inputs: Vec<ValueId> = node.inputs.iter().map(of).collect();
-            let again = tape.push(node.op, &inputs).unwrap();
-            renamed.extend(node.outputs.iter().copied().zip(again));
-        }
-        for (i, v) in outputs.iter().enumerate() {
-            let again = renamed.iter().find(|(old, _)| old == v).unwrap().1;
-            tape.output(&format!("second {i}"), again);
-        }
-    }
-    tape
-}
-
-fn classes(widths: Widths, name: &str) -> u32 {
-    match name.starts_with("sigmoid") && widths.heads == 1 {
-        true => 2,
-        false => widths.heads + 1,
-    }
-}
-
-/// The number whose gradient a run with upstream gradients computes.
-fn objective(results: &Results, numbers: &Numbers) -> f64 {
-    let products = results.outputs.iter().zip(&numbers.upstream);
-    products.map(|((_, y), g)| y.iter().zip(g).map(|(y, g)| y * *g as f64).sum::<f64>()).sum()
-}
-
-/// Which numbers a slope is taken along.
-#[derive(Clone, Copy, Debug)]
-enum Along {
-    Features,
-    Parameter(usize),
-}
-
-impl Along {
-    fn of(self, numbers: &mut Numbers) -> &mut Vec<f32> {
-        match self {
-            Along::Features => &mut numbers.features,
-            Along::Parameter(i) => &mut numbers.params[i],
-        }
-    }
-}
-
-/// |slope of the objective along a random direction - gradient . direction| / |gradient|, in f64.
-fn slope_error(tape: &Tape, numbers: &Numbers, along: Along, random: &mut Random) -> f64 {
-    let oracle = Device::oracle();
-    // Numbers on a grid of 2^-11 moved by 2^-20 stay exact in f32, and half a grid step keeps them off the
-    // kink of a ReLU.
-    let h = 2f32.powi(-20);
-    let mut numbers = numbers.clone();
-    along.of(&mut numbers).iter_mut().for_each(|v| *v = ((*v * 2048.0).floor() + 0.5) / 2048.0);
-    let direction: Vec<f32> =
-        along.of(&mut numbers).iter().map(|_| if random.u32() & 1 == 0 { 1.0 } else { -1.0 }).collect();
-    let at = |sign: f32| {
-        let mut moved = numbers.clone();
-        along.of(&mut moved).iter_mut().zip(&direction).for_each(|(v, d)| *v += sign * h * d);
-        objective(&run(&oracle, tape, Purpose::Predict, &moved, false), &numbers)
-    };
-    let numeric = (at(1.0) - at(-1.0)) / (2.0 * h as f64);
-    let results = run(&oracle, tape, Purpose::Upstream, &numbers, false);
-    let gradient = match along {
-        Along::Features => results.features.unwrap(),
-        Along::Parameter(i) => results.params[i].clone(),
-    };
-    let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * *d as f64).sum();
-    (numeric - expected).abs() / gradient.iter().map(|g| g.abs()).sum::<f64>().max(1e-3)
-}
-
 #[test]
 fn backward_agrees_with_finite_differences() {
-    for (name, build) in cases() {
-        for (w, widths) in WIDTHS.into_iter().enumerate().take(4) {
-            let tape = record(&build, widths, Storage::F32, w % 2 == 1);
-            let parameters = (0..tape.params.len()).map(Along::Parameter);
-            let features = (!name.starts_with("matmul true") && !name.starts_with("matmul false")).then_some(Along::Features);
-            for along in parameters.chain(features) {
-                // A draw whose step happens to cross a kink is drawn again; a wrong gradient fails every draw.
-                let error = (1..=3).map(|seed| {
-                    let seed = seed * 100 + w as u64;
-                    let numbers =
-                        Numbers::random(&tape, &batches()[w], widths.input as usize, classes(widths, &name), seed);
-                    slope_error(&tape, &numbers, along, &mut Random::new(seed, 5))
-                });
-                let error = error.fold(f64::INFINITY, f64::min);
-                assert!(error < 1e-6, "{name} {widths:?} {along:?}: error {error:.1e}");
-            }
-        }
-    }
-}
-
-fn compare(name: &str, found: &Results, wanted: &Results, tolerance: f64) {
-    let check = |what: &str, found: &[f64], wanted: &[f64]| {
-        let e = error(found, wanted);
-        assert!(e < tolerance, "{name}, {what}: error {e:.2e}");
-    };
-    assert_eq!(found.outputs.len(), wanted.outputs.len());
-    for ((what, found), (_, wanted)) in found.outputs.iter().zip(&wanted.outputs) {
-        check(what, found, wanted);
-    }
-    for (i, (found, wanted)) in found.params.iter().zip(&wanted.params).enumerate() {
-        // Nothing but rounding is left of the gradient of an attention bias.
-        let scale = wanted.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-        if scale > 1e-9 {
-            check(&format!("gradient of parameter {i}"), found, wanted);
-        }
-    }
-    assert_eq!(found.features.is_some(), wanted.features.is_some());
-    if let (Some(found), Some(wanted)) = (&found.features, &wanted.features) {
-        check("gradient of the features", found, wanted);
-    }
-}
-
-fn against_oracle(device: &Device, tolerance: f64) {
-    let oracle = Device::oracle();
-    for (name, build) in cases() {
-        for (w, widths) in WIDTHS.into_iter().enumerate() {
-            for (b, sizes) in batches().into_iter().enumerate() {
-                // Every width and every batch, not every pair: the pairs that matter differ in one of them.
-                if (w + b) % 3 != 0 && w != 3 {
-                    continue;
-                }
-                for twice in [false, true] {
-                    let tape = record(&build, widths, Storage::F32, twice);
-                    let seed = (w * 10 + b) as u64 + 100;
-                    let numbers =
-                        Numbers::random(&tape, &sizes, widths.input as usize, classes(widths, &name), seed);
-                    let wanted = run(&oracle, &tape, Purpose::Upstream, &numbers, false);
-                    let found = run(device, &tape, Purpose::Upstream, &numbers, b % 2 == 0);
-                    let what = format!("{name} {widths:?} bags {sizes:?} twice {twice} on {}", device.name());
-                    compare(&what, &found, &wanted, tolerance);
-                }
-            }
-        }
-    }
+    against_differences(&cases());
 }
 
 #[test]
 fn host_agrees_with_the_oracle() {
-    against_oracle(&Device::host(), 2e-5);
+    against_oracle(&Device::host(), 2e-5, &cases());
 }
 
 #[test]
 fn gpu_agrees_with_the_oracle() {
     if let Some(gpu) = common::gpu() {
-        against_oracle(&gpu, 3e-5);
+        against_oracle(&gpu, 3e-5, &cases());
+    }
+}
+
+/// What hardware GPUs run (tiles in workgroup memory, small and large, sums split in parts), on whatever
+/// adapter there is; and the register tiles without shuffles.
+#[test]
+fn every_plan_agrees_with_the_oracle() {
+    let classes = [(Class::Gpu, 1), (Class::Gpu, 64), (Class::CpuDriver { shuffles: false, recent: false }, 2)];
+    for plan_as in classes {
+        let options = GpuOptions { plan_as: Some(plan_as), ..Default::default() };
+        if let Some(gpu) = common::gpu_with(options) {
+            let products = |case: &Case| case.name.contains("linear") || case.name.contains("matmul");
+            let cases: Vec<Case> = cases().into_iter().filter(products).collect();
+            against_oracle(&gpu, 3e-5, &cases);
+        }
     }
 }
 

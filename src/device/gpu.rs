@@ -22,6 +22,9 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Most bytes that all stores of an executor may take together.
     pub store_budget: Option<u64>,
+    /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
+    /// software driver runs what a GPU would.
+    pub plan_as: Option<(Class, u32)>,
 }
 
 /// An opened GPU. Clones share it.
@@ -260,11 +263,16 @@ impl GpuDevice {
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
+        let own = || match cpu {
+            true => (self.cpu_driver(), 2),
+            false => (Class::Gpu, units(&self.shared.info.name)),
+        };
+        let (class, units) = self.shared.options.plan_as.unwrap_or_else(own);
         Target {
-            class: if cpu { self.cpu_driver() } else { Class::Gpu },
+            class,
             native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
-            units: if cpu { 2 } else { units(&self.shared.info.name) },
+            units,
         }
     }
 

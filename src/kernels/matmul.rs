@@ -155,7 +155,24 @@ unsafe fn gemm<T: Real>(sizes: [usize; 3], a: Dense<T>, b: Dense<T>, c: *mut T, 
     // SAFETY: forwarded from the caller.
     unsafe {
         gemm::gemm(
-            m, n, k, c, 1, ldc, add, a.data, a.col, a.row, b.data, b.col, b.row, one, one, false, false, false,
+            m,
+            n,
+            k,
+            c,
+            1,
+            ldc,
+            add,
+            a.data,
+            a.col,
+            a.row,
+            b.data,
+            b.col,
+            b.row,
+            one,
+            one,
+            false,
+            false,
+            false,
             parallelism,
         );
     }

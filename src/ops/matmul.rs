@@ -133,8 +133,7 @@ impl Rule for Linear {
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
         let (x, w) = (Side::of(p, node.inputs[0], false), Side::of(p, node.inputs[1], true));
-        let epilogue =
-            Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
+        let epilogue = Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
         let ldc = p.cols(node.outputs[0]);
         product(p, x, w, node.outputs[0].into(), ldc, epilogue);
     }

@@ -153,8 +153,8 @@ fn read(executor: &mut Executor, program: &Program, tape: &Tape, extent: &Extent
         outputs,
         loss: program.loss.map(|l| executor.read(l, 1).unwrap()[0]),
         params: params.map(|(p, &o)| grads[o..o + (p.rows * p.cols) as usize].to_vec()).collect(),
-        features: program.feature_grad.map(|(place, shape)| {
-            executor.read(place, (shape.rows.of(extent) * shape.cols) as usize).unwrap()
-        }),
+        features: program
+            .feature_grad
+            .map(|(place, shape)| executor.read(place, (shape.rows.of(extent) * shape.cols) as usize).unwrap()),
     }
 }
