@@ -8,9 +8,10 @@ enable f16;
 // otherwise (GPUs): 256 invocations, a 64 x 64 tile in workgroup memory, 16 k at a time; TALL doubles
 //   its rows, WIDE its columns: 4x4, 8x4, 4x8 or 8x8 outputs each.
 //
-// A_T: A is [K,M]. B_T: B is [N,K]. A_F16: A is packed halves, with NATIVE_F16 array<f16>.
+// A_T: A is [K,M]. B_T: B is [N,K]. A_F16, B_F16: packed halves, with NATIVE_F16 array<f16>.
 // A_VEC, B_VEC, C_VEC: bound as vectors of four, allowed when the leading dimension is a multiple of
 // four (C_VEC: n and split_stride too). What is read beyond a matrix never reaches a valid output.
+// SUBGROUP8 (REGISTER only): invocations pass A around by shuffles; the subgroup must be of size 8.
 
 struct Params {
     m: u32, n: u32, k: u32,
@@ -45,10 +46,26 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 #endif
 #endif
+#if B_F16
+#if NATIVE_F16
+#if B_VEC
+@group(0) @binding(1) var<storage, read> b: array<vec4<f16>>;
+#else
+@group(0) @binding(1) var<storage, read> b: array<f16>;
+#endif
+#else
+#if B_VEC
+@group(0) @binding(1) var<storage, read> b: array<vec2<u32>>;
+#else
+@group(0) @binding(1) var<storage, read> b: array<u32>;
+#endif
+#endif
+#else
 #if B_VEC
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 #else
 @group(0) @binding(1) var<storage, read> b: array<f32>;
+#endif
 #endif
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 #if C_VEC
@@ -106,19 +123,45 @@ fn a4(line: u32, i: u32, last: u32) -> vec4<f32> {
 }
 
 fn b1(i: u32) -> f32 {
+#if B_F16
+#if NATIVE_F16
+#if B_VEC
+    return f32(b[i / 4u][i % 4u]);
+#else
+    return f32(b[i]);
+#endif
+#else
+#if B_VEC
+    return unpack2x16float(b[i / 4u][(i / 2u) % 2u])[i % 2u];
+#else
+    return unpack2x16float(b[i / 2u])[i % 2u];
+#endif
+#endif
+#else
 #if B_VEC
     return b[i / 4u][i % 4u];
 #else
     return b[i];
 #endif
+#endif
 }
 
 fn b4(line: u32, i: u32, last: u32) -> vec4<f32> {
 #if B_VEC
-    return b[(line + i) / 4u];
+    let at = (line + i) / 4u;
+#if B_F16
+#if NATIVE_F16
+    return vec4<f32>(b[at]);
+#else
+    let raw = b[at];
+    return vec4(unpack2x16float(raw.x), unpack2x16float(raw.y));
+#endif
+#else
+    return b[at];
+#endif
 #else
     let at = line + min(vec4(i) + FOUR, vec4(last));
-    return vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
+    return vec4(b1(at.x), b1(at.y), b1(at.z), b1(at.w));
 #endif
 }
 
@@ -127,14 +170,22 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
         case 1u: { return max(x, vec4(0.0)); }
         case 2u: { return select(p.slope * x, x, x > vec4(0.0)); }
         case 3u: {
+            // exp(-2|x|) cannot overflow; near zero 1 - e cancels, so the series there.
             let e = exp(-2.0 * abs(x));
-            return sign(x) * (1.0 - e) / (1.0 + e);
+            let y = x * x;
+            let near = x * (1.0 - y * (1.0 / 3.0 - y * (2.0 / 15.0 - y * (17.0 / 315.0))));
+            return select(sign(x) * (1.0 - e) / (1.0 + e), near, abs(x) < vec4(0.25));
         }
         case 4u: {
             let e = exp(-abs(x));
             return select(e, vec4(1.0), x >= vec4(0.0)) / (1.0 + e);
         }
-        case 5u: { return max(x, vec4(0.0)) + log(1.0 + exp(-abs(x))); }
+        case 5u: {
+            // max(x, 0) + log1p(exp(-|x|)); the series keeps the digits that 1 + e would lose.
+            let e = exp(-abs(x));
+            let near = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - e * 0.25)));
+            return max(x, vec4(0.0)) + select(log(1.0 + e), near, e < vec4(0.05));
+        }
         default: { return x; }
     }
 }
@@ -171,6 +222,7 @@ const LANES = 8u;
 // Sums are indexed by constants after unrolling, so they live in registers.
 alias Sums = array<array<vec4<f32>, COLS>, ROWS>;
 alias Line = array<vec4<f32>, COLS>;
+var<workgroup> done: array<vec4<f32>, ROWS * COLS * LANES>;
 
 // B[k, its columns].
 fn b_line(k: u32, cols: array<u32, COLS>) -> Line {
@@ -206,6 +258,20 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let k_end = min(p.k, k_begin + p.k_chunk);
     var k = k_begin;
 #if A_T
+#if SUBGROUP8
+    // The 8 invocations hold 32 values of A: ROWS rows at 32 / ROWS places along k.
+    let quad = min(row + (lane % (ROWS / 4u)) * 4u, last_row / 4u * 4u);
+    for (; k + 32u / ROWS <= k_end; k += 32u / ROWS) {
+        let own = a4((k + lane / (ROWS / 4u)) * p.lda, quad, last_row);
+        for (var e = 0u; e < 32u / ROWS; e++) {
+            var line = b_line(k + e, cols);
+            for (var r = 0u; r < ROWS; r++) {
+                let v = subgroupShuffle(own[r % 4u], e * (ROWS / 4u) + r / 4u);
+                for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
+            }
+        }
+    }
+#endif
     for (; k < k_end; k++) {
         var line = b_line(k, cols);
         for (var q = 0u; q < ROWS; q += 4u) {
@@ -261,11 +327,11 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 #endif
 
-    // Copied so that this loop, which must not unroll, does not force the sums into memory.
-    var done: array<vec4<f32>, ROWS * COLS>;
-    for (var r = 0u; r < ROWS; r++) { for (var j = 0u; j < COLS; j++) { done[r * COLS + j] = sums[r][j]; } }
+    // Through memory so that the epilogue is compiled once: unrolled, or over an array in registers,
+    // it costs seconds of compilation. Every invocation reads only what it wrote.
+    for (var r = 0u; r < ROWS; r++) { for (var j = 0u; j < COLS; j++) { done[(r * COLS + j) * LANES + lane] = sums[r][j]; } }
     let count = min(ROWS, p.m - row) * COLS;
-    for (var i = 0u; i < count; i++) { store(group.z, row + i / COLS, col + (i % COLS) * LANES * 4u, done[i]); }
+    for (var i = 0u; i < count; i++) { store(group.z, row + i / COLS, col + (i % COLS) * LANES * 4u, done[i * LANES + lane]); }
 }
 
 #else
@@ -282,19 +348,16 @@ const BN = 64u;
 #endif
 const BK = 16u;
 
-// [BK][BM] and [BK][BN]: k outermost. An operand that lies along k in memory is written across: its
-// quads are exchanged by `turn` so that the 32 writes of 4 k x 8 rows fall into 32 banks.
+// [BK][BM] and [BK][BN] in quads. An operand that lies along k in memory is turned on the way: an
+// invocation gathers four lines at one k (16 neighbours read 64 bytes of a line), and the quads of a
+// row are exchanged by `turn`, so that the writes of 8 neighbours fall into 32 different banks.
+// No vector is ever written by two invocations: WGSL calls that a race even on separate components.
 var<workgroup> a_tile: array<vec4<f32>, BK * BM / 4u>;
 var<workgroup> b_tile: array<vec4<f32>, BK * BN / 4u>;
 
-fn turn(k: u32) -> u32 { return (k / 4u) * 2u; }
+fn turn(k: u32) -> u32 { return k % 8u; }
 
-// Four values along k of an operand, zero from k_end on.
-fn cut(v: vec4<f32>, k: u32, k_end: u32) -> vec4<f32> {
-    return select(vec4(0.0), v, vec4(k) + FOUR < vec4(k_end));
-}
-
-// The share of invocation `t` in the tile of A that starts at (row, k): half `h` is 64 rows.
+// What invocation `t` brings of the tile of A at (row, k), half `h` of 64 rows; zero outside.
 fn fetch_a(row: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 #if A_T
     let at = row + h * 64u + (t % 16u) * 4u;
@@ -302,19 +365,21 @@ fn fetch_a(row: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
     if at >= p.m || kk >= k_end { return vec4(0.0); }
     return a4(kk * p.lda, at, p.m - 1u);
 #else
-    let at = row + h * 64u + t / 4u;
-    let kk = k + (t % 4u) * 4u;
+    let at = row + h * 64u + (t / 16u) * 4u;
+    let kk = k + t % 16u;
     if at >= p.m || kk >= k_end { return vec4(0.0); }
-    return cut(a4(at * p.lda, kk, k_end - 1u), kk, k_end);
+    let line = min(vec4(at) + FOUR, vec4(p.m - 1u)) * p.lda + kk;
+    return vec4(a1(line.x), a1(line.y), a1(line.z), a1(line.w));
 #endif
 }
 
 fn fetch_b(col: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 #if B_T
-    let at = col + h * 64u + t / 4u;
-    let kk = k + (t % 4u) * 4u;
+    let at = col + h * 64u + (t / 16u) * 4u;
+    let kk = k + t % 16u;
     if at >= p.n || kk >= k_end { return vec4(0.0); }
-    return cut(b4(at * p.ldb, kk, k_end - 1u), kk, k_end);
+    let line = min(vec4(at) + FOUR, vec4(p.n - 1u)) * p.ldb + kk;
+    return vec4(b1(line.x), b1(line.y), b1(line.z), b1(line.w));
 #else
     let at = col + h * 64u + (t % 16u) * 4u;
     let kk = k + t / 16u;
@@ -327,27 +392,15 @@ fn put_a(v: vec4<f32>, h: u32, t: u32) {
 #if A_T
     a_tile[(t / 16u) * (BM / 4u) + h * 16u + t % 16u] = v;
 #else
-    let k = (t % 4u) * 4u;
-    let row = t / 4u;
-    let at = k * (BM / 4u) + h * 16u + ((row / 4u) ^ turn(k));
-    let i = row % 4u;
-    a_tile[at][i] = v.x;
-    a_tile[at + BM / 4u][i] = v.y;
-    a_tile[at + 2u * (BM / 4u)][i] = v.z;
-    a_tile[at + 3u * (BM / 4u)][i] = v.w;
+    let k = t % 16u;
+    a_tile[k * (BM / 4u) + h * 16u + ((t / 16u) ^ turn(k))] = v;
 #endif
 }
 
 fn put_b(v: vec4<f32>, h: u32, t: u32) {
 #if B_T
-    let k = (t % 4u) * 4u;
-    let col = t / 4u;
-    let at = k * (BN / 4u) + h * 16u + ((col / 4u) ^ turn(k));
-    let i = col % 4u;
-    b_tile[at][i] = v.x;
-    b_tile[at + BN / 4u][i] = v.y;
-    b_tile[at + 2u * (BN / 4u)][i] = v.z;
-    b_tile[at + 3u * (BN / 4u)][i] = v.w;
+    let k = t % 16u;
+    b_tile[k * (BN / 4u) + h * 16u + ((t / 16u) ^ turn(k))] = v;
 #else
     b_tile[(t / 16u) * (BN / 4u) + h * 16u + t % 16u] = v;
 #endif
@@ -378,32 +431,32 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #endif
 
         // The next tile travels to registers while this one is multiplied.
-        var a0 = fetch_a(row, k_begin, k_end, 0u, t);
-        var b0 = fetch_b(col, k_begin, k_end, 0u, t);
+        var a_next = fetch_a(row, k_begin, k_end, 0u, t);
+        var b_next = fetch_b(col, k_begin, k_end, 0u, t);
 #if TALL
-        var a1 = fetch_a(row, k_begin, k_end, 1u, t);
+        var a_more = fetch_a(row, k_begin, k_end, 1u, t);
 #endif
 #if WIDE
-        var b1 = fetch_b(col, k_begin, k_end, 1u, t);
+        var b_more = fetch_b(col, k_begin, k_end, 1u, t);
 #endif
         for (var k = k_begin; k < k_end; k += BK) {
             workgroupBarrier();
-            put_a(a0, 0u, t);
-            put_b(b0, 0u, t);
+            put_a(a_next, 0u, t);
+            put_b(b_next, 0u, t);
 #if TALL
-            put_a(a1, 1u, t);
+            put_a(a_more, 1u, t);
 #endif
 #if WIDE
-            put_b(b1, 1u, t);
+            put_b(b_more, 1u, t);
 #endif
             workgroupBarrier();
-            a0 = fetch_a(row, k + BK, k_end, 0u, t);
-            b0 = fetch_b(col, k + BK, k_end, 0u, t);
+            a_next = fetch_a(row, k + BK, k_end, 0u, t);
+            b_next = fetch_b(col, k + BK, k_end, 0u, t);
 #if TALL
-            a1 = fetch_a(row, k + BK, k_end, 1u, t);
+            a_more = fetch_a(row, k + BK, k_end, 1u, t);
 #endif
 #if WIDE
-            b1 = fetch_b(col, k + BK, k_end, 1u, t);
+            b_more = fetch_b(col, k + BK, k_end, 1u, t);
 #endif
             for (var i = 0u; i < BK; i++) {
 #if A_T

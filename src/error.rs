@@ -20,11 +20,7 @@ pub enum Error {
     Bags { message: String },
     /// Two shapes that should fit and do not.
     #[error("{operation}: expected {expected}, found {found}")]
-    Shape {
-        operation: &'static str,
-        expected: String,
-        found: String,
-    },
+    Shape { operation: &'static str, expected: String, found: String },
     /// A setting that does not exist or has a value out of its range.
     #[error("setting {name}: {message}")]
     Setting { name: String, message: String },
@@ -33,12 +29,7 @@ pub enum Error {
     Device { message: String },
     /// A tensor asks for more than the device has.
     #[error("device limit {limit}: {what} needs {wanted} bytes, the device allows {possible}")]
-    Limit {
-        limit: &'static str,
-        what: String,
-        wanted: u64,
-        possible: u64,
-    },
+    Limit { limit: &'static str, what: String, wanted: u64, possible: u64 },
     /// The driver ran out of memory.
     #[error("out of device memory while {while_doing}")]
     OutOfMemory { while_doing: String },
@@ -55,10 +46,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn setting(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Setting {
-            name: name.into(),
-            message: message.into(),
-        }
+        Self::Setting { name: name.into(), message: message.into() }
     }
 
     pub(crate) fn bags(message: impl Into<String>) -> Self {
@@ -67,17 +55,11 @@ impl Error {
 
     /// A file whose content is wrong.
     pub fn format(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self::Format {
-            path: path.into(),
-            message: message.into(),
-        }
+        Self::Format { path: path.into(), message: message.into() }
     }
 
     /// A file that could not be opened, read or written.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.into(),
-            source,
-        }
+        Self::Io { path: path.into(), source }
     }
 }

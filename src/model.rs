@@ -1,9 +1,9 @@
 //! A model: a method recorded for a width and a number of classes, its parameters, and its file.
 
-use crate::standardise::Standardiser;
 use crate::error::{Error, Result};
 use crate::methods::Method;
 use crate::random::Random;
+use crate::standardise::Standardiser;
 use crate::tape::{Init, ParamLayout, Storage, Tape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,7 @@ impl Model {
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        crate::files::write_atomically(path, &self.to_bytes())
+        crate::files::write_atomically(path, self.to_bytes())
     }
 
     /// The content of a model file.

@@ -26,7 +26,12 @@ pub enum Class {
     /// Twins on the CPU.
     Host,
     /// A Vulkan driver that runs on the CPU.
-    CpuDriver,
+    CpuDriver {
+        /// Subgroups of exactly eight invocations that can shuffle.
+        shuffles: bool,
+        /// Mesa 26 or later.
+        recent: bool,
+    },
     /// A GPU.
     Gpu,
 }
@@ -87,6 +92,8 @@ struct Draft {
 pub enum Operand {
     /// A value, whole.
     Value(ValueId),
+    /// A value from a row on.
+    Rows(ValueId, u32),
     /// The gradient segment of parameter n.
     ParamGrad(u32),
     /// A flat buffer, whole.
@@ -194,6 +201,7 @@ impl Planner<'_> {
         assert_eq!(words.len(), kernel.words, "{}: number of parameter words", kernel.name);
         let operands = operands.iter().map(|o| match *o {
             Operand::Value(v) => Operand::Value(self.resolve(v)),
+            Operand::Rows(v, first) => Operand::Rows(self.resolve(v), first),
             other => other,
         });
         let operands = operands.collect();
@@ -348,7 +356,7 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
     let mut last_use = vec![0usize; values.len()];
     for (n, draft) in drafts.iter().enumerate() {
         for operand in &draft.operands {
-            if let Operand::Value(v) = operand {
+            if let Operand::Value(v) | Operand::Rows(v, _) = operand {
                 last_use[v.index()] = n;
             }
         }
@@ -358,7 +366,8 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
     if let Some(loss) = tape.loss {
         last_use[loss.index()] = forever;
     }
-    let features = tape.values.iter().position(|v| matches!(v.source, Source::Input(crate::kernels::launch::Input::Features)));
+    let features =
+        tape.values.iter().position(|v| matches!(v.source, Source::Input(crate::kernels::launch::Input::Features)));
     let feature_grad = features.and_then(|f| grads[f]).filter(|_| purpose != Purpose::Predict);
     if let Some(grad) = feature_grad {
         last_use[grad.index()] = forever;
@@ -387,7 +396,7 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
     };
     for (n, draft) in drafts.into_iter().enumerate() {
         for operand in &draft.operands {
-            let Operand::Value(v) = *operand else { continue };
+            let (Operand::Value(v) | Operand::Rows(v, _)) = *operand else { continue };
             let pooled = values[v.index()].source == Source::Node && !upstream.iter().any(|(u, _)| *u == v);
             if pooled && slot_of[v.index()].is_none() {
                 slot_of[v.index()] = Some(pool.take(bytes_of(&values[v.index()], &capacity)));
@@ -398,6 +407,13 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
             .iter()
             .map(|operand| match *operand {
                 Operand::Value(v) => place(v, &slot_of),
+                Operand::Rows(v, first) => {
+                    let described = &values[v.index()];
+                    let element = if described.storage == Storage::F16 { 2 } else { 4 };
+                    let skip = first as u64 * described.stride as u64 * element;
+                    let whole = place(v, &slot_of);
+                    Place { offset: whole.offset + skip, bytes: whole.bytes - skip, ..whole }
+                }
                 Operand::ParamGrad(p) => {
                     let param = &tape.params[p as usize];
                     Place {
@@ -422,12 +438,16 @@ fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)
                 });
             }
             let outside = matches!(p.buffer, BufferKey::Input(_) | BufferKey::Upstream(_));
-            if outside && !inputs.iter().any(|(k, _)| *k == p.buffer) {
-                inputs.push((p.buffer, p.bytes));
+            if outside {
+                let end = p.offset + p.bytes;
+                match inputs.iter_mut().find(|(k, _)| *k == p.buffer) {
+                    Some((_, bytes)) => *bytes = end.max(*bytes),
+                    None => inputs.push((p.buffer, end)),
+                }
             }
         }
         for operand in &draft.operands {
-            if let Operand::Value(v) = *operand
+            if let Operand::Value(v) | Operand::Rows(v, _) = *operand
                 && last_use[v.index()] == n
                 && let Some(slot) = slot_of[v.index()]
             {

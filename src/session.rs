@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
-use crate::methods::{BAG_LOGITS, outputs_for};
+use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
@@ -68,11 +68,8 @@ impl Batch {
             self.offsets.push(end);
             self.bag_tiles.push(self.tiles.len() as u32 / 4);
         }
-        self.extent = Extent {
-            instances: row,
-            bags: self.offsets.len() as u32 - 1,
-            tiles: self.tiles.len() as u32 / 4,
-        };
+        self.extent =
+            Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles: self.tiles.len() as u32 / 4 };
     }
 
     /// Class of each bag, as an index and as targets of the outputs.
@@ -251,10 +248,12 @@ impl Session {
         if self.capacity.holds(&extent) {
             return Ok(());
         }
-        self.capacity = grown(self.capacity, extent);
+        let old = self.capacity;
+        self.capacity = grown(old, extent);
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
-            self.executor.reload(id, program)?;
+            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+            // A batch that does not fit must not keep later ones, which do, from running.
+            program.and_then(|p| self.executor.reload(id, p)).inspect_err(|_| self.capacity = old)?;
         }
         Ok(())
     }
@@ -278,8 +277,10 @@ impl Session {
             self.executor.ensure(BufferKey::Groups, (total / SEGMENT as u64) * 4)?;
             self.executor.write_indices(BufferKey::Groups, self.model.decays())?;
         }
-        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
-        let id = self.executor.load(program)?;
+        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+        // As in `reserve`: what is loaded already decides how large batches may be.
+        let fallback = if self.programs.is_empty() { Extent::default() } else { self.capacity };
+        let id = program.and_then(|p| self.executor.load(p)).inspect_err(|_| self.capacity = fallback)?;
         self.programs.push((purpose, id));
         Ok(id)
     }
@@ -394,7 +395,13 @@ impl Session {
         self.reserve(extent)
     }
 
-    fn run(&mut self, purpose: Purpose, mut scalars: Scalars, keep: &[Keep], source: &[(StoreId, u64)]) -> Result<ProgramId> {
+    fn run(
+        &mut self,
+        purpose: Purpose,
+        mut scalars: Scalars,
+        keep: Option<u32>,
+        source: &[(StoreId, u64)],
+    ) -> Result<ProgramId> {
         scalars.seed = self.seed;
         let id = self.prepare(purpose)?;
         let batch = &self.batch;
@@ -424,20 +431,8 @@ impl Session {
                 Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
             }
         }
-        let bags = batch.extent.bags;
-        let mut kept = Vec::new();
-        for k in keep {
-            let (place, count) = match k.what {
-                Kept::Loss => (program.loss.expect("a training program has a loss"), 1),
-                Kept::BagLogits => {
-                    let found = program.outputs.iter().find(|(name, ..)| name == BAG_LOGITS);
-                    let Some((_, place, shape)) = found else { continue };
-                    (*place, bags * shape.cols)
-                }
-            };
-            kept.push((place, count, k.at));
-        }
-        let step = Step { extent: batch.extent, scalars, uploads: &uploads, keep: &kept };
+        let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
+        let step = Step { extent: batch.extent, scalars, uploads: &uploads, keep: kept.as_slice() };
         self.executor.run(id, &step)?;
         Ok(id)
     }
@@ -461,11 +456,10 @@ impl Session {
         keep: Option<u32>,
     ) -> Result<()> {
         self.set_batch(bags, indices, weights, resident)?;
-        let keep: Vec<Keep> = keep.into_iter().map(|at| Keep { what: Kept::Loss, at }).collect();
-        self.update(optimiser, rate, &keep, &Self::sources(resident, indices))
+        self.update(optimiser, rate, keep, &Self::sources(resident, indices))
     }
 
-    fn update(&mut self, optimiser: &Optimiser, rate: f64, keep: &[Keep], source: &[(StoreId, u64)]) -> Result<()> {
+    fn update(&mut self, optimiser: &Optimiser, rate: f64, keep: Option<u32>, source: &[(StoreId, u64)]) -> Result<()> {
         let (correction1, correction2) = optimiser.corrections(self.updates + 1);
         let scalars = Scalars {
             learning_rate: rate as f32,
@@ -514,7 +508,7 @@ impl Session {
         let indices: Vec<usize> = (0..bags.len()).collect();
         self.set_batch(bags, &indices, weights.unwrap_or(&even), None)?;
         let purpose = Purpose::Gradients { dropout: false };
-        let id = self.run(purpose, Scalars::default(), &[], &[])?;
+        let id = self.run(purpose, Scalars::default(), None, &[])?;
         let program = self.executor.program(id).clone();
         let extent = self.batch.extent;
         let loss = self.executor.read(program.loss.expect("a loss"), 1)?[0];
@@ -554,7 +548,7 @@ impl Session {
         resident: Option<&Resident>,
     ) -> Result<BTreeMap<String, Vec<f32>>> {
         self.set_batch(bags, indices, &vec![0.0; indices.len()], resident)?;
-        let id = self.run(Purpose::Predict, Scalars::default(), &[], &Self::sources(resident, indices))?;
+        let id = self.run(Purpose::Predict, Scalars::default(), None, &Self::sources(resident, indices))?;
         let wanted = self.executor.program(id).outputs.clone();
         let extent = self.batch.extent;
         let mut outputs = BTreeMap::new();
@@ -564,18 +558,6 @@ impl Session {
         }
         Ok(outputs)
     }
-}
-
-/// Something a step leaves in the history.
-struct Keep {
-    what: Kept,
-    at: u32,
-}
-
-#[allow(dead_code, reason = "logits of training bags are kept by trainers that report training metrics")]
-enum Kept {
-    Loss,
-    BagLogits,
 }
 
 /// Room for `extent`: what was asked for, but at least an eighth more than before, so that bags that grow

@@ -19,8 +19,15 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             let halves = [("A_F16", 0, 0), ("A_F16", 1, 0), ("A_F16", 1, 1), ("B_F16", 1, 0), ("B_F16", 1, 1)];
             let mut all = Vec::new();
             for (name, half, native) in halves {
-                for register in [0, 1] {
-                    let fixed = [(name, half), ("NATIVE_F16", native), ("REGISTER", register), ("ROWS", 16), ("COLS", 1)];
+                for (register, shuffle) in [(0, 0), (1, 0), (1, 1)] {
+                    let fixed = [
+                        (name, half),
+                        ("NATIVE_F16", native),
+                        ("REGISTER", register),
+                        ("ROWS", 16),
+                        ("COLS", 1),
+                        ("SUBGROUP8", shuffle),
+                    ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
                     all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
                 }
@@ -48,7 +55,8 @@ fn check(kernel: &Kernel, variant: &[(&'static str, u32)]) {
     let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
     let capabilities = naga::valid::Capabilities::IMMEDIATES
         | naga::valid::Capabilities::SHADER_FLOAT16
-        | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | naga::valid::Capabilities::SUBGROUP;
     let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));

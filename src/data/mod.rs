@@ -21,10 +21,10 @@ pub mod split;
 
 pub mod text;
 
+pub use crate::standardise::Standardiser;
 pub use mil_bags::{Pool, Protocol};
 pub use source::Source;
 pub use split::{Folds, Split};
-pub use crate::standardise::Standardiser;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};

@@ -22,6 +22,9 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Most bytes that all stores of an executor may take together.
     pub store_budget: Option<u64>,
+    /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
+    /// software driver runs what a GPU would.
+    pub plan_as: Option<(Class, u32)>,
 }
 
 /// An opened GPU. Clones share it.
@@ -103,17 +106,27 @@ pub(super) fn adapters() -> Vec<wgpu::Adapter> {
         true => wgpu::InstanceFlags::DEBUG | wgpu::InstanceFlags::VALIDATION,
         false => wgpu::InstanceFlags::DISCARD_HAL_LABELS,
     };
-    let descriptor = wgpu::InstanceDescriptor {
-        backends,
-        flags,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    };
+    let descriptor =
+        wgpu::InstanceDescriptor { backends, flags, ..wgpu::InstanceDescriptor::new_without_display_handle() };
     // A broken driver must not take a program down that would be content with the host.
     catch_unwind(AssertUnwindSafe(|| {
         let instance = wgpu::Instance::new(descriptor);
         pollster::block_on(instance.enumerate_adapters(backends))
     }))
     .unwrap_or_default()
+}
+
+/// Keeps Mesa's device selection layer from connecting to a display, which prints an error for each listing
+/// of adapters where there is none (servers, containers). We choose by what an adapter is, so its opinion is
+/// not missed. Variables that are set already are left alone.
+///
+/// # Safety
+/// It sets an environment variable: call it first in `main`, before any other thread runs.
+pub unsafe fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
 }
 
 /// Features used when they are there.
@@ -250,11 +263,26 @@ impl GpuDevice {
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
+        let own = || match cpu {
+            true => (self.cpu_driver(), 2),
+            false => (Class::Gpu, units(&self.shared.info.name)),
+        };
+        let (class, units) = self.shared.options.plan_as.unwrap_or_else(own);
         Target {
-            class: if cpu { Class::CpuDriver } else { Class::Gpu },
+            class,
             native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
-            units: if cpu { 2 } else { units(&self.shared.info.name) },
+            units,
+        }
+    }
+
+    fn cpu_driver(&self) -> Class {
+        let info = &self.shared.info;
+        let version = info.driver_info.split("Mesa ").nth(1).and_then(|v| v.split('.').next());
+        Class::CpuDriver {
+            shuffles: self.shared.features.contains(wgpu::Features::SUBGROUP)
+                && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8),
+            recent: version.and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v >= 26),
         }
     }
 
@@ -299,14 +327,19 @@ impl GpuDevice {
     }
 
     /// A buffer, or why there is none.
-    pub(super) fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> Result<wgpu::Buffer> {
         let possible = self.shared.limits.max_buffer_size;
         if bytes > possible {
             let what = what.to_string();
             return Err(Error::Limit { limit: "max_buffer_size", what, wanted: bytes, possible });
         }
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: mapped };
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: mapped };
         self.scoped(|| format!("allocating {bytes} bytes for {what}"), |device| device.create_buffer(&descriptor))
     }
 

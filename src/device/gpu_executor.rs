@@ -287,7 +287,11 @@ impl GpuExecutor {
         Ok((encoder, staged))
     }
 
-    fn encode_uploads(&mut self, encoder: &mut wgpu::CommandEncoder, uploads: &[Upload]) -> Result<Option<wgpu::Buffer>> {
+    fn encode_uploads(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        uploads: &[Upload],
+    ) -> Result<Option<wgpu::Buffer>> {
         let staged_bytes = |upload: &Upload| match upload_parts(upload).2 {
             // Views of mapped memory start on 8 bytes.
             Bytes::Host(bytes) => (bytes.len() as u64).next_multiple_of(8),

@@ -297,7 +297,9 @@ impl<T: Precision> HostExecutor<T> {
         }
         let mut raw = [RawBinding::Float(std::ptr::null_mut(), 0); MAX_BINDINGS];
         let kinds = launch.kernel.bindings.iter();
-        for (raw, ((place, kind), &number)) in raw.iter_mut().zip(launch.places.iter().zip(kinds).zip(&loaded.buffers[n])) {
+        for (raw, ((place, kind), &number)) in
+            raw.iter_mut().zip(launch.places.iter().zip(kinds).zip(&loaded.buffers[n]))
+        {
             *raw = bind(&mut self.buffers[number], place, *kind);
         }
         let words: [u32; MAX_WORDS] = launch.resolve(&step.extent, &step.scalars, x);

@@ -134,12 +134,7 @@ impl AdapterReport {
 impl HostReport {
     /// This machine's.
     pub fn of_this_machine() -> Self {
-        Self {
-            name: processor_name(),
-            threads: rayon::current_num_threads(),
-            simd: simd(),
-            memory: memory(),
-        }
+        Self { name: processor_name(), threads: rayon::current_num_threads(), simd: simd(), memory: memory() }
     }
 }
 

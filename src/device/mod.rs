@@ -11,7 +11,7 @@ pub mod select;
 mod pipelines;
 mod staging;
 
-pub use gpu::{GpuDevice, GpuOptions};
+pub use gpu::{GpuDevice, GpuOptions, quiet_drivers};
 pub use list::{AdapterReport, HostReport, list};
 pub use select::DeviceChoice;
 
@@ -148,7 +148,8 @@ impl Device {
         match self {
             // Not the number of cores: how sums are split would depend on it, and results with that.
             Device::Host(_) | Device::Oracle => {
-                Target { class: Class::Host, native_f16: true, max_binding: u64::MAX, units: 8 }
+                // Kernels count elements in 32 bits.
+                Target { class: Class::Host, native_f16: true, max_binding: 4 * u32::MAX as u64, units: 8 }
             }
             Device::Gpu(gpu) => gpu.target(),
         }

@@ -26,13 +26,7 @@ pub fn preprocess(file: &str, defines: &[(&str, u32)]) -> String {
     out
 }
 
-fn expand(
-    file: &str,
-    defines: &[(&str, u32)],
-    seen: &mut Vec<String>,
-    imports: &mut String,
-    out: &mut String,
-) {
+fn expand(file: &str, defines: &[(&str, u32)], seen: &mut Vec<String>, imports: &mut String, out: &mut String) {
     let value = |name: &str| defines.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
     let mut active = vec![true];
     for (number, line) in source(file).lines().enumerate() {

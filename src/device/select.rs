@@ -117,7 +117,8 @@ impl Description {
     /// From what a driver reports.
     pub fn new(name: &str, backend: &str, device_type: wgpu::DeviceType) -> Self {
         let lower = name.to_lowercase();
-        let software = SOFTWARE.iter().any(|s| lower.contains(s)) || lower.split_whitespace().any(|word| word == "warp");
+        let software =
+            SOFTWARE.iter().any(|s| lower.contains(s)) || lower.split_whitespace().any(|word| word == "warp");
         let kind = match device_type {
             _ if software => Kind::Cpu,
             wgpu::DeviceType::DiscreteGpu => Kind::Discrete,

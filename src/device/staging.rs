@@ -154,9 +154,8 @@ impl Staging {
     ) -> Result<()> {
         buffer.map_async(wgpu::MapMode::Read, ..bytes, |_| {});
         self.gpu.wait(Some(submission))?;
-        let view = buffer
-            .get_mapped_range(..bytes)
-            .map_err(|e| Error::Device { message: format!("reading back: {e}") })?;
+        let view =
+            buffer.get_mapped_range(..bytes).map_err(|e| Error::Device { message: format!("reading back: {e}") })?;
         f(&view);
         drop(view);
         buffer.unmap();

@@ -62,18 +62,7 @@ pub const KERNELS: &[&Kernel] = &[&POOL_PART, &POOL_END, &POOL_GRAD, &SCORE_GRAD
 
 /// Vector loads where both widths are multiples of four.
 pub fn variant(hidden: u32, inner: u32) -> Variant {
-    vec![("VEC", (hidden % 4 == 0 && inner % 4 == 0) as u32)]
-}
-
-/// tanh(pre), times sigmoid of the other half when gated: what the scores weigh.
-#[inline(always)]
-fn gate<T: Real>(pre: &[T], inner: usize, gated: bool, out: &mut [T]) {
-    if gated {
-        let (v, u) = pre.split_at(inner);
-        out.iter_mut().zip(v).zip(u).for_each(|((o, v), u)| *o = v.tanh() * u.sigmoid());
-    } else {
-        out.iter_mut().zip(pre).for_each(|(o, v)| *o = v.tanh());
-    }
+    vec![("VEC", (hidden.is_multiple_of(4) && inner.is_multiple_of(4)) as u32)]
 }
 
 /// Sum of products in sixteen running sums, so that it vectorises.
@@ -96,7 +85,7 @@ const BLOCK: usize = 256;
 fn pool_part<T: Real>(a: &Args<T>) {
     let p: Part = a.params();
     let (hidden, inner, heads, gated) = (p.hidden as usize, p.inner as usize, p.heads as usize, p.gated != 0);
-    let (pre, h, w, b, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.index(4));
+    let (pre, h, w, b, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.indices(4));
     let (scores, sums) = (Shared::new(a.write(5)), Shared::new(a.write(7)));
     let stride = if gated { 2 * inner } else { inner };
     let width = heads * hidden;
@@ -116,11 +105,10 @@ fn pool_part<T: Real>(a: &Args<T>) {
                     for start in (0..inner).step_by(BLOCK) {
                         let end = (start + BLOCK).min(inner);
                         let u = &mut u[..end - start];
+                        u.iter_mut().zip(&pre[start..end]).for_each(|(o, v)| *o = v.tanh());
                         if gated {
-                            let (v, s) = (&pre[start..end], &pre[inner + start..inner + end]);
-                            u.iter_mut().zip(v).zip(s).for_each(|((o, v), s)| *o = v.tanh() * s.sigmoid());
-                        } else {
-                            gate(&pre[start..end], inner, false, u);
+                            let gates = &pre[inner + start..inner + end];
+                            u.iter_mut().zip(gates).for_each(|(o, s)| *o *= s.sigmoid());
                         }
                         for (k, score) in scores.iter_mut().enumerate() {
                             *score += dot(&w[k * inner + start..k * inner + end], u);
@@ -147,7 +135,7 @@ fn pool_part<T: Real>(a: &Args<T>) {
 fn pool_end<T: Real>(a: &Args<T>) {
     let p: End = a.params();
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
-    let (parts, sums, bag_tiles, lse) = (a.read(0), a.read(1), a.index(2), Shared::new(a.write(4)));
+    let (parts, sums, bag_tiles, lse) = (a.read(0), a.read(1), a.indices(2), Shared::new(a.write(4)));
     for_rows(a.write(3), p.bags as usize * heads, hidden, 4 * hidden, |number, z| {
         let (bag, k) = (number / heads, number % heads);
         // SAFETY: one value for each bag and head.
@@ -170,7 +158,7 @@ fn pool_end<T: Real>(a: &Args<T>) {
 fn pool_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
-    let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.index(5));
+    let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.indices(5));
     let (score_grad, h_grad) = (Shared::new(a.write(6)), Shared::new(a.write(7)));
     let keep = T::new((p.flags & 1) as f64);
     let (wanted, add) = (p.flags & 2 != 0, T::new((p.flags >> 2 & 1) as f64));
@@ -212,10 +200,10 @@ fn pool_grad<T: Real>(a: &Args<T>) {
 fn score_back<T: Real>(a: &Args<T>) {
     let p: ScoreGrad = a.params();
     let (inner, heads, gated) = (p.inner as usize, p.heads as usize, p.gated != 0);
-    let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.index(3));
+    let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let (pre_grad, b_parts) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
     let stride = if gated { 2 * inner } else { inner };
-    let (wanted, add) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let (wanted, add) = (p.flags & 1 != 0, p.flags & 2 != 0);
     for_rows(a.write(5), p.tiles as usize, heads * inner, 64 * 20 * stride, |t, w_parts| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: each tile has its place in the table.
@@ -248,17 +236,21 @@ fn score_back<T: Real>(a: &Args<T>) {
                         if !wanted {
                             continue;
                         }
+                        let at = r * stride + start..r * stride + end;
+                        let gates = t.iter().zip(s.iter()).zip(d.iter());
                         // SAFETY: tiles own their rows, and the two halves of a row are apart.
-                        let out = unsafe { pre_grad.part(r * stride + start..r * stride + end) };
-                        for i in 0..n {
-                            out[i] = keep_or_zero(add, out[i]) + d[i] * s[i] * (T::ONE - t[i] * t[i]);
+                        let out = unsafe { pre_grad.part(at.clone()) }.iter_mut().zip(gates.clone());
+                        match add {
+                            false => out.for_each(|(o, ((t, s), d))| *o = *d * *s * (T::ONE - *t * *t)),
+                            true => out.for_each(|(o, ((t, s), d))| *o += *d * *s * (T::ONE - *t * *t)),
                         }
                         if gated {
                             // SAFETY: as above.
-                            let out =
-                                unsafe { pre_grad.part(r * stride + inner + start..r * stride + inner + end) };
-                            for i in 0..n {
-                                out[i] = keep_or_zero(add, out[i]) + d[i] * t[i] * s[i] * (T::ONE - s[i]);
+                            let out = unsafe { pre_grad.part(at.start + inner..at.end + inner) };
+                            let out = out.iter_mut().zip(gates);
+                            match add {
+                                false => out.for_each(|(o, ((t, s), d))| *o = *d * *t * *s * (T::ONE - *s)),
+                                true => out.for_each(|(o, ((t, s), d))| *o += *d * *t * *s * (T::ONE - *s)),
                             }
                         }
                     }

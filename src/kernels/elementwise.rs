@@ -3,6 +3,7 @@
 use super::host::{FeatureSlice, Shared, parallel, simd};
 use super::{Args, Kernel, Real, kernel};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 /// Invocations in a workgroup.
 pub const LANES: u32 = 64;
@@ -104,24 +105,47 @@ pub const KERNELS: &[&Kernel] = &[
     &UNPACK,
 ];
 
-/// Calls `f(out value, index)` for every value of `out`, over the cores and in vectors.
+/// Calls `f(part of out, its place)` for parts that make up `out`, over the cores, compiled for the widest
+/// vectors. `f` walks slices side by side: an index into another slice would keep its loop from vectorising.
 #[inline(always)]
-pub(super) fn each<T: Real>(out: &mut [T], work: usize, f: impl Fn(&mut T, usize) + Sync) {
+pub(super) fn each<T: Real>(out: &mut [T], work: usize, f: impl Fn(&mut [T], Range<usize>) + Sync) {
     let shared = Shared::new(out);
-    let n = out.len();
-    parallel(n, work, |range| {
-        let start = range.start;
+    parallel(out.len(), work, |range| {
         // SAFETY: ranges of one `parallel` call are disjoint.
-        let part = unsafe { shared.part(range) };
+        let part = unsafe { shared.part(range.clone()) };
         simd(
             #[inline(always)]
-            || {
-                for (i, o) in part.iter_mut().enumerate() {
-                    f(o, start + i);
-                }
-            },
+            || f(part, range),
         );
     });
+}
+
+/// out = f(x), value by value.
+#[inline(always)]
+fn map1<T: Real>(out: &mut [T], x: &[T], work: usize, f: impl Fn(T) -> T + Sync) {
+    each(
+        out,
+        work,
+        #[inline(always)]
+        |out, at| out.iter_mut().zip(&x[at]).for_each(|(o, x)| *o = f(*x)),
+    );
+}
+
+/// out (+)= f(x, y), value by value.
+#[inline(always)]
+fn map2<T: Real>(out: &mut [T], add: bool, x: &[T], y: &[T], work: usize, f: impl Fn(T, T) -> T + Sync) {
+    each(
+        out,
+        work,
+        #[inline(always)]
+        |out, at| {
+            let both = x[at.clone()].iter().zip(&y[at]);
+            match add {
+                false => out.iter_mut().zip(both).for_each(|(o, (x, y))| *o = f(*x, *y)),
+                true => out.iter_mut().zip(both).for_each(|(o, (x, y))| *o += f(*x, *y)),
+            }
+        },
+    );
 }
 
 /// The activation, by its number.
@@ -149,7 +173,13 @@ pub fn activation<T: Real>(kind: u32, slope: T, x: T) -> T {
 #[inline(always)]
 fn slope_of<T: Real>(kind: u32, slope: T, y: T) -> T {
     match kind {
-        1 => T::new((y > T::ZERO) as u8 as f64),
+        1 => {
+            if y > T::ZERO {
+                T::ONE
+            } else {
+                T::ZERO
+            }
+        }
         2 => {
             if y > T::ZERO {
                 T::ONE
@@ -217,24 +247,43 @@ fn activate<T: Real>(a: &Args<T>) {
     let p: ActivateParams = a.params();
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    by_kind!(p.kind, |K| each(out, 4, #[inline(always)] |o, i| *o = activation(K, slope, x[i])));
+    by_kind!(p.kind, |K| map1(
+        out,
+        x,
+        4,
+        #[inline(always)]
+        |x| activation(K, slope, x)
+    ));
 }
 
 fn activate_through<T: Real>(a: &Args<T>) {
     let p: ActivateParams = a.params();
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (y, g) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    by_kind!(p.kind, |K| each(g, 1, #[inline(always)] |o, i| *o *= slope_of(K, slope, y[i])));
+    by_kind!(p.kind, |K| each(
+        g,
+        1,
+        #[inline(always)]
+        |g, at| {
+            g.iter_mut().zip(&y[at]).for_each(|(g, y)| *g *= slope_of(K, slope, *y));
+        }
+    ));
 }
 
 fn activate_grad<T: Real>(a: &Args<T>) {
     let p: ActivateParams = a.params();
     let (n, slope) = (p.count as usize, T::from_f32(p.slope));
     let (y, g, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
-    let keep = T::new(p.accumulate as f64);
-    by_kind!(p.kind, |K| each(out, 1, #[inline(always)] |o, i| {
-        *o = keep_or_zero(keep, *o) + g[i] * slope_of(K, slope, y[i]);
-    }));
+    let add = p.accumulate != 0;
+    by_kind!(p.kind, |K| map2(
+        out,
+        add,
+        y,
+        g,
+        1,
+        #[inline(always)]
+        |y, g| g * slope_of(K, slope, y)
+    ));
 }
 
 /// The old value when something is added to it, zero (also instead of NaN) when it is replaced.
@@ -251,10 +300,9 @@ fn logit<T: Real>(a: &Args<T>) {
     let p: LogitParams = a.params();
     let n = p.count as usize;
     let (low, high) = clip_of::<T>(&p);
-    let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    each(out, 8, |o, i| {
-        let q = x[i].larger(low).smaller(high);
-        *o = (q / (T::ONE - q)).ln();
+    map1(&mut a.write(1)[..n], &a.read(0)[..n], 8, |x| {
+        let q = x.larger(low).smaller(high);
+        (q / (T::ONE - q)).ln()
     });
 }
 
@@ -262,12 +310,8 @@ fn logit_grad<T: Real>(a: &Args<T>) {
     let p: LogitParams = a.params();
     let n = p.count as usize;
     let (low, high) = clip_of::<T>(&p);
-    let (x, g, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
-    let keep = T::new(p.accumulate as f64);
-    each(out, 4, |o, i| {
-        let q = x[i];
-        let r = if q < low || q > high { T::ZERO } else { g[i] / (q * (T::ONE - q)) };
-        *o = keep_or_zero(keep, *o) + r;
+    map2(&mut a.write(2)[..n], p.accumulate != 0, &a.read(0)[..n], &a.read(1)[..n], 4, |q, g| {
+        if q < low || q > high { T::ZERO } else { g / (q * (T::ONE - q)) }
     });
 }
 
@@ -275,25 +319,46 @@ fn add_scaled<T: Real>(a: &Args<T>) {
     let p: AddParams = a.params();
     let n = p.count as usize;
     let (fa, fb) = (T::from_f32(p.a), T::from_f32(p.b));
-    let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
-    each(out, 1, #[inline(always)] |o, i| *o = fa * x[i] + fb * y[i]);
+    map2(
+        &mut a.write(2)[..n],
+        false,
+        &a.read(0)[..n],
+        &a.read(1)[..n],
+        1,
+        #[inline(always)]
+        |x, y| fa * x + fb * y,
+    );
 }
 
 fn add_to<T: Real>(a: &Args<T>) {
     let p: AddToParams = a.params();
     let n = p.count as usize;
     let factor = T::from_f32(p.factor);
-    let (x, out) = (&a.read(0)[..n], &mut a.write(1)[..n]);
-    let keep = T::new(p.accumulate as f64);
-    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + factor * x[i]);
+    let x = &a.read(0)[..n];
+    map2(
+        &mut a.write(1)[..n],
+        p.accumulate != 0,
+        x,
+        x,
+        1,
+        #[inline(always)]
+        |x, _| factor * x,
+    );
 }
 
 fn multiply<T: Real>(a: &Args<T>) {
     let p: MultiplyParams = a.params();
     let n = p.count as usize;
-    let (x, y, out) = (&a.read(0)[..n], &a.read(1)[..n], &mut a.write(2)[..n]);
-    let keep = T::new(p.accumulate as f64);
-    each(out, 1, #[inline(always)] |o, i| *o = keep_or_zero(keep, *o) + x[i] * y[i]);
+    let (x, y) = (&a.read(0)[..n], &a.read(1)[..n]);
+    map2(
+        &mut a.write(2)[..n],
+        p.accumulate != 0,
+        x,
+        y,
+        1,
+        #[inline(always)]
+        |x, y| x * y,
+    );
 }
 
 fn fill<T: Real>(a: &Args<T>) {

@@ -25,6 +25,13 @@ pub enum Dim {
     BagChunks(u32),
     /// Groups of the given number of consecutive tiles.
     TileChunks(u32),
+    /// Instances in a window of `size` rows from row `start` on; 0 when the batch ends before it.
+    InstanceWindow {
+        /// First row.
+        start: u32,
+        /// Rows at most.
+        size: u32,
+    },
     /// One more than the number of bags (lengths of offset tables).
     BagsPlusOne,
 }
@@ -67,6 +74,7 @@ impl Dim {
             Dim::InstanceChunks(size) => extent.instances.div_ceil(size),
             Dim::BagChunks(size) => extent.bags.div_ceil(size),
             Dim::TileChunks(size) => extent.tiles.div_ceil(size),
+            Dim::InstanceWindow { start, size } => extent.instances.saturating_sub(start).min(size),
             Dim::BagsPlusOne => extent.bags + 1,
         }
     }

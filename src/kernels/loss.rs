@@ -88,7 +88,7 @@ fn sigmoid_loss_grad<T: Real>(a: &Args<T>) {
 
 fn softmax_loss<T: Real>(a: &Args<T>) {
     let p: Softmax = a.params();
-    let (x, labels, weights) = (a.read(0), a.index(1), a.read(2));
+    let (x, labels, weights) = (a.read(0), a.indices(1), a.read(2));
     let cols = p.cols as usize;
     let mut sum = T::ZERO;
     for (bag, row) in x.chunks_exact(cols).take(p.bags as usize).enumerate() {
@@ -101,7 +101,7 @@ fn softmax_loss<T: Real>(a: &Args<T>) {
 
 fn softmax_loss_grad<T: Real>(a: &Args<T>) {
     let SoftmaxGrad { of: p, accumulate } = a.params();
-    let (x, labels, weights, upstream, out) = (a.read(0), a.index(1), a.read(2), a.read(3), a.write(4));
+    let (x, labels, weights, upstream, out) = (a.read(0), a.indices(1), a.read(2), a.read(3), a.write(4));
     let cols = p.cols as usize;
     let keep = T::new(accumulate as f64);
     let mut soft = vec![T::ZERO; cols];

@@ -47,9 +47,6 @@ kernel!(/// Rows become columns.
 /// All kernels of this file.
 pub const KERNELS: &[&Kernel] = &[&MATMUL, &TRANSPOSE];
 
-/// Side of the transpose's tile.
-pub const TURN: u32 = 16;
-
 /// Which factor is stored transposed, and which in f16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
@@ -79,13 +76,9 @@ pub fn half_variant(target: &Target, half: bool) -> Variant {
     vec![("HALF", half as u32), ("NATIVE_F16", (half && target.native_f16) as u32)]
 }
 
-/// True when B should be turned round before the product (see docs/matmul-search.md).
-pub fn packs_right(target: &Target, form: &Form, m: u32) -> bool {
-    target.class == Class::CpuDriver && form.b_t && !form.b_half && m >= 16
-}
-
 /// The tile for a product of these sizes; `strides` are those of A, B and C. Pure, so that it can be tested.
-pub fn choose(target: &Target, form: &Form, m: u32, n: u32, k: u32, strides: [u32; 3]) -> Tile {
+/// docs/matmul-search.md has the measurements behind the numbers.
+pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -> Tile {
     let vectors = strides.map(|s| s.is_multiple_of(4));
     let mut variant = vec![
         ("A_T", form.a_t as u32),
@@ -99,32 +92,46 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, k: u32, strides: [u3
     ];
     match target.class {
         Class::Host => Tile { rows: m.max(1), cols: n.max(1), variant: Vec::new() },
-        Class::CpuDriver => {
-            let (rows, cols) = (16, 1);
-            variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols)]);
+        Class::CpuDriver { shuffles, recent } => {
+            let few = n <= 32 || m.div_ceil(32) * n.div_ceil(64) < 16;
+            // Passing A round by shuffles beats loading it, but for the plain form on recent drivers.
+            let plain = !form.a_t && !form.b_t && m > 8;
+            let shuffle = shuffles && !(recent && plain);
+            let (rows, cols) = match (m <= 8, few, shuffles || recent) {
+                (true, ..) => (8, 1),
+                (_, true, true) => (32, 1),
+                (_, false, true) => (32, 2),
+                (_, true, false) => (16, 1),
+                (_, false, false) => (16, 4),
+            };
+            variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols), ("SUBGROUP8", shuffle as u32)]);
             Tile { rows, cols: 32 * cols, variant }
         }
         Class::Gpu => {
             // Larger tiles read less, smaller ones keep more units busy.
             let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
             let enough = 2 * target.units as u64;
-            let tall = m > 64 && groups(128, 64) >= enough;
-            let wide = n > 64 && groups(if tall { 128 } else { 64 }, 128) >= enough && k >= 64;
+            let tall = groups(128, 64) >= enough;
+            let wide = groups(128, 128) >= enough;
             variant.extend([("TALL", tall as u32), ("WIDE", wide as u32)]);
             Tile { rows: 64 << tall as u32, cols: 64 << wide as u32, variant }
         }
     }
 }
 
-/// Parts that the inner sum is cut into, so that a product with few outputs keeps the device busy.
+/// Parts that the inner sum is cut into, so that a product with few outputs keeps a GPU busy.
 pub fn splits(target: &Target, tile: &Tile, m: u32, n: u32, k: u32) -> u32 {
-    if target.class != Class::Gpu {
-        return 1;
-    }
     let groups = m.div_ceil(tile.rows) * n.div_ceil(tile.cols);
     let wanted = (2 * target.units).div_ceil(groups.max(1));
     // A part shorter than this costs more to add up than it saves.
-    wanted.min(k / 512).clamp(1, 64)
+    if target.class == Class::Gpu && k >= 1024 { wanted.min(k / 512).clamp(1, 64) } else { 1 }
+}
+
+/// Rows of a window of the inner sum of A^T B over instances: on CPU drivers a tile that runs over all rows
+/// loses its lines from the caches, so all tiles take a window before any takes the next.
+pub fn window(target: &Target, form: &Form, capacity: u32) -> Option<u32> {
+    let cpu = matches!(target.class, Class::CpuDriver { .. });
+    (cpu && form.a_t && !form.b_t && capacity > 512).then(|| capacity.div_ceil(64).next_multiple_of(512))
 }
 
 #[derive(Clone, Copy)]
@@ -148,7 +155,24 @@ unsafe fn gemm<T: Real>(sizes: [usize; 3], a: Dense<T>, b: Dense<T>, c: *mut T, 
     // SAFETY: forwarded from the caller.
     unsafe {
         gemm::gemm(
-            m, n, k, c, 1, ldc, add, a.data, a.col, a.row, b.data, b.col, b.row, one, one, false, false, false,
+            m,
+            n,
+            k,
+            c,
+            1,
+            ldc,
+            add,
+            a.data,
+            a.col,
+            a.row,
+            b.data,
+            b.col,
+            b.row,
+            one,
+            one,
+            false,
+            false,
+            false,
             parallelism,
         );
     }

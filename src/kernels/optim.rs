@@ -58,42 +58,41 @@ fn adam<T: Real>(a: &Args<T>) {
     let p: Adam = a.params();
     let count = p.count as usize;
     let (params, first, second) = (Shared::new(a.write(0)), Shared::new(a.write(2)), Shared::new(a.write(3)));
-    let (grads, groups) = (a.read(1), a.index(4));
+    let (grads, groups) = (a.read(1), a.indices(4));
     let factor = if p.flags & 1 != 0 { a.read(5)[0] } else { T::ONE };
     let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
     let rate = T::from_f32(p.rate);
     let step = rate / T::from_f32(p.correction1);
     let c2 = T::ONE / T::from_f32(p.correction2);
     let decoupled = p.flags & 4 != 0;
-    parallel(count.div_ceil(RUN), 16 * RUN, |range| {
-        for run in range {
-            let at = run * RUN..((run + 1) * RUN).min(count);
-            // SAFETY: runs are disjoint.
-            let (params, first, second) =
-                unsafe { (params.part(at.clone()), first.part(at.clone()), second.part(at.clone())) };
-            let grads = &grads[at];
-            let decay: T = decay_of(p.decay, groups[run], p.flags);
-            let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
-            simd(
-                #[inline(always)]
-                || {
-                    for i in 0..grads.len() {
-                        let g = grads[i] * factor + added * params[i];
-                        let m = b1 * first[i] + (T::ONE - b1) * g;
-                        let v = b2 * second[i] + (T::ONE - b2) * g * g;
-                        (first[i], second[i]) = (m, v);
-                        params[i] = params[i] * shrink - step * m / ((v * c2).sqrt() + eps);
+    parallel(count.div_ceil(RUN), 4 * RUN, |range| {
+        simd(
+            #[inline(always)]
+            || {
+                for run in range {
+                    let at = run * RUN..((run + 1) * RUN).min(count);
+                    // SAFETY: runs are disjoint.
+                    let (params, first, second) =
+                        unsafe { (params.part(at.clone()), first.part(at.clone()), second.part(at.clone())) };
+                    let grads = &grads[at];
+                    let decay: T = decay_of(p.decay, groups[run], p.flags);
+                    let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
+                    for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
+                        let g = *g * factor + added * *w;
+                        *m = b1 * *m + (T::ONE - b1) * g;
+                        *v = b2 * *v + (T::ONE - b2) * g * g;
+                        *w = *w * shrink - step * *m / ((*v * c2).sqrt() + eps);
                     }
-                },
-            );
-        }
+                }
+            },
+        );
     });
 }
 
 fn nesterov<T: Real>(a: &Args<T>) {
     let p: Nesterov = a.params();
     let count = p.count as usize;
-    let (params, velocity, grads, groups) = (a.write(0), a.write(2), a.read(1), a.index(3));
+    let (params, velocity, grads, groups) = (a.write(0), a.write(2), a.read(1), a.indices(3));
     let factor = if p.flags & 1 != 0 { a.read(4)[0] } else { T::ONE };
     let (rate, momentum) = (T::from_f32(p.rate), T::from_f32(p.momentum));
     for i in 0..count {

@@ -166,10 +166,10 @@ impl Real for f32 {
         // Odd polynomial near zero (where 1 - 2/(e^2x + 1) would cancel), the exponential form elsewhere.
         let z = self * self;
         let mut p = -5.704_988_7e-3f32;
-        p = p * z + 2.063_908_9e-2;
+        p = p * z + 2.063_909e-2;
         p = p * z - 5.373_971_6e-2;
         p = p * z + 1.333_144_2e-1;
-        p = p * z - 3.333_328_2e-1;
+        p = p * z - 3.333_328e-1;
         let near = p * z * self + self;
         let magnitude = self.abs();
         let far = 1.0 - 2.0 / (Real::exp(magnitude + magnitude) + 1.0);

@@ -108,7 +108,7 @@ pub(super) fn for_tiles<T: Real>(
 fn max_part<T: Real>(a: &Args<T>) {
     let p: Sizes = a.params();
     let cols = p.cols as usize;
-    let (x, tiles, index) = (a.read(0), a.index(1), Shared::new(a.write_index(3)));
+    let (x, tiles, index) = (a.read(0), a.indices(1), Shared::new(a.write_indices(3)));
     for_rows(a.write(2), p.count as usize, cols, 64 * cols, |t, out| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: one row of the table for each tile.
@@ -128,8 +128,8 @@ fn max_part<T: Real>(a: &Args<T>) {
 fn max_end<T: Real>(a: &Args<T>) {
     let p: Sizes = a.params();
     let cols = p.cols as usize;
-    let (x, rows, table) = (a.read(0), a.index(1), a.index(2));
-    let (out, index) = (a.write(3), a.write_index(4));
+    let (x, rows, table) = (a.read(0), a.indices(1), a.indices(2));
+    let (out, index) = (a.write(3), a.write_indices(4));
     for bag in 0..p.count as usize {
         let parts = tiles_of(table, bag);
         for c in 0..cols {
@@ -147,7 +147,7 @@ fn max_end<T: Real>(a: &Args<T>) {
 fn max_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let cols = p.cols as usize;
-    let (owner, g, tiles) = (a.index(0), a.read(1), a.index(2));
+    let (owner, g, tiles) = (a.indices(0), a.read(1), a.indices(2));
     let keep = T::new(p.accumulate as f64);
     for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * cols, |_, bag, first, out| {
         out.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o));
@@ -164,7 +164,7 @@ fn max_grad<T: Real>(a: &Args<T>) {
 fn sum_part<T: Real>(a: &Args<T>) {
     let p: Flagged = a.params();
     let cols = p.cols as usize;
-    let (x, y, tiles) = (a.read(0), a.read(1), a.index(2));
+    let (x, y, tiles) = (a.read(0), a.read(1), a.indices(2));
     let times = p.flag != 0;
     for_rows(a.write(3), p.count as usize, cols, 64 * cols, |t, out| {
         let (_, rows) = tile(tiles, t);
@@ -188,7 +188,7 @@ fn sum_part<T: Real>(a: &Args<T>) {
 fn sum_end<T: Real>(a: &Args<T>) {
     let p: Flagged = a.params();
     let cols = p.cols as usize;
-    let (x, table, offsets) = (a.read(0), a.index(1), a.index(2));
+    let (x, table, offsets) = (a.read(0), a.indices(1), a.indices(2));
     for_rows(a.write(3), p.count as usize, cols, 4 * cols, |bag, out| {
         out.fill(T::ZERO);
         for t in tiles_of(table, bag) {
@@ -204,7 +204,7 @@ fn sum_end<T: Real>(a: &Args<T>) {
 fn sum_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let cols = p.cols as usize;
-    let (g, tiles, offsets) = (a.read(0), a.index(1), a.index(2));
+    let (g, tiles, offsets) = (a.read(0), a.indices(1), a.indices(2));
     let keep = T::new(p.accumulate as f64);
     for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * cols, |_, bag, _, out| {
         let rows = if p.mean != 0 { T::new(instances(offsets, bag)) } else { T::ONE };
@@ -218,7 +218,7 @@ fn sum_grad<T: Real>(a: &Args<T>) {
 fn lse_part<T: Real>(a: &Args<T>) {
     let p: Sizes = a.params();
     let cols = p.cols as usize;
-    let (x, tiles, sums) = (a.read(0), a.index(1), Shared::new(a.write(3)));
+    let (x, tiles, sums) = (a.read(0), a.indices(1), Shared::new(a.write(3)));
     for_rows(a.write(2), p.count as usize, cols, 64 * 8 * cols, |t, largest| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: one row of the table for each tile.
@@ -243,7 +243,7 @@ fn lse_part<T: Real>(a: &Args<T>) {
 fn lse_end<T: Real>(a: &Args<T>) {
     let p: Flagged = a.params();
     let cols = p.cols as usize;
-    let (largest, sums, table, offsets) = (a.read(0), a.read(1), a.index(2), a.index(3));
+    let (largest, sums, table, offsets) = (a.read(0), a.read(1), a.indices(2), a.indices(3));
     for_rows(a.write(4), p.count as usize, cols, 16 * cols, |bag, out| {
         let rows = if p.flag != 0 { T::new(instances(offsets, bag)) } else { T::ONE };
         for (c, o) in out.iter_mut().enumerate() {
@@ -257,7 +257,7 @@ fn lse_end<T: Real>(a: &Args<T>) {
 fn lse_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let cols = p.cols as usize;
-    let (x, lse, g, tiles, offsets) = (a.read(0), a.read(1), a.read(2), a.index(3), a.index(4));
+    let (x, lse, g, tiles, offsets) = (a.read(0), a.read(1), a.read(2), a.indices(3), a.indices(4));
     let keep = T::new(p.accumulate as f64);
     for_tiles(a.write(5), tiles, p.count as usize, cols, 64 * 8 * cols, |_, bag, first, out| {
         let rows = T::new(instances(offsets, bag));
@@ -279,7 +279,7 @@ fn lse_grad<T: Real>(a: &Args<T>) {
 fn softmax<T: Real>(a: &Args<T>) {
     let p: Sizes = a.params();
     let cols = p.cols as usize;
-    let (x, lse, tiles) = (a.read(0), a.read(1), a.index(2));
+    let (x, lse, tiles) = (a.read(0), a.read(1), a.indices(2));
     for_tiles(a.write(3), tiles, p.count as usize, cols, 64 * 8 * cols, |_, bag, first, out| {
         let lse = &lse[bag * cols..(bag + 1) * cols];
         for (i, o) in out.iter_mut().enumerate() {
@@ -291,7 +291,7 @@ fn softmax<T: Real>(a: &Args<T>) {
 fn softmax_grad<T: Real>(a: &Args<T>) {
     let p: Flagged = a.params();
     let cols = p.cols as usize;
-    let (y, g, inner, tiles) = (a.read(0), a.read(1), a.read(2), a.index(3));
+    let (y, g, inner, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let keep = T::new(p.flag as f64);
     for_tiles(a.write(4), tiles, p.count as usize, cols, 64 * 2 * cols, |_, bag, first, out| {
         let inner = &inner[bag * cols..(bag + 1) * cols];

@@ -4,8 +4,8 @@
 //! bag, z = sum of a_n h_n, and a linear head classifies z. With several heads their pooled embeddings
 //! stand side by side.
 
-use super::layers::{Network, Start};
 use super::ATTENTION_WEIGHTS;
+use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;

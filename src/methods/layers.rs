@@ -55,9 +55,7 @@ impl Network {
                 (Init::Uniform(bound), Init::Uniform(bound))
             }
             // Parts are separate layers: their fans are their own.
-            Start::Glorot => {
-                (Init::Uniform((6.0 / (inputs + parts[0].1) as f32).sqrt()), Init::Constant(0.0))
-            }
+            Start::Glorot => (Init::Uniform((6.0 / (inputs + parts[0].1) as f32).sqrt()), Init::Constant(0.0)),
         };
         let named = |suffix: &str| match parts {
             [_] => Vec::new(),

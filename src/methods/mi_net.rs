@@ -54,7 +54,10 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
         // The largest logit belongs to the largest probability, and keeps its digits.
         Pool::Max => net.pool(scores, Pool::Max)?,
         Pool::Sum => {
-            return Err(crate::Error::setting("pool", "a sum of probabilities is no probability; use max, mean or log-mean-exp"));
+            return Err(crate::Error::setting(
+                "pool",
+                "a sum of probabilities is no probability; use max, mean or log-mean-exp",
+            ));
         }
         pool => {
             let p = net.tape.push1(Op::Activate(Activate(Activation::Sigmoid)), &[scores])?;

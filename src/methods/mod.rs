@@ -78,8 +78,10 @@ pub struct Recipe {
     pub epochs: u32,
 }
 
-const NETWORKS: &str = "Wang, Yan, Tang, Bai, Liu: Revisiting Multiple Instance Neural Networks, 2018 (arXiv 1610.02501)";
-const ATTENTION: &str = "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)";
+const NETWORKS: &str =
+    "Wang, Yan, Tang, Bai, Liu: Revisiting Multiple Instance Neural Networks, 2018 (arXiv 1610.02501)";
+const ATTENTION: &str =
+    "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)";
 
 impl Method {
     /// All methods with their defaults.
@@ -163,18 +165,12 @@ impl Method {
     /// The recipe of its paper.
     pub fn recipe(&self) -> Recipe {
         match self {
-            Method::MiNet(_) | Method::MiNetBag(_) | Method::MiNetDs(_) | Method::MiNetRc(_) => Recipe {
-                optimiser: Optimiser::nesterov(0.9, 0.005),
-                learning_rate: 5e-4,
-                time_decay: 1e-4,
-                epochs: 50,
-            },
-            Method::Attention(_) | Method::GatedAttention(_) => Recipe {
-                optimiser: Optimiser::adam(1e-4),
-                learning_rate: 5e-4,
-                time_decay: 0.0,
-                epochs: 100,
-            },
+            Method::MiNet(_) | Method::MiNetBag(_) | Method::MiNetDs(_) | Method::MiNetRc(_) => {
+                Recipe { optimiser: Optimiser::nesterov(0.9, 0.005), learning_rate: 5e-4, time_decay: 1e-4, epochs: 50 }
+            }
+            Method::Attention(_) | Method::GatedAttention(_) => {
+                Recipe { optimiser: Optimiser::adam(1e-4), learning_rate: 5e-4, time_decay: 0.0, epochs: 100 }
+            }
         }
     }
 

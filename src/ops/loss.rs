@@ -21,7 +21,12 @@ pub struct SigmoidCrossEntropy {
     pub scale: f32,
 }
 
-fn loss_shapes(name: &'static str, inputs: &[Value], expected: &str, target_cols: u32) -> Result<Vec<(Shape, Storage)>> {
+fn loss_shapes(
+    name: &'static str,
+    inputs: &[Value],
+    expected: &str,
+    target_cols: u32,
+) -> Result<Vec<(Shape, Storage)>> {
     let ok = inputs.len() == 3
         && inputs[1].shape.cols == target_cols
         && inputs[2].shape.cols == 1
@@ -50,8 +55,7 @@ impl Rule for SigmoidCrossEntropy {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
         let shape = p.value(x).shape;
-        let words =
-            [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), accumulate.into()];
+        let words = [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), accumulate.into()];
         let grid = Grid::line(Count::per(shape.rows, shape.cols, k::LANES));
         p.launch(&k::SIGMOID_LOSS_GRAD, &[x.into(), t.into(), w.into(), g.into(), to], &words, grid);
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernels::elementwise;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::matmul::{self as k, Form};
-use crate::plan::{Class, GradTarget, Operand, Planner};
+use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
 /// One side of a product: a matrix as it is stored.
@@ -55,37 +55,24 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let (m, inner) = left.shape();
     let (inner2, n) = right.shape();
     debug_assert_eq!(inner.of(&p.capacity), inner2.of(&p.capacity), "inner sizes of a product");
-    let target = p.target;
-    let (columns, capacity) = (n.of(&p.capacity), p.capacity);
+    let (target, capacity) = (p.target, p.capacity);
+    let (rows, columns, length) = (m.of(&capacity), n.of(&capacity), inner.of(&capacity));
     let form = Form { a_t: left.transposed, b_t: right.transposed, a_half: left.half, b_half: right.half };
-    let mut right = right;
-    let mut form = form;
-    if k::packs_right(&target, &form, m.of(&capacity)) {
-        // CPU drivers read columns of B side by side, so a transposed B is turned round first. It is a
-        // weight matrix, small beside the product.
-        let ld = columns.next_multiple_of(4);
-        let tiled = target.class == Class::Gpu;
-        let packed = p.temp(Dim::Fixed(inner.of(&capacity)), ld);
-        let words = [right.rows.into(), right.cols.into(), right.stride.into(), ld.into(), Word::GroupsX, tiled.into()];
-        let grid = Grid::plane(Count::per(right.rows, 1, k::TURN), Count::per(Dim::Fixed(right.cols), 1, k::TURN));
-        p.launch(&k::TRANSPOSE, &[right.operand, packed.into()], &words, grid);
-        right = Side { operand: packed.into(), rows: inner, cols: columns, stride: ld, half: false, transposed: false };
-        form.b_t = false;
-    }
-    let tile = k::choose(&target, &form, m.of(&capacity), columns, inner.of(&capacity), [left.stride, right.stride, ldc]);
-    let splits = k::splits(&target, &tile, m.of(&capacity), columns, inner.of(&capacity));
-    let words = |accumulate: bool, bias: bool, act: (u32, f32), k_chunk: Word, split_stride: u32, ldc: u32| {
+    let tile = k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
+    let splits = k::splits(&target, &tile, rows, columns, length);
+    let words = |accumulate: bool, act: (u32, f32), inner: Word, k_chunk: u32, split_stride: u32| {
+        let bias = epilogue.bias.is_some() as u32;
         [
             m.into(),
             n.into(),
-            inner.into(),
+            inner,
             left.stride.into(),
             right.stride.into(),
             ldc.into(),
-            (accumulate as u32 | (bias as u32) << 1 | (form.a_t as u32) << 2 | (form.b_t as u32) << 3).into(),
+            (accumulate as u32 | bias << 1 | (form.a_t as u32) << 2 | (form.b_t as u32) << 3).into(),
             act.0.into(),
             act.1.into(),
-            k_chunk,
+            k_chunk.into(),
             split_stride.into(),
             Word::GroupsX,
         ]
@@ -93,23 +80,35 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let bias = epilogue.bias.map_or(right.operand, Operand::Value);
     let mut grid = Grid::plane(Count::per(m, 1, tile.rows), Count::per(n, 1, tile.cols));
     let act = epilogue.activation.code();
+    let plain = epilogue.bias.is_none() && act.0 == 0;
+    let whole = |operand| if let Operand::Value(v) = operand { Some(v) } else { None };
+    let window = k::window(&target, &form, length).filter(|_| inner == Dim::Instances && plain);
+    if let (Some(size), Some(x), Some(y)) = (window, whole(left.operand), whole(right.operand)) {
+        for start in (0..length).step_by(size as usize) {
+            let inner = Dim::InstanceWindow { start, size };
+            // The first window always runs: it is the one that replaces what was there.
+            let used = if start == 0 { Dim::Fixed(1) } else { inner };
+            grid.z = Count::per(used, 1, size);
+            let words = words(epilogue.accumulate || start > 0, act, inner.into(), u32::MAX, 0);
+            let (x, y) = (Operand::Rows(x, start), Operand::Rows(y, start));
+            p.launch_variant(&k::MATMUL, tile.variant.clone(), &[x, y, y, to], &words, grid);
+        }
+        return;
+    }
     if splits <= 1 {
-        let words = words(epilogue.accumulate, epilogue.bias.is_some(), act, u32::MAX.into(), 0, ldc);
-        let operands = [left.operand, right.operand, bias, to];
-        p.launch_variant(&k::MATMUL, tile.variant, &operands, &words, grid);
+        let words = words(epilogue.accumulate, act, inner.into(), u32::MAX, 0);
+        p.launch_variant(&k::MATMUL, tile.variant, &[left.operand, right.operand, bias, to], &words, grid);
         return;
     }
     // A long sum with few outputs: parts in parallel, then added in a fixed order.
-    assert!(epilogue.bias.is_none() && act.0 == 0, "a split sum has no epilogue");
-    let rows = m.of(&capacity);
+    assert!(plain && ldc == columns, "a split sum is dense and has no epilogue");
     let parts = p.temp(Dim::Fixed(splits), rows * columns);
     grid.z = Count::each(Dim::Fixed(splits));
-    let chunk = inner.of(&capacity).div_ceil(splits).next_multiple_of(16);
-    let words = words(false, false, (0, 0.0), chunk.into(), rows * columns, columns);
-    p.launch_variant(&k::MATMUL, tile.variant, &[left.operand, right.operand, right.operand, parts.into()], &words, grid);
-    let target = GradTarget { to, accumulate: epilogue.accumulate };
-    debug_assert_eq!(ldc, columns, "a split product is dense");
-    reduce::add_rows(p, parts, 0, rows * columns, 1.0, target);
+    let chunk = length.div_ceil(splits).next_multiple_of(16);
+    let words = words(false, act, inner.into(), chunk, rows * columns);
+    let operands = [left.operand, right.operand, right.operand, parts.into()];
+    p.launch_variant(&k::MATMUL, tile.variant, &operands, &words, grid);
+    reduce::add_rows(p, parts, 0, rows * columns, 1.0, GradTarget { to, accumulate: epilogue.accumulate });
 }
 
 /// act(x W^T + b): the layer of every network here. Inputs x `[R, I]`, W `[O, I]`, optionally b `[1, O]`.
@@ -134,8 +133,7 @@ impl Rule for Linear {
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
         let (x, w) = (Side::of(p, node.inputs[0], false), Side::of(p, node.inputs[1], true));
-        let epilogue =
-            Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
+        let epilogue = Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
         let ldc = p.cols(node.outputs[0]);
         product(p, x, w, node.outputs[0].into(), ldc, epilogue);
     }

@@ -32,15 +32,8 @@ pub(crate) fn add_rows(p: &mut Planner, x: ValueId, first: u32, cols: u32, facto
         p.launch(&k::SUM_ROWS, &[x.into(), parts.into()], &words, grid);
         (from, offset, ld, left) = (parts, 0, cols, chunks);
     }
-    let words = [
-        left.into(),
-        cols.into(),
-        ld.into(),
-        offset.into(),
-        u32::MAX.into(),
-        factor.into(),
-        target.accumulate.into(),
-    ];
+    let words =
+        [left.into(), cols.into(), ld.into(), offset.into(), u32::MAX.into(), factor.into(), target.accumulate.into()];
     let grid = Grid::line(Count::per(Dim::Fixed(cols), 1, LANES));
     p.launch(&k::SUM_ROWS, &[from.into(), target.to], &words, grid);
 }

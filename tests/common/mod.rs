@@ -1,6 +1,9 @@
 //! What several test files share.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod check;
+pub mod harness;
+
 use bagrad::device::{Device, DeviceChoice};
 
 /// The devices that results are checked on: the host, the f64 oracle, and a GPU.
@@ -29,4 +32,17 @@ pub fn error(found: &[f64], wanted: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     if size == 0.0 { difference } else { difference / size }
+}
+
+/// The same GPU with the shader language's f16 switched off.
+pub fn gpu_without_f16() -> Option<Device> {
+    let options = bagrad::device::GpuOptions { force_no_f16: true, ..Default::default() };
+    gpu_with(options)
+}
+
+/// The same GPU with other options.
+pub fn gpu_with(options: bagrad::device::GpuOptions) -> Option<Device> {
+    gpu()?;
+    let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
+    Some(Device::open_with(&wanted.parse().unwrap(), options).unwrap().device)
 }

@@ -1,0 +1,160 @@
+//! Runs a tape on any device with given numbers, and reads everything back.
+
+use bagrad::device::Device;
+use bagrad::device::executor::{Executor, Step, Upload};
+use bagrad::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use bagrad::plan::{self, Program, Purpose};
+use bagrad::random::Random;
+use bagrad::tape::{Storage, Tape, feature_stride};
+use half::f16;
+
+/// Numbers for everything a tape reads.
+#[derive(Clone)]
+pub struct Numbers {
+    pub sizes: Vec<usize>,
+    pub width: usize,
+    pub features: Vec<f32>,
+    pub params: Vec<Vec<f32>>,
+    pub upstream: Vec<Vec<f32>>,
+    pub labels: Vec<u32>,
+    pub targets: Vec<f32>,
+    pub weights: Vec<f32>,
+    pub seed: u64,
+    pub step: u32,
+}
+
+impl Numbers {
+    /// Fresh random numbers for `tape` over bags of these sizes.
+    pub fn random(tape: &Tape, sizes: &[usize], width: usize, classes: u32, seed: u64) -> Self {
+        let mut random = Random::new(seed, 77);
+        let mut normals = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
+        let instances: usize = sizes.iter().sum();
+        let features: Vec<f32> = normals(instances * width).iter().map(|v| f16::from_f32(*v).to_f32()).collect();
+        // Scaled by the inputs, so that no softmax saturates: there f32 has nothing left to compare.
+        let params = tape.params.iter().map(|p| {
+            let scale = 1.0 / (p.cols.max(4) as f32).sqrt();
+            normals((p.rows * p.cols) as usize).iter().map(|v| v * scale).collect()
+        });
+        let params = params.collect();
+        let extent = extent(sizes);
+        let upstream = tape.outputs.iter().map(|(_, v)| {
+            let shape = tape.shape(*v);
+            normals((shape.rows.of(&extent) * shape.cols) as usize)
+        });
+        let upstream = upstream.collect();
+        let weights = normals(sizes.len()).iter().map(|w| w.abs()).collect();
+        let labels: Vec<u32> = sizes.iter().map(|_| random.below(classes as usize) as u32).collect();
+        let targets = match classes {
+            2 => labels.iter().map(|&l| l as f32).collect(),
+            _ => labels.iter().flat_map(|&l| (0..classes).map(move |c| (c == l) as u32 as f32)).collect(),
+        };
+        let (sizes, seed) = (sizes.to_vec(), seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        Self { sizes, width, features, params, upstream, labels, targets, weights, seed, step: 3 }
+    }
+}
+
+/// Sizes of a batch of bags.
+pub fn extent(sizes: &[usize]) -> Extent {
+    Extent {
+        instances: sizes.iter().sum::<usize>() as u32,
+        bags: sizes.len() as u32,
+        tiles: sizes.iter().map(|&n| (n as u32).div_ceil(TILE)).sum(),
+    }
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Results {
+    pub outputs: Vec<(String, Vec<f64>)>,
+    pub loss: Option<f64>,
+    pub params: Vec<Vec<f64>>,
+    pub features: Option<Vec<f64>>,
+}
+
+/// Offsets, tiles, tiles of each bag.
+pub fn tables(sizes: &[usize]) -> [Vec<u32>; 3] {
+    let (mut offsets, mut tiles, mut bag_tiles) = (vec![0], Vec::new(), vec![0]);
+    let mut row = 0;
+    for (bag, &size) in sizes.iter().enumerate() {
+        let end = row + size as u32;
+        while row < end {
+            let rows = (end - row).min(TILE);
+            tiles.extend([bag as u32, row, rows, 0]);
+            row += rows;
+        }
+        offsets.push(end);
+        bag_tiles.push(tiles.len() as u32 / 4);
+    }
+    [offsets, tiles, bag_tiles]
+}
+
+/// Plans and runs `tape`. Slots are filled with NaN first; the capacity is larger than the batch when `spare`.
+pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, spare: bool) -> Results {
+    let extent = extent(&numbers.sizes);
+    let mut capacity = extent;
+    if spare {
+        capacity.instances += 37;
+        capacity.bags += 5;
+        capacity.tiles += 9;
+    }
+    let mut executor = Executor::new(device);
+    let layout = tape.param_layout();
+    let bytes = layout.total as u64 * 4;
+    executor.ensure(BufferKey::Params, bytes).unwrap();
+    executor.ensure(BufferKey::Grads, bytes).unwrap();
+    for (values, offset) in numbers.params.iter().zip(&layout.offsets) {
+        executor.write(BufferKey::Params, *offset, values).unwrap();
+    }
+    // Gradients that nothing writes must show.
+    executor.write(BufferKey::Grads, 0, &vec![f32::NAN; layout.total]).unwrap();
+    let program = plan::plan(tape, purpose, device.target(), capacity).unwrap();
+    let id = executor.load(program.clone()).unwrap();
+    executor.poison().unwrap();
+    let stride = feature_stride(numbers.width);
+    let mut rows = Vec::new();
+    for row in numbers.features.chunks_exact(numbers.width) {
+        rows.extend_from_slice(row);
+        rows.extend(std::iter::repeat_n(0.0, stride - numbers.width));
+    }
+    let halves: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
+    let half = tape.values.iter().any(|v| v.storage == Storage::F16);
+    let [offsets, tiles, bag_tiles] = tables(&numbers.sizes);
+    let uploads: Vec<Upload> = program
+        .inputs
+        .iter()
+        .map(|(key, _)| match *key {
+            BufferKey::Upstream(n) => Upload::F32(*key, &numbers.upstream[n as usize]),
+            BufferKey::Input(Input::Features) if half => Upload::F16(*key, &halves),
+            BufferKey::Input(Input::Features) => Upload::F32(*key, &rows),
+            BufferKey::Input(Input::Offsets) => Upload::U32(*key, &offsets),
+            BufferKey::Input(Input::Tiles) => Upload::U32(*key, &tiles),
+            BufferKey::Input(Input::BagTiles) => Upload::U32(*key, &bag_tiles),
+            BufferKey::Input(Input::Labels) => Upload::U32(*key, &numbers.labels),
+            BufferKey::Input(Input::Targets) => Upload::F32(*key, &numbers.targets),
+            BufferKey::Input(Input::Weights) => Upload::F32(*key, &numbers.weights),
+            other => panic!("{other:?} is no input"),
+        })
+        .collect();
+    let scalars = Scalars { seed: numbers.seed, step: numbers.step, ..Default::default() };
+    executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: &[] }).unwrap();
+    read(&mut executor, &program, tape, &extent)
+}
+
+fn read(executor: &mut Executor, program: &Program, tape: &Tape, extent: &Extent) -> Results {
+    let outputs = program.outputs.iter().map(|(name, place, shape)| {
+        (name.clone(), executor.read(*place, (shape.rows.of(extent) * shape.cols) as usize).unwrap())
+    });
+    let outputs = outputs.collect();
+    let layout = tape.param_layout();
+    let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes: layout.total as u64 * 4 };
+    let grads = executor.read(flat, layout.total).unwrap();
+    let params = tape.params.iter().zip(&layout.offsets);
+    Results {
+        outputs,
+        loss: program.loss.map(|l| executor.read(l, 1).unwrap()[0]),
+        params: params.map(|(p, &o)| grads[o..o + (p.rows * p.cols) as usize].to_vec()).collect(),
+        features: program
+            .feature_grad
+            .map(|(place, shape)| executor.read(place, (shape.rows.of(extent) * shape.cols) as usize).unwrap()),
+    }
+}

@@ -1,0 +1,279 @@
+//! The engine as a whole: what a steady step creates, independence of batch mates, the same bits for the
+//! same seed, limits, and a training run that must learn.
+
+mod common;
+
+use bagrad::device::{Device, GpuDevice, GpuOptions};
+use bagrad::methods::Method;
+use bagrad::model::{Model, Spec};
+use bagrad::ops::update::Optimiser;
+use bagrad::random::Random;
+use bagrad::session::Session;
+use bagrad::tape::Storage;
+use bagrad::training::{self, Settings};
+use bagrad::{Bags, Error, Features};
+use common::error;
+
+/// Bags of random instances; a positive bag has an instance far along the first axis.
+fn bags(count: usize, width: usize, seed: u64) -> Bags {
+    let mut random = Random::new(seed, 0);
+    let sizes: Vec<usize> = (0..count).map(|_| 1 + random.below(90)).collect();
+    let mut features = Vec::new();
+    let mut labels = Vec::new();
+    for (bag, &size) in sizes.iter().enumerate() {
+        let label = (bag % 2) as u32;
+        let key = random.below(size);
+        for i in 0..size {
+            let shift = if label == 1 && i == key { 4.0 } else { 0.0 };
+            features.extend((0..width).map(|c| random.normal() as f32 + if c == 0 { shift } else { 0.0 }));
+        }
+        labels.push(label);
+    }
+    Bags::packed(Features::F32(features), width, &sizes).unwrap().with_labels(labels).unwrap()
+}
+
+fn small(method: &str) -> Method {
+    let settings = serde_json::json!({ "embed": [16, 12], "dropout": 0.25 });
+    let mut settings = settings.as_object().unwrap().clone();
+    if method == "mi-net-rc" {
+        settings.insert("embed".into(), serde_json::json!([12, 12]));
+    }
+    if method.contains("attention") {
+        settings.insert("attention".into(), 20.into());
+        settings.insert("heads".into(), 2.into());
+    }
+    Method::named(method).unwrap().with(&settings).unwrap()
+}
+
+fn model(method: &str, bags: &Bags) -> Model {
+    Model::new(Spec::new(small(method), bags.width, bags.classes()), 5).unwrap()
+}
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::host()];
+    devices.extend(common::gpu());
+    devices
+}
+
+/// After a warm-up, a step is one pass and one submission, and creates and reads back nothing.
+#[test]
+fn a_steady_step_creates_nothing() {
+    let device = Device::Gpu(GpuDevice::noop(GpuOptions::default()).unwrap());
+    let bags = bags(12, 10, 1);
+    for method in Method::all() {
+        for clip_norm in [None, Some(1.0)] {
+            let mut session = Session::new(&device, model(method.name(), &bags), Storage::F32).unwrap();
+            let optimiser = Optimiser { clip_norm, ..Optimiser::adam(1e-4) };
+            session.reserve(bagrad::session::extent_of(&bags, &(0..bags.len()).collect::<Vec<_>>())).unwrap();
+            let resident = session.keep(&bags).unwrap().expect("room for a few rows");
+            session.executor().reserve_history(64).unwrap();
+            let step = |session: &mut Session, n: u32| {
+                let batch = [n as usize % bags.len(), (n as usize * 5 + 1) % bags.len()];
+                session.train_step(&bags, &batch, &[0.5, 0.5], Some(&resident), (&optimiser, 1e-3), Some(n)).unwrap();
+            };
+            (0..4).for_each(|n| step(&mut session, n));
+            let before = session.executor().counters();
+            (4..24).for_each(|n| step(&mut session, n));
+            let after = session.executor().counters();
+            assert_eq!(after.buffers, before.buffers, "{}: buffers", method.name());
+            assert_eq!(after.bind_groups, before.bind_groups, "{}: bind groups", method.name());
+            assert_eq!(after.pipelines, before.pipelines, "{}: pipelines", method.name());
+            assert_eq!(after.readbacks, before.readbacks, "{}: read-backs", method.name());
+            assert_eq!(after.passes - before.passes, 20, "{}: one pass a step", method.name());
+            assert_eq!(after.submissions - before.submissions, 20, "{}: one submission a step", method.name());
+        }
+    }
+}
+
+/// The result for a bag is the same, to rounding, whichever bags share its batch.
+#[test]
+fn a_bag_does_not_depend_on_its_batch_mates() {
+    let bags = bags(9, 7, 2);
+    for device in devices() {
+        for method in Method::all() {
+            let mut session = Session::new(&device, model(method.name(), &bags), Storage::F32).unwrap();
+            let together = session.gradients(&bags, Some(&vec![1.0; bags.len()])).unwrap();
+            let mut sums: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
+            let mut loss = 0.0;
+            for bag in 0..bags.len() {
+                let alone = session.gradients(&bags.select(&[bag]), Some(&[1.0])).unwrap();
+                loss += alone.loss;
+                for (name, tensor) in &alone.outputs {
+                    let all = &together.outputs[name];
+                    let cols = all.shape[1];
+                    let rows = if all.shape[0] == bags.len() { bag..bag + 1 } else { bags.rows(bag) };
+                    let e = error(&tensor.values, &all.values[rows.start * cols..rows.end * cols]);
+                    assert!(e < 1e-5, "{} {name} of bag {bag} on {device:?}: {e:.1e}", method.name());
+                }
+                for (name, tensor) in alone.parameters {
+                    let sum = sums.entry(name).or_insert_with(|| vec![0.0; tensor.values.len()]);
+                    sum.iter_mut().zip(&tensor.values).for_each(|(s, v)| *s += v);
+                }
+            }
+            assert!((together.loss - loss).abs() < 1e-4 * loss.abs(), "{} {loss}", method.name());
+            for (name, sum) in &sums {
+                if name == "attention.w.bias" {
+                    continue; // zero but for rounding
+                }
+                let e = error(sum, &together.parameters[name].values);
+                assert!(e < 5e-5, "{} gradient of {name} on {device:?}: {e:.1e}", method.name());
+            }
+        }
+    }
+}
+
+/// Training twice with one seed gives the same parameters, bit for bit, dropout included; another seed
+/// does not.
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let bags = bags(20, 9, 3);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    for device in devices() {
+        for method in ["gated-attention", "mi-net-bag"] {
+            let run = |seed: u64| {
+                let settings = Settings { epochs: 2, batch: 3, seed, ..Settings::for_method(&small(method)) };
+                let model = Model::new(Spec::new(small(method), bags.width, 2), 5).unwrap();
+                training::train(&device, model, &settings, &bags, &all[..14], &all[14..], &mut ()).unwrap()
+            };
+            let (a, b, c) = (run(1), run(1), run(2));
+            assert_eq!(a.model.to_bytes().len(), b.model.to_bytes().len());
+            for p in a.model.parameters() {
+                let of = |o: &training::Outcome| bits(o.model.parameter(&p.name).unwrap());
+                assert_eq!(of(&a), of(&b), "{method} {} on {device:?}", p.name);
+            }
+            let losses = |o: &training::Outcome| o.epochs.iter().map(|e| e.loss.to_bits()).collect::<Vec<_>>();
+            assert_eq!(losses(&a), losses(&b));
+            assert_ne!(losses(&a), losses(&c), "another seed, other masks and order");
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// The GPU trains as the host does, with clipping and every update rule.
+#[test]
+fn gpu_and_host_train_alike() {
+    let Some(gpu) = common::gpu() else { return };
+    let bags = bags(16, 6, 4);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    for optimiser in [Optimiser::adam(1e-3), Optimiser::adamw(1e-2), Optimiser::nesterov(0.9, 1e-3)] {
+        for clip_norm in [None, Some(0.05)] {
+            let optimiser = Optimiser { clip_norm, ..optimiser };
+            let run = |device: &Device| {
+                let method = small("gated-attention");
+                let settings = Settings { epochs: 3, batch: 4, optimiser, ..Settings::for_method(&method) };
+                let model = Model::new(Spec::new(method, bags.width, 2), 5).unwrap();
+                training::train(device, model, &settings, &bags, &all, &[], &mut ()).unwrap().model
+            };
+            let (host, gpu) = (run(&Device::host()), run(&gpu));
+            for p in host.parameters() {
+                if p.name == "attention.w.bias" {
+                    continue; // moved by rounding noise alone
+                }
+                let of = |m: &Model| m.parameter(&p.name).unwrap().iter().map(|&v| v as f64).collect::<Vec<_>>();
+                let e = error(&of(&gpu), &of(&host));
+                assert!(e < 2e-4, "{optimiser:?} {}: {e:.1e}", p.name);
+            }
+        }
+    }
+}
+
+/// Learns what an attention model must find, on every device, and keeps the best epoch.
+#[test]
+fn training_reaches_its_auc() {
+    let bags = bags(160, 8, 6);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let labels = bags.labels.clone().unwrap();
+    for device in devices() {
+        for half in [false, true] {
+            let method = Method::named("gated-attention").unwrap();
+            let settings = serde_json::json!({ "embed": [32], "dropout": 0.1, "attention": 32 });
+            let method = method.with(settings.as_object().unwrap()).unwrap();
+            let settings = Settings {
+                epochs: 30,
+                batch: 4,
+                learning_rate: 3e-3,
+                patience: Some(10),
+                half,
+                ..Settings::for_method(&method)
+            };
+            let model = Model::new(Spec::new(method, bags.width, 2), 1).unwrap();
+            let outcome =
+                training::train(&device, model, &settings, &bags, &all[..80], &all[80..110], &mut ()).unwrap();
+            let mut session = Session::new(&device, outcome.model, Storage::F32).unwrap();
+            let test = &all[110..];
+            let predictions = training::predict(&mut session, &bags, test, None).unwrap();
+            let truth: Vec<u32> = test.iter().map(|&b| labels[b]).collect();
+            let auc = predictions.measure(&truth).unwrap().auc.unwrap();
+            assert!(auc > 0.9, "AUC {auc} on {device:?}, half {half}");
+            for bag in 0..predictions.len() {
+                let rows = predictions.offsets[bag]..predictions.offsets[bag + 1];
+                let sum: f32 = predictions.attention.as_ref().unwrap()[rows].iter().sum();
+                assert!((sum - 1.0).abs() < 1e-4, "attention of a bag sums to 1, found {sum}");
+            }
+        }
+    }
+}
+
+/// A tensor beyond a limit is an error that names the limit, what was wanted and what is possible.
+#[test]
+fn beyond_a_limit_is_an_error() {
+    let Some(device) = common::gpu_with(GpuOptions { max_binding: Some(1 << 16), ..Default::default() }) else {
+        return;
+    };
+    let bags = bags(40, 64, 7);
+    let mut session = Session::new(&device, model("gated-attention", &bags), Storage::F32).unwrap();
+    match session.gradients(&bags, None) {
+        Err(Error::Limit { limit, wanted, possible, .. }) => {
+            assert_eq!((limit, possible), ("max_storage_buffer_binding_size", 1 << 16));
+            assert!(wanted > possible);
+        }
+        other => panic!("expected a limit, found {:?}", other.map(|_| ())),
+    }
+    // One bag still fits, with the same session.
+    session.gradients(&bags.select(&[0]), None).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Grids beyond the device's limit are folded, with the same results.
+#[test]
+fn long_grids_are_folded() {
+    let Some(folded) = common::gpu_with(GpuOptions { max_groups: Some(20), ..Default::default() }) else { return };
+    let bags = bags(30, 33, 8);
+    let run = |device: &Device| {
+        let mut session = Session::new(device, model("gated-attention", &bags), Storage::F32).unwrap();
+        session.gradients(&bags, None).unwrap()
+    };
+    let (a, b) = (run(&folded), run(&common::gpu().unwrap()));
+    assert_eq!(a.loss.to_bits(), b.loss.to_bits());
+    for (name, tensor) in &a.parameters {
+        assert_eq!(tensor.values, b.parameters[name].values, "{name}");
+    }
+}
+
+#[test]
+fn wrong_input_is_an_error_that_says_what() {
+    let good = bags(4, 5, 9);
+    let wider = bags(4, 6, 9);
+    let mut session = Session::new(&Device::host(), model("attention", &good), Storage::F32).unwrap();
+    let message = session.gradients(&wider, None).unwrap_err().to_string();
+    assert!(message.contains('5') && message.contains('6'), "{message}");
+    let mut unlabelled = good.clone();
+    unlabelled.labels = None;
+    assert!(session.gradients(&unlabelled, None).is_err());
+    assert!(session.outputs(&unlabelled, &[0, 1], None).is_ok(), "prediction needs no labels");
+    let e = Method::named("attention").unwrap().with(serde_json::json!({"hedas": 2}).as_object().unwrap()).unwrap_err();
+    assert!(e.to_string().contains("heads"), "{e}");
+    let mut diverging = Settings::for_method(&small("attention"));
+    diverging.learning_rate = 1e30;
+    diverging.epochs = 50;
+    diverging.optimiser = Optimiser::nesterov(0.9, 0.0);
+    let all = [0, 1, 2, 3];
+    let mut three = good.clone();
+    three.class_names.push("2".into());
+    match training::train(&Device::host(), model("mi-net-bag", &three), &diverging, &three, &all, &[], &mut ()) {
+        Err(Error::NotFinite { .. }) => {}
+        other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
+    }
+}

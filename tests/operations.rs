@@ -1,0 +1,273 @@
+//! Every operation: its backward against finite differences in f64, and the GPU and the host against that
+//! oracle, forward and backward, at awkward sizes, over poisoned memory, with random upstream gradients, and
+//! with every gradient accumulated twice.
+
+mod common;
+
+use bagrad::device::{Device, GpuOptions};
+use bagrad::kernels::launch::Input;
+use bagrad::ops::Op;
+use bagrad::ops::attention_pool::AttentionPool;
+use bagrad::ops::dropout::Dropout;
+use bagrad::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use bagrad::ops::matmul::{Linear, Matmul};
+use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
+use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
+use bagrad::plan::{Class, Purpose};
+use bagrad::tape::{Storage, Tape, ValueId};
+use common::check::{
+    Build, Case, WIDTHS, Widths, against_differences, against_oracle, batches, compare, over_bags, param, record,
+};
+use common::harness::{Numbers, run};
+
+/// An operation applied to the features (and parameters): the values whose gradients are checked.
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut case = |name: String, build: Build| {
+        let one_logit = name.starts_with("sigmoid");
+        let classes: fn(Widths) -> u32 = match one_logit {
+            true => |w| if w.heads == 1 { 2 } else { w.heads + 1 },
+            false => |w| w.heads + 1,
+        };
+        let over_features = !name.starts_with("matmul of parameters");
+        cases.push(Case { name, build, classes, over_features });
+    };
+    let activations = [
+        Activation::None,
+        Activation::Relu,
+        Activation::LeakyRelu(0.01),
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Softplus,
+        Activation::Exp,
+    ];
+    for activation in activations {
+        if activation != Activation::Exp {
+            case(
+                format!("linear {activation:?}"),
+                Box::new(move |t, x, w| {
+                    let (weight, bias) = (param(t, w.output, w.input), param(t, 1, w.output));
+                    vec![t.push1(Op::Linear(Linear { activation }), &[x, weight, bias]).unwrap()]
+                }),
+            );
+        }
+        case(
+            format!("activate {activation:?}"),
+            Box::new(move |t, x, _| vec![t.push1(Op::Activate(Activate(activation)), &[x]).unwrap()]),
+        );
+    }
+    case(
+        "ln".into(),
+        Box::new(|t, x, _| {
+            let p = t.push1(Op::Activate(Activate(Activation::Softplus)), &[x]).unwrap();
+            vec![t.push1(Op::Activate(Activate(Activation::Ln)), &[p]).unwrap()]
+        }),
+    );
+    case(
+        "linear without bias".into(),
+        Box::new(|t, x, w| {
+            let weight = param(t, w.output, w.input);
+            vec![t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()]
+        }),
+    );
+    for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
+        case(
+            format!("matmul of parameters, transposed {a_t} {b_t}"),
+            Box::new(move |t, _, w| {
+                let (m, n, k) = (w.output, w.hidden, w.input);
+                let a = if a_t { param(t, k, m) } else { param(t, m, k) };
+                let b = if b_t { param(t, n, k) } else { param(t, k, n) };
+                vec![t.push1(Op::Matmul(Matmul { a_t, b_t }), &[a, b]).unwrap()]
+            }),
+        );
+    }
+    case(
+        "matmul over instances".into(),
+        Box::new(|t, x, w| {
+            let weight = param(t, w.input, w.output);
+            let y = t.push1(Op::Matmul(Matmul { a_t: false, b_t: false }), &[x, weight]).unwrap();
+            vec![t.push1(Op::Matmul(Matmul { a_t: true, b_t: false }), &[y, x]).unwrap()]
+        }),
+    );
+    case(
+        "logit".into(),
+        Box::new(|t, x, _| {
+            let p = t.push1(Op::Activate(Activate(Activation::Sigmoid)), &[x]).unwrap();
+            vec![t.push1(Op::Logit(Logit { clip: 1e-7 }), &[p]).unwrap()]
+        }),
+    );
+    case(
+        "add".into(),
+        Box::new(|t, x, _| {
+            let y = t.push1(Op::Activate(Activate(Activation::Tanh)), &[x]).unwrap();
+            vec![t.push1(Op::AddScaled(AddScaled { a: 0.5, b: -2.0 }), &[x, y]).unwrap()]
+        }),
+    );
+    case(
+        "multiply".into(),
+        Box::new(|t, x, _| {
+            let y = t.push1(Op::Activate(Activate(Activation::Tanh)), &[x]).unwrap();
+            vec![t.push1(Op::Multiply(Multiply), &[x, y]).unwrap()]
+        }),
+    );
+    for op in [Op::RowSum(RowSum), Op::ColumnSum(ColumnSum), Op::RowSoftmax(RowSoftmax)] {
+        case(format!("{op:?}"), Box::new(move |t, x, _| vec![t.push1(op, &[x]).unwrap()]));
+    }
+    for pool in [Pool::Max, Pool::Mean, Pool::Sum, Pool::LogMeanExp] {
+        case(
+            format!("pool {pool:?}"),
+            Box::new(move |t, x, _| vec![over_bags(t, Op::SegmentReduce(SegmentReduce(pool)), &[x])[0]]),
+        );
+    }
+    case(
+        "softmax over bags".into(),
+        Box::new(|t, x, _| vec![over_bags(t, Op::SegmentSoftmax(SegmentSoftmax), &[x])[0]]),
+    );
+    for gated in [false, true] {
+        for scores in [false, true] {
+            case(
+                format!("attention pool, gated {gated}, scores used {scores}"),
+                Box::new(move |t, x, w| {
+                    let width = if gated { 2 * w.hidden } else { w.hidden };
+                    let (weight, bias) = (param(t, width, w.input), param(t, 1, width));
+                    let linear = Op::Linear(Linear { activation: Activation::None });
+                    let pre = t.push1(linear, &[x, weight, bias]).unwrap();
+                    let (weight, bias) = (param(t, w.heads, w.hidden), param(t, 1, w.heads));
+                    let out = over_bags(t, Op::AttentionPool(AttentionPool { gated }), &[pre, x, weight, bias]);
+                    if scores { out[..2].to_vec() } else { out[..1].to_vec() }
+                }),
+            );
+        }
+    }
+    for clamp in [0.0, 1e-5] {
+        case(
+            format!("sigmoid cross-entropy, clamp {clamp}"),
+            Box::new(move |t, x, w| {
+                let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
+                let (targets, weights) = (t.batch(Input::Targets, t.cols(logits)), t.batch(Input::Weights, 1));
+                let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp, scale: 0.7 });
+                vec![t.push1(op, &[logits, targets, weights]).unwrap()]
+            }),
+        );
+    }
+    case(
+        "softmax cross-entropy".into(),
+        Box::new(|t, x, w| {
+            let logits = bag_logits(t, x, w.heads + 1);
+            let (labels, weights) = (t.batch(Input::Labels, 1), t.batch(Input::Weights, 1));
+            let op = Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.3 });
+            vec![t.push1(op, &[logits, labels, weights]).unwrap()]
+        }),
+    );
+    cases
+}
+
+fn bag_logits(t: &mut Tape, x: ValueId, classes: u32) -> ValueId {
+    let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+    let weight = param(t, classes, t.cols(x));
+    t.push1(Op::Linear(Linear { activation: Activation::None }), &[z, weight]).unwrap()
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    against_differences(&cases());
+}
+
+#[test]
+fn host_agrees_with_the_oracle() {
+    against_oracle(&Device::host(), 2e-5, &cases());
+}
+
+#[test]
+fn gpu_agrees_with_the_oracle() {
+    if let Some(gpu) = common::gpu() {
+        against_oracle(&gpu, 3e-5, &cases());
+    }
+}
+
+/// What hardware GPUs run (tiles in workgroup memory, small and large, sums split in parts), on whatever
+/// adapter there is; and the register tiles without shuffles.
+#[test]
+fn every_plan_agrees_with_the_oracle() {
+    let classes = [(Class::Gpu, 1), (Class::Gpu, 64), (Class::CpuDriver { shuffles: false, recent: false }, 2)];
+    for plan_as in classes {
+        let options = GpuOptions { plan_as: Some(plan_as), ..Default::default() };
+        if let Some(gpu) = common::gpu_with(options) {
+            let products = |case: &Case| case.name.contains("linear") || case.name.contains("matmul");
+            let cases: Vec<Case> = cases().into_iter().filter(products).collect();
+            against_oracle(&gpu, 3e-5, &cases);
+        }
+    }
+}
+
+/// Features in f16: the numbers are exact in f16, so only the storage differs.
+#[test]
+fn half_features_give_the_same_results() {
+    let build: Build = Box::new(|t, x, w| {
+        let (weight, bias) = (param(t, w.output, w.input), param(t, 1, w.output));
+        let h = t.push1(Op::Linear(Linear { activation: Activation::Relu }), &[x, weight, bias]).unwrap();
+        // A pool over the features themselves unpacks them.
+        let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+        vec![h, z]
+    });
+    let mut devices = vec![Device::host()];
+    devices.extend(common::gpu());
+    devices.extend(common::gpu_without_f16());
+    for device in &devices {
+        for (widths, sizes) in WIDTHS.into_iter().zip(batches()) {
+            let half = record(&build, widths, Storage::F16, false);
+            let full = record(&build, widths, Storage::F32, false);
+            let numbers = Numbers::random(&full, &sizes, widths.input as usize, 2, 9);
+            let wanted = run(&Device::oracle(), &full, Purpose::Upstream, &numbers, false);
+            let mut found = run(device, &half, Purpose::Upstream, &numbers, false);
+            assert!(found.features.is_none(), "features in f16 have no gradient");
+            found.features = wanted.features.clone();
+            compare(&format!("{widths:?} on {device:?}"), &found, &wanted, 1e-5);
+        }
+    }
+}
+
+/// The masks of dropout are the same on every device, and backward uses those of forward.
+#[test]
+fn dropout_draws_the_same_bits_everywhere() {
+    let mut devices = vec![Device::host()];
+    devices.extend(common::gpu());
+    for (widths, sizes) in WIDTHS.into_iter().zip(batches()) {
+        let mut tape = Tape::new();
+        let x = tape.features(widths.input as usize, Storage::F32, true);
+        let a = tape.push1(Op::Dropout(Dropout { rate: 0.25, site: 0 }), &[x]).unwrap();
+        let b = tape.push1(Op::Dropout(Dropout { rate: 0.6, site: 1 }), &[x]).unwrap();
+        let y = tape.push1(Op::Multiply(Multiply), &[a, b]).unwrap();
+        let sum = tape.push1(Op::ColumnSum(ColumnSum), &[y]).unwrap();
+        let sum = tape.push1(Op::RowSum(RowSum), &[sum]).unwrap();
+        tape.output("a", a);
+        tape.output("b", b);
+        tape.loss = Some(sum);
+        let numbers = Numbers::random(&tape, &sizes, widths.input as usize, 2, 21);
+        let purpose = Purpose::Gradients { dropout: true };
+        let wanted = run(&Device::oracle(), &tape, purpose, &numbers, false);
+        for device in &devices {
+            let found = run(device, &tape, purpose, &numbers, false);
+            for ((name, found), (_, wanted)) in found.outputs.iter().zip(&wanted.outputs) {
+                let dropped = |v: &[f64]| v.iter().map(|x| *x == 0.0).collect::<Vec<_>>();
+                assert_eq!(dropped(found), dropped(wanted), "mask {name} on {}", device.name());
+            }
+            compare(&format!("dropout {widths:?} on {}", device.name()), &found, &wanted, 1e-5);
+        }
+        let count = wanted.outputs[0].1.len();
+        if count > 5000 {
+            let dropped = wanted.outputs[0].1.iter().filter(|v| **v == 0.0).count() as f64 / count as f64;
+            assert!((dropped - 0.25).abs() < 0.02, "a rate of 0.25 dropped {dropped}");
+        }
+        // y = x^2 times both masks and scales, so the gradient is 2 y / x.
+        let gradient = wanted.features.unwrap();
+        for (i, g) in gradient.iter().enumerate() {
+            let expected = 2.0 * wanted.outputs[0].1[i] * wanted.outputs[1].1[i] / numbers.features[i] as f64;
+            assert!((g - expected).abs() < 1e-9 || numbers.features[i] == 0.0, "{g} {expected}");
+        }
+        let again = Numbers { step: 4, ..numbers.clone() };
+        let other = run(&Device::oracle(), &tape, purpose, &again, false);
+        assert!(count < 50 || other.outputs[0].1 != wanted.outputs[0].1, "the next step draws other bits");
+    }
+}
