@@ -217,6 +217,37 @@ fn training_reaches_its_auc() {
     }
 }
 
+/// A bag of a million instances beside one of a single instance: forward and backward.
+#[test]
+fn a_million_instances() {
+    const LARGE: usize = 1_000_000;
+    let mut random = Random::new(10, 0);
+    let features: Vec<f32> = (0..(LARGE + 1) * 4).map(|_| (random.uniform() - 0.5) as f32).collect();
+    let bags = Bags::packed(Features::F32(features), 4, &[LARGE, 1]).unwrap().with_labels(vec![1, 0]).unwrap();
+    let settings = serde_json::json!({ "embed": [], "attention": 4, "dropout": 0.0 });
+    let method = Method::named("gated-attention").unwrap().with(settings.as_object().unwrap()).unwrap();
+    let run = |device: &Device| {
+        let model = Model::new(Spec::new(method.clone(), 4, 2), 3).unwrap();
+        let mut session = Session::new(device, model, Storage::F32).unwrap();
+        session.gradients(&bags, None).unwrap()
+    };
+    let wanted = run(&Device::oracle());
+    for device in devices() {
+        let found = run(&device);
+        for (name, tensor) in &wanted.outputs {
+            let e = error(&found.outputs[name].values, &tensor.values);
+            assert!(e < 1e-5, "{name} on {device:?}: {e:.1e}");
+        }
+        for (name, tensor) in &wanted.parameters {
+            if name == "attention.w.bias" {
+                continue; // zero but for rounding
+            }
+            let e = error(&found.parameters[name].values, &tensor.values);
+            assert!(e < 1e-3, "gradient of {name} on {device:?}: {e:.1e}");
+        }
+    }
+}
+
 /// A tensor beyond a limit is an error that names the limit, what was wanted and what is possible.
 #[test]
 fn beyond_a_limit_is_an_error() {
