@@ -23,8 +23,7 @@ fn every_kernel_has_a_row_with_its_bindings() {
     for kernel in kernels {
         let head = format!("| `{}` |", kernel.name);
         let row = rows.iter().find(|r| r.starts_with(&head)).unwrap_or_else(|| panic!("no row for {}", kernel.name));
-        let bindings: Vec<bool> =
-            row.split('|').nth(3).unwrap().split(',').map(|b| b.trim().ends_with(" w")).collect();
+        let bindings: Vec<bool> = row.split('|').nth(3).unwrap().split(',').map(|b| b.trim().ends_with(" w")).collect();
         let declared: Vec<bool> = kernel.bindings.iter().map(|b| b.writes()).collect();
         assert_eq!(bindings, declared, "bindings of {}", kernel.name);
     }
