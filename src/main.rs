@@ -3,5 +3,7 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    // SAFETY: nothing else runs yet that could read the environment.
+    unsafe { bagrad::device::quiet_drivers() };
     cli::main()
 }
