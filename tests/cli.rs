@@ -287,7 +287,13 @@ fn bad_settings_are_refused() {
     assert!(refused(&["train", "--data", data]).contains("--method"));
     assert!(refused(&["train", "--method", "mi-net"]).contains("--data"));
     assert!(refused(&["train", "--data", data, "--method", "best-net"]).contains("mi-net-rc"));
-    assert!(refused(&["train", "--data", "absent", "--method", "mi-net"]).contains("absent"));
+    let absent = refused(&["train", "--data", "absent", "--method", "mi-net"]);
+    assert!(
+        absent.contains("absent: there is no such file") && absent.matches("no such file").count() == 1,
+        "{absent}"
+    );
+    let diverged = refused(&train(data, text(&run), &["--lr", "1e30", "--no-standardise"]));
+    assert!(diverged.contains("smaller learning rate") && !run.exists(), "{diverged}");
     // Wrong usage is clap's affair.
     assert_eq!(bagrad(&["train", "--colour"]).status.code(), Some(2));
 }
