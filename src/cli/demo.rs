@@ -47,9 +47,10 @@ pub struct Args {
     output: Output,
 }
 
-/// The run of one seed.
+/// The run of one seed. The settings are the best of forty by the log loss of the validation bags, over
+/// thirty other seeds; the test bags had no say.
 fn plan(args: &Args, seed: u64) -> Result<Plan> {
-    let Value::Object(set) = json!({ "embed": [64], "attention": 64, "dropout": 0.1 }) else {
+    let Value::Object(set) = json!({ "embed": [256], "attention": 64, "dropout": 0.1 }) else {
         unreachable!("an object is an object")
     };
     let method = Method::named("gated-attention")?.with(&set)?;
