@@ -1,6 +1,7 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
@@ -40,6 +41,8 @@ pub enum Op {
     SegmentSoftmax(segment::SegmentSoftmax),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -64,6 +67,7 @@ impl Op {
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
             Op::AttentionPool(r) => r,
+            Op::CriticalAttention(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
