@@ -16,6 +16,7 @@ pub mod matmul;
 pub mod optim;
 pub mod reduce;
 pub mod segment;
+pub mod weighting;
 
 pub use host::Args;
 pub use real::Real;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<&'static Kernel> {
         optim::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
+        weighting::KERNELS,
     ]
     .concat()
 }
@@ -124,6 +126,7 @@ pub fn source(file: &str) -> &'static str {
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),

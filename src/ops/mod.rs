@@ -9,6 +9,7 @@ pub mod pointwise;
 pub mod reduce;
 pub mod segment;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -43,6 +44,10 @@ pub enum Op {
     AttentionPool(attention_pool::AttentionPool),
     /// Attention to the critical instance of each class.
     CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -68,6 +73,8 @@ impl Op {
             Op::SegmentSoftmax(r) => r,
             Op::AttentionPool(r) => r,
             Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
