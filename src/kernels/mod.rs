@@ -14,6 +14,7 @@ pub mod elementwise;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
+pub mod power_pool;
 pub mod reduce;
 pub mod segment;
 pub mod weighting;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<&'static Kernel> {
         loss::KERNELS,
         matmul::KERNELS,
         optim::KERNELS,
+        power_pool::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
         weighting::KERNELS,
@@ -123,12 +125,14 @@ pub fn source(file: &str) -> &'static str {
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

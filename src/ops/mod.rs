@@ -6,6 +6,7 @@ pub mod dropout;
 pub mod loss;
 pub mod matmul;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
 pub mod segment;
 pub mod update;
@@ -48,6 +49,10 @@ pub enum Op {
     RowScale(weighting::RowScale),
     /// Sum or mean over each bag of rows times a weight each.
     WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -75,6 +80,8 @@ impl Op {
             Op::CriticalAttention(r) => r,
             Op::RowScale(r) => r,
             Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
