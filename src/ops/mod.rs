@@ -1,13 +1,16 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
 pub mod segment;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -40,6 +43,16 @@ pub enum Op {
     SegmentSoftmax(segment::SegmentSoftmax),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -64,6 +77,11 @@ impl Op {
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
             Op::AttentionPool(r) => r,
+            Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
