@@ -14,6 +14,7 @@ pub mod loss;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 
 pub use host::Args;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<&'static Kernel> {
         matmul::KERNELS,
         optim::KERNELS,
         reduce::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
     ]
     .concat()
@@ -119,6 +121,7 @@ pub fn source(file: &str) -> &'static str {
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),

@@ -6,6 +6,7 @@ pub mod loss;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod update;
 
@@ -42,6 +43,12 @@ pub enum Op {
     AttentionPool(attention_pool::AttentionPool),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Rows picked by an index.
+    GatherRows(rows::GatherRows),
+    /// Two matrices side by side.
+    Concat(rows::Concat),
+    /// A run of columns.
+    SliceColumns(rows::SliceColumns),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -65,6 +72,9 @@ impl Op {
             Op::SegmentSoftmax(r) => r,
             Op::AttentionPool(r) => r,
             Op::Dropout(r) => r,
+            Op::GatherRows(r) => r,
+            Op::Concat(r) => r,
+            Op::SliceColumns(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
