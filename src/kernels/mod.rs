@@ -12,6 +12,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
 pub mod reduce;
 pub mod rows;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<&'static Kernel> {
         elementwise::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
         reduce::KERNELS,
         rows::KERNELS,
@@ -119,6 +121,7 @@ pub fn source(file: &str) -> &'static str {
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),

@@ -4,6 +4,7 @@ pub mod attention_pool;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
 pub mod reduce;
 pub mod rows;
@@ -49,6 +50,12 @@ pub enum Op {
     Concat(rows::Concat),
     /// A run of columns.
     SliceColumns(rows::SliceColumns),
+    /// Rows with mean 0 and deviation 1, gain and bias.
+    LayerNorm(norm::LayerNorm),
+    /// Channels of images with mean 0 and deviation 1.
+    InstanceNorm(norm::InstanceNorm),
+    /// Rows of length 1.
+    UnitRows(norm::UnitRows),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -75,6 +82,9 @@ impl Op {
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
             Op::SliceColumns(r) => r,
+            Op::LayerNorm(r) => r,
+            Op::InstanceNorm(r) => r,
+            Op::UnitRows(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
