@@ -13,9 +13,11 @@ pub mod dropout;
 pub mod elementwise;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod weighting;
 
@@ -106,9 +108,11 @@ pub fn all() -> Vec<&'static Kernel> {
         elementwise::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
         weighting::KERNELS,
     ]
@@ -124,9 +128,11 @@ pub fn source(file: &str) -> &'static str {
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
