@@ -66,6 +66,8 @@
 //! `ARCHITECTURE.md` in the repository tells how the parts work together, and why they are as they are.
 
 mod bag;
+#[cfg(feature = "cli")]
+pub mod bench;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod device;

@@ -460,18 +460,18 @@ impl Session {
     }
 
     fn update(&mut self, optimiser: &Optimiser, rate: f64, keep: Option<u32>, source: &[(StoreId, u64)]) -> Result<()> {
-        let (correction1, correction2) = optimiser.corrections(self.updates + 1);
-        let scalars = Scalars {
-            learning_rate: rate as f32,
-            step: self.updates as u32,
-            correction1,
-            correction2,
-            ..Default::default()
-        };
+        let scalars = self.scalars(optimiser, rate);
         self.run(Purpose::Train(*optimiser), scalars, keep, source)?;
         self.updates += 1;
         self.stale = true;
         Ok(())
+    }
+
+    /// The numbers of the next update.
+    pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
+        let (correction1, correction2) = optimiser.corrections(self.updates + 1);
+        let (learning_rate, step) = (rate as f32, self.updates as u32);
+        Scalars { learning_rate, step, correction1, correction2, seed: self.seed }
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
@@ -481,14 +481,7 @@ impl Session {
     /// What the device answers.
     pub fn repeat_step(&mut self, optimiser: &Optimiser, rate: f64) -> Result<()> {
         let id = self.prepare(Purpose::Train(*optimiser))?;
-        let (correction1, correction2) = optimiser.corrections(self.updates + 1);
-        let scalars = Scalars {
-            learning_rate: rate as f32,
-            step: self.updates as u32,
-            correction1,
-            correction2,
-            seed: self.seed,
-        };
+        let scalars = self.scalars(optimiser, rate);
         self.executor.run(id, &Step { extent: self.batch.extent, scalars, uploads: &[], keep: &[] })?;
         self.updates += 1;
         self.stale = true;

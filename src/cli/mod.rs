@@ -55,7 +55,7 @@ enum Command {
     Devices(devices::Args),
     /// List the methods with their settings
     Methods(methods::Args),
-    /// Measure how fast the engine is on this machine
+    /// Measure kernels and whole training steps
     Bench(bench::Args),
 }
 

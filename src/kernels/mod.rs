@@ -3,6 +3,7 @@
 //! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
 //! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
 
+pub mod cost;
 pub mod host;
 pub mod launch;
 pub mod real;
