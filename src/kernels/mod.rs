@@ -15,6 +15,7 @@ pub mod matmul;
 pub mod optim;
 pub mod reduce;
 pub mod segment;
+pub mod sort;
 
 pub use host::Args;
 pub use real::Real;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<&'static Kernel> {
         optim::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
+        sort::KERNELS,
     ]
     .concat()
 }
@@ -120,6 +122,7 @@ pub fn source(file: &str) -> &'static str {
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
