@@ -193,8 +193,8 @@ fn nesterov<T: Real>(a: &Args<T>) {
     let (params, velocity, grads) = (a.write(0), a.write(2), a.read(1));
     let (groups, table) = (a.indices(3), a.indices(5));
     let momentum = T::from_f32(p.momentum);
-    for run in 0..count.div_ceil(RUN) {
-        let Some(own) = own::<T>(table, groups[run], p.flags) else { continue };
+    for (run, &group) in groups.iter().enumerate().take(count.div_ceil(RUN)) {
+        let Some(own) = own::<T>(table, group, p.flags) else { continue };
         let factor = if p.flags & 1 != 0 { a.read(4)[own.norm] } else { T::ONE };
         let (rate, decay) = (T::from_f32(p.rate) * own.rate, T::from_f32(p.decay) * own.decay);
         for i in run * RUN..((run + 1) * RUN).min(count) {
