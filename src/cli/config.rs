@@ -137,8 +137,7 @@ impl Config {
         let method = Method::named(&name)?.with(&set)?;
         let settings = self.settings(&method)?;
         let s = &self.split;
-        let fold: Option<FoldOf> =
-            s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
+        let fold: Option<FoldOf> = s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
         if fold.is_some() && s.test.is_some() {
             bail!("--test and --fold both say which bags test; expected one of them");
         }

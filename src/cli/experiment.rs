@@ -204,12 +204,7 @@ pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool) -> Re
 ///
 /// # Errors
 /// When a label has no class in the model.
-pub fn evaluate(
-    all: &Predictions,
-    bags: Vec<usize>,
-    labels: &[u32],
-    targets: Option<&[u8]>,
-) -> Result<Evaluation> {
+pub fn evaluate(all: &Predictions, bags: Vec<usize>, labels: &[u32], targets: Option<&[u8]>) -> Result<Evaluation> {
     let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
     let labels: Vec<u32> = bags.iter().map(|&b| labels[b]).collect();
     let scores = Scores::new(&probabilities, all.classes, &labels)?;

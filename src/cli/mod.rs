@@ -1,8 +1,9 @@
-//! `bagrad demo | train | predict | devices | methods`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | devices | methods | bench`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
 mod args;
+mod bench;
 mod config;
 mod demo;
 mod devices;
@@ -54,6 +55,8 @@ enum Command {
     Devices(devices::Args),
     /// List the methods with their settings
     Methods(methods::Args),
+    /// Measure how fast the engine is on this machine
+    Bench(bench::Args),
 }
 
 /// Runs the command line; an error is printed with its causes and makes the exit code 1.
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

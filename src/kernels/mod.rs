@@ -8,14 +8,19 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
+pub mod power_pool;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod sort;
+pub mod weighting;
 
 pub use host::Args;
 pub use real::Real;
@@ -99,14 +104,19 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        critical_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
+        power_pool::KERNELS,
         reduce::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
         sort::KERNELS,
+        weighting::KERNELS,
     ]
     .concat()
 }
@@ -115,17 +125,23 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

@@ -1,14 +1,19 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod sort;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -49,8 +54,30 @@ pub enum Op {
     SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Rows picked by an index.
+    GatherRows(rows::GatherRows),
+    /// Two matrices side by side.
+    Concat(rows::Concat),
+    /// A run of columns.
+    SliceColumns(rows::SliceColumns),
+    /// Rows with mean 0 and deviation 1, gain and bias.
+    LayerNorm(norm::LayerNorm),
+    /// Channels of images with mean 0 and deviation 1.
+    InstanceNorm(norm::InstanceNorm),
+    /// Rows of length 1.
+    UnitRows(norm::UnitRows),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -77,7 +104,18 @@ impl Op {
             Op::SegmentTop(r) => r,
             Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
+            Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
             Op::Dropout(r) => r,
+            Op::GatherRows(r) => r,
+            Op::Concat(r) => r,
+            Op::SliceColumns(r) => r,
+            Op::LayerNorm(r) => r,
+            Op::InstanceNorm(r) => r,
+            Op::UnitRows(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
