@@ -81,6 +81,8 @@ pub enum Rule {
     Adam,
     /// Adam with decoupled decay
     Adamw,
+    /// Rectified Adam with decoupled decay on weight matrices
+    Radam,
     /// SGD with Nesterov momentum, as in Keras
     Nesterov,
 }
@@ -169,6 +171,7 @@ impl Config {
         settings.optimiser = match rule {
             Rule::Adam => Optimiser::adam(decay),
             Rule::Adamw => Optimiser::adamw(decay),
+            Rule::Radam => Optimiser::radam(decay),
             Rule::Nesterov => Optimiser::nesterov(t.momentum.unwrap_or(momentum), decay),
         };
         if let Some(momentum) = t.momentum {
@@ -180,6 +183,9 @@ impl Config {
             }
         }
         settings.optimiser.clip_norm = t.clip_norm.or(recipe.clip_norm);
+        settings.optimiser.lookahead = recipe.lookahead;
+        settings.optimiser.average = recipe.average;
+        settings.optimiser.second = recipe.second;
         settings.epochs = t.epochs.unwrap_or(settings.epochs);
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
@@ -252,6 +258,7 @@ impl Rule {
         match optimiser.rule {
             UpdateRule::Adam { .. } => Self::Adam,
             UpdateRule::AdamW { .. } => Self::Adamw,
+            UpdateRule::RAdam { .. } => Self::Radam,
             UpdateRule::Nesterov { .. } => Self::Nesterov,
         }
     }

@@ -20,6 +20,7 @@ pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod sort;
 pub mod weighting;
 
 pub use host::Args;
@@ -115,6 +116,7 @@ pub fn all() -> Vec<&'static Kernel> {
         reduce::KERNELS,
         rows::KERNELS,
         segment::KERNELS,
+        sort::KERNELS,
         weighting::KERNELS,
     ]
     .concat()
@@ -135,6 +137,7 @@ pub fn source(file: &str) -> &'static str {
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),

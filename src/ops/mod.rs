@@ -11,6 +11,7 @@ pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod sort;
 pub mod update;
 pub mod weighting;
 
@@ -43,6 +44,14 @@ pub enum Op {
     SegmentReduce(segment::SegmentReduce),
     /// Softmax over each bag, column by column.
     SegmentSoftmax(segment::SegmentSoftmax),
+    /// Rows of each bag by descending score.
+    SegmentSort(sort::SegmentSort),
+    /// Rows of each bag in a random order.
+    SegmentShuffle(sort::SegmentShuffle),
+    /// First or last places of an order.
+    SegmentTop(sort::SegmentTop),
+    /// Rows under a mask, without gaps.
+    SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
     /// Attention to the critical instance of each class.
@@ -90,6 +99,10 @@ impl Op {
             Op::RowSoftmax(r) => r,
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
+            Op::SegmentSort(r) => r,
+            Op::SegmentShuffle(r) => r,
+            Op::SegmentTop(r) => r,
+            Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
             Op::CriticalAttention(r) => r,
             Op::RowScale(r) => r,
