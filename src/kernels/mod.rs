@@ -17,6 +17,7 @@ pub mod optim;
 pub mod power_pool;
 pub mod reduce;
 pub mod segment;
+pub mod target_loss;
 pub mod weighting;
 
 pub use host::Args;
@@ -110,6 +111,7 @@ pub fn all() -> Vec<&'static Kernel> {
         power_pool::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
+        target_loss::KERNELS,
         weighting::KERNELS,
     ]
     .concat()
@@ -128,6 +130,7 @@ pub fn source(file: &str) -> &'static str {
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),

@@ -9,6 +9,7 @@ pub mod pointwise;
 pub mod power_pool;
 pub mod reduce;
 pub mod segment;
+pub mod target_loss;
 pub mod update;
 pub mod weighting;
 
@@ -53,6 +54,8 @@ pub enum Op {
     GeneralisedMean(power_pool::GeneralisedMean),
     /// Power pooling of probabilities over each bag.
     PowerMean(power_pool::PowerMean),
+    /// Loss against real targets: squared error, margin, soft-target cross-entropy.
+    TargetLoss(target_loss::TargetLoss),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -82,6 +85,7 @@ impl Op {
             Op::WeightedSum(r) => r,
             Op::GeneralisedMean(r) => r,
             Op::PowerMean(r) => r,
+            Op::TargetLoss(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
