@@ -17,6 +17,7 @@ pub mod optim;
 pub mod power_pool;
 pub mod reduce;
 pub mod segment;
+pub mod survival;
 pub mod target_loss;
 pub mod weighting;
 
@@ -111,6 +112,7 @@ pub fn all() -> Vec<&'static Kernel> {
         power_pool::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
+        survival::KERNELS,
         target_loss::KERNELS,
         weighting::KERNELS,
     ]
@@ -130,6 +132,7 @@ pub fn source(file: &str) -> &'static str {
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),

@@ -9,6 +9,7 @@ pub mod pointwise;
 pub mod power_pool;
 pub mod reduce;
 pub mod segment;
+pub mod survival;
 pub mod target_loss;
 pub mod update;
 pub mod weighting;
@@ -56,6 +57,10 @@ pub enum Op {
     PowerMean(power_pool::PowerMean),
     /// Loss against real targets: squared error, margin, soft-target cross-entropy.
     TargetLoss(target_loss::TargetLoss),
+    /// Discrete-time survival likelihood over bags.
+    DiscreteSurvival(survival::DiscreteSurvival),
+    /// Cox partial likelihood over bags.
+    CoxLoss(survival::CoxLoss),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -86,6 +91,8 @@ impl Op {
             Op::GeneralisedMean(r) => r,
             Op::PowerMean(r) => r,
             Op::TargetLoss(r) => r,
+            Op::DiscreteSurvival(r) => r,
+            Op::CoxLoss(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
