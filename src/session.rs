@@ -488,6 +488,10 @@ impl Session {
                 Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
                 Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
                 Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
+                // No method asks for them as yet.
+                Input::Times | Input::Events => {
+                    return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
+                }
             }
         }
         let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));

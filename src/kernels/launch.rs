@@ -299,6 +299,10 @@ pub enum Input {
     Targets,
     /// Weight of each bag in the loss, `[B]`.
     Weights,
+    /// Time until the event or the end of observation, `[B]`.
+    Times,
+    /// 1 when the event was seen, 0 when the bag is censored, `[B]`.
+    Events,
 }
 
 /// A range of a buffer, in bytes.

@@ -21,6 +21,8 @@ pub mod reduce;
 pub mod rows;
 pub mod segment;
 pub mod sort;
+pub mod survival;
+pub mod target_loss;
 pub mod weighting;
 
 pub use host::Args;
@@ -117,6 +119,8 @@ pub fn all() -> Vec<&'static Kernel> {
         rows::KERNELS,
         segment::KERNELS,
         sort::KERNELS,
+        survival::KERNELS,
+        target_loss::KERNELS,
         weighting::KERNELS,
     ]
     .concat()
@@ -138,6 +142,8 @@ pub fn source(file: &str) -> &'static str {
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
+        "survival" => include_str!("../../shaders/survival.wgsl"),
+        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),

@@ -12,6 +12,8 @@ pub mod reduce;
 pub mod rows;
 pub mod segment;
 pub mod sort;
+pub mod survival;
+pub mod target_loss;
 pub mod update;
 pub mod weighting;
 
@@ -64,6 +66,12 @@ pub enum Op {
     GeneralisedMean(power_pool::GeneralisedMean),
     /// Power pooling of probabilities over each bag.
     PowerMean(power_pool::PowerMean),
+    /// Loss against real targets: squared error, margin, soft-target cross-entropy.
+    TargetLoss(target_loss::TargetLoss),
+    /// Discrete-time survival likelihood over bags.
+    DiscreteSurvival(survival::DiscreteSurvival),
+    /// Cox partial likelihood over bags.
+    CoxLoss(survival::CoxLoss),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Rows picked by an index.
@@ -109,6 +117,9 @@ impl Op {
             Op::WeightedSum(r) => r,
             Op::GeneralisedMean(r) => r,
             Op::PowerMean(r) => r,
+            Op::TargetLoss(r) => r,
+            Op::DiscreteSurvival(r) => r,
+            Op::CoxLoss(r) => r,
             Op::Dropout(r) => r,
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
