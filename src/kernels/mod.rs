@@ -8,6 +8,7 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod conv;
 pub mod dropout;
 pub mod elementwise;
 pub mod loss;
@@ -100,6 +101,7 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        conv::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         loss::KERNELS,
@@ -117,6 +119,7 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "conv" => include_str!("../../shaders/conv.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),

@@ -1,6 +1,7 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod conv;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
@@ -56,6 +57,10 @@ pub enum Op {
     InstanceNorm(norm::InstanceNorm),
     /// Rows of length 1.
     UnitRows(norm::UnitRows),
+    /// Convolution of images.
+    Conv2d(conv::Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(conv::ConvTranspose2d),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -85,6 +90,8 @@ impl Op {
             Op::LayerNorm(r) => r,
             Op::InstanceNorm(r) => r,
             Op::UnitRows(r) => r,
+            Op::Conv2d(r) => r,
+            Op::ConvTranspose2d(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
