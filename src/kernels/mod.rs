@@ -11,6 +11,7 @@ pub mod attention_pool;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<&'static Kernel> {
         conv::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        image::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
@@ -122,6 +124,7 @@ pub fn source(file: &str) -> &'static str {
         "conv" => include_str!("../../shaders/conv.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "image" => include_str!("../../shaders/image.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),

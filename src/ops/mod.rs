@@ -3,6 +3,7 @@
 pub mod attention_pool;
 pub mod conv;
 pub mod dropout;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
@@ -61,6 +62,14 @@ pub enum Op {
     Conv2d(conv::Conv2d),
     /// Transposed convolution of images.
     ConvTranspose2d(conv::ConvTranspose2d),
+    /// Largest value of each window of images.
+    MaxPool(image::MaxPool),
+    /// Mean of each channel of images.
+    ChannelMean(image::ChannelMean),
+    /// Images with every value several times.
+    Upsample(image::Upsample),
+    /// Images with a border.
+    Pad(image::Pad),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -92,6 +101,10 @@ impl Op {
             Op::UnitRows(r) => r,
             Op::Conv2d(r) => r,
             Op::ConvTranspose2d(r) => r,
+            Op::MaxPool(r) => r,
+            Op::ChannelMean(r) => r,
+            Op::Upsample(r) => r,
+            Op::Pad(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
