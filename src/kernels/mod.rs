@@ -8,6 +8,7 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
@@ -102,6 +103,7 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        batch_norm::KERNELS,
         conv::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
@@ -121,6 +123,7 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
         "conv" => include_str!("../../shaders/conv.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),

@@ -1,6 +1,7 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
 pub mod image;
@@ -70,6 +71,8 @@ pub enum Op {
     Upsample(image::Upsample),
     /// Images with a border.
     Pad(image::Pad),
+    /// Channels with mean 0 and deviation 1 over the batch.
+    BatchNorm(batch_norm::BatchNorm),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -105,6 +108,7 @@ impl Op {
             Op::ChannelMean(r) => r,
             Op::Upsample(r) => r,
             Op::Pad(r) => r,
+            Op::BatchNorm(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
