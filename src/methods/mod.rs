@@ -1,6 +1,7 @@
 //! MIL methods: each a function that records a model on a tape, one file a method.
 
 pub mod attention;
+pub mod image;
 pub mod layers;
 pub mod mi_net;
 pub mod mi_net_bag;
