@@ -34,7 +34,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             }
             all
         }
-        "attention_pool" => combinations(&["VEC"], &[]),
+        "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
         "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
         _ => vec![Vec::new()],
     }

@@ -1,8 +1,9 @@
-//! `bagrad demo | train | predict | devices | methods`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | devices | methods | bench`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
 mod args;
+mod bench;
 mod config;
 mod demo;
 mod devices;
@@ -54,6 +55,8 @@ enum Command {
     Devices(devices::Args),
     /// List the methods with their settings
     Methods(methods::Args),
+    /// Measure kernels and whole training steps
+    Bench(bench::Args),
 }
 
 /// Runs the command line; an error is printed with its causes and makes the exit code 1.
@@ -64,15 +67,28 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` joins the causes on the line that a user copies.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes on one line. Some errors tell their cause in their own message; it is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// Writes an answer to stdout. A reader that has gone away (`| head`) has seen what it wanted: no error.

@@ -3,6 +3,7 @@
 //! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
 //! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
 
+pub mod cost;
 pub mod host;
 pub mod launch;
 pub mod real;
@@ -10,6 +11,7 @@ pub mod real;
 pub mod attention_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod critical_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod image;
@@ -17,9 +19,14 @@ pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
+pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
+pub mod weighting;
 
 pub use host::Args;
 pub use real::Real;
@@ -105,6 +112,7 @@ pub fn all() -> Vec<&'static Kernel> {
         attention_pool::KERNELS,
         batch_norm::KERNELS,
         conv::KERNELS,
+        critical_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         image::KERNELS,
@@ -112,9 +120,14 @@ pub fn all() -> Vec<&'static Kernel> {
         matmul::KERNELS,
         norm::KERNELS,
         optim::KERNELS,
+        power_pool::KERNELS,
         reduce::KERNELS,
         rows::KERNELS,
         segment::KERNELS,
+        sort::KERNELS,
+        survival::KERNELS,
+        target_loss::KERNELS,
+        weighting::KERNELS,
     ]
     .concat()
 }
@@ -125,6 +138,7 @@ pub fn source(file: &str) -> &'static str {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
         "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
         "conv" => include_str!("../../shaders/conv.wgsl"),
+        "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "image" => include_str!("../../shaders/image.wgsl"),
@@ -132,12 +146,18 @@ pub fn source(file: &str) -> &'static str {
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
+        "survival" => include_str!("../../shaders/survival.wgsl"),
+        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

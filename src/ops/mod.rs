@@ -3,16 +3,22 @@
 pub mod attention_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod critical_attention;
 pub mod dropout;
 pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -43,8 +49,32 @@ pub enum Op {
     SegmentReduce(segment::SegmentReduce),
     /// Softmax over each bag, column by column.
     SegmentSoftmax(segment::SegmentSoftmax),
+    /// Rows of each bag by descending score.
+    SegmentSort(sort::SegmentSort),
+    /// Rows of each bag in a random order.
+    SegmentShuffle(sort::SegmentShuffle),
+    /// First or last places of an order.
+    SegmentTop(sort::SegmentTop),
+    /// Rows under a mask, without gaps.
+    SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
+    /// Loss against real targets: squared error, margin, soft-target cross-entropy.
+    TargetLoss(target_loss::TargetLoss),
+    /// Discrete-time survival likelihood over bags.
+    DiscreteSurvival(survival::DiscreteSurvival),
+    /// Cox partial likelihood over bags.
+    CoxLoss(survival::CoxLoss),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Rows picked by an index.
@@ -94,7 +124,19 @@ impl Op {
             Op::RowSoftmax(r) => r,
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
+            Op::SegmentSort(r) => r,
+            Op::SegmentShuffle(r) => r,
+            Op::SegmentTop(r) => r,
+            Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
+            Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
+            Op::TargetLoss(r) => r,
+            Op::DiscreteSurvival(r) => r,
+            Op::CoxLoss(r) => r,
             Op::Dropout(r) => r,
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
