@@ -9,9 +9,12 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod conv;
 pub mod critical_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
@@ -107,9 +110,12 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        batch_norm::KERNELS,
+        conv::KERNELS,
         critical_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        image::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
@@ -130,9 +136,12 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
+        "conv" => include_str!("../../shaders/conv.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "image" => include_str!("../../shaders/image.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),

@@ -1,8 +1,11 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod conv;
 pub mod critical_attention;
 pub mod dropout;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
@@ -86,6 +89,20 @@ pub enum Op {
     InstanceNorm(norm::InstanceNorm),
     /// Rows of length 1.
     UnitRows(norm::UnitRows),
+    /// Convolution of images.
+    Conv2d(conv::Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(conv::ConvTranspose2d),
+    /// Largest value of each window of images.
+    MaxPool(image::MaxPool),
+    /// Mean of each channel of images.
+    ChannelMean(image::ChannelMean),
+    /// Images with every value several times.
+    Upsample(image::Upsample),
+    /// Images with a border.
+    Pad(image::Pad),
+    /// Channels with mean 0 and deviation 1 over the batch.
+    BatchNorm(batch_norm::BatchNorm),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -127,6 +144,13 @@ impl Op {
             Op::LayerNorm(r) => r,
             Op::InstanceNorm(r) => r,
             Op::UnitRows(r) => r,
+            Op::Conv2d(r) => r,
+            Op::ConvTranspose2d(r) => r,
+            Op::MaxPool(r) => r,
+            Op::ChannelMean(r) => r,
+            Op::Upsample(r) => r,
+            Op::Pad(r) => r,
+            Op::BatchNorm(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
