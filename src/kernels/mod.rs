@@ -8,6 +8,7 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod loss;
@@ -15,6 +16,7 @@ pub mod matmul;
 pub mod optim;
 pub mod reduce;
 pub mod segment;
+pub mod self_attention;
 
 pub use host::Args;
 pub use real::Real;
@@ -98,6 +100,7 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         loss::KERNELS,
@@ -105,6 +108,7 @@ pub fn all() -> Vec<&'static Kernel> {
         optim::KERNELS,
         reduce::KERNELS,
         segment::KERNELS,
+        self_attention::KERNELS,
     ]
     .concat()
 }
@@ -113,6 +117,7 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
@@ -120,6 +125,7 @@ pub fn source(file: &str) -> &'static str {
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),

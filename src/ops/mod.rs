@@ -7,6 +7,7 @@ pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
 pub mod segment;
+pub mod self_attention;
 pub mod update;
 
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ pub enum Op {
     SegmentSoftmax(segment::SegmentSoftmax),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Self-attention within each bag.
+    SelfAttention(self_attention::SelfAttention),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -64,6 +67,7 @@ impl Op {
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
             Op::AttentionPool(r) => r,
+            Op::SelfAttention(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
