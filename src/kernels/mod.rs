@@ -3,20 +3,29 @@
 //! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
 //! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
 
+pub mod cost;
 pub mod host;
 pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
+pub mod power_pool;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod self_attention;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
+pub mod weighting;
 
 pub use host::Args;
 pub use real::Real;
@@ -100,15 +109,23 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        critical_attention::KERNELS,
         distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
+        power_pool::KERNELS,
         reduce::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
         self_attention::KERNELS,
+        sort::KERNELS,
+        survival::KERNELS,
+        target_loss::KERNELS,
+        weighting::KERNELS,
     ]
     .concat()
 }
@@ -117,18 +134,27 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
+        "survival" => include_str!("../../shaders/survival.wgsl"),
+        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

@@ -1,14 +1,22 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod critical_attention;
 pub mod dropout;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
+pub mod rows;
 pub mod segment;
 pub mod self_attention;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -39,12 +47,48 @@ pub enum Op {
     SegmentReduce(segment::SegmentReduce),
     /// Softmax over each bag, column by column.
     SegmentSoftmax(segment::SegmentSoftmax),
+    /// Rows of each bag by descending score.
+    SegmentSort(sort::SegmentSort),
+    /// Rows of each bag in a random order.
+    SegmentShuffle(sort::SegmentShuffle),
+    /// First or last places of an order.
+    SegmentTop(sort::SegmentTop),
+    /// Rows under a mask, without gaps.
+    SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
     /// Self-attention within each bag.
     SelfAttention(self_attention::SelfAttention),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
+    /// Loss against real targets: squared error, margin, soft-target cross-entropy.
+    TargetLoss(target_loss::TargetLoss),
+    /// Discrete-time survival likelihood over bags.
+    DiscreteSurvival(survival::DiscreteSurvival),
+    /// Cox partial likelihood over bags.
+    CoxLoss(survival::CoxLoss),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Rows picked by an index.
+    GatherRows(rows::GatherRows),
+    /// Two matrices side by side.
+    Concat(rows::Concat),
+    /// A run of columns.
+    SliceColumns(rows::SliceColumns),
+    /// Rows with mean 0 and deviation 1, gain and bias.
+    LayerNorm(norm::LayerNorm),
+    /// Channels of images with mean 0 and deviation 1.
+    InstanceNorm(norm::InstanceNorm),
+    /// Rows of length 1.
+    UnitRows(norm::UnitRows),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -66,9 +110,27 @@ impl Op {
             Op::RowSoftmax(r) => r,
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
+            Op::SegmentSort(r) => r,
+            Op::SegmentShuffle(r) => r,
+            Op::SegmentTop(r) => r,
+            Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
             Op::SelfAttention(r) => r,
+            Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
+            Op::TargetLoss(r) => r,
+            Op::DiscreteSurvival(r) => r,
+            Op::CoxLoss(r) => r,
             Op::Dropout(r) => r,
+            Op::GatherRows(r) => r,
+            Op::Concat(r) => r,
+            Op::SliceColumns(r) => r,
+            Op::LayerNorm(r) => r,
+            Op::InstanceNorm(r) => r,
+            Op::UnitRows(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
