@@ -12,6 +12,7 @@ pub mod attention_pool;
 pub mod batch_norm;
 pub mod conv;
 pub mod critical_attention;
+pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod image;
@@ -23,6 +24,7 @@ pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
@@ -113,6 +115,7 @@ pub fn all() -> Vec<&'static Kernel> {
         batch_norm::KERNELS,
         conv::KERNELS,
         critical_attention::KERNELS,
+        distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         image::KERNELS,
@@ -124,6 +127,7 @@ pub fn all() -> Vec<&'static Kernel> {
         reduce::KERNELS,
         rows::KERNELS,
         segment::KERNELS,
+        self_attention::KERNELS,
         sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
@@ -139,6 +143,7 @@ pub fn source(file: &str) -> &'static str {
         "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
         "conv" => include_str!("../../shaders/conv.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
+        "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "image" => include_str!("../../shaders/image.wgsl"),
@@ -150,6 +155,7 @@ pub fn source(file: &str) -> &'static str {
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),

@@ -14,6 +14,7 @@ pub mod power_pool;
 pub mod reduce;
 pub mod rows;
 pub mod segment;
+pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
@@ -59,6 +60,8 @@ pub enum Op {
     SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Self-attention within each bag.
+    SelfAttention(self_attention::SelfAttention),
     /// Attention to the critical instance of each class.
     CriticalAttention(critical_attention::CriticalAttention),
     /// Rows times a weight each.
@@ -129,6 +132,7 @@ impl Op {
             Op::SegmentTop(r) => r,
             Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
+            Op::SelfAttention(r) => r,
             Op::CriticalAttention(r) => r,
             Op::RowScale(r) => r,
             Op::WeightedSum(r) => r,
