@@ -8,6 +8,7 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod contrast;
 pub mod critical_attention;
 pub mod dropout;
 pub mod elementwise;
@@ -103,6 +104,7 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        contrast::KERNELS,
         critical_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
@@ -123,6 +125,7 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),

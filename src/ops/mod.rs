@@ -1,6 +1,7 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod contrast;
 pub mod critical_attention;
 pub mod dropout;
 pub mod loss;
@@ -61,6 +62,10 @@ pub enum Op {
     DiscreteSurvival(survival::DiscreteSurvival),
     /// Cox partial likelihood over bags.
     CoxLoss(survival::CoxLoss),
+    /// Rows divided by their length.
+    RowNormalise(contrast::RowNormalise),
+    /// Contrastive loss of pairs of rows.
+    NtXent(contrast::NtXent),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -93,6 +98,8 @@ impl Op {
             Op::TargetLoss(r) => r,
             Op::DiscreteSurvival(r) => r,
             Op::CoxLoss(r) => r,
+            Op::RowNormalise(r) => r,
+            Op::NtXent(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
