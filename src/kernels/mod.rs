@@ -12,6 +12,7 @@ pub mod contrast;
 pub mod critical_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod gaussian;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
@@ -108,6 +109,7 @@ pub fn all() -> Vec<&'static Kernel> {
         critical_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
         optim::KERNELS,
@@ -129,6 +131,7 @@ pub fn source(file: &str) -> &'static str {
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),

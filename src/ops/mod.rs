@@ -4,6 +4,7 @@ pub mod attention_pool;
 pub mod contrast;
 pub mod critical_attention;
 pub mod dropout;
+pub mod gaussian;
 pub mod loss;
 pub mod matmul;
 pub mod pointwise;
@@ -66,6 +67,10 @@ pub enum Op {
     RowNormalise(contrast::RowNormalise),
     /// Contrastive loss of pairs of rows.
     NtXent(contrast::NtXent),
+    /// Sample of a diagonal Gaussian.
+    Reparameterise(gaussian::Reparameterise),
+    /// Divergence of diagonal Gaussians from the standard one.
+    GaussianKl(gaussian::GaussianKl),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -100,6 +105,8 @@ impl Op {
             Op::CoxLoss(r) => r,
             Op::RowNormalise(r) => r,
             Op::NtXent(r) => r,
+            Op::Reparameterise(r) => r,
+            Op::GaussianKl(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
