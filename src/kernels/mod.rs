@@ -18,6 +18,7 @@ pub mod matmul;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
+pub mod routing;
 pub mod segment;
 pub mod survival;
 pub mod target_loss;
@@ -115,6 +116,7 @@ pub fn all() -> Vec<&'static Kernel> {
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
+        routing::KERNELS,
         segment::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
@@ -137,6 +139,7 @@ pub fn source(file: &str) -> &'static str {
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "routing" => include_str!("../../shaders/routing.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),

@@ -10,6 +10,7 @@ pub mod matmul;
 pub mod pointwise;
 pub mod power_pool;
 pub mod reduce;
+pub mod routing;
 pub mod segment;
 pub mod survival;
 pub mod target_loss;
@@ -71,6 +72,10 @@ pub enum Op {
     Reparameterise(gaussian::Reparameterise),
     /// Divergence of diagonal Gaussians from the standard one.
     GaussianKl(gaussian::GaussianKl),
+    /// Squashed rows and their lengths.
+    Squash(routing::Squash),
+    /// Agreement of instances with a row of their bag.
+    BagDot(routing::BagDot),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Binary cross-entropy over bags.
@@ -107,6 +112,8 @@ impl Op {
             Op::NtXent(r) => r,
             Op::Reparameterise(r) => r,
             Op::GaussianKl(r) => r,
+            Op::Squash(r) => r,
+            Op::BagDot(r) => r,
             Op::Dropout(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
