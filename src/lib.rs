@@ -1,11 +1,79 @@
-//! bagrad: a compute engine for multiple instance learning.
+//! A compute engine for multiple instance learning (MIL): the data is bags of instances, and only bags have
+//! labels. Shaders written by hand in WGSL run it on any GPU through [wgpu]; the same kernels in Rust run it
+//! on the CPU.
+//!
+//! Bags go in packed: the instances of all bags stacked in one matrix, with the size of each bag. Out come a
+//! probability for each class of a bag and a score for each instance.
+//!
+//! ```
+//! use bagrad::device::Device;
+//! use bagrad::methods::Method;
+//! use bagrad::model::{Model, Spec};
+//! use bagrad::session::Session;
+//! use bagrad::tape::Storage;
+//! use bagrad::training::{Settings, predict, train};
+//! use bagrad::{Bags, Features};
+//!
+//! # fn main() -> bagrad::Result<()> {
+//! // Six bags of one to three instances with two features. A bag is positive when one of its instances has
+//! // a large first feature.
+//! let rows = [[5., 0.], [0., 1.], [0., 0.], [1., 0.], [0., 2.], [6., 1.], [1., 1.], [4., 1.], [0., 3.], [1., 2.]];
+//! let sizes = [2, 1, 2, 2, 2, 1];
+//! let bags = Bags::packed(Features::F32(rows.concat()), 2, &sizes)?.with_labels(vec![1, 0, 0, 1, 1, 0])?;
+//!
+//! let device = Device::host(); // or Device::open(&"auto".parse()?)?.device
+//! let settings = serde_json::json!({ "embed": [8], "dropout": 0.0 });
+//! let method = Method::named("gated-attention")?.with(settings.as_object().unwrap())?;
+//! let recipe = Settings { epochs: 60, learning_rate: 1e-2, ..Settings::for_method(&method) };
+//! let model = Model::new(Spec::new(method, bags.width, bags.classes()), 1)?;
+//! let all: Vec<usize> = (0..bags.len()).collect();
+//! let model = train(&device, model, &recipe, &bags, &all, &[], &mut ())?.model;
+//!
+//! // A file is these bytes; `Model::save` and `Model::load` write and read it.
+//! let model = Model::from_bytes(&model.to_bytes()).expect("what was just written");
+//! let mut session = Session::new(&device, model, Storage::F32)?;
+//! let found = predict(&mut session, &bags, &all, None)?;
+//! let classes: Vec<usize> = all.iter().map(|&bag| found.class(bag)).collect();
+//! assert_eq!(classes, [1, 0, 0, 1, 1, 0]);
+//! let scores = &found.scores[bags.rows(0)];
+//! assert!(scores[0] > scores[1], "the first instance is what makes bag 0 positive: {scores:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rooms
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`Bags`] | packed bags and the rules they keep |
+//! | [`methods`] | six MIL methods, one file each, and the layers they are made of |
+//! | [`model`] | a method with its parameters: by name, and as one file |
+//! | [`training`] | the loop, schedules, metrics, prediction |
+//! | [`session`] | one model on one device: batches, steps, gradients of everything |
+//! | [`tape`], [`ops`], [`plan`] | a model as plain data; forward and backward rules; launches with fixed buffers |
+//! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
+//! | [`device`] | adapters, how one is chosen, and the executors |
+//! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
+//! | [`report`] | a run as one self-contained HTML page |
+//! | `data` | readers of npy folders, text and IDX, drawn bags, splits (feature `data`) |
+//!
+//! # Features
+//!
+//! - none (`default-features = false`): everything above but `data`.
+//! - `data`: the readers and the shipped digits.
+//! - `cli` (default): `data`, and what the program `bagrad` needs.
+//!
+//! `ARCHITECTURE.md` in the repository tells how the parts work together, and why they are as they are.
 
 mod bag;
+#[cfg(feature = "cli")]
+pub mod bench;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod groups;
 pub mod kernels;
 pub mod methods;
 pub mod model;

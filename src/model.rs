@@ -61,8 +61,6 @@ pub struct Model {
     spec: Spec,
     infos: Vec<ParamInfo>,
     layout: ParamLayout,
-    /// Whether weight decay acts on each run of 64 values.
-    decays: Vec<u32>,
     pub(crate) values: Vec<f32>,
     /// Applied to features before the model sees them, when there is one.
     pub standardisation: Option<Standardiser>,
@@ -77,7 +75,6 @@ impl Model {
         let tape = spec.method.record(spec.width, spec.classes.len(), Storage::F32, false)?;
         let layout = tape.param_layout();
         let mut values = vec![0.0; layout.total];
-        let mut decays = vec![0; layout.total / crate::tape::SEGMENT];
         let mut infos = Vec::new();
         for (i, param) in tape.params.iter().enumerate() {
             let (start, count) = (layout.offsets[i], (param.rows * param.cols) as usize);
@@ -90,8 +87,6 @@ impl Model {
                     Init::Normal(std) => (random.normal() * std as f64) as f32,
                 };
             }
-            let runs = start / crate::tape::SEGMENT..(start + count).div_ceil(crate::tape::SEGMENT);
-            decays[runs].fill(param.decays as u32);
             let is_bias = !param.decays && param.rows == 1;
             let shape = |rows: u32, cols: u32| match is_bias {
                 true => vec![cols as usize],
@@ -108,7 +103,7 @@ impl Model {
                 infos.push(info);
             }
         }
-        Ok(Self { spec, infos, layout, decays, values, standardisation: None })
+        Ok(Self { spec, infos, layout, values, standardisation: None })
     }
 
     /// Method, width and classes.
@@ -165,10 +160,6 @@ impl Model {
 
     pub(crate) fn layout(&self) -> &ParamLayout {
         &self.layout
-    }
-
-    pub(crate) fn decays(&self) -> &[u32] {
-        &self.decays
     }
 
     /// Writes the model: safetensors with the parameters by name, and method, sizes, classes and

@@ -129,6 +129,8 @@ pub struct Tape {
     pub outputs: Vec<(String, ValueId)>,
     /// The scalar to minimise, when there is one.
     pub loss: Option<ValueId>,
+    /// Groups of the parameters.
+    pub groups: crate::groups::Groups,
     inputs: Vec<(Input, ValueId)>,
     dropouts: u32,
 }

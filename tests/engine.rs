@@ -158,7 +158,13 @@ fn gpu_and_host_train_alike() {
     let Some(gpu) = common::gpu() else { return };
     let bags = bags(16, 6, 4);
     let all: Vec<usize> = (0..bags.len()).collect();
-    for optimiser in [Optimiser::adam(1e-3), Optimiser::adamw(1e-2), Optimiser::nesterov(0.9, 1e-3)] {
+    let rules = [
+        Optimiser::adam(1e-3),
+        Optimiser::adamw(1e-2),
+        Optimiser::nesterov(0.9, 1e-3),
+        Optimiser::radam(1e-2).with_lookahead(3, 0.5),
+    ];
+    for optimiser in rules {
         for clip_norm in [None, Some(0.05)] {
             let optimiser = Optimiser { clip_norm, ..optimiser };
             let run = |device: &Device| {

@@ -3,6 +3,7 @@
 //! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
 //! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
 
+pub mod cost;
 pub mod host;
 pub mod launch;
 pub mod real;
@@ -15,11 +16,14 @@ pub mod elementwise;
 pub mod gaussian;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
 pub mod routing;
+pub mod rows;
 pub mod segment;
+pub mod sort;
 pub mod survival;
 pub mod target_loss;
 pub mod weighting;
@@ -113,11 +117,14 @@ pub fn all() -> Vec<&'static Kernel> {
         gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
         routing::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
+        sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
         weighting::KERNELS,
@@ -136,11 +143,14 @@ pub fn source(file: &str) -> &'static str {
         "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "routing" => include_str!("../../shaders/routing.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),

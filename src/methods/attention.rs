@@ -20,6 +20,7 @@ pub struct Settings {
     /// Widths of the fully connected layers in front; none pools the features themselves.
     pub embed: Vec<u32>,
     /// Dropout after each of them.
+    #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Hidden width L of the attention.
     pub attention: u32,

@@ -25,6 +25,11 @@ pub enum Start {
     Glorot,
 }
 
+/// Writes an f32 with the digits that a person gave it (0.1, not 0.10000000149011612).
+pub(crate) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.to_string().parse().expect("a number prints as a number"))
+}
+
 /// A model being recorded.
 pub struct Network {
     /// The tape so far.

@@ -14,6 +14,7 @@ pub struct Settings {
     /// Widths of the fully connected layers.
     pub embed: Vec<u32>,
     /// Dropout after the last of them.
+    #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Pool of the instances' probabilities.
     pub pool: Pool,

@@ -16,6 +16,7 @@ pub struct Settings {
     /// Widths of the fully connected layers.
     pub embed: Vec<u32>,
     /// Dropout on each branch that is pooled.
+    #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Pool of the embeddings.
     pub pool: Pool,

@@ -7,11 +7,14 @@ pub mod dropout;
 pub mod gaussian;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
 pub mod power_pool;
 pub mod reduce;
 pub mod routing;
+pub mod rows;
 pub mod segment;
+pub mod sort;
 pub mod survival;
 pub mod target_loss;
 pub mod update;
@@ -46,6 +49,14 @@ pub enum Op {
     SegmentReduce(segment::SegmentReduce),
     /// Softmax over each bag, column by column.
     SegmentSoftmax(segment::SegmentSoftmax),
+    /// Rows of each bag by descending score.
+    SegmentSort(sort::SegmentSort),
+    /// Rows of each bag in a random order.
+    SegmentShuffle(sort::SegmentShuffle),
+    /// First or last places of an order.
+    SegmentTop(sort::SegmentTop),
+    /// Rows under a mask, without gaps.
+    SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
     /// Attention to the critical instance of each class.
@@ -78,6 +89,18 @@ pub enum Op {
     BagDot(routing::BagDot),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Rows picked by an index.
+    GatherRows(rows::GatherRows),
+    /// Two matrices side by side.
+    Concat(rows::Concat),
+    /// A run of columns.
+    SliceColumns(rows::SliceColumns),
+    /// Rows with mean 0 and deviation 1, gain and bias.
+    LayerNorm(norm::LayerNorm),
+    /// Channels of images with mean 0 and deviation 1.
+    InstanceNorm(norm::InstanceNorm),
+    /// Rows of length 1.
+    UnitRows(norm::UnitRows),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -99,6 +122,10 @@ impl Op {
             Op::RowSoftmax(r) => r,
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
+            Op::SegmentSort(r) => r,
+            Op::SegmentShuffle(r) => r,
+            Op::SegmentTop(r) => r,
+            Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
             Op::CriticalAttention(r) => r,
             Op::RowScale(r) => r,
@@ -115,6 +142,12 @@ impl Op {
             Op::Squash(r) => r,
             Op::BagDot(r) => r,
             Op::Dropout(r) => r,
+            Op::GatherRows(r) => r,
+            Op::Concat(r) => r,
+            Op::SliceColumns(r) => r,
+            Op::LayerNorm(r) => r,
+            Op::InstanceNorm(r) => r,
+            Op::UnitRows(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }

@@ -1,0 +1,251 @@
+//! Small tapes that between them launch every kernel, at sizes as multiple instance learning has them.
+
+use crate::error::{Error, Result};
+use crate::kernels::launch::{Dim, Input};
+use crate::ops::attention_pool::AttentionPool;
+use crate::ops::dropout::Dropout;
+use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use crate::ops::matmul::Linear;
+use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
+use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
+use crate::ops::update::{Optimiser, UpdateRule};
+use crate::ops::Op;
+use crate::plan::Purpose;
+use crate::tape::{Init, Param, Storage, Tape, ValueId};
+use std::str::FromStr;
+
+/// Which sizes kernels run at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sizes {
+    /// Bags of a dozen instances with few features, as in the classical benchmarks: launches dominate.
+    Small,
+    /// A slide: 10,000 instances of 1024 features.
+    #[default]
+    Mil,
+    /// A large slide: 100,000 of them.
+    Large,
+}
+
+impl FromStr for Sizes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "small" => Ok(Sizes::Small),
+            "mil" => Ok(Sizes::Mil),
+            "large" => Ok(Sizes::Large),
+            _ => Err(Error::setting("sizes", format!("{text:?}: expected small, mil or large"))),
+        }
+    }
+}
+
+/// The widths a case is made with.
+#[derive(Clone, Copy, Debug)]
+struct Widths {
+    bags: usize,
+    instances: usize,
+    features: usize,
+    hidden: u32,
+    attention: u32,
+    classes: u32,
+}
+
+impl Sizes {
+    fn widths(self) -> Widths {
+        let large = Widths { bags: 1, instances: 100_000, features: 1024, hidden: 512, attention: 256, classes: 10 };
+        match self {
+            Sizes::Small => {
+                Widths { bags: 32, instances: 12, features: 166, hidden: 128, attention: 64, classes: 10 }
+            }
+            Sizes::Mil => Widths { instances: 10_000, ..large },
+            Sizes::Large => large,
+        }
+    }
+}
+
+/// A tape and the batch it runs over.
+#[derive(Debug)]
+pub struct Case {
+    /// What it is.
+    pub name: &'static str,
+    /// The computation.
+    pub tape: Tape,
+    /// What is run of it.
+    pub purpose: Purpose,
+    /// Features of an instance.
+    pub width: usize,
+    /// Instances of each bag.
+    pub bags: Vec<usize>,
+}
+
+/// A tape with its features.
+struct Start {
+    tape: Tape,
+    x: ValueId,
+    tables: [ValueId; 3],
+}
+
+impl Start {
+    fn new(width: usize, storage: Storage, needs_grad: bool) -> Self {
+        let mut tape = Tape::new();
+        let x = tape.features(width, storage, needs_grad);
+        let tables = Tables::on(&mut tape);
+        Self { tape, x, tables }
+    }
+
+    fn param(&mut self, rows: u32, cols: u32) -> ValueId {
+        let (name, init) = (format!("p{}", self.tape.params.len()), Init::Uniform(1.0 / (cols as f32).sqrt()));
+        self.tape.param(Param { name, rows, cols, init, decays: true, parts: Vec::new() })
+    }
+
+    fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        self.tape.push1(op, inputs)
+    }
+
+    fn linear(&mut self, x: ValueId, outputs: u32, activation: Activation) -> Result<ValueId> {
+        let inputs = self.tape.cols(x);
+        let (w, b) = (self.param(outputs, inputs), self.param(1, outputs));
+        self.push(Op::Linear(Linear { activation }), &[x, w, b])
+    }
+
+    /// `inputs` and the tables of the batch.
+    fn over_bags(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        let inputs = [inputs, &self.tables].concat();
+        self.push(op, &inputs)
+    }
+
+    fn output(&mut self, value: ValueId) {
+        self.tape.output(&format!("y{}", self.tape.outputs.len()), value);
+    }
+}
+
+/// The product of `[n, k]` features with `outputs` columns.
+///
+/// # Errors
+/// None in practice.
+pub fn product(n: usize, k: usize, outputs: u32) -> Result<Case> {
+    let mut s = Start::new(k, Storage::F32, false);
+    let w = s.param(outputs, k as u32);
+    let y = s.push(Op::Linear(Linear { activation: Activation::None }), &[s.x, w])?;
+    s.output(y);
+    Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, width: k, bags: vec![n] })
+}
+
+/// A copy of `[n, width]` features.
+///
+/// # Errors
+/// None in practice.
+pub fn copy(n: usize, width: usize) -> Result<Case> {
+    let mut s = Start::new(width, Storage::F32, false);
+    let y = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
+    s.output(y);
+    Ok(Case { name: "copy", tape: s.tape, purpose: Purpose::Predict, width, bags: vec![n] })
+}
+
+/// Cases that launch every kernel that operations use.
+///
+/// # Errors
+/// None in practice.
+pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
+    let w = sizes.widths();
+    let mut cases = Vec::new();
+    let mut add = |name, tape, purpose, width: usize| {
+        cases.push(Case { name, tape, purpose, width, bags: vec![w.instances; w.bags] });
+    };
+
+    // Layers: products forward and backward, activations on the way, sums of bias gradients.
+    for (name, storage) in [("linear", Storage::F32), ("linear f16", Storage::F16)] {
+        let mut s = Start::new(w.features, storage, false);
+        let h = s.linear(s.x, w.hidden, Activation::Relu)?;
+        let y = s.linear(h, 2 * w.attention, Activation::None)?;
+        s.output(y);
+        add(name, s.tape, Purpose::Upstream, w.features);
+    }
+
+    // Gated attention: forward and backward.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let pre = s.linear(s.x, 2 * w.attention, Activation::None)?;
+    let (vector, bias) = (s.param(1, w.attention), s.param(1, 1));
+    let z = s.over_bags(Op::AttentionPool(AttentionPool { gated: true }), &[pre, s.x, vector, bias])?;
+    s.output(z);
+    add("gated attention", s.tape, Purpose::Upstream, w.hidden as usize);
+
+    // Pools over bags.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    for pool in [Pool::Max, Pool::Mean, Pool::LogMeanExp] {
+        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(pool)), &[s.x])?;
+        s.output(y);
+    }
+    add("pools", s.tape, Purpose::Upstream, w.hidden as usize);
+    let mut s = Start::new(w.hidden as usize, Storage::F16, false);
+    let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[s.x])?;
+    s.output(y);
+    add("f16 pool", s.tape, Purpose::Predict, w.hidden as usize);
+
+    // Softmax over bags and over classes, on scores.
+    let mut s = Start::new(w.classes as usize, Storage::F32, true);
+    // The features are kept at a stride; a copy is dense.
+    let x = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
+    let y = s.over_bags(Op::SegmentSoftmax(SegmentSoftmax), &[x])?;
+    s.output(y);
+    let y = s.push(Op::RowSoftmax(RowSoftmax), &[x])?;
+    s.output(y);
+    let y = s.push(Op::Activate(Activate(Activation::Sigmoid)), &[x])?;
+    let y = s.push(Op::Logit(Logit { clip: 1e-6 }), &[y])?;
+    s.output(y);
+    add("scores", s.tape, Purpose::Upstream, w.classes as usize);
+
+    // Pointwise, and sums over rows and columns, on embeddings.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let y = s.push(Op::Activate(Activate(Activation::Tanh)), &[s.x])?;
+    let y = s.push(Op::Multiply(Multiply), &[y, s.x])?;
+    let y = s.push(Op::AddScaled(AddScaled { a: 0.5, b: 0.5 }), &[y, s.x])?;
+    let sums = s.push(Op::RowSum(RowSum), &[y])?;
+    s.output(sums);
+    let sums = s.push(Op::ColumnSum(ColumnSum), &[y])?;
+    s.output(sums);
+    add("pointwise", s.tape, Purpose::Upstream, w.hidden as usize);
+
+    // Dropout and the binary loss. A second use of the parameter leaves one without a gradient to fill.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let y = s.push(Op::Dropout(Dropout { rate: 0.5, site: 0 }), &[s.x])?;
+    let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[y])?;
+    let y = s.linear(y, 1, Activation::None)?;
+    let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
+    let loss = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 1e-5, scale: 1.0 });
+    s.tape.loss = Some(s.push(loss, &[y, targets, weights])?);
+    add("dropout", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
+
+    // Updates of about a million parameters, with the loss over classes in front.
+    let momentum = UpdateRule::Nesterov { momentum: 0.9 };
+    let clipped = Optimiser { clip_norm: Some(1.0), ..Optimiser::adam(1e-4) };
+    for (name, optimiser) in [("adam", clipped), ("nesterov", Optimiser { rule: momentum, ..Optimiser::adam(1e-4) })] {
+        let mut s = Start::new(1024, Storage::F32, false);
+        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s.x])?;
+        let y = s.linear(y, 1024, Activation::Relu)?;
+        let y = s.linear(y, w.classes, Activation::None)?;
+        let (labels, weights) = (s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1));
+        let loss = Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 });
+        s.tape.loss = Some(s.push(loss, &[y, labels, weights])?);
+        let case = Case { name, tape: s.tape, purpose: Purpose::Train(optimiser), width: 1024, bags: vec![12; 32] };
+        cases.push(case);
+    }
+    Ok(cases)
+}
+
+impl Case {
+    /// Columns of the loss's targets; 1 when there are none.
+    pub(super) fn target_columns(&self) -> u32 {
+        let columns = |v: &crate::tape::Value| (v.shape.rows == Dim::Bags).then_some(v.shape.cols);
+        let targets = self.tape.values.iter().filter(|v| {
+            matches!(v.source, crate::tape::Source::Input(Input::Targets))
+        });
+        targets.filter_map(columns).max().unwrap_or(1)
+    }
+
+    /// How features are stored.
+    pub(super) fn half(&self) -> bool {
+        self.tape.values.iter().any(|v| v.storage == Storage::F16)
+    }
+}

@@ -1,0 +1,294 @@
+//! Every kernel, launch by launch, against what the device can do at most.
+
+use super::cases::{self, Case, Sizes};
+use super::median;
+use crate::device::Device;
+use crate::device::executor::{Executor, ProgramId, Step, Upload};
+use crate::error::Result;
+use crate::kernels::cost::{Cost, cost};
+use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, TILE};
+use crate::kernels::matmul::TRANSPOSE;
+use crate::plan::{self, Class, Program};
+use crate::random::Random;
+use crate::tape::{SEGMENT, feature_stride};
+use half::f16;
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// What a kernel took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Which.
+    pub kernel: &'static str,
+    /// Sizes it ran over.
+    pub shape: String,
+    /// Where.
+    pub device: String,
+    /// Microseconds, in the middle of all runs.
+    pub median_us: f64,
+    /// Operations, in 10^9 a second.
+    pub gflops: f64,
+    /// Bytes read and written once, in 10^9 a second.
+    pub gbps: f64,
+    /// Time at the device's ceilings over the time taken: 1 is as fast as a copy of as many bytes, or as the
+    /// best product of as many operations, whichever takes longer. Above 1 what fits in a cache.
+    pub share_of_ceiling: f64,
+}
+
+/// The most a device was seen to do.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Ceilings {
+    /// 10^9 operations a second, in the best of a few products.
+    pub gflops: f64,
+    /// 10^9 bytes a second, in a copy.
+    pub gbps: f64,
+}
+
+impl Ceilings {
+    /// Measures `device`.
+    ///
+    /// # Errors
+    /// What the device answers.
+    pub fn of(device: &Device) -> Result<Self> {
+        let slow = matches!(device.target().class, Class::CpuDriver { .. });
+        let repeats = if slow { 3 } else { 10 };
+        let mut sizes = vec![(1024, 512, 1024), (2048, 1024, 1024)];
+        if let Class::Gpu = device.target().class {
+            sizes.push((8192, 4096, 4096));
+        }
+        let mut gflops: f64 = 0.0;
+        for (n, k, outputs) in sizes {
+            gflops = best(device, &cases::product(n, k, outputs)?, repeats, |c| c.flops)?.max(gflops);
+        }
+        // Far more than caches hold, and less than the smallest binding limit.
+        let gbps = best(device, &cases::copy(30_000, 1024)?, repeats, |c| c.bytes)?;
+        Ok(Self { gflops, gbps })
+    }
+}
+
+/// 10^9 of what `count` counts a second, in the fastest run of a case with one launch that matters.
+fn best(device: &Device, case: &Case, repeats: usize, count: impl Fn(&Cost) -> u64) -> Result<f64> {
+    let mut loaded = Loaded::new(device, case)?;
+    let runs = loaded.runs(repeats)?;
+    let rate = |row: &Launched| count(&row.cost) as f64 / row.least_us / 1e3;
+    Ok(runs.iter().map(rate).fold(0.0, f64::max))
+}
+
+/// A launch with its time.
+pub(super) struct Launched {
+    pub kernel: &'static str,
+    pub shape: String,
+    pub us: f64,
+    least_us: f64,
+    cost: Cost,
+}
+
+/// Profiles a loaded program a few times.
+pub(super) fn profile(
+    executor: &mut Executor,
+    id: ProgramId,
+    extent: Extent,
+    scalars: Scalars,
+    uploads: &[Upload],
+    half: bool,
+    repeats: usize,
+) -> Result<Vec<Launched>> {
+    let step = Step { extent, scalars, uploads, keep: &[] };
+    let mut times: Vec<Vec<f64>> = Vec::new();
+    for run in 0..repeats.max(1) + 1 {
+        let one = executor.profile(id, &step)?;
+        times.resize(one.len(), Vec::new());
+        // The first run warms caches and the pipelines of a driver that compiles late.
+        if run > 0 {
+            times.iter_mut().zip(one).for_each(|(all, (_, ns))| all.push(ns / 1e3));
+        }
+    }
+    let launches = &executor.program(id).launches;
+    let rows = launches.iter().zip(times).map(|(launch, times)| {
+        let cost = cost(launch, &extent, half).expect("a test holds the table complete");
+        let least_us = times.iter().copied().fold(f64::INFINITY, f64::min);
+        Launched { kernel: launch.kernel.name, shape: cost.shape.clone(), us: median(times), least_us, cost }
+    });
+    Ok(rows.collect())
+}
+
+/// A case on a device, with numbers in everything it reads.
+struct Loaded {
+    executor: Executor,
+    id: ProgramId,
+    extent: Extent,
+    half: bool,
+    /// Gradients from outside, which backward may overwrite: written again before each run.
+    upstream: Vec<(BufferKey, Vec<f32>)>,
+}
+
+impl Loaded {
+    fn new(device: &Device, case: &Case) -> Result<Self> {
+        let tables = Tables::of(&case.bags);
+        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        Self::with(device, case, program, &tables)
+    }
+
+    fn with(device: &Device, case: &Case, program: Program, tables: &Tables) -> Result<Self> {
+        let mut executor = Executor::new(device);
+        let total = case.tape.param_layout().total;
+        for key in [BufferKey::Params, BufferKey::Grads, BufferKey::State(0), BufferKey::State(1)] {
+            executor.ensure(key, total as u64 * 4)?;
+        }
+        executor.ensure(BufferKey::Groups, (total / SEGMENT) as u64 * 4)?;
+        let mut random = Random::new(5, 0);
+        let block: Vec<f32> = (0..1 << 16).map(|_| random.normal() as f32).collect();
+        let numbers = |n: usize, scale: f32| block.iter().cycle().take(n).map(|v| v * scale).collect::<Vec<f32>>();
+        executor.write(BufferKey::Params, 0, &numbers(total, 0.03))?;
+        let (bags, half) = (case.bags.len(), case.half());
+        let inputs = program.inputs.clone();
+        let id = executor.load(program)?;
+        let values = tables.extent.instances as usize * feature_stride(case.width);
+        let (rows, halves) = match half {
+            false => (numbers(values, 1.0), Vec::new()),
+            true => (Vec::new(), numbers(values, 1.0).iter().map(|v| f16::from_f32(*v)).collect()),
+        };
+        let labels = vec![0u32; bags];
+        let targets = vec![0f32; bags * case.target_columns() as usize];
+        let weights = vec![1.0 / bags as f32; bags];
+        let mut upstream = Vec::new();
+        let mut uploads = Vec::new();
+        for &(key, bytes) in &inputs {
+            match key {
+                BufferKey::Input(Input::Features) if half => uploads.push(Upload::F16(key, &halves)),
+                BufferKey::Input(Input::Features) => uploads.push(Upload::F32(key, &rows)),
+                BufferKey::Input(Input::Offsets) => uploads.push(Upload::U32(key, &tables.offsets)),
+                BufferKey::Input(Input::Tiles) => uploads.push(Upload::U32(key, &tables.tiles)),
+                BufferKey::Input(Input::BagTiles) => uploads.push(Upload::U32(key, &tables.bag_tiles)),
+                BufferKey::Input(Input::Labels) => uploads.push(Upload::U32(key, &labels)),
+                BufferKey::Input(Input::Targets) => uploads.push(Upload::F32(key, &targets)),
+                BufferKey::Input(Input::Weights) => uploads.push(Upload::F32(key, &weights)),
+                BufferKey::Upstream(_) => upstream.push((key, numbers(bytes as usize / 4, 0.1))),
+                other => panic!("{other:?} is no input"),
+            }
+        }
+        uploads.extend(upstream.iter().map(|(key, values)| Upload::F32(*key, values)));
+        executor.run(id, &Step { extent: tables.extent, scalars: SCALARS, uploads: &uploads, keep: &[] })?;
+        executor.wait()?;
+        Ok(Self { executor, id, extent: tables.extent, half, upstream })
+    }
+
+    fn runs(&mut self, repeats: usize) -> Result<Vec<Launched>> {
+        let uploads: Vec<Upload> = self.upstream.iter().map(|(key, v)| Upload::F32(*key, v)).collect();
+        profile(&mut self.executor, self.id, self.extent, SCALARS, &uploads, self.half, repeats)
+    }
+}
+
+/// A rate so small that a thousand updates leave the numbers where they are.
+const SCALARS: Scalars = Scalars { learning_rate: 1e-9, seed: 1, step: 1, correction1: 0.1, correction2: 0.001 };
+
+struct Tables {
+    extent: Extent,
+    offsets: Vec<u32>,
+    tiles: Vec<u32>,
+    bag_tiles: Vec<u32>,
+}
+
+impl Tables {
+    fn of(sizes: &[usize]) -> Self {
+        let (mut offsets, mut tiles, mut bag_tiles) = (vec![0u32], Vec::new(), vec![0u32]);
+        let mut row = 0;
+        for (bag, &size) in sizes.iter().enumerate() {
+            let end = row + size as u32;
+            for first in (row..end).step_by(TILE as usize) {
+                tiles.extend([bag as u32, first, TILE.min(end - first), 0]);
+            }
+            row = end;
+            offsets.push(end);
+            bag_tiles.push(tiles.len() as u32 / 4);
+        }
+        let extent = Extent { instances: row, bags: sizes.len() as u32, tiles: tiles.len() as u32 / 4 };
+        Self { extent, offsets, tiles, bag_tiles }
+    }
+}
+
+/// The kernel that no operation uses today, over the rows of a slide.
+fn transpose(case: &Case, extent: &Extent) -> Program {
+    let (rows, cols) = (extent.instances, case.width as u32);
+    let place = |buffer| Place { buffer, offset: 0, bytes: (rows as u64 * cols as u64 * 4).next_multiple_of(256) };
+    let groups = Grid::plane(Count::per(Dim::Fixed(rows), 1, 16), Count::per(Dim::Fixed(cols), 1, 16));
+    let (from, to) = (place(BufferKey::Input(Input::Features)), place(BufferKey::Slot(0)));
+    let words = [rows, cols, cols, rows].map(Into::into);
+    let launch = Launch {
+        kernel: &TRANSPOSE,
+        variant: Vec::new(),
+        places: vec![from, to],
+        words: [&words[..], &[crate::kernels::launch::Word::GroupsX, 1u32.into()]].concat(),
+        grid: groups,
+    };
+    Program {
+        launches: vec![launch],
+        slots: vec![to.bytes],
+        capacity: *extent,
+        outputs: Vec::new(),
+        loss: None,
+        feature_grad: None,
+        inputs: vec![(from.buffer, from.bytes)],
+    }
+}
+
+/// Measures every kernel whose name contains `filter`. The same kernel at the same sizes is told once.
+///
+/// # Errors
+/// What the device answers.
+pub fn measure(
+    device: &Device,
+    sizes: Sizes,
+    filter: &str,
+    repeats: usize,
+    ceilings: &Ceilings,
+) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut take = |launched: Vec<Launched>| {
+        for l in launched.into_iter().filter(|l| l.kernel.contains(filter)) {
+            if !seen.insert((l.kernel, l.shape.clone(), l.cost.bytes)) {
+                continue;
+            }
+            let (flops, bytes) = (l.cost.flops as f64 / l.us / 1e3, l.cost.bytes as f64 / l.us / 1e3);
+            rows.push(Row {
+                kernel: l.kernel,
+                shape: l.shape,
+                device: device.description(),
+                median_us: l.us,
+                gflops: flops,
+                gbps: bytes,
+                share_of_ceiling: (flops / ceilings.gflops).max(bytes / ceilings.gbps),
+            });
+        }
+    };
+    for case in cases::all(sizes)? {
+        let tables = Tables::of(&case.bags);
+        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
+            take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
+        }
+        if case.name == "pointwise" && TRANSPOSE.name.contains(filter) {
+            let program = transpose(&case, &tables.extent);
+            take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
+        }
+    }
+    let order: Vec<&str> = crate::kernels::all().iter().map(|k| k.name).collect();
+    rows.sort_by_key(|r| order.iter().position(|n| *n == r.kernel));
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_is_measured() {
+        let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
+        let rows = measure(&Device::host(), Sizes::Small, "", 1, &ceilings).unwrap();
+        for kernel in crate::kernels::all() {
+            assert!(rows.iter().any(|r| r.kernel == kernel.name), "no case in bench/cases.rs launches {kernel:?}");
+        }
+        assert!(rows.iter().all(|r| r.median_us > 0.0 && r.share_of_ceiling.is_finite()));
+    }
+}

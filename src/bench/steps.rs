@@ -1,0 +1,276 @@
+//! Whole training steps W(N, D, H, L), with their memory.
+//!
+//! h = relu(X Wf + bf) with X `[N, D]`; gated attention pooling of hidden size L over h `[N, H]`; a linear
+//! head with one logit; binary cross-entropy; gradients of all parameters; Adam.
+
+use super::median;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::launch::TILE;
+use crate::methods::{Method, attention};
+use crate::model::{Model, Spec};
+use crate::ops::update::Optimiser;
+use crate::plan::Purpose;
+use crate::random::Random;
+use crate::session::{Session, extent_of};
+use crate::tape::{Storage, feature_stride};
+use crate::{Bags, Features};
+use half::f16;
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Instant;
+
+/// The sizes of a step: `N,D,H,L`, or `SIZExBAGS,D,H,L` for equal bags packed into one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Instances of a bag.
+    pub size: usize,
+    /// Bags.
+    pub bags: usize,
+    /// Features of an instance (D).
+    pub width: usize,
+    /// Width of the embedding (H).
+    pub hidden: usize,
+    /// Hidden width of the attention (L).
+    pub attention: usize,
+}
+
+impl FromStr for Shape {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || Error::Setting {
+            name: "steps".into(),
+            message: format!("{text:?}: expected N,D,H,L or SIZExBAGS,D,H,L, all above 0"),
+        };
+        let number = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=1 << 31).contains(n)).ok_or_else(wrong);
+        let [first, width, hidden, attention] = text.split(',').collect::<Vec<_>>()[..] else { return Err(wrong()) };
+        let (size, bags) = first.split_once('x').unwrap_or((first, "1"));
+        Ok(Self {
+            size: number(size)?,
+            bags: number(bags)?,
+            width: number(width)?,
+            hidden: number(hidden)?,
+            attention: number(attention)?,
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bags {
+            1 => write!(f, "{}", self.size)?,
+            bags => write!(f, "{}x{bags}", self.size)?,
+        }
+        write!(f, ",{},{},{}", self.width, self.hidden, self.attention)
+    }
+}
+
+impl Shape {
+    /// Instances of all bags (N).
+    pub fn instances(&self) -> usize {
+        self.size * self.bags
+    }
+
+    /// Trained values: embedding, both halves of the gate, attention vector, head.
+    pub fn parameters(&self) -> usize {
+        let (d, h, l) = (self.width, self.hidden, self.attention);
+        (d * h + h) + 2 * (h * l + l) + (l + 1) + (h + 1)
+    }
+
+    /// Multiplications and additions of the matrix products of a step: forward, gradients of the weights,
+    /// and the gradient of h, but none of X.
+    pub fn flops(&self) -> f64 {
+        let [n, d, h, l] = [self.instances(), self.width, self.hidden, self.attention].map(|v| v as f64);
+        2.0 * 2.0 * n * d * h + 3.0 * 2.0 * n * h * 2.0 * l
+    }
+
+    /// Device memory that a step should need, from its sizes alone.
+    ///
+    /// - features: N rows of D, rounded up to four, of 4 bytes (2 in f16)
+    /// - kept for backward: h `[N, H]`, the gate's products `[N, 2 L]`, scores `[N]`, pooled `[B, H]`
+    /// - gradients of these, each as large; h's is whole when the products' is, so none shares memory
+    /// - partial results, a row for each tile of 64 instances: pooled sums and the softmax's largest value
+    ///   and sum `[T, H + 2]`; shares of the gradients of w and b `[T, L + 1]`
+    /// - parameters, their gradients, and Adam's two moments
+    ///
+    /// Not counted: tables of tiles and offsets, padding of buffers, what drivers and pipelines take.
+    pub fn predicted_bytes(&self, half: bool) -> u64 {
+        let (n, h, l) = (self.instances(), self.hidden, self.attention);
+        let features = n * feature_stride(self.width) * if half { 2 } else { 4 };
+        let kept = 4 * (n * h + n * 2 * l + n + self.bags * h);
+        let gradients = kept;
+        let tiles = self.bags * self.size.div_ceil(TILE as usize);
+        let partial = 4 * tiles * (h + 2 + l + 1);
+        let parameters = 4 * self.parameters();
+        let state = 2 * parameters;
+        (features + kept + gradients + partial + parameters + parameters + state) as u64
+    }
+
+    fn bags(&self, half: bool) -> Result<Bags> {
+        let count = self.instances() * self.width;
+        // A block of random numbers again and again: drawing hundreds of millions would take minutes.
+        let mut random = Random::new(7, 0);
+        let block: Vec<f32> = (0..count.min(1 << 20)).map(|_| random.normal() as f32).collect();
+        let values = block.iter().cycle().take(count);
+        let features = match half {
+            false => Features::F32(values.copied().collect()),
+            true => Features::F16(values.map(|v| f16::from_f32(*v)).collect()),
+        };
+        let labels = (0..self.bags as u32).map(|b| b % 2).collect();
+        Bags::packed(features, self.width, &vec![self.size; self.bags])?.with_labels(labels)
+    }
+}
+
+/// How steps are timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Times taken.
+    pub repeats: usize,
+    /// Features in f16.
+    pub half: bool,
+    /// Also the times of the launches of one step.
+    pub profile: bool,
+}
+
+/// What a shape took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// As it was asked for.
+    pub shape: String,
+    /// Where.
+    pub device: String,
+    /// Microseconds of a step, in the middle of all.
+    pub median_us: f64,
+    /// The fastest.
+    pub min_us: f64,
+    /// Steps between two waits for the device, whose time is divided by their number.
+    pub steps_each: usize,
+    /// Arithmetic of the matrix products over the median.
+    pub gflops: f64,
+    /// The most device memory that was held.
+    pub peak_bytes: u64,
+    /// What [`Shape::predicted_bytes`] says.
+    pub predicted_bytes: u64,
+    /// Launches of a step, in order, when they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub launches: Vec<LaunchTime>,
+}
+
+/// The time of one launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaunchTime {
+    /// Which kernel.
+    pub kernel: &'static str,
+    /// Sizes it ran over.
+    pub shape: String,
+    /// Microseconds, in the middle of a few.
+    pub median_us: f64,
+}
+
+const RATE: f64 = 5e-4;
+
+/// Times steps of `shape` on `device`.
+///
+/// # Errors
+/// What the device answers.
+pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
+    let predicted_bytes = shape.predicted_bytes(settings.half);
+    let method = Method::GatedAttention(attention::Settings {
+        embed: vec![shape.hidden as u32],
+        dropout: 0.0,
+        attention: shape.attention as u32,
+        ..Default::default()
+    });
+    let model = Model::new(Spec::new(method, shape.width, 2), 1)?;
+    let storage = if settings.half { Storage::F16 } else { Storage::F32 };
+    let mut session = Session::new(device, model, storage)?;
+    let adam = Optimiser::adam(0.0);
+    {
+        let bags = shape.bags(settings.half)?;
+        let all: Vec<usize> = (0..bags.len()).collect();
+        session.reserve(extent_of(&bags, &all))?;
+        session.train_step(&bags, &all, &vec![1.0 / bags.len() as f32; bags.len()], None, (&adam, RATE), None)?;
+    }
+    session.executor().wait()?;
+    let batch = |session: &mut Session, steps: usize| -> Result<f64> {
+        let start = Instant::now();
+        for _ in 0..steps {
+            session.repeat_step(&adam, RATE)?;
+        }
+        session.executor().wait()?;
+        Ok(start.elapsed().as_secs_f64() * 1e6 / steps as f64)
+    };
+    // Warm up for a quarter of a second: clocks rise, caches and branch predictors fill.
+    let (start, mut warm) = (Instant::now(), Vec::new());
+    while warm.len() < 3 || (start.elapsed().as_secs_f64() < 0.25 && warm.len() < 1000) {
+        warm.push(batch(&mut session, 1)?);
+    }
+    // On the host every step is waited for anyway. A GPU is kept busy: while one step runs, the next is
+    // recorded, as in training.
+    let steps_each = match device {
+        Device::Gpu(_) => (20_000.0 / median(warm)).ceil().clamp(1.0, 100.0) as usize,
+        _ => 1,
+    };
+    let mut times = Vec::with_capacity(settings.repeats);
+    for _ in 0..settings.repeats.max(1) {
+        times.push(batch(&mut session, steps_each)?);
+    }
+    let (_, peak_bytes) = session.executor().memory();
+    let launches = if settings.profile { launches(&mut session, &adam, settings.half)? } else { Vec::new() };
+    let median_us = median(times.clone());
+    Ok(Row {
+        shape: shape.to_string(),
+        device: device.description(),
+        median_us,
+        min_us: times.iter().copied().fold(f64::INFINITY, f64::min),
+        steps_each,
+        gflops: shape.flops() / median_us / 1e3,
+        peak_bytes,
+        predicted_bytes,
+        launches,
+    })
+}
+
+fn launches(session: &mut Session, adam: &Optimiser, half: bool) -> Result<Vec<LaunchTime>> {
+    let id = session.prepare(Purpose::Train(*adam))?;
+    let extent = session.executor().program(id).capacity;
+    let scalars = session.scalars(adam, RATE);
+    super::kernels::profile(session.executor(), id, extent, scalars, &[], half, 9)
+        .map(|rows| rows.into_iter().map(|r| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_read_back() {
+        for text in ["10000,1024,512,256", "12x32,166,128,64"] {
+            assert_eq!(text.parse::<Shape>().unwrap().to_string(), text);
+        }
+        for text in ["", "1,2,3", "0,1,1,1", "1,2,3,4,5", "2x,1,1,1", "ax2,1,1,1"] {
+            assert!(text.parse::<Shape>().unwrap_err().to_string().contains("SIZExBAGS"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_formula_counts_the_parameters_of_the_method() {
+        let shape: Shape = "64,166,128,32".parse().unwrap();
+        let settings = attention::Settings { embed: vec![128], attention: 32, ..Default::default() };
+        let model = Model::new(Spec::new(Method::GatedAttention(settings), 166, 2), 1).unwrap();
+        assert_eq!(shape.parameters(), model.parameter_count());
+    }
+
+    #[test]
+    fn the_host_holds_about_what_is_predicted() {
+        let shape: Shape = "500x3,101,64,32".parse().unwrap();
+        for half in [false, true] {
+            let row = time(&Device::host(), shape, &Settings { repeats: 1, half, profile: true }).unwrap();
+            let ratio = row.peak_bytes as f64 / row.predicted_bytes as f64;
+            assert!((0.8..1.25).contains(&ratio), "{} held, {} predicted", row.peak_bytes, row.predicted_bytes);
+            assert!(row.launches.len() > 10 && row.min_us <= row.median_us);
+        }
+    }
+}

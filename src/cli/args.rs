@@ -1,0 +1,163 @@
+//! Arguments that several commands share, and how their values are read.
+
+use anyhow::{Result, bail};
+use bagrad::device::DeviceChoice;
+use bagrad::training::ClassWeights;
+use bagrad::training::schedule::Schedule;
+use clap::Args;
+use serde_json::{Map, Value};
+use std::str::FromStr;
+
+/// How much is printed, and for whom.
+#[derive(Args, Clone, Copy)]
+pub struct Output {
+    /// Print the answer as JSON, the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress and no remarks
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Where to compute.
+#[derive(Args, Clone)]
+pub struct Where {
+    /// auto, host, gpu, gpu:N or a part of an adapter's name [default: $BAGRAD_DEVICE or auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+}
+
+/// `name=value` settings of a method. A value is written as in TOML or JSON; a bare word is text.
+///
+/// # Errors
+/// When a setting has no `=`.
+pub fn settings(pairs: &[String]) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
+    for pair in pairs {
+        let Some((name, value)) = pair.split_once('=') else {
+            bail!("--set {pair}: expected name=value, such as embed=[64] or dropout=0.1");
+        };
+        all.insert(name.trim().to_owned(), value_of(value.trim()));
+    }
+    Ok(all)
+}
+
+fn value_of(text: &str) -> Value {
+    let table = toml::from_str::<toml::Table>(&format!("value = {text}")).ok();
+    let value = table.and_then(|t| serde_json::to_value(t.get("value")?).ok());
+    value.or_else(|| serde_json::from_str(text).ok()).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// `R:F`, the repeat and the fold of a cross-validation; `F` alone is of repeat 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldOf {
+    /// Repeat, from 0.
+    pub repeat: usize,
+    /// Fold, from 0.
+    pub fold: usize,
+}
+
+impl FromStr for FoldOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (repeat, fold) = text.split_once(':').unwrap_or(("0", text));
+        match (repeat.trim().parse(), fold.trim().parse()) {
+            (Ok(repeat), Ok(fold)) => Ok(Self { repeat, fold }),
+            _ => Err("expected REPEAT:FOLD, both from 0, such as 0:3".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for FoldOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.repeat, self.fold)
+    }
+}
+
+/// What `--schedule` accepts.
+pub const SCHEDULES: &str = "constant, time-decay:DECAY, step:EVERY:GAMMA, multi-step:EPOCH,EPOCH..:GAMMA, \
+                             cosine[:FLOOR], cosine-updates[:FLOOR], or warm-up:UPDATES+ANOTHER";
+
+/// Reads a schedule in the short form of the command line.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn schedule(text: &str) -> Result<Schedule, String> {
+    let unknown = || format!("expected {SCHEDULES}");
+    if let Some(rest) = text.strip_prefix("warm-up:") {
+        let (updates, then) = rest.split_once('+').ok_or_else(unknown)?;
+        return Ok(Schedule::WarmUp { updates: number(updates)?, then: Box::new(schedule(then)?) });
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let read = match parts[..] {
+        ["constant"] => Schedule::Constant,
+        ["time-decay", decay] => Schedule::TimeDecay { decay: number(decay)? },
+        ["step", every, gamma] => Schedule::Step { every: number(every)?, gamma: number(gamma)? },
+        ["multi-step", epochs, gamma] => {
+            let milestones = epochs.split(',').map(number).collect::<Result<_, _>>()?;
+            Schedule::MultiStep { milestones, gamma: number(gamma)? }
+        }
+        ["cosine"] => Schedule::CosineEpochs { floor: 0.0 },
+        ["cosine", floor] => Schedule::CosineEpochs { floor: number(floor)? },
+        ["cosine-updates"] => Schedule::CosineUpdates { floor: 0.0 },
+        ["cosine-updates", floor] => Schedule::CosineUpdates { floor: number(floor)? },
+        _ => return Err(unknown()),
+    };
+    read.validate().map_err(|e| e.to_string())?;
+    Ok(read)
+}
+
+/// Reads `none`, `balanced`, or a number for each class.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn class_weights(text: &str) -> Result<ClassWeights, String> {
+    match text {
+        "none" => Ok(ClassWeights::None),
+        "balanced" => Ok(ClassWeights::Balanced),
+        list => Ok(ClassWeights::Given(list.split(',').map(number).collect::<Result<_, _>>()?)),
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("'{text}' is not a number that fits here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn settings_are_toml_json_or_words() {
+        let pairs = ["embed=[64, 32]", "dropout = 0.5", "init=glorot", "pool=\"max\"", "on=true"].map(String::from);
+        let expected = json!({ "embed": [64, 32], "dropout": 0.5, "init": "glorot", "pool": "max", "on": true });
+        assert_eq!(Value::Object(settings(&pairs).unwrap()), expected);
+        assert!(settings(&["embed".into()]).unwrap_err().to_string().contains("name=value"));
+    }
+
+    #[test]
+    fn folds_are_read() {
+        assert_eq!("2:7".parse(), Ok(FoldOf { repeat: 2, fold: 7 }));
+        assert_eq!("7".parse(), Ok(FoldOf { repeat: 0, fold: 7 }));
+        assert!("a:1".parse::<FoldOf>().is_err() && "1:2:3".parse::<FoldOf>().is_err());
+    }
+
+    #[test]
+    fn schedules_are_read() {
+        assert_eq!(schedule("step:20:0.5"), Ok(Schedule::Step { every: 20, gamma: 0.5 }));
+        assert_eq!(schedule("multi-step:1,4:0.1"), Ok(Schedule::MultiStep { milestones: vec![1, 4], gamma: 0.1 }));
+        let cosine = Box::new(Schedule::CosineUpdates { floor: 1e-6 });
+        assert_eq!(schedule("warm-up:100+cosine-updates:1e-6"), Ok(Schedule::WarmUp { updates: 100, then: cosine }));
+        assert!(schedule("step:20").unwrap_err().contains("step:EVERY:GAMMA"));
+        assert!(schedule("step:0:0.5").unwrap_err().contains("every"));
+    }
+
+    #[test]
+    fn class_weights_are_read() {
+        assert_eq!(class_weights("balanced"), Ok(ClassWeights::Balanced));
+        assert_eq!(class_weights("1, 2.5"), Ok(ClassWeights::Given(vec![1.0, 2.5])));
+        assert!(class_weights("1,x").is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! `bagrad bench`: how fast kernels and whole training steps are on this machine.
+
+use super::args::Where;
+use super::table::table;
+use super::{answer, answer_json, note, open_device};
+use anyhow::Result;
+use bagrad::bench::cases::Sizes;
+use bagrad::bench::kernels::{self, Ceilings};
+use bagrad::bench::steps::{self, Row, Settings, Shape};
+
+/// Arguments of `bagrad bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Where,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+    /// Time whole training steps of gated attention instead: N,D,H,L for a bag of N instances with D
+    /// features, embedding H, attention L; or SIZExBAGS,D,H,L for equal bags in one batch
+    #[arg(long, value_name = "SHAPE", num_args = 1..)]
+    steps: Vec<Shape>,
+    /// With --steps: features in f16
+    #[arg(long, requires = "steps")]
+    half: bool,
+    /// With --steps: also the time of each launch of a step
+    #[arg(long, requires = "steps")]
+    profile: bool,
+    /// Only kernels whose name contains this
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, conflicts_with = "steps")]
+    filter: String,
+    /// Sizes of kernels: small, mil or large
+    #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
+    sizes: Sizes,
+    /// Times each is measured [default: 10 for kernels, 30 for steps]
+    #[arg(long, value_name = "N")]
+    repeats: Option<usize>,
+}
+
+/// Measures, and prints a table or a JSON list.
+///
+/// # Errors
+/// What the device answers.
+pub fn run(args: &Args) -> Result<()> {
+    let (device, _) = open_device(args.place.device.as_ref(), None, args.json)?;
+    if args.steps.is_empty() {
+        let ceilings = Ceilings::of(&device)?;
+        let rows = kernels::measure(&device, args.sizes, &args.filter, args.repeats.unwrap_or(10), &ceilings)?;
+        if args.json {
+            return answer_json(&rows);
+        }
+        note(false, "bytes count once for each value read and once for each written; tables of tiles count nothing");
+        let line = |r: &kernels::Row| {
+            let share = format!("{:.0} %", 100.0 * r.share_of_ceiling);
+            let numbers = [r.median_us, r.gflops, r.gbps].map(|v| format!("{v:.1}"));
+            [&[r.kernel.to_owned(), r.shape.clone()], &numbers[..], &[share]].concat()
+        };
+        let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+        let Ceilings { gflops, gbps } = ceilings;
+        let text = format!("ceilings: {gflops:.0} GFLOP/s in the best product, {gbps:.1} GB/s in a copy\n\n");
+        return answer(&(text + &table(&["kernel", "shape", "us", "GFLOP/s", "GB/s", "of ceiling"], &lines)));
+    }
+    let settings = Settings { repeats: args.repeats.unwrap_or(30), half: args.half, profile: args.profile };
+    let mut rows = Vec::new();
+    for shape in &args.steps {
+        rows.push(steps::time(&device, *shape, &settings)?);
+    }
+    if args.json { answer_json(&rows) } else { answer(&text(&rows)) }
+}
+
+fn text(rows: &[Row]) -> String {
+    let mib = |bytes: u64| format!("{:.2}", bytes as f64 / (1 << 20) as f64);
+    let line = |r: &Row| {
+        let times = [r.median_us, r.min_us, r.gflops].map(|v| format!("{v:.0}"));
+        [&[r.shape.clone()], &times[..], &[mib(r.peak_bytes), mib(r.predicted_bytes)]].concat()
+    };
+    let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+    let mut text = table(&["step", "median us", "min us", "GFLOP/s", "peak MiB", "predicted MiB"], &lines);
+    for row in rows.iter().filter(|r| !r.launches.is_empty()) {
+        let launches = row.launches.iter();
+        let lines: Vec<Vec<String>> =
+            launches.map(|l| vec![l.kernel.to_owned(), l.shape.clone(), format!("{:.1}", l.median_us)]).collect();
+        text += &format!("\n{}\n\n{}", row.shape, table(&["launch", "shape", "us"], &lines));
+    }
+    text
+}

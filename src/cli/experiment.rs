@@ -1,0 +1,228 @@
+//! One run: data, division, standardisation, training, evaluation. `demo` and `train` both go through here.
+
+use super::args::FoldOf;
+use super::progress::Progress;
+use anyhow::{Context, Result, bail};
+use bagrad::Bags;
+use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, split};
+use bagrad::device::Device;
+use bagrad::methods::Method;
+use bagrad::model::{Model, Spec};
+use bagrad::session::Session;
+use bagrad::tape::Storage;
+use bagrad::training::metrics::{self, InstanceAuc, Scores};
+use bagrad::training::{Outcome, Predictions, Settings, predict, train};
+use std::time::Instant;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// As [`Source::parse`] reads it.
+    pub data: String,
+    /// Instance labels that are key; `None` for what the data set says.
+    pub key: Option<Vec<i32>>,
+    /// `None`: z-score whatever is not an image.
+    pub standardise: Option<bool>,
+    /// Which bags train, validate and test.
+    pub division: Division,
+    /// Method and settings.
+    pub method: Method,
+    /// How it is trained.
+    pub settings: Settings,
+}
+
+/// Which bags train, validate and test.
+#[derive(Clone, Debug, Default)]
+pub struct Division {
+    /// Share of all bags that tests, drawn anew; `None` for the data set's own test bags, or a fifth.
+    pub test: Option<f64>,
+    /// This fold tests.
+    pub fold: Option<FoldOf>,
+    /// Folds to draw instead of the data set's own.
+    pub folds: Option<usize>,
+    /// Share of the training bags to validate with, in the absence of validation bags of the data set.
+    pub validation: Option<f64>,
+    /// The share goes before the data set's own validation bags.
+    pub validation_asked: bool,
+    /// Seed of what is drawn here.
+    pub seed: u64,
+}
+
+/// Test bags where neither the data set nor the user says.
+const TEST_SHARE: f64 = 0.2;
+
+impl Division {
+    fn of(&self, set: &mut Dataset) -> Result<Vec<Split>> {
+        let labels = set.bags.labels.clone().context("expected labels to train with, found none")?;
+        let random = |share: f64| Partition::Random { shares: [1.0 - share, 0.0, share], seed: self.seed };
+        let how = match (self.fold, self.test) {
+            (Some(FoldOf { repeat, fold }), _) => {
+                if let Some(count) = self.folds {
+                    set.folds = Some(Folds::stratified(&labels, count, repeat + 1, self.seed)?);
+                }
+                if set.folds.is_none() {
+                    bail!("--fold: the data set has no folds of its own; draw some with --folds K");
+                }
+                Partition::Fold { repeat, fold }
+            }
+            (None, Some(share)) => random(share),
+            (None, None) if set.split.is_some() => Partition::Own,
+            (None, None) => random(TEST_SHARE),
+        };
+        let mut parts = set.partition(&how)?;
+        if self.validation_asked {
+            // The data set's own validation bags train then.
+            parts.iter_mut().filter(|p| **p == Split::Validation).for_each(|p| *p = Split::Train);
+        }
+        if let Some(share) = self.validation.filter(|_| !parts.contains(&Split::Validation)) {
+            split::hold_out(&mut parts, &labels, share, self.seed)?;
+        }
+        Ok(parts)
+    }
+}
+
+/// How good the predictions of one part are.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Numbers of its bags.
+    pub bags: Vec<usize>,
+    /// Of the bags.
+    pub scores: Scores,
+    /// Of the instances, where it is known which are key.
+    pub instances: Option<InstanceAuc>,
+}
+
+/// A run that is over.
+pub struct Finished {
+    /// The bags as the model saw them, divided.
+    pub set: Dataset,
+    /// The model and how it came about.
+    pub outcome: Outcome,
+    /// Predictions of all bags, by the model that was kept.
+    pub predictions: Predictions,
+    /// Training, validation and test; `None` for a part without bags.
+    pub parts: [Option<Evaluation>; 3],
+    /// Seconds for all of it, reading the data included.
+    pub seconds: f64,
+}
+
+impl Finished {
+    /// The part that results are judged by: test, else validation, else training.
+    pub fn judged(&self) -> Option<(Split, &Evaluation)> {
+        let order = [Split::Test, Split::Validation, Split::Train];
+        order.into_iter().find_map(|part| Some((part, self.part(part)?)))
+    }
+
+    /// The evaluation of one part.
+    pub fn part(&self, part: Split) -> Option<&Evaluation> {
+        let at = Split::ALL.iter().position(|&p| p == part)?;
+        self.parts[at].as_ref()
+    }
+}
+
+/// What a part is called in files and tables.
+pub fn part_name(part: Split) -> &'static str {
+    match part {
+        Split::Train => "train",
+        Split::Validation => "validation",
+        Split::Test => "test",
+    }
+}
+
+/// Opens the bags; `key` replaces what the data set says of its instance labels.
+///
+/// # Errors
+/// With the name of the file that is wrong.
+pub fn open(data: &str, key: Option<&[i32]>) -> Result<Dataset> {
+    let mut set = Source::parse(data)?.open().with_context(|| format!("data {data}"))?;
+    if let Some(labels) = key {
+        if set.bags.instance_labels.is_none() {
+            bail!("--key: {data}: expected labels of the instances, found none");
+        }
+        set.key = Key::Labels(labels.to_vec());
+    }
+    Ok(set)
+}
+
+/// Runs `plan` from the data to the evaluation.
+///
+/// # Errors
+/// Of the data (with its name), the settings, or the device.
+pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
+    let clock = Instant::now();
+    let mut set = open(&plan.data, plan.key.as_deref())?;
+    let prepared = || -> Result<Option<Standardiser>> {
+        set.split = Some(plan.division.of(&mut set)?);
+        set.check_for_training()?;
+        if !plan.standardise.unwrap_or(set.bags.image.is_none()) {
+            return Ok(None);
+        }
+        let standardiser = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
+        standardiser.apply(&mut set.bags)?;
+        Ok(Some(standardiser))
+    };
+    let standardiser = { prepared }().with_context(|| format!("data {}", plan.data))?;
+    let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
+    if validation.is_empty() && plan.settings.patience.is_some() {
+        bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
+    }
+    let classes = set.bags.class_names.clone();
+    let spec = Spec { method: plan.method.clone(), width: set.bags.width, classes };
+    let model = Model::new(spec, plan.settings.seed)?;
+    let mut outcome = {
+        progress.begin(&plan.settings, training.len());
+        let outcome = train(device, model, &plan.settings, &set.bags, &training, &validation, progress);
+        progress.end();
+        outcome?
+    };
+    outcome.model.standardisation = standardiser;
+    let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half)?;
+    let targets = set.instance_targets();
+    let labels = set.bags.labels.as_deref().unwrap_or_default();
+    let mut parts = [None, None, None];
+    for (part, slot) in Split::ALL.into_iter().zip(&mut parts) {
+        let bags = set.indices(part);
+        if !bags.is_empty() {
+            *slot = Some(evaluate(&predictions, bags, labels, targets.as_deref())?);
+        }
+    }
+    Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
+}
+
+/// Predicts every bag; `bags` are standardised already where the model asks for it.
+///
+/// # Errors
+/// What the device answers, or when a prediction is not a number, as of a model that diverged.
+pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool) -> Result<Predictions> {
+    let storage = if half { Storage::F16 } else { Storage::F32 };
+    let mut session = Session::new(device, model, storage)?;
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let predictions = predict(&mut session, bags, &all, None)?;
+    if let Some(at) = predictions.probabilities.iter().position(|p| !p.is_finite()) {
+        let name = &bags.names[at / predictions.classes];
+        bail!(
+            "the prediction of bag {name} is not a finite number: the training diverged (try a smaller learning rate, \
+             or standardise the features), or these features are far from the ones it saw"
+        );
+    }
+    Ok(predictions)
+}
+
+/// Scores the predictions of `bags`; `labels` and `targets` are those of all bags that were predicted.
+///
+/// # Errors
+/// When a label has no class in the model.
+pub fn evaluate(all: &Predictions, bags: Vec<usize>, labels: &[u32], targets: Option<&[u8]>) -> Result<Evaluation> {
+    let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
+    let labels: Vec<u32> = bags.iter().map(|&b| labels[b]).collect();
+    let scores = Scores::new(&probabilities, all.classes, &labels)?;
+    let rows = || bags.iter().map(|&b| all.offsets[b]..all.offsets[b + 1]);
+    let instances = targets.map(|targets| {
+        let picked: Vec<f32> = rows().flat_map(|r| &all.scores[r]).copied().collect();
+        let key: Vec<bool> = rows().flat_map(|r| &targets[r]).map(|&t| t != 0).collect();
+        let mut offsets = vec![0];
+        rows().for_each(|r| offsets.push(offsets[offsets.len() - 1] + r.len()));
+        metrics::instance_auc(&picked, &key, &offsets)
+    });
+    Ok(Evaluation { bags, scores, instances })
+}

@@ -1,0 +1,126 @@
+//! `bagrad demo | train | predict | devices | methods | bench`: what each reads, runs and prints.
+//!
+//! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
+
+mod args;
+mod bench;
+mod config;
+mod demo;
+mod devices;
+mod experiment;
+mod methods;
+mod page;
+mod predict;
+mod progress;
+mod run_folder;
+mod summary;
+mod table;
+mod train;
+
+use anyhow::{Context, Result};
+use bagrad::device::{Device, DeviceChoice};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  bagrad demo                                        train on bags of digits, write bagrad-demo.html
+  bagrad train --data digits-bags --method gated-attention --out runs/digits
+  bagrad train --data my-bags/ --method mi-net-bag --validation 0.2 --patience 10 --out runs/mine
+  bagrad predict --model runs/mine --data new-bags/ --out new.csv
+  bagrad methods                                     all methods with their settings
+  bagrad devices                                     what this machine can compute on
+
+`bagrad COMMAND --help` tells more of each. BAGRAD_DEVICE chooses the device where --device does not.";
+
+/// Multiple instance learning on any GPU, and on the CPU: bags of instances, of which only the bags are
+/// labelled.
+#[derive(Parser)]
+#[command(name = "bagrad", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train on bags of digits within a minute and write a report with the attention of every digit
+    Demo(demo::Args),
+    /// Train a model and write a run folder
+    Train(Box<train::Args>),
+    /// Predict bags, labelled or not, with a trained model
+    Predict(predict::Args),
+    /// List what this machine can compute on
+    Devices(devices::Args),
+    /// List the methods with their settings
+    Methods(methods::Args),
+    /// Measure kernels and whole training steps
+    Bench(bench::Args),
+}
+
+/// Runs the command line; an error is printed with its causes and makes the exit code 1.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Methods(args) => methods::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes on one line. Some errors tell their cause in their own message; it is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+/// Writes an answer to stdout. A reader that has gone away (`| head`) has seen what it wanted: no error.
+fn answer(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("stdout"),
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON value to stdout, on a line of its own.
+fn answer_json(value: &impl serde::Serialize) -> Result<()> {
+    answer(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// A remark for people, on stderr.
+fn note(quiet: bool, text: impl AsRef<str>) {
+    if !quiet {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+    }
+}
+
+/// The device to use and what was asked for: the flag, else the environment, else a configuration.
+fn open_device(flag: Option<&DeviceChoice>, config: Option<&str>, quiet: bool) -> Result<(Device, DeviceChoice)> {
+    let choice = match (flag, config) {
+        (Some(choice), _) => choice.clone(),
+        (None, Some(text)) if std::env::var_os("BAGRAD_DEVICE").is_none() => text.parse()?,
+        _ => DeviceChoice::from_env().context("BAGRAD_DEVICE")?,
+    };
+    let opened = Device::open(&choice)?;
+    note(quiet, format!("device: {} ({})", opened.device.description(), opened.why));
+    Ok((opened.device, choice))
+}

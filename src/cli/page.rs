@@ -1,0 +1,153 @@
+//! The report of a run, filled from its results.
+
+use super::experiment::{Finished, Plan, part_name};
+use super::table::score;
+use bagrad::data::Split;
+use bagrad::device::Device;
+use bagrad::report::{BagPicture, Curve, Predictions, Report, Series};
+use bagrad::training::Epoch;
+use bagrad::training::metrics::auc_interval;
+
+/// Resamples of the interval of the AUC.
+const RESAMPLES: usize = 2000;
+
+/// A page with everything a run can show; `pictures` bags of each class are drawn with their attention.
+pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> Report {
+    let info = plan.method.info();
+    let count = |part| done.part(part).map_or(0, |e| e.bags.len());
+    let [train, validation, test] = Split::ALL.map(count);
+    Report {
+        title: format!("{} on {}", info.title, done.set.name),
+        summary: format!(
+            "{train} training bags, {validation} validation bags, {test} test bags; {} instances of {} features.",
+            done.set.bags.instances(),
+            done.set.bags.width
+        ),
+        results: results(done),
+        facts: facts(plan, done, device),
+        curves: curves(done),
+        predictions: done.judged().map(|(_, e)| Predictions {
+            class_names: done.set.bags.class_names.clone(),
+            probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
+            labels: labels(done, &e.bags),
+        }),
+        bags: bags(done, pictures),
+    }
+}
+
+fn labels(done: &Finished, bags: &[usize]) -> Vec<u32> {
+    let labels = done.set.bags.labels.as_deref().unwrap_or_default();
+    bags.iter().map(|&b| labels[b]).collect()
+}
+
+fn results(done: &Finished) -> Vec<(String, String)> {
+    let Some((part, e)) = done.judged() else { return Vec::new() };
+    let mut auc = score(e.scores.auc);
+    if done.predictions.classes == 2 {
+        let positive: Vec<bool> = labels(done, &e.bags).iter().map(|&l| l == 1).collect();
+        let probability: Vec<f32> = e.bags.iter().map(|&b| done.predictions.bag(b)[1]).collect();
+        if let Some((low, high)) = auc_interval(&probability, &positive, RESAMPLES, 1) {
+            auc += &format!(" ({low:.3} – {high:.3})");
+        }
+    }
+    let name = match part_name(part) {
+        "test" => "Test",
+        "validation" => "Validation",
+        _ => "Training",
+    };
+    let mut rows = vec![
+        (format!("{name} AUC (95 % interval)"), auc),
+        (format!("{name} accuracy"), score(e.scores.accuracy)),
+        (format!("{name} balanced accuracy"), score(e.scores.balanced_accuracy)),
+        (format!("{name} F1"), score(e.scores.f1)),
+        (format!("{name} log loss"), score(e.scores.log_loss)),
+    ];
+    if let Some(auc) = e.instances {
+        rows.push(("Instance AUC, all instances".into(), score(auc.pooled)));
+        rows.push((format!("Instance AUC, mean of {} bags", auc.bags), score(auc.per_bag)));
+    }
+    rows
+}
+
+fn facts(plan: &Plan, done: &Finished, device: &Device) -> Vec<(String, String)> {
+    let (s, o) = (&plan.settings, &done.outcome);
+    let settings: Vec<String> =
+        plan.method.info().parameters.iter().map(|p| format!("{} = {}", p.name, p.default)).collect();
+    let facts = [
+        ("Method", plan.method.name().to_owned()),
+        ("Settings", settings.join(", ")),
+        ("Data", plan.data.clone()),
+        ("Standardised", if o.model.standardisation.is_some() { "by the training bags" } else { "no" }.into()),
+        ("Device", device.description()),
+        ("Seed", s.seed.to_string()),
+        ("Epochs", format!("{} of at most {}, the weights of epoch {} kept", o.epochs.len(), s.epochs, o.kept)),
+        ("Updates", format!("{} of {} bags", o.steps, s.batch)),
+        ("Learning rate", s.learning_rate.to_string()),
+        ("Parameters", o.model.parameter_count().to_string()),
+        ("Seconds", format!("{:.1}", done.seconds)),
+    ];
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn curves(done: &Finished) -> Vec<Curve> {
+    let epochs = &done.outcome.epochs;
+    let line = |name: &str, value: &dyn Fn(&Epoch) -> Option<f64>| Series {
+        name: name.into(),
+        points: epochs.iter().filter_map(|e| Some((f64::from(e.epoch), value(e)?))).collect(),
+    };
+    let watched = done.part(Split::Validation).is_some();
+    let curve = |title: &str, unit: &str, series: Vec<Series>| Curve {
+        title: title.into(),
+        unit: unit.into(),
+        along: "epoch".into(),
+        series: series.into_iter().filter(|s| !s.points.is_empty()).collect(),
+        marker: watched.then_some(f64::from(done.outcome.kept)),
+    };
+    let losses = vec![line("training", &|e| Some(e.loss)), line("validation", &|e| e.validation_loss)];
+    let mut all = vec![curve("Loss", "loss", losses)];
+    if watched {
+        let auc = line("AUC", &|e| e.validation?.auc);
+        all.push(curve("Validation", "score", vec![auc, line("accuracy", &|e| e.validation?.accuracy)]));
+    }
+    all
+}
+
+/// The first bags of each class, as they come, so that nobody has picked the pretty ones.
+fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
+    let (Some((_, e)), Some(attention)) = (done.judged(), &done.predictions.attention) else {
+        return Vec::new();
+    };
+    let bags = &done.set.bags;
+    let labels = bags.labels.as_deref().unwrap_or_default();
+    let targets = done.set.instance_targets();
+    // The positive class first, as it has something to see.
+    let classes = (0..bags.classes() as u32).rev();
+    let chosen = classes.flat_map(|class| e.bags.iter().filter(move |&&b| labels[b] == class).take(each));
+    let picture = |&bag: &usize| {
+        let (rows, class) = (bags.rows(bag), done.predictions.class(bag));
+        // Of two classes the chance of the second is told, of more that of the predicted one.
+        let told = if bags.classes() == 2 { 1 } else { class };
+        BagPicture {
+            name: bags.names[bag].clone(),
+            label: Some(bags.class_names[labels[bag] as usize].clone()),
+            predicted: bags.class_names[class].clone(),
+            probability_of: bags.class_names[told].clone(),
+            probability: f64::from(done.predictions.bag(bag)[told]),
+            image: bags.image,
+            pixels: if bags.image.is_some() { rows.clone().map(|r| pixels(done, r)).collect() } else { Vec::new() },
+            attention: attention[rows.clone()].to_vec(),
+            key: targets.as_ref().map(|t| t[rows].iter().map(|&t| t != 0).collect()),
+        }
+    };
+    chosen.map(picture).collect()
+}
+
+/// The image of an instance as it was before it was standardised.
+fn pixels(done: &Finished, row: usize) -> Vec<f32> {
+    let bags = &done.set.bags;
+    let values = (0..bags.width).map(|c| bags.features.get(row * bags.width + c));
+    match &done.outcome.model.standardisation {
+        Some(s) => values.enumerate().map(|(c, v)| v * s.std[c] + s.mean[c]).collect(),
+        None => values.collect(),
+    }
+}

@@ -1,0 +1,169 @@
+//! `bagrad predict`: what a trained model says of bags, labelled or not.
+
+use super::args::{Output, Where};
+use super::run_folder::{self, bag_table, instance_table, table_file};
+use super::{answer, answer_json, experiment, note, open_device, table};
+use anyhow::{Context, Result, bail};
+use bagrad::Bags;
+use bagrad::model::Model;
+use bagrad::training::Predictions;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+const HELP: &str = "\
+Examples:
+  bagrad predict --model runs/mine --data new-bags/ > predictions.csv
+  bagrad predict --model runs/mine/model.safetensors --data new-bags/ --out predicted/   with every instance
+  bagrad predict --model runs/mine --data labelled-bags/ --json | jq .auc";
+
+/// Arguments of `bagrad predict`.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Model file, or the run folder it is in
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of npy files, text file, or a generator, as for `train`
+    #[arg(long)]
+    data: String,
+    /// File to write (.csv), or a folder for bags and instances [default: csv to stdout]
+    #[arg(long, value_name = "DIR or FILE.csv")]
+    out: Option<PathBuf>,
+    /// Instance label that makes a key instance, repeatable [default: what the data set says]
+    #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
+    key: Vec<i32>,
+    #[command(flatten)]
+    device: Where,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A file that every folder of predictions has. Not one of a run's: predicting into a run must not replace it.
+const MARKER: &str = "prediction.json";
+
+/// Loads, predicts, writes, tells.
+///
+/// # Errors
+/// When the model or the data cannot be read or do not fit each other.
+pub fn run(args: &Args) -> Result<()> {
+    let quiet = args.output.quiet;
+    let folder = args.out.as_deref().filter(|out| out.extension().is_none_or(|e| e != "csv"));
+    if let Some(folder) = folder {
+        run_folder::check(folder, MARKER, true)?;
+    }
+    let path = if args.model.is_dir() { args.model.join("model.safetensors") } else { args.model.clone() };
+    let model = Model::load(&path)?;
+    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]))?;
+    let (wanted, found) = (model.spec().width, set.bags.width);
+    if wanted != found {
+        bail!(
+            "data {}: its instances have {found} features, the model {} was made for {wanted}",
+            args.data,
+            path.display()
+        );
+    }
+    if let Some(standardiser) = &model.standardisation {
+        standardiser.apply(&mut set.bags).with_context(|| format!("data {}", args.data))?;
+    }
+    let classes = model.spec().classes.clone();
+    let labels = labels_for(&set.bags, &classes, quiet).with_context(|| format!("data {}", args.data))?;
+    let (device, _) = open_device(args.device.device.as_ref(), None, quiet)?;
+    let predictions = experiment::predict_all(&device, model, &set.bags, false)?;
+
+    let mut result = Map::new();
+    result.insert("bags".into(), json!(set.bags.len()));
+    result.insert("instances".into(), json!(set.bags.instances()));
+    result.insert("device".into(), json!(device.name()));
+    if let Some(labels) = &labels {
+        let targets = set.instance_targets();
+        let all = (0..set.bags.len()).collect();
+        let e = experiment::evaluate(&predictions, all, labels, targets.as_deref())?;
+        let Value::Object(scores) = serde_json::to_value(e.scores)? else { unreachable!("a struct is an object") };
+        result.extend(scores);
+        if let Some(auc) = e.instances {
+            result.insert("instance_auc".into(), json!(auc.pooled));
+            result.insert("instance_auc_per_bag".into(), json!(auc.per_bag));
+        }
+    }
+    write(args, folder, &set.bags, &predictions, &classes, labels.as_deref(), &result)?;
+    if args.output.json {
+        let bag = |b: usize| {
+            let label = labels.as_ref().map(|l| &classes[l[b] as usize]);
+            let predicted = &classes[predictions.class(b)];
+            json!({ "bag": set.bags.names[b], "label": label, "predicted": predicted,
+                    "probabilities": predictions.bag(b) })
+        };
+        result.insert("classes".into(), json!(classes));
+        result.insert("predictions".into(), (0..set.bags.len()).map(bag).collect());
+        return answer_json(&result);
+    }
+    if labels.is_some() {
+        let shown = [
+            ("AUC", "auc"),
+            ("accuracy", "accuracy"),
+            ("balanced accuracy", "balanced_accuracy"),
+            ("F1", "f1"),
+            ("log loss", "log_loss"),
+            ("instance AUC", "instance_auc"),
+            ("instance AUC per bag", "instance_auc_per_bag"),
+        ];
+        let known = shown.iter().filter_map(|(name, key)| Some((name, result.get(*key)?.as_f64())));
+        let rows: Vec<Vec<String>> = known.map(|(name, v)| vec![name.to_string(), table::score(v)]).collect();
+        let text = table::table(&["", "all bags"], &rows);
+        // Stdout carries the csv unless that goes to a file.
+        if args.out.is_some() { answer(&text)? } else { note(quiet, text.trim_end()) }
+    }
+    Ok(())
+}
+
+fn write(
+    args: &Args,
+    folder: Option<&Path>,
+    bags: &Bags,
+    predictions: &Predictions,
+    classes: &[String],
+    labels: Option<&[u32]>,
+    result: &Map<String, Value>,
+) -> Result<()> {
+    if let Some(folder) = folder {
+        run_folder::make_parent(folder)?;
+        let text = serde_json::to_string_pretty(result)? + "\n";
+        bagrad::files::replace_folder(folder, MARKER, |place| {
+            bagrad::files::write_atomically(place.join(MARKER), &text)?;
+            table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, classes, None, labels))?;
+            table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))
+        })?;
+        note(args.output.quiet, format!("written: {}", folder.display()));
+        return Ok(());
+    }
+    let mut csv = Vec::new();
+    bag_table(&mut csv, bags, predictions, classes, None, labels)?;
+    match &args.out {
+        Some(file) => {
+            run_folder::make_parent(file)?;
+            bagrad::files::write_atomically(file, &csv)?;
+            note(args.output.quiet, format!("written: {}", file.display()));
+        }
+        None if args.output.json => {}
+        None => answer(&String::from_utf8_lossy(&csv))?,
+    }
+    Ok(())
+}
+
+/// The label of each bag as a class of the model. Classes are matched by name; where the names differ, by
+/// their place, and that is told.
+fn labels_for(bags: &Bags, classes: &[String], quiet: bool) -> Result<Option<Vec<u32>>> {
+    let Some(labels) = &bags.labels else { return Ok(None) };
+    let place = |name: &String| classes.iter().position(|c| c == name).map(|c| c as u32);
+    let used = |label: u32| bags.class_names[label as usize].clone();
+    let named: Option<Vec<u32>> = labels.iter().map(|&l| place(&used(l))).collect();
+    if named.is_some() {
+        return Ok(named);
+    }
+    if let Some(bag) = labels.iter().position(|&l| l as usize >= classes.len()) {
+        let (name, class) = (&bags.names[bag], used(labels[bag]));
+        bail!("bag {name} is of class '{class}', which the model does not know; it knows {}", classes.join(", "));
+    }
+    note(quiet, format!("the classes of the data are taken for those of the model, in order: {}", classes.join(", ")));
+    Ok(Some(labels.clone()))
+}

@@ -1,0 +1,219 @@
+//! `bagrad train`: a model from bags, and a folder with everything about it.
+
+use super::args::{self, FoldOf, Output, SCHEDULES, Where};
+use super::config::{Config, Rule, SplitConfig, TrainingConfig};
+use super::experiment::{self, part_name};
+use super::progress::Progress;
+use super::{answer, answer_json, note, open_device, page, run_folder, summary};
+use anyhow::Result;
+use bagrad::training::ClassWeights;
+use bagrad::training::metrics::Metric;
+use bagrad::training::schedule::Schedule;
+use serde_json::json;
+use std::path::PathBuf;
+
+const HELP: &str = "\
+The run folder has config.toml (reusable with --config), metrics.jsonl, model.safetensors, predictions.csv,
+attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
+configuration, and the configuration before the recipe of the method's paper.
+
+Examples:
+  bagrad train --data digits-bags,train=500 --method gated-attention --set embed=[64] --out runs/digits
+  bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
+  bagrad train --data bags.csv.gz --method attention --validation 0.2 --patience 20 --monitor auc --out runs/csv
+  bagrad train --config runs/digits/config.toml --seed 7 --out runs/digits-7 --json";
+
+/// Arguments of `bagrad train`.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Folder of npy files, text file, digits-bags[,k=v...] or mnist-bags:DIR[,k=v...]
+    #[arg(long)]
+    data: Option<String>,
+    /// Method (`bagrad methods` lists them)
+    #[arg(long)]
+    method: Option<String>,
+    /// Setting of the method, repeatable; values as in TOML or JSON
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Run folder to write; without it nothing is written
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Replace a run folder that is there already
+    #[arg(long)]
+    force: bool,
+    /// Configuration to start from, such as the config.toml of a run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    device: Where,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten, next_help_heading = "Training")]
+    training: Training,
+    #[command(flatten, next_help_heading = "Data")]
+    bags: BagArgs,
+}
+
+#[derive(clap::Args)]
+struct Training {
+    /// Passes over the training bags
+    #[arg(long)]
+    epochs: Option<u32>,
+    /// Bags of an update
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Learning rate
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Strength of the weight decay
+    #[arg(long)]
+    weight_decay: Option<f32>,
+    /// Update rule
+    #[arg(long, value_enum)]
+    optimiser: Option<Rule>,
+    /// Momentum of nesterov
+    #[arg(long)]
+    momentum: Option<f32>,
+    /// Largest norm of the gradient
+    #[arg(long, value_name = "NORM")]
+    clip_norm: Option<f32>,
+    #[arg(long, value_parser = args::schedule, help = format!("Learning-rate schedule: {SCHEDULES}"))]
+    schedule: Option<Schedule>,
+    /// Seed of the weights, the order of bags, dropout, and the division unless --split-seed is given
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Stop after so many epochs without a better validation score
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<u32>,
+    /// Do not stop early before this epoch
+    #[arg(long, value_name = "EPOCHS")]
+    min_epochs: Option<u32>,
+    /// Validation score that decides which epoch is kept: loss, auc, accuracy, balanced_accuracy, f1, log_loss
+    #[arg(long)]
+    monitor: Option<Metric>,
+    /// Weights of the classes in the loss: none, balanced, or a number for each class
+    #[arg(long, value_name = "WEIGHTS", value_parser = args::class_weights)]
+    class_weights: Option<ClassWeights>,
+    /// Store features in 16 bits
+    #[arg(long)]
+    half: bool,
+}
+
+#[derive(clap::Args)]
+struct BagArgs {
+    /// Share of the training bags to validate with [default: 0, or 0.2 with --patience or --monitor]
+    #[arg(long, value_name = "FRACTION")]
+    validation: Option<f64>,
+    /// Share of all bags to test with, drawn anew [default: the data set's own test bags, else 0.2]
+    #[arg(long, value_name = "FRACTION")]
+    test: Option<f64>,
+    /// Test with this fold of a cross-validation, repeat and fold from 0
+    #[arg(long, value_name = "R:F")]
+    fold: Option<FoldOf>,
+    /// Draw this many folds, instead of those of the data set
+    #[arg(long, value_name = "K")]
+    folds: Option<usize>,
+    /// Seed of the division into training, validation and test bags [default: the seed]
+    #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    split_seed: Option<u64>,
+    /// Take the features as they are [default for images; others are z-scored by the training bags]
+    #[arg(long, conflicts_with = "standardise")]
+    no_standardise: bool,
+    /// Z-score the features by the training bags, images too
+    #[arg(long)]
+    standardise: bool,
+    /// Instance label that makes a key instance, repeatable [default: what the data set says]
+    #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
+    key: Vec<i32>,
+}
+
+impl Args {
+    /// What the flags ask for.
+    fn asked(&self) -> Result<Config> {
+        let (t, b) = (&self.training, &self.bags);
+        let mut method = toml::Table::try_from(args::settings(&self.set)?)?;
+        if let Some(name) = &self.method {
+            method.insert("name".into(), name.as_str().into());
+        }
+        Ok(Config {
+            data: self.data.clone(),
+            device: None,
+            key: (!b.key.is_empty()).then(|| b.key.clone()),
+            standardise: match (b.standardise, b.no_standardise) {
+                (false, false) => None,
+                (standardise, _) => Some(standardise),
+            },
+            seed: t.seed,
+            split: SplitConfig {
+                validation: b.validation,
+                test: b.test,
+                fold: b.fold.map(|f| f.to_string()),
+                folds: b.folds,
+                seed: b.split_seed,
+            },
+            method,
+            training: TrainingConfig {
+                epochs: t.epochs,
+                batch: t.batch,
+                learning_rate: t.lr,
+                optimiser: t.optimiser,
+                momentum: t.momentum,
+                weight_decay: t.weight_decay,
+                clip_norm: t.clip_norm,
+                patience: t.patience,
+                min_epochs: t.min_epochs,
+                monitor: t.monitor,
+                half: t.half.then_some(true),
+                class_weights: t.class_weights.clone(),
+                schedule: t.schedule.clone(),
+            },
+        })
+    }
+}
+
+/// Trains, evaluates, writes, tells.
+///
+/// # Errors
+/// Of the arguments, the data, the device, or the run folder.
+pub fn run(args: &Args) -> Result<()> {
+    let quiet = args.output.quiet;
+    let below = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let config = args.asked()?.over(below);
+    let plan = config.plan()?;
+    if let Some(out) = &args.out {
+        run_folder::check(out, run_folder::MARKER, args.force)?;
+    }
+    let (device, choice) = open_device(args.device.device.as_ref(), config.device.as_deref(), quiet)?;
+    let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()))?;
+    let mut result = summary::object(&plan, &done, &device);
+    if let Some(out) = &args.out {
+        let standardised = done.outcome.model.standardisation.is_some();
+        let config = Config::of(&plan, standardised, &choice)?;
+        let page = page::page(&plan, &done, &device, 3);
+        run_folder::write(out, &config, &done, &result, &page)?;
+        result.insert("out".into(), json!(out.display().to_string()));
+    }
+    if args.output.json {
+        return answer_json(&result);
+    }
+    let o = &done.outcome;
+    let kept = match done.judged().map(|(part, _)| part_name(part)) {
+        _ if o.kept as usize + 1 == o.epochs.len() => String::new(),
+        _ => format!(", epoch {} kept", o.kept),
+    };
+    let text = format!(
+        "{}\n{} epochs{kept}, {} updates in {:.1} s on {}\n",
+        summary::people(&done),
+        o.epochs.len(),
+        o.steps,
+        done.seconds,
+        device.name()
+    );
+    answer(&text)?;
+    match &args.out {
+        Some(out) => note(quiet, format!("written: {}", out.display())),
+        None => note(quiet, "nothing was written; --out RUN keeps the model and its report"),
+    }
+    Ok(())
+}
