@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, Upload};
 use crate::error::Result;
 use crate::kernels::cost::{Cost, cost};
-use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, TILE};
+use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE};
 use crate::kernels::matmul::TRANSPOSE;
 use crate::plan::{self, Class, Program};
 use crate::random::Random;
@@ -180,7 +180,13 @@ impl Loaded {
 }
 
 /// A rate so small that a thousand updates leave the numbers where they are.
-const SCALARS: Scalars = Scalars { learning_rate: 1e-9, seed: 1, step: 1, correction1: 0.1, correction2: 0.001 };
+const SCALARS: Scalars = Scalars {
+    rules: [RuleScalars { learning_rate: 1e-9, correction1: 0.1, correction2: 0.001 }; 2],
+    seed: 1,
+    step: 1,
+    lookahead: 0,
+    average_weight: 0.0,
+};
 
 struct Tables {
     extent: Extent,
@@ -236,13 +242,7 @@ fn transpose(case: &Case, extent: &Extent) -> Program {
 ///
 /// # Errors
 /// What the device answers.
-pub fn measure(
-    device: &Device,
-    sizes: Sizes,
-    filter: &str,
-    repeats: usize,
-    ceilings: &Ceilings,
-) -> Result<Vec<Row>> {
+pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceilings: &Ceilings) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     let mut seen = HashSet::new();
     let mut take = |launched: Vec<Launched>| {

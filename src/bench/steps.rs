@@ -237,8 +237,9 @@ fn launches(session: &mut Session, adam: &Optimiser, half: bool) -> Result<Vec<L
     let id = session.prepare(Purpose::Train(*adam))?;
     let extent = session.executor().program(id).capacity;
     let scalars = session.scalars(adam, RATE);
-    super::kernels::profile(session.executor(), id, extent, scalars, &[], half, 9)
-        .map(|rows| rows.into_iter().map(|r| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us }).collect())
+    super::kernels::profile(session.executor(), id, extent, scalars, &[], half, 9).map(|rows| {
+        rows.into_iter().map(|r| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us }).collect()
+    })
 }
 
 #[cfg(test)]
