@@ -1,11 +1,7 @@
-// Contrastive learning over the rows of a batch: rows of length one, and NT-Xent, the cross-entropy of finding
-// the other row of a pair (2k, 2k + 1) among all other rows by inner product.
+// Contrastive learning over the rows of a batch: NT-Xent, the cross-entropy of finding the other row of a pair
+// (2k, 2k + 1) among all other rows by inner product.
 #import common/grid
 
-struct Rows { rows: u32, cols: u32, smallest: f32 }
-var<immediate> s: Rows;
-struct RowsGrad { rows: u32, cols: u32, smallest: f32, accumulate: u32 }
-var<immediate> sg: RowsGrad;
 struct Pairs { rows: u32, cols: u32, sharpness: f32 }
 var<immediate> p: Pairs;
 struct PairsGrad { rows: u32, cols: u32, sharpness: f32, scale: f32, accumulate: u32 }
@@ -15,54 +11,9 @@ var<immediate> g: PairsGrad;
 @group(0) @binding(1) var<storage, read_write> y1: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y2: array<f32>;
 
-// y1 = the row over its length (over `smallest` when that is more), y2 = what it was divided by.
-@compute @workgroup_size(64)
-fn row_normalise(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let r = group_of(group, groups) * 64u + lane;
-    if r >= s.rows {
-        return;
-    }
-    var sum = 0.0;
-    for (var c = 0u; c < s.cols; c++) {
-        sum += x[r * s.cols + c] * x[r * s.cols + c];
-    }
-    let by = max(sqrt(sum), s.smallest);
-    for (var c = 0u; c < s.cols; c++) {
-        y1[r * s.cols + c] = x[r * s.cols + c] / by;
-    }
-    y2[r] = by;
-}
-
 @group(0) @binding(1) var<storage, read> x1: array<f32>;
 @group(0) @binding(2) var<storage, read> x2: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y3: array<f32>;
-
-// y3 (+)= (g - y (y . g)) / length, from y (x), the length (x1) and g (x2); g / smallest for a shorter row.
-@compute @workgroup_size(64)
-fn row_normalise_grad(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let r = group_of(group, groups) * 64u + lane;
-    if r >= sg.rows {
-        return;
-    }
-    var inner = 0.0;
-    if x1[r] > sg.smallest {
-        for (var c = 0u; c < sg.cols; c++) {
-            inner += x[r * sg.cols + c] * x2[r * sg.cols + c];
-        }
-    }
-    for (var c = 0u; c < sg.cols; c++) {
-        let o = r * sg.cols + c;
-        y3[o] = (x2[o] - x[o] * inner) / x1[r] + select(0.0, y3[o], sg.accumulate != 0u);
-    }
-}
 
 var<workgroup> largest_of: array<f32, 64>;
 var<workgroup> sum_of: array<f32, 64>;

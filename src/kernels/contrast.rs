@@ -9,23 +9,6 @@ use bytemuck::{Pod, Zeroable};
 /// See the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Rows {
-    rows: u32,
-    cols: u32,
-    smallest: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RowsGrad {
-    of: Rows,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
 pub struct Pairs {
     rows: u32,
     cols: u32,
@@ -41,44 +24,13 @@ pub struct PairsGrad {
     accumulate: u32,
 }
 
-kernel!(/// Rows over their length.
-    ROW_NORMALISE, "contrast", row_normalise, Rows, [Read, Write, Write]);
-kernel!(/// Gradient of that.
-    ROW_NORMALISE_GRAD, "contrast", row_normalise_grad, RowsGrad, [Read, Read, Read, Write]);
 kernel!(/// Contrastive loss of each row, and its log-sum-exp.
     PAIRS_LOSS, "contrast", pairs_loss, Pairs, [Read, Write, Write]);
 kernel!(/// Its gradient.
     PAIRS_GRAD, "contrast", pairs_grad, PairsGrad, [Read, Read, Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&ROW_NORMALISE, &ROW_NORMALISE_GRAD, &PAIRS_LOSS, &PAIRS_GRAD];
-
-fn row_normalise<T: Real>(a: &Args<T>) {
-    let p: Rows = a.params();
-    let cols = p.cols as usize;
-    let (x, lengths) = (a.read(0), Shared::new(a.write(2)));
-    for_rows(a.write(1), p.rows as usize, cols, 4 * cols, |r, out| {
-        let row = &x[r * cols..(r + 1) * cols];
-        let by = dot(row, row).sqrt().larger(T::from_f32(p.smallest));
-        out.iter_mut().zip(row).for_each(|(o, x)| *o = *x / by);
-        // SAFETY: one length a row.
-        let length = unsafe { lengths.part(r..r + 1) };
-        length[0] = by;
-    });
-}
-
-fn row_normalise_grad<T: Real>(a: &Args<T>) {
-    let RowsGrad { of: p, accumulate } = a.params();
-    let cols = p.cols as usize;
-    let (y, lengths, g, keep) = (a.read(0), a.read(1), a.read(2), T::new(accumulate as f64));
-    for_rows(a.write(3), p.rows as usize, cols, 4 * cols, |r, out| {
-        let (y, g) = (&y[r * cols..(r + 1) * cols], &g[r * cols..(r + 1) * cols]);
-        let inner = if lengths[r] > T::from_f32(p.smallest) { dot(y, g) } else { T::ZERO };
-        for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
-            *o = (*g - *y * inner) / lengths[r] + keep_or_zero(keep, *o);
-        }
-    });
-}
+pub const KERNELS: &[&Kernel] = &[&PAIRS_LOSS, &PAIRS_GRAD];
 
 fn pairs_loss<T: Real>(a: &Args<T>) {
     let p: Pairs = a.params();

@@ -1,45 +1,11 @@
-//! Contrastive learning over rows: rows of length one, and the loss NT-Xent (Chen and others 2020).
+//! Contrastive learning over rows: the loss NT-Xent (Chen and others 2020).
 
 use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::contrast as k;
-use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid};
 use crate::plan::{GradTarget, Planner};
 use crate::tape::{Node, Shape, Storage, Value};
-
-/// x / |x| for each row. Outputs: `[R, C]`, and the lengths `[R, 1]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RowNormalise {
-    /// Shorter rows are divided by this.
-    pub smallest: f32,
-}
-
-impl Rule for RowNormalise {
-    fn name(&self) -> &'static str {
-        "normalise rows"
-    }
-    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
-        Ok(vec![(inputs[0].shape, Storage::F32), (Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
-    }
-    fn forward(&self, p: &mut Planner, node: &Node) {
-        let x = p.dense(node.inputs[0]);
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.smallest.into()];
-        let operands = [x.into(), node.outputs[0].into(), node.outputs[1].into()];
-        p.launch(&k::ROW_NORMALISE, &operands, &words, Grid::line(Count::per(shape.rows, 1, LANES)));
-    }
-    fn backward(&self, p: &mut Planner, node: &Node) {
-        let [y, lengths] = node.outputs[..] else { unreachable!() };
-        let Some(g) = p.upstream(y) else { return };
-        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
-        let shape = p.value(y).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.smallest.into(), accumulate.into()];
-        let operands = [y.into(), lengths.into(), g.into(), to];
-        p.launch(&k::ROW_NORMALISE_GRAD, &operands, &words, Grid::line(Count::per(shape.rows, 1, LANES)));
-    }
-}
 
 /// Mean over rows of the cross-entropy of finding the row's partner among all other rows, by inner product
 /// over temperature. Rows 2k and 2k + 1 are partners; a last row without one takes no part. Inputs: rows

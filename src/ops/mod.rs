@@ -75,8 +75,6 @@ pub enum Op {
     DiscreteSurvival(survival::DiscreteSurvival),
     /// Cox partial likelihood over bags.
     CoxLoss(survival::CoxLoss),
-    /// Rows divided by their length.
-    RowNormalise(contrast::RowNormalise),
     /// Contrastive loss of pairs of rows.
     NtXent(contrast::NtXent),
     /// Sample of a diagonal Gaussian.
@@ -135,7 +133,6 @@ impl Op {
             Op::TargetLoss(r) => r,
             Op::DiscreteSurvival(r) => r,
             Op::CoxLoss(r) => r,
-            Op::RowNormalise(r) => r,
             Op::NtXent(r) => r,
             Op::Reparameterise(r) => r,
             Op::GaussianKl(r) => r,
