@@ -361,7 +361,8 @@ mod tests {
     #[test]
     fn rectification() {
         let rule = UpdateRule::RAdam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        assert_eq!(rule.corrections(1), (10.0, 0.0));
+        let (first, divides) = rule.corrections(1);
+        assert!((first - 10.0).abs() < 1e-5 && divides == 0.0, "{first}");
         assert_eq!(rule.corrections(5).1, 0.0);
         let (b2, t) = (0.999f32 as f64, 6f64);
         let infinite = 2.0 / (1.0 - b2) - 1.0;
