@@ -11,17 +11,20 @@ pub mod real;
 pub mod attention_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod contrast;
 pub mod critical_attention;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod image;
+pub mod gaussian;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
+pub mod routing;
 pub mod rows;
 pub mod segment;
 pub mod self_attention;
@@ -114,17 +117,20 @@ pub fn all() -> Vec<&'static Kernel> {
         attention_pool::KERNELS,
         batch_norm::KERNELS,
         conv::KERNELS,
+        contrast::KERNELS,
         critical_attention::KERNELS,
         distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
         image::KERNELS,
+        gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
+        routing::KERNELS,
         rows::KERNELS,
         segment::KERNELS,
         self_attention::KERNELS,
@@ -142,17 +148,20 @@ pub fn source(file: &str) -> &'static str {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
         "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
         "conv" => include_str!("../../shaders/conv.wgsl"),
+        "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
         "image" => include_str!("../../shaders/image.wgsl"),
+        "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "routing" => include_str!("../../shaders/routing.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "self_attention" => include_str!("../../shaders/self_attention.wgsl"),

@@ -35,10 +35,12 @@ pub struct Settings {
     /// Widths of the fully connected layers in front; none takes the features themselves.
     pub embed: Vec<u32>,
     /// Dropout after each of them.
+    #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Width L of the queries.
     pub query: u32,
     /// Dropout in front of the layer that makes the values.
+    #[serde(serialize_with = "super::layers::shortest")]
     pub value_dropout: f32,
     /// Variant h: values from a layer with ReLU.
     pub value_layer: bool,

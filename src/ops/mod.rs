@@ -6,12 +6,17 @@ pub mod conv;
 pub mod critical_attention;
 pub mod dropout;
 pub mod image;
+pub mod contrast;
+pub mod critical_attention;
+pub mod dropout;
+pub mod gaussian;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
 pub mod power_pool;
 pub mod reduce;
+pub mod routing;
 pub mod rows;
 pub mod segment;
 pub mod self_attention;
@@ -78,6 +83,16 @@ pub enum Op {
     DiscreteSurvival(survival::DiscreteSurvival),
     /// Cox partial likelihood over bags.
     CoxLoss(survival::CoxLoss),
+    /// Contrastive loss of pairs of rows.
+    NtXent(contrast::NtXent),
+    /// Sample of a diagonal Gaussian.
+    Reparameterise(gaussian::Reparameterise),
+    /// Divergence of diagonal Gaussians from the standard one.
+    GaussianKl(gaussian::GaussianKl),
+    /// Squashed rows and their lengths.
+    Squash(routing::Squash),
+    /// Agreement of instances with a row of their bag.
+    BagDot(routing::BagDot),
     /// Dropout.
     Dropout(dropout::Dropout),
     /// Rows picked by an index.
@@ -141,6 +156,11 @@ impl Op {
             Op::TargetLoss(r) => r,
             Op::DiscreteSurvival(r) => r,
             Op::CoxLoss(r) => r,
+            Op::NtXent(r) => r,
+            Op::Reparameterise(r) => r,
+            Op::GaussianKl(r) => r,
+            Op::Squash(r) => r,
+            Op::BagDot(r) => r,
             Op::Dropout(r) => r,
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
