@@ -29,6 +29,16 @@ impl Spec {
     }
 }
 
+/// What a model file's metadata says.
+#[derive(Serialize, Deserialize)]
+struct Described {
+    format_version: u32,
+    #[serde(flatten)]
+    spec: Spec,
+}
+
+const FORMAT_VERSION: u32 = 1;
+
 /// Where a named parameter lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamInfo {
@@ -186,12 +196,10 @@ impl Model {
                 tensors.push((name, view.expect("length follows from the shape")));
             }
         }
-        let spec = serde_json::to_string(&self.spec).expect("a spec is plain data");
-        let metadata = HashMap::from([
-            ("format".to_string(), "bagrad".to_string()),
-            ("format_version".to_string(), "1".to_string()),
-            ("bagrad".to_string(), spec),
-        ]);
+        // One key: the order of several would differ from run to run.
+        let described = Described { format_version: FORMAT_VERSION, spec: self.spec.clone() };
+        let described = serde_json::to_string(&described).expect("a spec is plain data");
+        let metadata = HashMap::from([("bagrad".to_string(), described)]);
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
     }
 
@@ -214,7 +222,11 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let spec: Spec = serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
+        let Described { format_version, spec } =
+            serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
+        if format_version > FORMAT_VERSION {
+            return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
+        }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
             let tensor = tensors.tensor(name).map_err(|_| format!("tensor {name:?} is missing"))?;

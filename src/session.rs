@@ -10,7 +10,7 @@ use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
-use crate::tape::{Storage, Tape, feature_stride};
+use crate::tape::{Source, Storage, Tape, feature_stride};
 use half::f16;
 use std::collections::BTreeMap;
 
@@ -48,6 +48,7 @@ struct Batch {
     weights: Vec<f32>,
     rows_f32: Vec<f32>,
     rows_f16: Vec<f16>,
+    coords: Vec<f32>,
 }
 
 impl Batch {
@@ -447,6 +448,12 @@ impl Session {
         self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
         self.batch.weights.clear();
         self.batch.weights.extend_from_slice(weights);
+        self.batch.coords.clear();
+        if self.tape.values.iter().any(|v| v.source == Source::Input(Input::Coords)) {
+            let missing = "the model looks at the places of instances, and these bags have no coordinates";
+            let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
+            indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
+        }
         let extent = self.batch.extent;
         if resident.is_none() {
             self.pack_rows(bags, indices.iter().map(|&i| bags.rows(i)));
@@ -482,6 +489,7 @@ impl Session {
                         uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
                     }
                 }
+                Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
                 Input::Offsets => uploads.push(Upload::U32(*key, &batch.offsets)),
                 Input::Tiles => uploads.push(Upload::U32(*key, &batch.tiles)),
                 Input::BagTiles => uploads.push(Upload::U32(*key, &batch.bag_tiles)),

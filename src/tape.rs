@@ -156,6 +156,7 @@ impl Tape {
     pub fn batch(&mut self, input: Input, cols: u32) -> ValueId {
         let (rows, storage) = match input {
             Input::Features => panic!("features have their own constructor"),
+            Input::Coords => (Dim::Instances, Storage::F32),
             Input::Offsets | Input::BagTiles => (Dim::BagsPlusOne, Storage::U32),
             Input::Tiles => (Dim::Tiles, Storage::U32),
             Input::Labels => (Dim::Bags, Storage::U32),

@@ -136,7 +136,7 @@ fn the_same_seed_gives_the_same_bits() {
                 training::train(&device, model, &settings, &bags, &all[..14], &all[14..], &mut ()).unwrap()
             };
             let (a, b, c) = (run(1), run(1), run(2));
-            assert_eq!(a.model.to_bytes().len(), b.model.to_bytes().len());
+            assert_eq!(a.model.to_bytes(), b.model.to_bytes(), "{method}: model files on {device:?}");
             for p in a.model.parameters() {
                 let of = |o: &training::Outcome| bits(o.model.parameter(&p.name).unwrap());
                 assert_eq!(of(&a), of(&b), "{method} {} on {device:?}", p.name);
@@ -309,8 +309,13 @@ fn wrong_input_is_an_error_that_says_what() {
     let all = [0, 1, 2, 3];
     let mut three = good.clone();
     three.class_names.push("2".into());
-    match training::train(&Device::host(), model("mi-net-bag", &three), &diverging, &three, &all, &[], &mut ()) {
-        Err(Error::NotFinite { .. }) => {}
-        other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
+    // Softmax over three classes, and the clamped loss over two.
+    for (method, bags) in [("mi-net-bag", &three), ("attention", &good)] {
+        for device in devices() {
+            match training::train(&device, model(method, bags), &diverging, bags, &all, &[], &mut ()) {
+                Err(Error::NotFinite { .. }) => {}
+                other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
+            }
+        }
     }
 }

@@ -287,6 +287,8 @@ pub enum BufferKey {
 pub enum Input {
     /// Instance features `[N, D]`.
     Features,
+    /// Place of each instance, `[N, 2]`.
+    Coords,
     /// First row of each bag, `[B + 1]`.
     Offsets,
     /// Tile table `[T, 4]`: bag, first row, rows, unused.

@@ -9,10 +9,14 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod conv;
 pub mod contrast;
 pub mod critical_attention;
+pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod image;
 pub mod gaussian;
 pub mod loss;
 pub mod matmul;
@@ -23,6 +27,7 @@ pub mod reduce;
 pub mod routing;
 pub mod rows;
 pub mod segment;
+pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
@@ -110,10 +115,14 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        batch_norm::KERNELS,
+        conv::KERNELS,
         contrast::KERNELS,
         critical_attention::KERNELS,
+        distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        image::KERNELS,
         gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
@@ -124,6 +133,7 @@ pub fn all() -> Vec<&'static Kernel> {
         routing::KERNELS,
         rows::KERNELS,
         segment::KERNELS,
+        self_attention::KERNELS,
         sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
@@ -136,10 +146,14 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
+        "conv" => include_str!("../../shaders/conv.wgsl"),
         "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
+        "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "image" => include_str!("../../shaders/image.wgsl"),
         "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
@@ -150,6 +164,7 @@ pub fn source(file: &str) -> &'static str {
         "routing" => include_str!("../../shaders/routing.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),

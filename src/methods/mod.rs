@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod dsmil;
+pub mod image;
 pub mod layers;
 pub mod mi_net;
 pub mod mi_net_bag;

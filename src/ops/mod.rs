@@ -1,6 +1,11 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod conv;
+pub mod critical_attention;
+pub mod dropout;
+pub mod image;
 pub mod contrast;
 pub mod critical_attention;
 pub mod dropout;
@@ -14,6 +19,7 @@ pub mod reduce;
 pub mod routing;
 pub mod rows;
 pub mod segment;
+pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
@@ -59,6 +65,8 @@ pub enum Op {
     SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Self-attention within each bag.
+    SelfAttention(self_attention::SelfAttention),
     /// Attention to the critical instance of each class.
     CriticalAttention(critical_attention::CriticalAttention),
     /// Rows times a weight each.
@@ -99,6 +107,20 @@ pub enum Op {
     InstanceNorm(norm::InstanceNorm),
     /// Rows of length 1.
     UnitRows(norm::UnitRows),
+    /// Convolution of images.
+    Conv2d(conv::Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(conv::ConvTranspose2d),
+    /// Largest value of each window of images.
+    MaxPool(image::MaxPool),
+    /// Mean of each channel of images.
+    ChannelMean(image::ChannelMean),
+    /// Images with every value several times.
+    Upsample(image::Upsample),
+    /// Images with a border.
+    Pad(image::Pad),
+    /// Channels with mean 0 and deviation 1 over the batch.
+    BatchNorm(batch_norm::BatchNorm),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -125,6 +147,7 @@ impl Op {
             Op::SegmentTop(r) => r,
             Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
+            Op::SelfAttention(r) => r,
             Op::CriticalAttention(r) => r,
             Op::RowScale(r) => r,
             Op::WeightedSum(r) => r,
@@ -145,6 +168,13 @@ impl Op {
             Op::LayerNorm(r) => r,
             Op::InstanceNorm(r) => r,
             Op::UnitRows(r) => r,
+            Op::Conv2d(r) => r,
+            Op::ConvTranspose2d(r) => r,
+            Op::MaxPool(r) => r,
+            Op::ChannelMean(r) => r,
+            Op::Upsample(r) => r,
+            Op::Pad(r) => r,
+            Op::BatchNorm(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
