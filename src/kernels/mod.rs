@@ -10,14 +10,14 @@ pub mod real;
 
 pub mod attention_pool;
 pub mod batch_norm;
-pub mod conv;
 pub mod contrast;
+pub mod conv;
 pub mod critical_attention;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
-pub mod image;
 pub mod gaussian;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;

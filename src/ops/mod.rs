@@ -2,14 +2,12 @@
 
 pub mod attention_pool;
 pub mod batch_norm;
+pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
 pub mod dropout;
-pub mod image;
-pub mod contrast;
-pub mod critical_attention;
-pub mod dropout;
 pub mod gaussian;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
