@@ -4,13 +4,21 @@ use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
+use crate::ops::contrast::NtXent;
+use crate::ops::critical_attention::CriticalAttention;
 use crate::ops::dropout::Dropout;
+use crate::ops::gaussian::{GaussianKl, Reparameterise};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
+use crate::ops::power_pool::{GeneralisedMean, PowerMean};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
+use crate::ops::survival::{CoxLoss, DiscreteSurvival};
+use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::update::{Optimiser, UpdateRule};
+use crate::ops::weighting::{RowScale, WeightedSum};
 use crate::plan::Purpose;
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use std::str::FromStr;
@@ -214,6 +222,67 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let loss = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 1e-5, scale: 1.0 });
     s.tape.loss = Some(s.push(loss, &[y, targets, weights])?);
     add("dropout", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
+
+    // Attention to the critical instance, forward and backward.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let scores = s.linear(s.x, 1, Activation::None)?;
+    let inputs = [&[scores][..], &s.tables].concat();
+    let critical = s.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &inputs)?[1];
+    let q = s.linear(s.x, w.attention, Activation::None)?;
+    let z = s.over_bags(Op::CriticalAttention(CriticalAttention), &[q, s.x, critical])?;
+    s.output(z);
+    add("critical attention", s.tape, Purpose::Upstream, w.hidden as usize);
+
+    // Rows with a weight each, and two rounds of routing to a capsule.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let weight = s.linear(s.x, 1, Activation::Sigmoid)?;
+    let y = s.push(Op::RowScale(RowScale), &[s.x, weight])?;
+    s.output(y);
+    let z = s.over_bags(Op::WeightedSum(WeightedSum { mean: true }), &[s.x, weight])?;
+    let capsule = s.push(Op::Squash(Squash), &[z])?;
+    let agreement = s.over_bags(Op::BagDot(BagDot), &[s.x, capsule])?;
+    s.output(agreement);
+    add("weights and routing", s.tape, Purpose::Upstream, w.hidden as usize);
+
+    // Pools with exponents, of scores.
+    let mut s = Start::new(w.classes as usize, Storage::F32, true);
+    let x = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
+    let exponent = s.param(1, w.classes);
+    let exponent = s.push(Op::Activate(Activate(Activation::Softplus)), &[exponent])?;
+    for op in [Op::GeneralisedMean(GeneralisedMean), Op::PowerMean(PowerMean)] {
+        let y = s.over_bags(op, &[x, exponent])?;
+        s.output(y);
+    }
+    add("exponent pools", s.tape, Purpose::Upstream, w.classes as usize);
+
+    // Losses on the outputs of bags, and between instances and their reconstruction.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let y = s.linear(s.x, w.hidden, Activation::Tanh)?;
+    let squared = TargetLoss { distance: Distance::Squared, scale: 1.0 };
+    let loss = s.push(Op::TargetLoss(squared), &[y, s.x])?;
+    s.output(loss);
+    let z = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[s.x])?;
+    let [labels, times, events, weights] =
+        [Input::Labels, Input::Times, Input::Events, Input::Weights].map(|input| s.tape.batch(input, 1));
+    let hazards = s.linear(z, 4, Activation::None)?;
+    let discrete = Op::DiscreteSurvival(DiscreteSurvival { alpha: 0.0, scale: 1.0 });
+    let loss = s.push(discrete, &[hazards, labels, events, weights])?;
+    s.output(loss);
+    let risk = s.linear(z, 1, Activation::None)?;
+    let loss = s.push(Op::CoxLoss(CoxLoss { efron: true, scale: 1.0 }), &[risk, times, events])?;
+    s.output(loss);
+    let loss = s.push(Op::NtXent(NtXent { temperature: 0.5, scale: 1.0 }), &[z])?;
+    s.output(loss);
+    add("losses", s.tape, Purpose::Upstream, w.hidden as usize);
+
+    // Samples of a Gaussian for each instance, and its divergence.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let (mean, v) = (s.linear(s.x, w.attention, Activation::None)?, s.linear(s.x, w.attention, Activation::None)?);
+    let z = s.push(Op::Reparameterise(Reparameterise { site: 0 }), &[mean, v])?;
+    let squared = s.push(Op::TargetLoss(squared), &[z, mean])?;
+    let divergence = s.push(Op::GaussianKl(GaussianKl { scale: 1.0 }), &[mean, v])?;
+    s.tape.loss = Some(s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[squared, divergence])?);
+    add("gaussian", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
 
     // Updates of about a million parameters, with the loss over classes in front.
     let momentum = UpdateRule::Nesterov { momentum: 0.9 };
