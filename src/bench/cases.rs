@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
+use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::dropout::Dropout;
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
@@ -10,7 +11,6 @@ use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::update::{Optimiser, UpdateRule};
-use crate::ops::Op;
 use crate::plan::Purpose;
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use std::str::FromStr;
@@ -55,9 +55,7 @@ impl Sizes {
     fn widths(self) -> Widths {
         let large = Widths { bags: 1, instances: 100_000, features: 1024, hidden: 512, attention: 256, classes: 10 };
         match self {
-            Sizes::Small => {
-                Widths { bags: 32, instances: 12, features: 166, hidden: 128, attention: 64, classes: 10 }
-            }
+            Sizes::Small => Widths { bags: 32, instances: 12, features: 166, hidden: 128, attention: 64, classes: 10 },
             Sizes::Mil => Widths { instances: 10_000, ..large },
             Sizes::Large => large,
         }
@@ -238,9 +236,8 @@ impl Case {
     /// Columns of the loss's targets; 1 when there are none.
     pub(super) fn target_columns(&self) -> u32 {
         let columns = |v: &crate::tape::Value| (v.shape.rows == Dim::Bags).then_some(v.shape.cols);
-        let targets = self.tape.values.iter().filter(|v| {
-            matches!(v.source, crate::tape::Source::Input(Input::Targets))
-        });
+        let targets =
+            self.tape.values.iter().filter(|v| matches!(v.source, crate::tape::Source::Input(Input::Targets)));
         targets.filter_map(columns).max().unwrap_or(1)
     }
 
