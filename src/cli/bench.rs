@@ -74,7 +74,7 @@ fn text(rows: &[Row]) -> String {
     let mib = |bytes: u64| format!("{:.2}", bytes as f64 / (1 << 20) as f64);
     let line = |r: &Row| {
         let times = [r.median_us, r.min_us, r.gflops].map(|v| format!("{v:.0}"));
-        [&[r.shape.clone()], &times[..], &[mib(r.peak_bytes), mib(r.predicted_bytes)]].concat()
+        [std::slice::from_ref(&r.shape), &times[..], &[mib(r.peak_bytes), mib(r.predicted_bytes)]].concat()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     let mut text = table(&["step", "median us", "min us", "GFLOP/s", "peak MiB", "predicted MiB"], &lines);
