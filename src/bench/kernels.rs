@@ -26,6 +26,8 @@ pub struct Row {
     pub device: String,
     /// Microseconds, in the middle of all runs.
     pub median_us: f64,
+    /// The fastest.
+    pub min_us: f64,
     /// Operations, in 10^9 a second.
     pub gflops: f64,
     /// Bytes read and written once, in 10^9 a second.
@@ -74,12 +76,12 @@ fn best(device: &Device, case: &Case, repeats: usize, count: impl Fn(&Cost) -> u
     Ok(runs.iter().map(rate).fold(0.0, f64::max))
 }
 
-/// A launch with its time.
+/// A launch with its times.
 pub(super) struct Launched {
     pub kernel: &'static str,
     pub shape: String,
     pub us: f64,
-    least_us: f64,
+    pub least_us: f64,
     cost: Cost,
 }
 
@@ -260,6 +262,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
                 shape: l.shape,
                 device: device.description(),
                 median_us: l.us,
+                min_us: l.least_us,
                 gflops: flops,
                 gbps: bytes,
                 share_of_ceiling: (flops / ceilings.gflops).max(bytes / ceilings.gbps),

@@ -3,6 +3,7 @@
 //! h = relu(X Wf + bf) with X `[N, D]`; gated attention pooling of hidden size L over h `[N, H]`; a linear
 //! head with one logit; binary cross-entropy; gradients of all parameters; Adam.
 
+use super::kernels::Launched;
 use super::median;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -167,6 +168,8 @@ pub struct LaunchTime {
     pub shape: String,
     /// Microseconds, in the middle of a few.
     pub median_us: f64,
+    /// The fastest of them.
+    pub min_us: f64,
 }
 
 const RATE: f64 = 5e-4;
@@ -218,7 +221,10 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
         times.push(batch(&mut session, steps_each)?);
     }
     let (_, peak_bytes) = session.executor().memory();
-    let launches = if settings.profile { launches(&mut session, &adam, settings.half)? } else { Vec::new() };
+    let launches = match settings.profile {
+        true => launches(&mut session, &adam, settings.half, settings.repeats)?,
+        false => Vec::new(),
+    };
     let median_us = median(times.clone());
     Ok(Row {
         shape: shape.to_string(),
@@ -233,13 +239,13 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
     })
 }
 
-fn launches(session: &mut Session, adam: &Optimiser, half: bool) -> Result<Vec<LaunchTime>> {
+fn launches(session: &mut Session, adam: &Optimiser, half: bool, repeats: usize) -> Result<Vec<LaunchTime>> {
     let id = session.prepare(Purpose::Train(*adam))?;
     let extent = session.executor().program(id).capacity;
     let scalars = session.scalars(adam, RATE);
-    super::kernels::profile(session.executor(), id, extent, scalars, &[], half, 9).map(|rows| {
-        rows.into_iter().map(|r| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us }).collect()
-    })
+    let rows = super::kernels::profile(session.executor(), id, extent, scalars, &[], half, repeats)?;
+    let time = |r: Launched| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us, min_us: r.least_us };
+    Ok(rows.into_iter().map(time).collect())
 }
 
 #[cfg(test)]

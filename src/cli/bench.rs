@@ -6,7 +6,7 @@ use super::{answer, answer_json, note, open_device};
 use anyhow::Result;
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
-use bagrad::bench::steps::{self, Row, Settings, Shape};
+use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Shape};
 
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
@@ -52,13 +52,15 @@ pub fn run(args: &Args) -> Result<()> {
         note(false, "bytes count once for each value read and once for each written; tables of tiles count nothing");
         let line = |r: &kernels::Row| {
             let share = format!("{:.0} %", 100.0 * r.share_of_ceiling);
-            let numbers = [r.median_us, r.gflops, r.gbps].map(|v| format!("{v:.1}"));
+            let numbers = [r.median_us, r.min_us, r.gflops, r.gbps].map(|v| format!("{v:.1}"));
             [&[r.kernel.to_owned(), r.shape.clone()], &numbers[..], &[share]].concat()
         };
         let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
         let Ceilings { gflops, gbps } = ceilings;
         let text = format!("ceilings: {gflops:.0} GFLOP/s in the best product, {gbps:.1} GB/s in a copy\n\n");
-        return answer(&(text + &table(&["kernel", "shape", "us", "GFLOP/s", "GB/s", "of ceiling"], &lines)));
+        return answer(
+            &(text + &table(&["kernel", "shape", "median us", "min us", "GFLOP/s", "GB/s", "of ceiling"], &lines)),
+        );
     }
     let settings = Settings { repeats: args.repeats.unwrap_or(30), half: args.half, profile: args.profile };
     let mut rows = Vec::new();
@@ -78,9 +80,10 @@ fn text(rows: &[Row]) -> String {
     let mut text = table(&["step", "median us", "min us", "GFLOP/s", "peak MiB", "predicted MiB"], &lines);
     for row in rows.iter().filter(|r| !r.launches.is_empty()) {
         let launches = row.launches.iter();
-        let lines: Vec<Vec<String>> =
-            launches.map(|l| vec![l.kernel.to_owned(), l.shape.clone(), format!("{:.1}", l.median_us)]).collect();
-        text += &format!("\n{}\n\n{}", row.shape, table(&["launch", "shape", "us"], &lines));
+        let us = |time: f64| format!("{time:.1}");
+        let line = |l: &LaunchTime| vec![l.kernel.to_owned(), l.shape.clone(), us(l.median_us), us(l.min_us)];
+        let lines: Vec<Vec<String>> = launches.map(line).collect();
+        text += &format!("\n{}\n\n{}", row.shape, table(&["launch", "shape", "median us", "min us"], &lines));
     }
     text
 }

@@ -4,8 +4,9 @@
 use super::Counters;
 use super::executor::{ProgramId, Step, StoreId, Upload};
 use crate::error::Result;
+use crate::kernels::cost::cost;
 use crate::kernels::host::{Args, RawBinding};
-use crate::kernels::launch::{BufferKey, Input, Launch, MAX_WORDS, Place};
+use crate::kernels::launch::{BufferKey, Extent, Input, Launch, MAX_WORDS, Place};
 use crate::kernels::{Binding, Real, Twin};
 use crate::plan::Program;
 use crate::tape::Storage;
@@ -92,6 +93,30 @@ enum Store {
 struct Loaded {
     program: Program,
     buffers: Vec<Vec<usize>>,
+    /// The sizes of the last batch, and whether several cores are worth waking for it.
+    large: Option<(Extent, bool)>,
+}
+
+/// Operations of a launch from which on several cores are likely to share it.
+const LARGE: u64 = 1 << 23;
+
+impl Loaded {
+    fn new(program: Program, buffers: Vec<Vec<usize>>) -> Self {
+        Self { program, buffers, large: None }
+    }
+
+    /// True when some launch over a batch of these sizes is worth several cores.
+    fn is_large(&mut self, extent: &Extent) -> bool {
+        match self.large {
+            Some((of, large)) if of == *extent => large,
+            _ => {
+                let large = rayon::current_num_threads() > 1
+                    && self.program.launches.iter().any(|l| cost(l, extent, false).flops >= LARGE);
+                self.large = Some((*extent, large));
+                large
+            }
+        }
+    }
 }
 
 /// Buffers and programs of one model on the CPU.
@@ -243,7 +268,7 @@ impl<T: Precision> HostExecutor<T> {
             buffers.push(numbers);
         }
         self.note_peak();
-        Ok(Loaded { program, buffers })
+        Ok(Loaded::new(program, buffers))
     }
 
     /// See [`super::executor::Executor::program`].
@@ -327,9 +352,14 @@ impl<T: Precision> HostExecutor<T> {
 
     /// See [`super::executor::Executor::run`].
     pub fn run(&mut self, id: ProgramId, step: &Step) -> Result<()> {
+        // From outside of the pool every launch on several cores would hand its work over and sleep until
+        // it is done. A step that has such launches is handed over once.
+        let large = self.programs[id.0].is_large(&step.extent);
         self.begin(id, step);
-        for n in 0..self.programs[id.0].program.launches.len() {
-            self.launch(id, n, step);
+        let mut launches = || (0..self.programs[id.0].program.launches.len()).for_each(|n| self.launch(id, n, step));
+        match large {
+            true => rayon::scope(|_| launches()),
+            false => launches(),
         }
         for &(place, count, first) in step.keep {
             let (from, count, first) = ((place.offset / 4) as usize, count as usize, first as usize);
@@ -428,12 +458,14 @@ impl<T: Precision> HostExecutor<T> {
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         self.begin(id, step);
         let count = self.programs[id.0].program.launches.len();
+        let large = self.programs[id.0].is_large(&step.extent);
         let time = |n| {
             let start = Instant::now();
             self.launch(id, n, step);
             (self.programs[id.0].program.launches[n].kernel.name, start.elapsed().as_secs_f64() * 1e9)
         };
-        Ok((0..count).map(time).collect())
+        let times = || (0..count).map(time).collect();
+        Ok(if large { rayon::scope(|_| times()) } else { times() })
     }
 }
 

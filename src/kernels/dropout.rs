@@ -1,9 +1,8 @@
 //! Host twin of `shaders/dropout.wgsl`.
 
-use super::elementwise::keep_or_zero;
-use super::host::{Shared, parallel};
+use super::host::{Shared, parallel, simd};
 use super::{Args, Kernel, Real, kernel};
-use crate::random::philox;
+use crate::random::philox_blocks;
 use bytemuck::{Pod, Zeroable};
 
 /// See the shader.
@@ -26,21 +25,40 @@ kernel!(/// out (+)= x, dropped or scaled.
 /// All kernels of this file.
 pub const KERNELS: &[&Kernel] = &[&DROPOUT];
 
+/// Blocks of four random words drawn at a time: enough that loops over them are not unrolled away.
+const WIDE: usize = 64;
+
 fn dropout<T: Real>(a: &Args<T>) {
     let p: DropoutParams = a.params();
     let n = p.count as usize;
     let (x, out) = (&a.read(0)[..n], Shared::new(&mut a.write(1)[..n]));
-    let (scale, keep) = (T::from_f32(p.scale), T::new(p.accumulate as f64));
-    parallel(n.div_ceil(4), 40, |range| {
-        for i in range {
-            let words = philox([i as u32, p.site, p.step, 0], [p.seed_low, p.seed_high]);
-            let end = (4 * i + 4).min(n);
-            // SAFETY: each block of four is visited once.
-            let out = unsafe { out.part(4 * i..end) };
-            for ((o, x), word) in out.iter_mut().zip(&x[4 * i..end]).zip(words) {
-                let value = if word < p.threshold { T::ZERO } else { *x * scale };
-                *o = keep_or_zero(keep, *o) + value;
-            }
-        }
+    let (scale, add) = (T::from_f32(p.scale), p.accumulate != 0);
+    parallel(n.div_ceil(4 * WIDE), 20 * 4 * WIDE, |range| {
+        simd(
+            #[inline(always)]
+            || {
+                for i in range {
+                    let at = 4 * WIDE * i..(4 * WIDE * (i + 1)).min(n);
+                    let words =
+                        philox_blocks::<WIDE>([(i * WIDE) as u32, p.site, p.step, 0], [p.seed_low, p.seed_high]);
+                    let mut order = [0; 4 * WIDE];
+                    for (i, block) in order.chunks_exact_mut(4).enumerate() {
+                        block.iter_mut().zip(&words).for_each(|(o, word)| *o = word[i]);
+                    }
+                    let x = &x[at.clone()];
+                    // SAFETY: each run of blocks is visited once.
+                    let out = unsafe { out.part(at) };
+                    let kept = x.iter().zip(&order).map(|(x, w)| {
+                        // Computed before it is chosen, so that there is no branch to mispredict.
+                        let scaled = *x * scale;
+                        if *w < p.threshold { T::ZERO } else { scaled }
+                    });
+                    match add {
+                        false => out.iter_mut().zip(kept).for_each(|(o, v)| *o = v),
+                        true => out.iter_mut().zip(kept).for_each(|(o, v)| *o += v),
+                    }
+                }
+            },
+        );
     });
 }

@@ -372,10 +372,6 @@ fn unpack<T: Real>(a: &Args<T>) {
     let x = a.features(0);
     super::host::for_rows(a.write(1), p.rows as usize, cols, cols, |row, out| match x {
         FeatureSlice::Full(x) => out.copy_from_slice(&x[row * stride..row * stride + cols]),
-        FeatureSlice::Half(x) => {
-            for (o, v) in out.iter_mut().zip(&x[row * stride..]) {
-                *o = T::from_f32(v.to_f32());
-            }
-        }
+        FeatureSlice::Half(x) => super::matmul::widen(&x[row * stride..row * stride + cols], out),
     });
 }

@@ -102,8 +102,8 @@ pub enum FeatureSlice<'a, T> {
 }
 
 /// Below this many elementary operations a twin stays on the calling thread: waking another one costs
-/// 10 to 20 microseconds, and a vectorised loop does this much in that time.
-const PARALLEL_FROM: usize = 1 << 17;
+/// 10 to 20 microseconds, and a vectorised loop does this much in about twice that time.
+const PARALLEL_FROM: usize = 1 << 20;
 
 /// Splits `rows` over the cores when `rows * work` is worth it, and runs `f` on each range.
 ///

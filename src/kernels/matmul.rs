@@ -141,13 +141,16 @@ struct Dense<T> {
     col: isize,
 }
 
+/// Below this many multiplications a product stays on one core, which does them in 20 to 50 microseconds.
+const THREADS_FROM: usize = 1 << 22;
+
 /// C = op(A) op(B) or C += it, on all cores when it is worth waking them.
 ///
 /// # Safety
 /// The pointers and strides describe matrices inside live buffers; C overlaps neither factor.
 unsafe fn gemm<T: Real>(sizes: [usize; 3], a: Dense<T>, b: Dense<T>, c: *mut T, ldc: usize, add: bool) {
     let [m, n, k] = sizes;
-    let parallelism = match m * n * k < 48 * 48 * 256 {
+    let parallelism = match m * n * k < THREADS_FROM {
         true => gemm::Parallelism::None,
         false => gemm::Parallelism::Rayon(0),
     };
@@ -264,6 +267,14 @@ fn matmul<T: Real>(a: &Args<T>) {
     }));
 }
 
+/// f16 values as numbers.
+pub(super) fn widen<T: Real>(from: &[f16], to: &mut [T]) {
+    match bytemuck::try_cast_slice_mut::<T, f32>(to) {
+        Ok(to) if size_of::<T>() == 4 => from.convert_to_f32_slice(to),
+        _ => to.iter_mut().zip(from).for_each(|(o, v)| *o = T::from_f32(v.to_f32())),
+    }
+}
+
 fn shift<T>(matrix: Dense<T>, by: isize) -> Dense<T> {
     Dense { data: matrix.data.wrapping_offset(by), ..matrix }
 }
@@ -274,34 +285,67 @@ fn panels<T: Real>(x: &[f16], rows: usize, cols: usize, ld: usize, mut f: impl F
         // Kept between calls, so that a steady step allocates nothing.
         static SCRATCH: std::cell::RefCell<Vec<f64>> = const { std::cell::RefCell::new(Vec::new()) };
     }
-    SCRATCH.with(|scratch| {
-        let mut scratch = scratch.borrow_mut();
-        let words = (PANEL.min(rows) * cols * size_of::<T>()).div_ceil(8);
-        if scratch.len() < words {
-            scratch.resize(words, 0.0);
-        }
-        let buffer: &mut [T] = bytemuck::cast_slice_mut(&mut scratch[..words]);
-        for start in (0..rows).step_by(PANEL) {
-            let count = PANEL.min(rows - start);
-            for_rows(&mut buffer[..count * cols], count, cols, cols, |r, out| {
-                let row = &x[(start + r) * ld..(start + r) * ld + cols];
-                match bytemuck::try_cast_slice_mut::<T, f32>(out) {
-                    Ok(out) if size_of::<T>() == 4 => row.convert_to_f32_slice(out),
-                    _ => out.iter_mut().zip(row).for_each(|(o, v)| *o = T::from_f32(v.to_f32())),
-                }
-            });
-            f(start, count, &buffer[..count * cols]);
-        }
-    });
+    // Taken and not borrowed: while this thread waits for others it may run another step of the pool.
+    let mut scratch = SCRATCH.take();
+    let words = (PANEL.min(rows) * cols * size_of::<T>()).div_ceil(8);
+    if scratch.len() < words {
+        scratch.resize(words, 0.0);
+    }
+    let buffer: &mut [T] = bytemuck::cast_slice_mut(&mut scratch[..words]);
+    for start in (0..rows).step_by(PANEL) {
+        let count = PANEL.min(rows - start);
+        for_rows(&mut buffer[..count * cols], count, cols, cols, |r, out| {
+            widen(&x[(start + r) * ld..(start + r) * ld + cols], out);
+        });
+        f(start, count, &buffer[..count * cols]);
+    }
+    SCRATCH.set(scratch);
 }
+
+/// Rows of the result that are filled together: a cache line of each row of the source.
+const TURN: usize = 16;
 
 fn transpose<T: Real>(a: &Args<T>) {
     let p: TransposeParams = a.params();
     let (rows, cols, ld_in, ld_out) = (p.rows as usize, p.cols as usize, p.ld_in as usize, p.ld_out as usize);
-    let x = a.read(0);
-    for_rows(a.write(1), cols, ld_out, rows, |c, out| {
-        for (r, o) in out[..rows].iter_mut().enumerate() {
-            *o = x[r * ld_in + c];
+    let (x, out) = (a.read(0), Shared::new(a.write(1)));
+    parallel(cols.div_ceil(TURN), 4 * TURN * rows, |range| {
+        for c in (range.start * TURN..(range.end * TURN).min(cols)).step_by(TURN) {
+            let wide = TURN.min(cols - c);
+            for first in (0..rows).step_by(TURN) {
+                let tall = TURN.min(rows - first);
+                for i in 0..wide {
+                    // SAFETY: each row of the result belongs to one piece.
+                    let out = unsafe { out.part((c + i) * ld_out + first..(c + i) * ld_out + first + tall) };
+                    for (r, o) in out.iter_mut().enumerate() {
+                        *o = x[(first + r) * ld_in + c + i];
+                    }
+                }
+            }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::RawBinding;
+    use super::*;
+
+    #[test]
+    fn transposing_keeps_every_value() {
+        for (rows, cols) in [(1, 1), (15, 17), (16, 32), (70, 33)] {
+            let mut x: Vec<f32> = (0..rows * cols).map(|v| v as f32).collect();
+            let mut y = vec![-1.0f32; cols * (rows + 3)];
+            let mut words = [0; crate::kernels::launch::MAX_WORDS];
+            words[..4].copy_from_slice(&[rows, cols, cols, rows + 3].map(|v| v as u32));
+            let bindings = [&mut x, &mut y].map(|v| RawBinding::Float(v.as_mut_ptr(), v.len()));
+            // SAFETY: both vectors live, and are apart.
+            transpose(&unsafe { Args::new(&bindings, words) });
+            for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
+                assert_eq!(y[c * (rows + 3) + r], x[r * cols + c], "{r}, {c} of {rows}, {cols}");
+            }
+            let padding = y.chunks_exact(rows + 3).flat_map(|row| &row[rows..]);
+            assert!(padding.copied().all(|v| v == -1.0));
+        }
+    }
 }

@@ -94,12 +94,27 @@ fn sum_rows<T: Real>(a: &Args<T>) {
     });
 }
 
+/// The sum of f(x) over x in sixteen running sums, so that it vectorises.
+#[inline(always)]
+fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let mut sums = [T::ZERO; 16];
+    let blocks = x.chunks_exact(16);
+    let rest: T = blocks.remainder().iter().map(|v| f(*v)).sum();
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(s, v)| *s += f(*v));
+    }
+    sums.iter().copied().sum::<T>() + rest
+}
+
 fn row_sum<T: Real>(a: &Args<T>) {
     let p: RowParams = a.params();
     let cols = p.cols as usize;
     let x = a.read(0);
     for_rows(a.write(1), p.rows as usize, 1, cols, |r, out| {
-        out[0] = x[r * cols..(r + 1) * cols].iter().copied().sum();
+        out[0] = simd(
+            #[inline(always)]
+            || sum_of(&x[r * cols..(r + 1) * cols], |v| v),
+        );
     });
 }
 
@@ -109,13 +124,17 @@ fn spread<T: Real>(a: &Args<T>) {
     let x = a.read(0);
     let keep = T::new(p.accumulate as f64);
     for_rows(a.write(1), p.rows as usize, cols, cols, |r, out| {
-        for (c, o) in out.iter_mut().enumerate() {
-            *o = keep_or_zero(keep, *o) + x[r * row_step + c * col_step];
+        let add = |o: &mut T, v: T| *o = keep_or_zero(keep, *o) + v;
+        match col_step {
+            0 => out.iter_mut().for_each(|o| add(o, x[r * row_step])),
+            1 => out.iter_mut().zip(&x[r * row_step..]).for_each(|(o, v)| add(o, *v)),
+            _ => out.iter_mut().enumerate().for_each(|(c, o)| add(o, x[r * row_step + c * col_step])),
         }
     });
 }
 
 /// Softmax of one row.
+#[inline(always)]
 pub(super) fn softmax_of<T: Real>(x: &[T], out: &mut [T]) {
     let largest = x.iter().fold(T::LOWEST, |m, v| m.larger(*v));
     let mut total = T::ZERO;
@@ -130,7 +149,23 @@ fn row_softmax<T: Real>(a: &Args<T>) {
     let p: RowParams = a.params();
     let cols = p.cols as usize;
     let x = a.read(0);
-    for_rows(a.write(1), p.rows as usize, cols, 8 * cols, |r, out| softmax_of(&x[r * cols..(r + 1) * cols], out));
+    over_rows(a.write(1), p.rows as usize, cols, 8, |r, out| softmax_of(&x[r * cols..(r + 1) * cols], out));
+}
+
+/// As [`for_rows`] for rows that may be short: vectors are chosen once for many of them.
+fn over_rows<T: Real>(out: &mut [T], rows: usize, cols: usize, work: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let shared = Shared::new(out);
+    parallel(rows, work * cols, |range| {
+        simd(
+            #[inline(always)]
+            || {
+                for r in range {
+                    // SAFETY: each row is visited once.
+                    f(r, unsafe { shared.part(r * cols..(r + 1) * cols) });
+                }
+            },
+        );
+    });
 }
 
 fn row_softmax_grad<T: Real>(a: &Args<T>) {
@@ -138,7 +173,7 @@ fn row_softmax_grad<T: Real>(a: &Args<T>) {
     let cols = p.cols as usize;
     let (y, g) = (a.read(0), a.read(1));
     let keep = T::new(p.accumulate as f64);
-    for_rows(a.write(2), p.rows as usize, cols, 2 * cols, |r, out| {
+    over_rows(a.write(2), p.rows as usize, cols, 2, |r, out| {
         let (y, g) = (&y[r * cols..(r + 1) * cols], &g[r * cols..(r + 1) * cols]);
         let inner: T = y.iter().zip(g).map(|(y, g)| *y * *g).sum();
         for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
@@ -156,7 +191,10 @@ fn squares<T: Real>(a: &Args<T>) {
         for i in range {
             // SAFETY: each part is one value, visited once.
             let out = unsafe { out.part(i..i + 1) };
-            out[0] = x[i * each..((i + 1) * each).min(count)].iter().map(|v| *v * *v).sum();
+            out[0] = simd(
+                #[inline(always)]
+                || sum_of(&x[i * each..((i + 1) * each).min(count)], |v| v * v),
+            );
         }
     });
 }

@@ -71,6 +71,9 @@ pub const KERNELS: &[&Kernel] = &[
     &SOFTMAX_GRAD,
 ];
 
+/// Columns whose running results stay in the first-level cache.
+const RUN: usize = 64;
+
 /// Bag and rows of a tile.
 pub(super) fn tile(tiles: &[u32], t: usize) -> (usize, Range<usize>) {
     let first = tiles[4 * t + 1] as usize;
@@ -115,14 +118,26 @@ fn max_part<T: Real>(a: &Args<T>) {
         let index = unsafe { index.part(t * cols..(t + 1) * cols) };
         out.copy_from_slice(&x[rows.start * cols..(rows.start + 1) * cols]);
         index.fill(rows.start as u32);
-        for r in rows.start + 1..rows.end {
-            for ((o, i), v) in out.iter_mut().zip(index.iter_mut()).zip(&x[r * cols..(r + 1) * cols]) {
-                if *v > *o {
-                    (*o, *i) = (*v, r as u32);
+        simd(
+            #[inline(always)]
+            || {
+                for r in rows.start + 1..rows.end {
+                    let row = x[r * cols..(r + 1) * cols].iter();
+                    larger_of(out, index, row.map(|v| (*v, r as u32)));
                 }
-            }
-        }
+            },
+        );
     });
+}
+
+/// Replaces what is smaller, value and index, without a branch. Of equals the first stays.
+#[inline(always)]
+fn larger_of<T: Real>(out: &mut [T], index: &mut [u32], with: impl Iterator<Item = (T, u32)>) {
+    for ((o, i), (v, r)) in out.iter_mut().zip(index).zip(with) {
+        let larger = v > *o;
+        *i = if larger { r } else { *i };
+        *o = if larger { v } else { *o };
+    }
 }
 
 fn max_end<T: Real>(a: &Args<T>) {
@@ -132,15 +147,19 @@ fn max_end<T: Real>(a: &Args<T>) {
     let (out, index) = (a.write(3), a.write_indices(4));
     for bag in 0..p.count as usize {
         let parts = tiles_of(table, bag);
-        for c in 0..cols {
-            let mut best = parts.start * cols + c;
-            for t in parts.clone() {
-                if x[t * cols + c] > x[best] {
-                    best = t * cols + c;
+        let (out, index) = (&mut out[bag * cols..(bag + 1) * cols], &mut index[bag * cols..(bag + 1) * cols]);
+        let of = |t: usize| t * cols..(t + 1) * cols;
+        out.copy_from_slice(&x[of(parts.start)]);
+        index.copy_from_slice(&rows[of(parts.start)]);
+        simd(
+            #[inline(always)]
+            || {
+                for t in parts.skip(1) {
+                    let part = x[of(t)].iter().copied().zip(rows[of(t)].iter().copied());
+                    larger_of(out, index, part);
                 }
-            }
-            (out[bag * cols + c], index[bag * cols + c]) = (x[best], rows[best]);
-        }
+            },
+        );
     }
 }
 
@@ -246,11 +265,25 @@ fn lse_end<T: Real>(a: &Args<T>) {
     let (largest, sums, table, offsets) = (a.read(0), a.read(1), a.indices(2), a.indices(3));
     for_rows(a.write(4), p.count as usize, cols, 16 * cols, |bag, out| {
         let rows = if p.flag != 0 { T::new(instances(offsets, bag)) } else { T::ONE };
-        for (c, o) in out.iter_mut().enumerate() {
-            let m = tiles_of(table, bag).fold(T::LOWEST, |m, t| largest[t * cols + c].larger(m));
-            let s: T = tiles_of(table, bag).map(|t| sums[t * cols + c] * (largest[t * cols + c] - m).exp()).sum();
-            *o = m + (s / rows).ln();
-        }
+        simd(
+            #[inline(always)]
+            || {
+                // A run of columns at a time, tile after tile, as they lie in memory.
+                for (n, out) in out.chunks_mut(RUN).enumerate() {
+                    let at = |t: usize| t * cols + n * RUN..t * cols + n * RUN + out.len();
+                    let (mut m, mut s) = ([T::LOWEST; RUN], [T::ZERO; RUN]);
+                    for t in tiles_of(table, bag) {
+                        m.iter_mut().zip(&largest[at(t)]).for_each(|(m, v)| *m = v.larger(*m));
+                    }
+                    for t in tiles_of(table, bag) {
+                        let parts = sums[at(t)].iter().zip(&largest[at(t)]);
+                        let both = s.iter_mut().zip(&m);
+                        both.zip(parts).for_each(|((s, m), (v, largest))| *s += *v * (*largest - *m).exp());
+                    }
+                    out.iter_mut().zip(m.iter().zip(&s)).for_each(|(o, (m, s))| *o = *m + (*s / rows).ln());
+                }
+            },
+        );
     });
 }
 
