@@ -37,7 +37,9 @@ fn finish(lane: u32, value: f32, scale: f32) {
 // -[y ln p + (1 - y) ln(1 - p)] of a logit; with a clamp p is kept in [clamp, 1 - clamp].
 fn entropy(logit: f32, y: f32, clamp_at: f32) -> f32 {
     if clamp_at > 0.0 {
-        let p = clamp(safe_sigmoid(vec4(logit)).x, clamp_at, 1.0 - clamp_at);
+        // Comparisons that a NaN fails: a model that diverged must not look as if it had a loss.
+        let q = safe_sigmoid(vec4(logit)).x;
+        let p = select(select(q, clamp_at, q < clamp_at), 1.0 - clamp_at, q > 1.0 - clamp_at);
         return -(y * log(p) + (1.0 - y) * log(1.0 - p));
     }
     return softplus(vec4(logit)).x - logit * y;

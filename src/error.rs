@@ -10,8 +10,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    // Not called `source`: the message has the cause already, and a printed chain would repeat it.
+    #[error("{}: {cause}", path.display())]
+    Io { path: PathBuf, cause: std::io::Error },
     /// A file was read but its content is not what its place asks for.
     #[error("{}: {message}", path.display())]
     Format { path: PathBuf, message: String },
@@ -59,7 +60,7 @@ impl Error {
     }
 
     /// A file that could not be opened, read or written.
-    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+    pub fn io(path: impl Into<PathBuf>, cause: std::io::Error) -> Self {
+        Self::Io { path: path.into(), cause }
     }
 }

@@ -73,6 +73,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod groups;
 pub mod kernels;
 pub mod methods;
 pub mod model;

@@ -29,6 +29,16 @@ impl Spec {
     }
 }
 
+/// What a model file's metadata says.
+#[derive(Serialize, Deserialize)]
+struct Described {
+    format_version: u32,
+    #[serde(flatten)]
+    spec: Spec,
+}
+
+const FORMAT_VERSION: u32 = 1;
+
 /// Where a named parameter lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamInfo {
@@ -61,8 +71,6 @@ pub struct Model {
     spec: Spec,
     infos: Vec<ParamInfo>,
     layout: ParamLayout,
-    /// Whether weight decay acts on each run of 64 values.
-    decays: Vec<u32>,
     pub(crate) values: Vec<f32>,
     /// Applied to features before the model sees them, when there is one.
     pub standardisation: Option<Standardiser>,
@@ -77,7 +85,6 @@ impl Model {
         let tape = spec.method.record(spec.width, spec.classes.len(), Storage::F32, false)?;
         let layout = tape.param_layout();
         let mut values = vec![0.0; layout.total];
-        let mut decays = vec![0; layout.total / crate::tape::SEGMENT];
         let mut infos = Vec::new();
         for (i, param) in tape.params.iter().enumerate() {
             let (start, count) = (layout.offsets[i], (param.rows * param.cols) as usize);
@@ -90,8 +97,6 @@ impl Model {
                     Init::Normal(std) => (random.normal() * std as f64) as f32,
                 };
             }
-            let runs = start / crate::tape::SEGMENT..(start + count).div_ceil(crate::tape::SEGMENT);
-            decays[runs].fill(param.decays as u32);
             let is_bias = !param.decays && param.rows == 1;
             let shape = |rows: u32, cols: u32| match is_bias {
                 true => vec![cols as usize],
@@ -108,7 +113,7 @@ impl Model {
                 infos.push(info);
             }
         }
-        Ok(Self { spec, infos, layout, decays, values, standardisation: None })
+        Ok(Self { spec, infos, layout, values, standardisation: None })
     }
 
     /// Method, width and classes.
@@ -167,10 +172,6 @@ impl Model {
         &self.layout
     }
 
-    pub(crate) fn decays(&self) -> &[u32] {
-        &self.decays
-    }
-
     /// Writes the model: safetensors with the parameters by name, and method, sizes, classes and
     /// standardisation in its metadata. The file appears whole or not at all.
     ///
@@ -195,12 +196,10 @@ impl Model {
                 tensors.push((name, view.expect("length follows from the shape")));
             }
         }
-        let spec = serde_json::to_string(&self.spec).expect("a spec is plain data");
-        let metadata = HashMap::from([
-            ("format".to_string(), "bagrad".to_string()),
-            ("format_version".to_string(), "1".to_string()),
-            ("bagrad".to_string(), spec),
-        ]);
+        // One key: the order of several would differ from run to run.
+        let described = Described { format_version: FORMAT_VERSION, spec: self.spec.clone() };
+        let described = serde_json::to_string(&described).expect("a spec is plain data");
+        let metadata = HashMap::from([("bagrad".to_string(), described)]);
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
     }
 
@@ -223,7 +222,11 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let spec: Spec = serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
+        let Described { format_version, spec } =
+            serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
+        if format_version > FORMAT_VERSION {
+            return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
+        }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
             let tensor = tensors.tensor(name).map_err(|_| format!("tensor {name:?} is missing"))?;

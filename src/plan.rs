@@ -158,6 +158,11 @@ impl Planner<'_> {
         self.alias.iter().find(|(o, _)| *o == id).map_or(id, |(_, i)| *i)
     }
 
+    /// The groups of the parameters.
+    pub fn groups(&self) -> &crate::groups::Groups {
+        &self.tape.groups
+    }
+
     /// Rows of a value.
     pub fn rows(&self, id: ValueId) -> Dim {
         self.value(id).shape.rows

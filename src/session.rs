@@ -4,12 +4,13 @@ use crate::bag::{Bags, Features};
 use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
+use crate::groups::Group;
 use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
 use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
-use crate::tape::{SEGMENT, Storage, Tape, feature_stride};
+use crate::tape::{Source, Storage, Tape, feature_stride};
 use half::f16;
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ struct Batch {
     weights: Vec<f32>,
     rows_f32: Vec<f32>,
     rows_f16: Vec<f16>,
+    coords: Vec<f32>,
 }
 
 impl Batch {
@@ -120,6 +122,8 @@ pub struct Session {
     stale: bool,
     seed: u64,
     updates: u64,
+    /// State that holds the moving average of the parameters, once there is one.
+    average: Option<u8>,
 }
 
 impl Session {
@@ -154,6 +158,7 @@ impl Session {
             stale: false,
             seed: 0,
             updates: 0,
+            average: None,
             model,
         };
         let bytes = session.model.layout().total as u64 * 4;
@@ -240,6 +245,59 @@ impl Session {
         Ok(())
     }
 
+    /// Puts parameters into groups, in place of those set before: see [`Group`]. Moments stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for groups that do not fit the model, and what the device answers.
+    pub fn set_groups(&mut self, groups: &[Group]) -> Result<()> {
+        self.tape.set_groups(groups)?;
+        if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) {
+            self.write_groups()?;
+        }
+        for (purpose, id) in self.programs.clone() {
+            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
+            self.executor.reload(id, program)?;
+        }
+        Ok(())
+    }
+
+    fn write_groups(&mut self) -> Result<()> {
+        for (key, words) in
+            [(BufferKey::Groups, self.tape.group_runs()), (BufferKey::GroupTable, self.tape.groups.table())]
+        {
+            self.executor.ensure(key, words.len() as u64 * 4)?;
+            self.executor.write_indices(key, &words)?;
+        }
+        Ok(())
+    }
+
+    /// A moving average starts as the parameters are before the first update that keeps one.
+    fn start_average(&mut self, optimiser: &Optimiser) -> Result<()> {
+        let wanted = optimiser.average_state();
+        if wanted.is_none() || wanted == self.average {
+            return Ok(());
+        }
+        self.prepare(Purpose::Train(*optimiser))?;
+        self.fetch()?;
+        let state = wanted.map(BufferKey::State).expect("one is wanted");
+        self.executor.write(state, 0, &self.model.values)?;
+        self.average = wanted;
+        Ok(())
+    }
+
+    /// The model with the moving average of its parameters; `None` when no update kept one.
+    ///
+    /// # Errors
+    /// What the device answers.
+    pub fn average(&mut self) -> Result<Option<Model>> {
+        let Some(state) = self.average else { return Ok(None) };
+        let count = self.model.values.len();
+        let place = Place { buffer: BufferKey::State(state), offset: 0, bytes: count as u64 * 4 };
+        let mut model = self.model.clone();
+        model.values = self.executor.read_f32(place, count)?;
+        Ok(Some(model))
+    }
+
     /// Makes room for batches of this size, so that later steps of at most this size create nothing.
     ///
     /// # Errors
@@ -274,8 +332,10 @@ impl Session {
             for state in 0..optimiser.states() {
                 self.executor.ensure(BufferKey::State(state), total * 4)?;
             }
-            self.executor.ensure(BufferKey::Groups, (total / SEGMENT as u64) * 4)?;
-            self.executor.write_indices(BufferKey::Groups, self.model.decays())?;
+            if self.tape.groups.groups.iter().any(|g| g.second) && optimiser.second.is_none() {
+                return Err(Error::setting("groups", "a group is for the second rule; the optimiser has none"));
+            }
+            self.write_groups()?;
         }
         let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
         // As in `reserve`: what is loaded already decides how large batches may be.
@@ -388,6 +448,12 @@ impl Session {
         self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
         self.batch.weights.clear();
         self.batch.weights.extend_from_slice(weights);
+        self.batch.coords.clear();
+        if self.tape.values.iter().any(|v| v.source == Source::Input(Input::Coords)) {
+            let missing = "the model looks at the places of instances, and these bags have no coordinates";
+            let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
+            indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
+        }
         let extent = self.batch.extent;
         if resident.is_none() {
             self.pack_rows(bags, indices.iter().map(|&i| bags.rows(i)));
@@ -423,12 +489,17 @@ impl Session {
                         uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
                     }
                 }
+                Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
                 Input::Offsets => uploads.push(Upload::U32(*key, &batch.offsets)),
                 Input::Tiles => uploads.push(Upload::U32(*key, &batch.tiles)),
                 Input::BagTiles => uploads.push(Upload::U32(*key, &batch.bag_tiles)),
                 Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
                 Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
                 Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
+                // No method asks for them as yet.
+                Input::Times | Input::Events => {
+                    return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
+                }
             }
         }
         let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
@@ -461,6 +532,7 @@ impl Session {
 
     fn update(&mut self, optimiser: &Optimiser, rate: f64, keep: Option<u32>, source: &[(StoreId, u64)]) -> Result<()> {
         let scalars = self.scalars(optimiser, rate);
+        self.start_average(optimiser)?;
         self.run(Purpose::Train(*optimiser), scalars, keep, source)?;
         self.updates += 1;
         self.stale = true;
@@ -469,9 +541,7 @@ impl Session {
 
     /// The numbers of the next update.
     pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
-        let (correction1, correction2) = optimiser.corrections(self.updates + 1);
-        let (learning_rate, step) = (rate as f32, self.updates as u32);
-        Scalars { learning_rate, step, correction1, correction2, seed: self.seed }
+        Scalars { seed: self.seed, ..optimiser.scalars(self.updates + 1, rate) }
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
@@ -482,6 +552,7 @@ impl Session {
     pub fn repeat_step(&mut self, optimiser: &Optimiser, rate: f64) -> Result<()> {
         let id = self.prepare(Purpose::Train(*optimiser))?;
         let scalars = self.scalars(optimiser, rate);
+        self.start_average(optimiser)?;
         self.executor.run(id, &Step { extent: self.batch.extent, scalars, uploads: &[], keep: &[] })?;
         self.updates += 1;
         self.stale = true;

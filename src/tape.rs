@@ -129,6 +129,8 @@ pub struct Tape {
     pub outputs: Vec<(String, ValueId)>,
     /// The scalar to minimise, when there is one.
     pub loss: Option<ValueId>,
+    /// Groups of the parameters.
+    pub groups: crate::groups::Groups,
     inputs: Vec<(Input, ValueId)>,
     dropouts: u32,
 }
@@ -154,10 +156,11 @@ impl Tape {
     pub fn batch(&mut self, input: Input, cols: u32) -> ValueId {
         let (rows, storage) = match input {
             Input::Features => panic!("features have their own constructor"),
+            Input::Coords => (Dim::Instances, Storage::F32),
             Input::Offsets | Input::BagTiles => (Dim::BagsPlusOne, Storage::U32),
             Input::Tiles => (Dim::Tiles, Storage::U32),
             Input::Labels => (Dim::Bags, Storage::U32),
-            Input::Targets | Input::Weights => (Dim::Bags, Storage::F32),
+            Input::Targets | Input::Weights | Input::Times | Input::Events => (Dim::Bags, Storage::F32),
         };
         self.input(input, Shape::new(rows, cols), storage, cols, false)
     }

@@ -136,7 +136,7 @@ fn the_same_seed_gives_the_same_bits() {
                 training::train(&device, model, &settings, &bags, &all[..14], &all[14..], &mut ()).unwrap()
             };
             let (a, b, c) = (run(1), run(1), run(2));
-            assert_eq!(a.model.to_bytes().len(), b.model.to_bytes().len());
+            assert_eq!(a.model.to_bytes(), b.model.to_bytes(), "{method}: model files on {device:?}");
             for p in a.model.parameters() {
                 let of = |o: &training::Outcome| bits(o.model.parameter(&p.name).unwrap());
                 assert_eq!(of(&a), of(&b), "{method} {} on {device:?}", p.name);
@@ -158,7 +158,13 @@ fn gpu_and_host_train_alike() {
     let Some(gpu) = common::gpu() else { return };
     let bags = bags(16, 6, 4);
     let all: Vec<usize> = (0..bags.len()).collect();
-    for optimiser in [Optimiser::adam(1e-3), Optimiser::adamw(1e-2), Optimiser::nesterov(0.9, 1e-3)] {
+    let rules = [
+        Optimiser::adam(1e-3),
+        Optimiser::adamw(1e-2),
+        Optimiser::nesterov(0.9, 1e-3),
+        Optimiser::radam(1e-2).with_lookahead(3, 0.5),
+    ];
+    for optimiser in rules {
         for clip_norm in [None, Some(0.05)] {
             let optimiser = Optimiser { clip_norm, ..optimiser };
             let run = |device: &Device| {
@@ -303,8 +309,13 @@ fn wrong_input_is_an_error_that_says_what() {
     let all = [0, 1, 2, 3];
     let mut three = good.clone();
     three.class_names.push("2".into());
-    match training::train(&Device::host(), model("mi-net-bag", &three), &diverging, &three, &all, &[], &mut ()) {
-        Err(Error::NotFinite { .. }) => {}
-        other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
+    // Softmax over three classes, and the clamped loss over two.
+    for (method, bags) in [("mi-net-bag", &three), ("attention", &good)] {
+        for device in devices() {
+            match training::train(&device, model(method, bags), &diverging, bags, &all, &[], &mut ()) {
+                Err(Error::NotFinite { .. }) => {}
+                other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Every method against an independent implementation: loss, outputs and every gradient, from files that
-//! tools/make_fixtures.py writes with PyTorch.
+//! tools/make_fixtures.py and tools/make_fixtures_optimisers.py write with PyTorch.
 
 mod common;
 
 use bagrad::device::Device;
+use bagrad::groups::Group;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
@@ -166,10 +167,18 @@ fn train(device: &Device, tolerance: f64) {
         let (optimiser, decay) = match fixture.name.rsplit('-').next().unwrap() {
             "adam" => (Optimiser::adam(number("weight_decay") as f32), 0.0),
             "adamw" => (Optimiser::adamw(number("weight_decay") as f32), 0.0),
+            "radam" => (Optimiser::radam(number("weight_decay") as f32), 0.0),
+            "lookahead" => {
+                let rule = Optimiser::radam(number("weight_decay") as f32);
+                (rule.with_lookahead(number("every") as u32, number("alpha") as f32), 0.0)
+            }
             "keras" => (Optimiser::nesterov(number("momentum") as f32, number("l2") as f32), number("decay")),
             other => panic!("{other}"),
         };
         let mut session = Session::new(device, fixture.model(bags.width), Storage::F32).unwrap();
+        let factors = optimizer.get("groups").and_then(|g| g.as_object()).into_iter().flatten();
+        let groups = factors.map(|(name, f)| Group { rate: f.as_f64().unwrap() as f32, ..Group::of([name]) });
+        session.set_groups(&groups.collect::<Vec<_>>()).unwrap();
         let wanted = &fixture.tensors["losses"];
         session.executor().reserve_history(wanted.len()).unwrap();
         for step in 0..wanted.len() {
@@ -192,7 +201,7 @@ fn train(device: &Device, tolerance: f64) {
         }
         checked += 1;
     }
-    assert!(checked >= 3, "only {checked} fixtures");
+    assert!(checked >= 6, "only {checked} fixtures");
 }
 
 #[test]

@@ -34,7 +34,11 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             }
             all
         }
-        "attention_pool" => combinations(&["VEC"], &[]),
+        "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
+        "self_attention" => {
+            let kinds = (0..7).map(|kind| [("KIND", kind), ("DISTANCE", (kind == 6) as u32)]);
+            kinds.flat_map(|fixed| combinations(&["VEC"], &fixed)).collect()
+        }
         "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
         _ => vec![Vec::new()],
     }

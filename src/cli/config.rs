@@ -81,6 +81,8 @@ pub enum Rule {
     Adam,
     /// Adam with decoupled decay
     Adamw,
+    /// Rectified Adam with decoupled decay on weight matrices
+    Radam,
     /// SGD with Nesterov momentum, as in Keras
     Nesterov,
 }
@@ -135,8 +137,7 @@ impl Config {
         let method = Method::named(&name)?.with(&set)?;
         let settings = self.settings(&method)?;
         let s = &self.split;
-        let fold: Option<FoldOf> =
-            s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
+        let fold: Option<FoldOf> = s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
         if fold.is_some() && s.test.is_some() {
             bail!("--test and --fold both say which bags test; expected one of them");
         }
@@ -170,6 +171,7 @@ impl Config {
         settings.optimiser = match rule {
             Rule::Adam => Optimiser::adam(decay),
             Rule::Adamw => Optimiser::adamw(decay),
+            Rule::Radam => Optimiser::radam(decay),
             Rule::Nesterov => Optimiser::nesterov(t.momentum.unwrap_or(momentum), decay),
         };
         if let Some(momentum) = t.momentum {
@@ -181,6 +183,9 @@ impl Config {
             }
         }
         settings.optimiser.clip_norm = t.clip_norm.or(recipe.clip_norm);
+        settings.optimiser.lookahead = recipe.lookahead;
+        settings.optimiser.average = recipe.average;
+        settings.optimiser.second = recipe.second;
         settings.epochs = t.epochs.unwrap_or(settings.epochs);
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
@@ -253,6 +258,7 @@ impl Rule {
         match optimiser.rule {
             UpdateRule::Adam { .. } => Self::Adam,
             UpdateRule::AdamW { .. } => Self::Adamw,
+            UpdateRule::RAdam { .. } => Self::Radam,
             UpdateRule::Nesterov { .. } => Self::Nesterov,
         }
     }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 const HELP: &str = "\
 A bag is positive when it holds a 9. The training never sees which digit is which: it finds the 9s by the
-labels of the bags. 200 training bags (a fifth of them held out to stop early), 200 test bags of other images.
+labels of the bags. 500 training bags (a fifth of them held out to stop early), 200 test bags of other images.
 
 Examples:
   bagrad demo
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, default_value = "bagrad-demo.html", value_name = "FILE.html")]
     out: PathBuf,
     /// Training bags
-    #[arg(long, default_value_t = 200, value_name = "BAGS")]
+    #[arg(long, default_value_t = 500, value_name = "BAGS")]
     train: usize,
     /// Passes over them, at most
     #[arg(long, default_value_t = 60)]
@@ -47,9 +47,10 @@ pub struct Args {
     output: Output,
 }
 
-/// The run of one seed.
+/// The run of one seed. The settings are the best of forty by the log loss of the validation bags, over
+/// thirty other seeds with 200 training bags each; the test bags had no say.
 fn plan(args: &Args, seed: u64) -> Result<Plan> {
-    let Value::Object(set) = json!({ "embed": [64], "attention": 64, "dropout": 0.1 }) else {
+    let Value::Object(set) = json!({ "embed": [256], "attention": 64, "dropout": 0.1 }) else {
         unreachable!("an object is an object")
     };
     let method = Method::named("gated-attention")?.with(&set)?;

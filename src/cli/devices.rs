@@ -42,7 +42,11 @@ fn adapter(a: &AdapterReport) -> String {
         can.push("f16".to_string());
     }
     if let Some((least, most)) = a.subgroups {
-        can.push(if least == most { format!("subgroups of {most}") } else { format!("subgroups of {least} to {most}") });
+        can.push(if least == most {
+            format!("subgroups of {most}")
+        } else {
+            format!("subgroups of {least} to {most}")
+        });
     }
     let tiles = a.tiles.iter().filter(|t| t.usable);
     can.extend(tiles.map(|t| format!("tiles of {} ({} to {})", t.m, t.ab, t.cr)));

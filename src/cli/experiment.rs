@@ -192,24 +192,27 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
 /// Predicts every bag; `bags` are standardised already where the model asks for it.
 ///
 /// # Errors
-/// What the device answers.
+/// What the device answers, or when a prediction is not a number, as of a model that diverged.
 pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool) -> Result<Predictions> {
     let storage = if half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     let all: Vec<usize> = (0..bags.len()).collect();
-    Ok(predict(&mut session, bags, &all, None)?)
+    let predictions = predict(&mut session, bags, &all, None)?;
+    if let Some(at) = predictions.probabilities.iter().position(|p| !p.is_finite()) {
+        let name = &bags.names[at / predictions.classes];
+        bail!(
+            "the prediction of bag {name} is not a finite number: the training diverged (try a smaller learning rate, \
+             or standardise the features), or these features are far from the ones it saw"
+        );
+    }
+    Ok(predictions)
 }
 
 /// Scores the predictions of `bags`; `labels` and `targets` are those of all bags that were predicted.
 ///
 /// # Errors
 /// When a label has no class in the model.
-pub fn evaluate(
-    all: &Predictions,
-    bags: Vec<usize>,
-    labels: &[u32],
-    targets: Option<&[u8]>,
-) -> Result<Evaluation> {
+pub fn evaluate(all: &Predictions, bags: Vec<usize>, labels: &[u32], targets: Option<&[u8]>) -> Result<Evaluation> {
     let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
     let labels: Vec<u32> = bags.iter().map(|&b| labels[b]).collect();
     let scores = Scores::new(&probabilities, all.classes, &labels)?;

@@ -1,4 +1,4 @@
-//! `bagrad demo | train | predict | devices | methods`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | devices | methods | bench`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 

@@ -81,7 +81,7 @@ fn facts(plan: &Plan, done: &Finished, device: &Device) -> Vec<(String, String)>
         ("Device", device.description()),
         ("Seed", s.seed.to_string()),
         ("Epochs", format!("{} of at most {}, the weights of epoch {} kept", o.epochs.len(), s.epochs, o.kept)),
-        ("Updates", format!("{} of {} bags", o.steps, s.batch)),
+        ("Updates", format!("{} of {} bag{} each", o.steps, s.batch, if s.batch == 1 { "" } else { "s" })),
         ("Learning rate", s.learning_rate.to_string()),
         ("Parameters", o.model.parameter_count().to_string()),
         ("Seconds", format!("{:.1}", done.seconds)),

@@ -133,7 +133,8 @@ fn write(
             table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, classes, None, labels))?;
             table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))
         })?;
-        return Ok(note(args.output.quiet, format!("written: {}", folder.display())));
+        note(args.output.quiet, format!("written: {}", folder.display()));
+        return Ok(());
     }
     let mut csv = Vec::new();
     bag_table(&mut csv, bags, predictions, classes, None, labels)?;

@@ -49,6 +49,7 @@ impl Progress {
             self.bar.set_style(style.progress_chars("=> "));
         }
         self.bar.set_prefix(self.name.clone());
+        self.bar.set_message("1");
         (self.epoch, self.bags) = ((0, Instant::now()), 0);
     }
 

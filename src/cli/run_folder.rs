@@ -98,10 +98,7 @@ pub fn make_parent(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Io`] with `path`.
-pub fn table_file(
-    path: PathBuf,
-    fill: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
-) -> bagrad::Result<()> {
+pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>) -> bagrad::Result<()> {
     let write = || {
         let mut out = BufWriter::new(fs::File::create(&path)?);
         fill(&mut out)?;

@@ -4,9 +4,8 @@
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let columns = head.len();
     let wide = |text: &str| text.chars().count();
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().map(|r| wide(&r[c])).chain([wide(head[c])]).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().map(|r| wide(&r[c])).chain([wide(head[c])]).max().unwrap_or(0)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (c, cell) in cells.enumerate() {

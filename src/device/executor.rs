@@ -113,6 +113,16 @@ impl Executor {
         each!(self, e => e.read_f32(place, count))
     }
 
+    /// Reads `count` indices from the start of `place`, waiting for the device.
+    pub fn read_indices(&mut self, place: Place, count: usize) -> Result<Vec<u32>> {
+        match self {
+            Executor::Host(e) => e.read_indices(place, count),
+            Executor::Oracle(e) => e.read_indices(place, count),
+            // The same bytes; moving an f32 does not change them.
+            Executor::Gpu(e) => Ok(e.read_f32(place, count)?.into_iter().map(f32::to_bits).collect()),
+        }
+    }
+
     /// Takes a program in: makes its slots and inputs large enough, builds pipelines and bind groups.
     ///
     /// # Errors

@@ -215,6 +215,15 @@ impl<T: Precision> HostExecutor<T> {
         Ok(self.values(place, count).iter().map(|v| v.f64() as f32).collect())
     }
 
+    /// See [`super::executor::Executor::read_indices`].
+    pub fn read_indices(&mut self, place: Place, count: usize) -> Result<Vec<u32>> {
+        self.counters.readbacks += 1;
+        let from = (place.offset / 4) as usize;
+        let buffer = self.buffer(place.buffer);
+        buffer.expect_words(from, count);
+        Ok(buffer.indices()[from..from + count].to_vec())
+    }
+
     /// See [`super::executor::Executor::load`].
     pub fn load(&mut self, program: Program) -> Result<ProgramId> {
         let loaded = self.prepare(program)?;

@@ -94,29 +94,44 @@ impl Dim {
 /// A number that changes from step to step and is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
-    /// Learning rate of this update.
-    LearningRate,
+    /// Learning rate of this update by rule 0 or 1.
+    LearningRate(u8),
     /// Low word of the seed of this run's random numbers.
     SeedLow,
     /// High word of the seed.
     SeedHigh,
     /// Number of the step: the random numbers of each step differ.
     Step,
-    /// `1 - beta1^t` of Adam.
-    Correction1,
-    /// `1 - beta2^t` of Adam.
-    Correction2,
+    /// `1 - beta1^t` of Adam as rule 0 or 1; what multiplies the rate of RAdam.
+    Correction1(u8),
+    /// `1 - beta2^t` of Adam as rule 0 or 1; 1 when RAdam divides by the second moment, else 0.
+    Correction2(u8),
+    /// What Lookahead does after this update: 0 nothing, 1 creates the slow copy, 2 synchronises.
+    Lookahead,
+    /// Part of the parameters that enters their moving average in this update.
+    AverageWeight,
 }
 
 /// The per-step numbers behind [`Scalar`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scalars {
-    /// See [`Scalar::LearningRate`].
-    pub learning_rate: f32,
+    /// Numbers of the two update rules.
+    pub rules: [RuleScalars; 2],
     /// Seed of the run.
     pub seed: u64,
     /// Step, from 0.
     pub step: u32,
+    /// See [`Scalar::Lookahead`].
+    pub lookahead: u32,
+    /// See [`Scalar::AverageWeight`].
+    pub average_weight: f32,
+}
+
+/// The per-step numbers of one update rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RuleScalars {
+    /// See [`Scalar::LearningRate`].
+    pub learning_rate: f32,
     /// See [`Scalar::Correction1`].
     pub correction1: f32,
     /// See [`Scalar::Correction2`].
@@ -126,12 +141,14 @@ pub struct Scalars {
 impl Scalars {
     fn bits(&self, scalar: Scalar) -> u32 {
         match scalar {
-            Scalar::LearningRate => self.learning_rate.to_bits(),
+            Scalar::LearningRate(rule) => self.rules[rule as usize].learning_rate.to_bits(),
             Scalar::SeedLow => self.seed as u32,
             Scalar::SeedHigh => (self.seed >> 32) as u32,
             Scalar::Step => self.step,
-            Scalar::Correction1 => self.correction1.to_bits(),
-            Scalar::Correction2 => self.correction2.to_bits(),
+            Scalar::Correction1(rule) => self.rules[rule as usize].correction1.to_bits(),
+            Scalar::Correction2(rule) => self.rules[rule as usize].correction2.to_bits(),
+            Scalar::Lookahead => self.lookahead,
+            Scalar::AverageWeight => self.average_weight.to_bits(),
         }
     }
 }
@@ -251,10 +268,12 @@ pub enum BufferKey {
     Params,
     /// Their gradients, the same layout.
     Grads,
-    /// Optimiser state, the same layout; the number tells first moments from second.
+    /// Optimiser state, the same layout: moments of the rule, then slow copy, then moving average.
     State(u8),
     /// Group of each 64-float segment of the flat layout.
     Groups,
+    /// What holds for each group (see `Groups::table`).
+    GroupTable,
     /// What the batch brings.
     Input(Input),
     /// Gradient handed in from outside for output number n.
@@ -268,6 +287,8 @@ pub enum BufferKey {
 pub enum Input {
     /// Instance features `[N, D]`.
     Features,
+    /// Place of each instance, `[N, 2]`.
+    Coords,
     /// First row of each bag, `[B + 1]`.
     Offsets,
     /// Tile table `[T, 4]`: bag, first row, rows, unused.
@@ -280,6 +301,10 @@ pub enum Input {
     Targets,
     /// Weight of each bag in the loss, `[B]`.
     Weights,
+    /// Time until the event or the end of observation, `[B]`.
+    Times,
+    /// 1 when the event was seen, 0 when the bag is censored, `[B]`.
+    Events,
 }
 
 /// A range of a buffer, in bytes.

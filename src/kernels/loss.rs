@@ -57,7 +57,10 @@ pub const KERNELS: &[&Kernel] = &[&SIGMOID_LOSS, &SIGMOID_LOSS_GRAD, &SOFTMAX_LO
 
 fn entropy<T: Real>(logit: T, y: T, clamp: T) -> T {
     if clamp > T::ZERO {
-        let p = logit.sigmoid().larger(clamp).smaller(T::ONE - clamp);
+        // Comparisons that a NaN fails: a model that diverged must not look as if it had a loss.
+        let p = logit.sigmoid();
+        let p = if p < clamp { clamp } else { p };
+        let p = if p > T::ONE - clamp { T::ONE - clamp } else { p };
         return -(y * p.ln() + (T::ONE - y) * (T::ONE - p).ln());
     }
     logit.softplus() - logit * y

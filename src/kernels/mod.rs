@@ -9,13 +9,29 @@ pub mod launch;
 pub mod real;
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod contrast;
+pub mod conv;
+pub mod critical_attention;
+pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod gaussian;
+pub mod image;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
+pub mod power_pool;
 pub mod reduce;
+pub mod routing;
+pub mod rows;
 pub mod segment;
+pub mod self_attention;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
+pub mod weighting;
 
 pub use host::Args;
 pub use real::Real;
@@ -99,13 +115,29 @@ pub(crate) use kernel;
 pub fn all() -> Vec<&'static Kernel> {
     [
         attention_pool::KERNELS,
+        batch_norm::KERNELS,
+        conv::KERNELS,
+        contrast::KERNELS,
+        critical_attention::KERNELS,
+        distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        image::KERNELS,
+        gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        norm::KERNELS,
         optim::KERNELS,
+        power_pool::KERNELS,
         reduce::KERNELS,
+        routing::KERNELS,
+        rows::KERNELS,
         segment::KERNELS,
+        self_attention::KERNELS,
+        sort::KERNELS,
+        survival::KERNELS,
+        target_loss::KERNELS,
+        weighting::KERNELS,
     ]
     .concat()
 }
@@ -114,16 +146,33 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn source(file: &str) -> &'static str {
     match file {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
+        "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
+        "conv" => include_str!("../../shaders/conv.wgsl"),
+        "contrast" => include_str!("../../shaders/contrast.wgsl"),
+        "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
+        "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "image" => include_str!("../../shaders/image.wgsl"),
+        "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
+        "routing" => include_str!("../../shaders/routing.wgsl"),
+        "rows" => include_str!("../../shaders/rows.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
+        "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
+        "sort" => include_str!("../../shaders/sort.wgsl"),
+        "survival" => include_str!("../../shaders/survival.wgsl"),
+        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
+        "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

@@ -37,73 +37,220 @@ pub struct Clip {
     limit: f32,
 }
 
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Lookahead {
+    count: u32,
+    mode: u32,
+    alpha: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Average {
+    count: u32,
+    weight: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct RunSquares {
+    runs: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct NormFactor {
+    runs: u32,
+    norm: u32,
+    limit: f32,
+}
+
 kernel!(/// Adam and AdamW over all parameters.
-    ADAM, "optim", adam, Adam, [Write, Read, Write, Write, ReadIndex, Read]);
+    ADAM, "optim", adam, Adam, [Write, Read, Write, Write, ReadIndex, Read, ReadIndex]);
+kernel!(/// Rectified Adam over all parameters.
+    RADAM, "optim", radam, Adam, [Write, Read, Write, Write, ReadIndex, Read, ReadIndex]);
 kernel!(/// SGD with Nesterov momentum over all parameters.
-    NESTEROV, "optim", nesterov, Nesterov, [Write, Read, Write, ReadIndex, Read]);
+    NESTEROV, "optim", nesterov, Nesterov, [Write, Read, Write, ReadIndex, Read, ReadIndex]);
+kernel!(/// Slow copy of the parameters, and the way back to it.
+    LOOKAHEAD, "optim", lookahead, Lookahead, [Write, Write]);
+kernel!(/// Exponential moving average of the parameters.
+    AVERAGE, "optim", average, Average, [Read, Write]);
 kernel!(/// Factor that brings the gradient's norm down to a limit.
     CLIP_FACTOR, "optim", clip_factor, Clip, [Read, Write]);
+kernel!(/// Sum of the squares of each run of 64 values.
+    RUN_SQUARES, "optim", run_squares, RunSquares, [Read, Write]);
+kernel!(/// The clip factor of one of several norms.
+    NORM_FACTOR, "optim", norm_factor, NormFactor, [Read, ReadIndex, ReadIndex, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&ADAM, &NESTEROV, &CLIP_FACTOR];
+pub const KERNELS: &[&Kernel] =
+    &[&ADAM, &RADAM, &NESTEROV, &LOOKAHEAD, &AVERAGE, &CLIP_FACTOR, &RUN_SQUARES, &NORM_FACTOR];
 
 /// Values of a run that belongs to one parameter.
 const RUN: usize = crate::tape::SEGMENT;
 
-fn decay_of<T: Real>(decay: f32, group: u32, flags: u32) -> T {
-    if group != 0 || flags & 2 != 0 { T::from_f32(decay) } else { T::ZERO }
+/// A row of the table of groups, and whether weight decay acts on the run.
+struct Own<T> {
+    rate: T,
+    decay: T,
+    norm: usize,
 }
 
-fn adam<T: Real>(a: &Args<T>) {
-    let p: Adam = a.params();
-    let count = p.count as usize;
+/// What holds for a run whose entry in the list of groups is `group`; `None` when this rule leaves it alone.
+fn own<T: Real>(table: &[u32], group: u32, flags: u32) -> Option<Own<T>> {
+    let row = &table[4 * (group >> 1) as usize..][..4];
+    let (rate, decay) = (f32::from_bits(row[0]), f32::from_bits(row[1]));
+    if rate == 0.0 || row[3] != flags >> 3 & 1 {
+        return None;
+    }
+    let decays = group & 1 != 0 || flags & 2 != 0;
+    let decay = if decays { T::from_f32(decay) } else { T::ZERO };
+    Some(Own { rate: T::from_f32(rate), decay, norm: row[2] as usize })
+}
+
+/// Runs `f(own, clip factor, parameters, gradient, first and second moment)` for each run that the rule updates.
+fn each_run<T: Real>(
+    a: &Args<T>,
+    (count, flags): (usize, u32),
+    f: impl Fn(&Own<T>, T, &mut [T], &[T], &mut [T], &mut [T]) + Sync,
+) {
     let (params, first, second) = (Shared::new(a.write(0)), Shared::new(a.write(2)), Shared::new(a.write(3)));
-    let (grads, groups) = (a.read(1), a.indices(4));
-    let factor = if p.flags & 1 != 0 { a.read(5)[0] } else { T::ONE };
-    let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
-    let rate = T::from_f32(p.rate);
-    let step = rate / T::from_f32(p.correction1);
-    let c2 = T::ONE / T::from_f32(p.correction2);
-    let decoupled = p.flags & 4 != 0;
+    let (grads, groups, table) = (a.read(1), a.indices(4), a.indices(6));
+    let factors = if flags & 1 != 0 { a.read(5) } else { &[] };
     parallel(count.div_ceil(RUN), 4 * RUN, |range| {
         simd(
             #[inline(always)]
             || {
                 for run in range {
+                    let Some(own) = own(table, groups[run], flags) else { continue };
+                    let factor = if flags & 1 != 0 { factors[own.norm] } else { T::ONE };
                     let at = run * RUN..((run + 1) * RUN).min(count);
                     // SAFETY: runs are disjoint.
                     let (params, first, second) =
                         unsafe { (params.part(at.clone()), first.part(at.clone()), second.part(at.clone())) };
-                    let grads = &grads[at];
-                    let decay: T = decay_of(p.decay, groups[run], p.flags);
-                    let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
-                    for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
-                        let g = *g * factor + added * *w;
-                        *m = b1 * *m + (T::ONE - b1) * g;
-                        *v = b2 * *v + (T::ONE - b2) * g * g;
-                        *w = *w * shrink - step * *m / ((*v * c2).sqrt() + eps);
-                    }
+                    f(&own, factor, params, &grads[at], first, second);
                 }
             },
         );
     });
 }
 
+fn adam<T: Real>(a: &Args<T>) {
+    let p: Adam = a.params();
+    let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
+    let c2 = T::ONE / T::from_f32(p.correction2);
+    let decoupled = p.flags & 4 != 0;
+    each_run(
+        a,
+        (p.count as usize, p.flags),
+        #[inline(always)]
+        |own, factor, params, grads, first, second| {
+            let rate = T::from_f32(p.rate) * own.rate;
+            let step = rate / T::from_f32(p.correction1);
+            let decay = T::from_f32(p.decay) * own.decay;
+            let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
+            for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
+                let g = *g * factor + added * *w;
+                *m = b1 * *m + (T::ONE - b1) * g;
+                *v = b2 * *v + (T::ONE - b2) * g * g;
+                *w = *w * shrink - step * *m / ((*v * c2).sqrt() + eps);
+            }
+        },
+    );
+}
+
+fn radam<T: Real>(a: &Args<T>) {
+    let p: Adam = a.params();
+    let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
+    let rectified = p.correction2 != 0.0;
+    each_run(
+        a,
+        (p.count as usize, p.flags),
+        #[inline(always)]
+        |own, factor, params, grads, first, second| {
+            let rate = T::from_f32(p.rate) * own.rate;
+            let step = rate * T::from_f32(p.correction1);
+            let shrink = T::ONE - rate * T::from_f32(p.decay) * own.decay;
+            for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
+                let g = *g * factor;
+                *m = b1 * *m + (T::ONE - b1) * g;
+                *v = b2 * *v + (T::ONE - b2) * g * g;
+                let divisor = if rectified { v.sqrt() + eps } else { T::ONE };
+                *w = *w * shrink - step * *m / divisor;
+            }
+        },
+    );
+}
+
 fn nesterov<T: Real>(a: &Args<T>) {
     let p: Nesterov = a.params();
     let count = p.count as usize;
-    let (params, velocity, grads, groups) = (a.write(0), a.write(2), a.read(1), a.indices(3));
-    let factor = if p.flags & 1 != 0 { a.read(4)[0] } else { T::ONE };
-    let (rate, momentum) = (T::from_f32(p.rate), T::from_f32(p.momentum));
-    for i in 0..count {
-        let g = grads[i] * factor + decay_of::<T>(p.decay, groups[i / RUN], p.flags) * params[i];
-        velocity[i] = momentum * velocity[i] - rate * g;
-        params[i] += momentum * velocity[i] - rate * g;
+    let (params, velocity, grads) = (a.write(0), a.write(2), a.read(1));
+    let (groups, table) = (a.indices(3), a.indices(5));
+    let momentum = T::from_f32(p.momentum);
+    for (run, &group) in groups.iter().enumerate().take(count.div_ceil(RUN)) {
+        let Some(own) = own::<T>(table, group, p.flags) else { continue };
+        let factor = if p.flags & 1 != 0 { a.read(4)[own.norm] } else { T::ONE };
+        let (rate, decay) = (T::from_f32(p.rate) * own.rate, T::from_f32(p.decay) * own.decay);
+        for i in run * RUN..((run + 1) * RUN).min(count) {
+            let g = grads[i] * factor + decay * params[i];
+            velocity[i] = momentum * velocity[i] - rate * g;
+            params[i] += momentum * velocity[i] - rate * g;
+        }
+    }
+}
+
+fn lookahead<T: Real>(a: &Args<T>) {
+    let p: Lookahead = a.params();
+    let count = p.count as usize;
+    let (params, slow) = (&mut a.write(0)[..count], &mut a.write(1)[..count]);
+    match p.mode {
+        0 => {}
+        1 => slow.copy_from_slice(params),
+        _ => {
+            let alpha = T::from_f32(p.alpha);
+            for (slow, fast) in slow.iter_mut().zip(params) {
+                *slow += alpha * (*fast - *slow);
+                *fast = *slow;
+            }
+        }
+    }
+}
+
+fn average<T: Real>(a: &Args<T>) {
+    let p: Average = a.params();
+    let (count, weight) = (p.count as usize, T::from_f32(p.weight));
+    for (mean, value) in a.write(1)[..count].iter_mut().zip(a.read(0)) {
+        *mean += weight * (*value - *mean);
     }
 }
 
 fn clip_factor<T: Real>(a: &Args<T>) {
     let p: Clip = a.params();
-    let norm = a.read(0)[0].sqrt();
-    a.write(1)[0] = (T::from_f32(p.limit) / (norm + T::new(1e-6))).smaller(T::ONE);
+    a.write(1)[0] = brought_down(a.read(0)[0], p.limit);
+}
+
+/// min(1, limit / (norm + 1e-6)), from the square of the norm.
+fn brought_down<T: Real>(square: T, limit: f32) -> T {
+    (T::from_f32(limit) / (square.sqrt() + T::new(1e-6))).smaller(T::ONE)
+}
+
+fn run_squares<T: Real>(a: &Args<T>) {
+    let p: RunSquares = a.params();
+    for (sum, run) in a.write(1).iter_mut().zip(a.read(0).chunks_exact(RUN)).take(p.runs as usize) {
+        *sum = run.iter().map(|v| *v * *v).sum();
+    }
+}
+
+fn norm_factor<T: Real>(a: &Args<T>) {
+    let p: NormFactor = a.params();
+    let (squares, groups, table) = (a.read(0), a.indices(1), a.indices(2));
+    let runs = (0..p.runs as usize).filter(|&r| table[4 * (groups[r] >> 1) as usize + 2] == p.norm);
+    let square: T = runs.map(|r| squares[r]).sum();
+    a.write(3)[p.norm as usize] = if p.limit > 0.0 { brought_down(square, p.limit) } else { T::ONE };
 }

@@ -41,6 +41,8 @@ pub trait Real:
     fn ln(self) -> Self;
     /// ln(1 + x), exact near zero.
     fn ln_1p(self) -> Self;
+    /// e^x - 1, exact near zero.
+    fn exp_m1(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Square root.
@@ -98,6 +100,10 @@ impl Real for f64 {
     #[inline(always)]
     fn ln_1p(self) -> f64 {
         f64::ln_1p(self)
+    }
+    #[inline(always)]
+    fn exp_m1(self) -> f64 {
+        f64::exp_m1(self)
     }
     #[inline(always)]
     fn tanh(self) -> f64 {
@@ -160,6 +166,10 @@ impl Real for f32 {
     #[inline(always)]
     fn ln_1p(self) -> f32 {
         f32::ln_1p(self)
+    }
+    #[inline(always)]
+    fn exp_m1(self) -> f32 {
+        f32::exp_m1(self)
     }
     #[inline(always)]
     fn tanh(self) -> f32 {

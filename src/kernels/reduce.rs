@@ -56,7 +56,7 @@ pub struct SquaresParams {
 
 kernel!(/// out[chunk, :] (+)= factor times the sum over the rows of each chunk.
     SUM_ROWS, "reduce", sum_rows, SumRowsParams, [Read, Write]);
-kernel!(/// out[r] = the sum of row r.
+kernel!(/// The sum of each row.
     ROW_SUM, "reduce", row_sum, RowParams, [Read, Write]);
 kernel!(/// out[r, c] (+)= x[r row_step + c col_step].
     SPREAD, "reduce", spread, SpreadParams, [Read, Write]);
@@ -64,7 +64,7 @@ kernel!(/// Softmax over columns.
     ROW_SOFTMAX, "reduce", row_softmax, RowParams, [Read, Write]);
 kernel!(/// Gradient of the softmax over columns.
     ROW_SOFTMAX_GRAD, "reduce", row_softmax_grad, RowGradParams, [Read, Read, Write]);
-kernel!(/// out[group] = the sum of the squares of `each` values.
+kernel!(/// The sum of the squares of each run of values.
     SQUARES, "reduce", squares, SquaresParams, [Read, Write]);
 
 /// All kernels of this file.

@@ -5,6 +5,7 @@
 //! stand side by side.
 
 use super::ATTENTION_WEIGHTS;
+use super::image::{self, Embedder};
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::ops::Op;
@@ -17,6 +18,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// What embeds an instance: the layers of `embed`, or LeNet in their place.
+    pub embedder: Embedder,
+    /// Height, width and channels of the pictures that LeNet reads.
+    pub image: [u32; 3],
     /// Widths of the fully connected layers in front; none pools the features themselves.
     pub embed: Vec<u32>,
     /// Dropout after each of them.
@@ -32,12 +37,22 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { embed: vec![256, 128, 64], dropout: 0.5, attention: 128, heads: 1, init: Start::Torch }
+        Self {
+            embedder: Embedder::Dense,
+            image: [28, 28, 1],
+            embed: vec![256, 128, 64],
+            dropout: 0.5,
+            attention: 128,
+            heads: 1,
+            init: Start::Torch,
+        }
     }
 }
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
+    ("embedder", "what embeds an instance: dense (the layers of embed) or lenet in their place"),
+    ("image", "height, width and channels of the pictures that lenet reads"),
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers"),
     ("attention", "hidden width of the attention"),
@@ -58,7 +73,10 @@ pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()>
     }
     net.start = settings.init;
     let features = net.features;
-    let h = net.embed_with_dropout(features, &settings.embed, settings.dropout)?;
+    let h = match settings.embedder {
+        Embedder::Dense => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
+        Embedder::Lenet => image::lenet(net, features, settings.image)?,
+    };
     let inner = settings.attention;
     let pre = match gated {
         true => net.linear_parts("attention.vu", &[("attention.v", inner), ("attention.u", inner)], h)?,

@@ -7,7 +7,9 @@ use crate::ops::dropout::Dropout;
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit};
-use crate::ops::segment::{Pool, SegmentReduce, Tables};
+use crate::ops::routing::{BagDot, Squash};
+use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
+use crate::ops::weighting::WeightedSum;
 use crate::ops::{Op, reduce::RowSoftmax};
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,11 @@ impl Network {
     pub fn new(width: usize, classes: usize, storage: Storage, instance_grads: bool) -> Self {
         let mut tape = Tape::new();
         let features = tape.features(width, storage, instance_grads);
+        Self::on(tape, features, classes)
+    }
+
+    /// More layers on a tape that has features.
+    pub fn on(mut tape: Tape, features: ValueId, classes: usize) -> Self {
         let tables = Tables::on(&mut tape);
         Self { tape, features, classes, start: Start::Torch, tables }
     }
@@ -159,6 +166,34 @@ impl Network {
     pub fn pool(&mut self, x: ValueId, pool: Pool) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
         self.tape.push1(Op::SegmentReduce(SegmentReduce(pool)), &[x, tiles, bag_tiles, offsets])
+    }
+
+    /// Dynamic routing of the rows of each bag to one capsule: its row `[B, C]` and its length `[B, 1]`. The
+    /// logits of the routing start at zero, so the first round is a mean; gradients pass all rounds.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for no rounds.
+    pub fn route(&mut self, x: ValueId, rounds: u32) -> Result<[ValueId; 2]> {
+        if rounds == 0 {
+            return Err(Error::setting("rounds", "routing takes at least one round"));
+        }
+        let [tiles, bag_tiles, offsets] = self.tables;
+        let mut sum = self.pool(x, Pool::Mean)?;
+        let mut logits = None;
+        for _ in 1..rounds {
+            let capsule = self.tape.push(Op::Squash(Squash), &[sum])?[0];
+            let agreement = self.tape.push1(Op::BagDot(BagDot), &[x, capsule, tiles, bag_tiles, offsets])?;
+            let b = match logits {
+                None => agreement,
+                Some(before) => self.add(before, agreement, 1.0, 1.0)?,
+            };
+            logits = Some(b);
+            let c = self.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[b, tiles, bag_tiles, offsets])?;
+            let op = Op::WeightedSum(WeightedSum { mean: false });
+            sum = self.tape.push1(op, &[x, c, tiles, bag_tiles, offsets])?;
+        }
+        let capsule = self.tape.push(Op::Squash(Squash), &[sum])?;
+        Ok([capsule[0], capsule[1]])
     }
 
     /// The tables of the batch, for operations over bags.

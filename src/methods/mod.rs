@@ -1,12 +1,14 @@
 //! MIL methods: each a function that records a model on a tape, one file a method.
 
 pub mod attention;
+pub mod dsmil;
+pub mod image;
 pub mod layers;
 pub mod mi_net;
 pub mod mi_net_bag;
 
 use crate::error::{Error, Result};
-use crate::ops::update::Optimiser;
+use crate::ops::update::{Optimiser, UpdateRule};
 use crate::tape::{Storage, Tape, ValueId};
 use layers::Network;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,8 @@ pub enum Method {
     Attention(attention::Settings),
     /// Gated Attention MIL.
     GatedAttention(attention::Settings),
+    /// DSMIL: an instance classifier, and attention to the instance it picks.
+    Dsmil(dsmil::Settings),
 }
 
 /// What level a method classifies at.
@@ -82,6 +86,8 @@ const NETWORKS: &str =
     "Wang, Yan, Tang, Bai, Liu: Revisiting Multiple Instance Neural Networks, 2018 (arXiv 1610.02501)";
 const ATTENTION: &str =
     "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)";
+const DUAL_STREAM: &str = "Li, Li, Eliceiri: Dual-stream Multiple Instance Learning Network for Whole Slide Image \
+     Classification with Self-supervised Contrastive Learning, 2021 (arXiv 2011.08939)";
 
 impl Method {
     /// All methods with their defaults.
@@ -93,6 +99,7 @@ impl Method {
             Method::MiNetRc(mi_net_bag::Settings::residual()),
             Method::Attention(Default::default()),
             Method::GatedAttention(Default::default()),
+            Method::Dsmil(Default::default()),
         ]
     }
 
@@ -105,6 +112,7 @@ impl Method {
             Method::MiNetRc(_) => "mi-net-rc",
             Method::Attention(_) => "attention",
             Method::GatedAttention(_) => "gated-attention",
+            Method::Dsmil(_) => "dsmil",
         }
     }
 
@@ -149,6 +157,7 @@ impl Method {
             Method::MiNetRc(_) => ("MI-Net with residual connections", NETWORKS, Level::Bag, mi_net_bag::HELP),
             Method::Attention(_) => ("Attention MIL", ATTENTION, Level::Bag, attention::HELP),
             Method::GatedAttention(_) => ("Gated Attention MIL", ATTENTION, Level::Bag, attention::HELP),
+            Method::Dsmil(_) => ("DSMIL", DUAL_STREAM, Level::Bag, dsmil::HELP),
         };
         let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
             unreachable!("a struct serialises as an object")
@@ -170,6 +179,12 @@ impl Method {
             }
             Method::Attention(_) | Method::GatedAttention(_) => {
                 Recipe { optimiser: Optimiser::adam(1e-4), learning_rate: 5e-4, time_decay: 0.0, epochs: 100 }
+            }
+            // The authors' script for classical data also lets the rate fall along a cosine.
+            Method::Dsmil(_) => {
+                let rule = UpdateRule::Adam { beta1: 0.5, beta2: 0.9, epsilon: 1e-8 };
+                let optimiser = Optimiser { rule, ..Optimiser::adam(5e-3) };
+                Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 40 }
             }
         }
     }
@@ -193,6 +208,7 @@ impl Method {
             Method::MiNetRc(s) => mi_net_bag::record(&mut network, s, mi_net_bag::Form::Residual)?,
             Method::Attention(settings) => attention::record(&mut network, settings, false)?,
             Method::GatedAttention(settings) => attention::record(&mut network, settings, true)?,
+            Method::Dsmil(settings) => dsmil::record(&mut network, settings)?,
         }
         Ok(network.tape)
     }

@@ -1,13 +1,28 @@
 //! Differentiable operations: for each its shape rule, and its forward and backward as launches.
 
 pub mod attention_pool;
+pub mod batch_norm;
+pub mod contrast;
+pub mod conv;
+pub mod critical_attention;
 pub mod dropout;
+pub mod gaussian;
+pub mod image;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
+pub mod power_pool;
 pub mod reduce;
+pub mod routing;
+pub mod rows;
 pub mod segment;
+pub mod self_attention;
+pub mod sort;
+pub mod survival;
+pub mod target_loss;
 pub mod update;
+pub mod weighting;
 
 use crate::error::{Error, Result};
 use crate::plan::Planner;
@@ -38,10 +53,72 @@ pub enum Op {
     SegmentReduce(segment::SegmentReduce),
     /// Softmax over each bag, column by column.
     SegmentSoftmax(segment::SegmentSoftmax),
+    /// Rows of each bag by descending score.
+    SegmentSort(sort::SegmentSort),
+    /// Rows of each bag in a random order.
+    SegmentShuffle(sort::SegmentShuffle),
+    /// First or last places of an order.
+    SegmentTop(sort::SegmentTop),
+    /// Rows under a mask, without gaps.
+    SegmentKeep(sort::SegmentKeep),
     /// Attention pooling, plain or gated.
     AttentionPool(attention_pool::AttentionPool),
+    /// Self-attention within each bag.
+    SelfAttention(self_attention::SelfAttention),
+    /// Attention to the critical instance of each class.
+    CriticalAttention(critical_attention::CriticalAttention),
+    /// Rows times a weight each.
+    RowScale(weighting::RowScale),
+    /// Sum or mean over each bag of rows times a weight each.
+    WeightedSum(weighting::WeightedSum),
+    /// Generalised mean of probabilities over each bag.
+    GeneralisedMean(power_pool::GeneralisedMean),
+    /// Power pooling of probabilities over each bag.
+    PowerMean(power_pool::PowerMean),
+    /// Loss against real targets: squared error, margin, soft-target cross-entropy.
+    TargetLoss(target_loss::TargetLoss),
+    /// Discrete-time survival likelihood over bags.
+    DiscreteSurvival(survival::DiscreteSurvival),
+    /// Cox partial likelihood over bags.
+    CoxLoss(survival::CoxLoss),
+    /// Contrastive loss of pairs of rows.
+    NtXent(contrast::NtXent),
+    /// Sample of a diagonal Gaussian.
+    Reparameterise(gaussian::Reparameterise),
+    /// Divergence of diagonal Gaussians from the standard one.
+    GaussianKl(gaussian::GaussianKl),
+    /// Squashed rows and their lengths.
+    Squash(routing::Squash),
+    /// Agreement of instances with a row of their bag.
+    BagDot(routing::BagDot),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Rows picked by an index.
+    GatherRows(rows::GatherRows),
+    /// Two matrices side by side.
+    Concat(rows::Concat),
+    /// A run of columns.
+    SliceColumns(rows::SliceColumns),
+    /// Rows with mean 0 and deviation 1, gain and bias.
+    LayerNorm(norm::LayerNorm),
+    /// Channels of images with mean 0 and deviation 1.
+    InstanceNorm(norm::InstanceNorm),
+    /// Rows of length 1.
+    UnitRows(norm::UnitRows),
+    /// Convolution of images.
+    Conv2d(conv::Conv2d),
+    /// Transposed convolution of images.
+    ConvTranspose2d(conv::ConvTranspose2d),
+    /// Largest value of each window of images.
+    MaxPool(image::MaxPool),
+    /// Mean of each channel of images.
+    ChannelMean(image::ChannelMean),
+    /// Images with every value several times.
+    Upsample(image::Upsample),
+    /// Images with a border.
+    Pad(image::Pad),
+    /// Channels with mean 0 and deviation 1 over the batch.
+    BatchNorm(batch_norm::BatchNorm),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -63,8 +140,39 @@ impl Op {
             Op::RowSoftmax(r) => r,
             Op::SegmentReduce(r) => r,
             Op::SegmentSoftmax(r) => r,
+            Op::SegmentSort(r) => r,
+            Op::SegmentShuffle(r) => r,
+            Op::SegmentTop(r) => r,
+            Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
+            Op::SelfAttention(r) => r,
+            Op::CriticalAttention(r) => r,
+            Op::RowScale(r) => r,
+            Op::WeightedSum(r) => r,
+            Op::GeneralisedMean(r) => r,
+            Op::PowerMean(r) => r,
+            Op::TargetLoss(r) => r,
+            Op::DiscreteSurvival(r) => r,
+            Op::CoxLoss(r) => r,
+            Op::NtXent(r) => r,
+            Op::Reparameterise(r) => r,
+            Op::GaussianKl(r) => r,
+            Op::Squash(r) => r,
+            Op::BagDot(r) => r,
             Op::Dropout(r) => r,
+            Op::GatherRows(r) => r,
+            Op::Concat(r) => r,
+            Op::SliceColumns(r) => r,
+            Op::LayerNorm(r) => r,
+            Op::InstanceNorm(r) => r,
+            Op::UnitRows(r) => r,
+            Op::Conv2d(r) => r,
+            Op::ConvTranspose2d(r) => r,
+            Op::MaxPool(r) => r,
+            Op::ChannelMean(r) => r,
+            Op::Upsample(r) => r,
+            Op::Pad(r) => r,
+            Op::BatchNorm(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }

@@ -3,7 +3,7 @@
 use super::{Operand, Planner, Program, Purpose};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Launch, Place};
-use crate::tape::{Source, Storage, Value, ValueId};
+use crate::tape::{SEGMENT, Source, Storage, Value, ValueId};
 
 /// Bytes of `count` elements in `storage`. Buffers are rounded up to 256 so that vector reads may run over.
 fn padded(bytes: u64) -> u64 {
@@ -88,7 +88,11 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
                     }
                 }
                 Operand::Flat(buffer) => {
-                    let count = if buffer == BufferKey::Groups { layout.total / 64 } else { layout.total };
+                    let count = match buffer {
+                        BufferKey::Groups => layout.total / SEGMENT,
+                        BufferKey::GroupTable => tape.groups.table_len(),
+                        _ => layout.total,
+                    };
                     Place { buffer, offset: 0, bytes: padded(count as u64 * 4) }
                 }
             })

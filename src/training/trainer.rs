@@ -6,6 +6,7 @@ use super::schedule::Schedule;
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::groups::Group;
 use crate::kernels::launch::{Extent, TILE};
 use crate::methods::Method;
 use crate::model::Model;
@@ -56,6 +57,9 @@ pub struct Settings {
     pub class_weights: ClassWeights,
     /// Features are stored in f16 on the device.
     pub half: bool,
+    /// Parameters that learn otherwise than the optimiser says, or not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
 }
 
 impl Settings {
@@ -78,6 +82,7 @@ impl Settings {
             monitor: Metric::Loss,
             class_weights: ClassWeights::None,
             half: false,
+            groups: Vec::new(),
         }
     }
 
@@ -94,11 +99,7 @@ impl Settings {
             let message = format!("expected {classes} numbers of at least 0, found {w:?}");
             return Err(Error::setting("class_weights", message));
         }
-        if let Some(limit) = self.optimiser.clip_norm
-            && !(limit > 0.0 && limit.is_finite())
-        {
-            return Err(Error::setting("clip_norm", format!("must be above 0, found {limit}")));
-        }
+        self.optimiser.validate()?;
         self.schedule.validate()
     }
 }
@@ -159,6 +160,8 @@ pub struct Outcome {
     pub epochs: Vec<Epoch>,
     /// Epoch whose weights were kept.
     pub kept: u32,
+    /// The last moving average of the parameters, when the optimiser keeps one.
+    pub average: Option<Model>,
     /// Updates done.
     pub steps: u64,
     /// Seconds for all of it.
@@ -195,6 +198,7 @@ pub fn train(
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
+    session.set_groups(&settings.groups)?;
     session.reserve(largest_batch(bags, training, settings.batch))?;
     session.prepare(Purpose::Train(settings.optimiser))?;
     let resident = session.keep(bags)?;
@@ -259,6 +263,7 @@ pub fn train(
             break;
         }
     }
+    let average = session.average()?;
     let mut kept = epochs.len() as u32 - 1;
     if let Some((epoch, _, snapshot)) = best {
         session.restore(&snapshot)?;
@@ -266,7 +271,7 @@ pub fn train(
     }
     let steps = session.updates();
     let model = session.into_model()?;
-    Ok(Outcome { model, epochs, kept, steps, seconds: started.elapsed().as_secs_f64() })
+    Ok(Outcome { model, average, epochs, kept, steps, seconds: started.elapsed().as_secs_f64() })
 }
 
 fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {

@@ -14,11 +14,14 @@ pub struct Numbers {
     pub sizes: Vec<usize>,
     pub width: usize,
     pub features: Vec<f32>,
+    pub coords: Vec<f32>,
     pub params: Vec<Vec<f32>>,
     pub upstream: Vec<Vec<f32>>,
     pub labels: Vec<u32>,
     pub targets: Vec<f32>,
     pub weights: Vec<f32>,
+    pub times: Vec<f32>,
+    pub events: Vec<f32>,
     pub seed: u64,
     pub step: u32,
 }
@@ -48,8 +51,26 @@ impl Numbers {
             2 => labels.iter().map(|&l| l as f32).collect(),
             _ => labels.iter().flat_map(|&l| (0..classes).map(move |c| (c == l) as u32 as f32)).collect(),
         };
+        // Few distinct times, so that events tie.
+        let times = sizes.iter().map(|_| 1.0 + random.below(1 + sizes.len() / 2) as f32).collect();
+        let events = sizes.iter().map(|_| random.below(2) as f32).collect();
+        let coords = (0..2 * instances).map(|_| random.below(64) as f32 / 8.0).collect();
         let (sizes, seed) = (sizes.to_vec(), seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        Self { sizes, width, features, params, upstream, labels, targets, weights, seed, step: 3 }
+        Self {
+            sizes,
+            width,
+            features,
+            coords,
+            params,
+            upstream,
+            labels,
+            targets,
+            weights,
+            times,
+            events,
+            seed,
+            step: 3,
+        }
     }
 }
 
@@ -126,12 +147,15 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
             BufferKey::Upstream(n) => Upload::F32(*key, &numbers.upstream[n as usize]),
             BufferKey::Input(Input::Features) if half => Upload::F16(*key, &halves),
             BufferKey::Input(Input::Features) => Upload::F32(*key, &rows),
+            BufferKey::Input(Input::Coords) => Upload::F32(*key, &numbers.coords),
             BufferKey::Input(Input::Offsets) => Upload::U32(*key, &offsets),
             BufferKey::Input(Input::Tiles) => Upload::U32(*key, &tiles),
             BufferKey::Input(Input::BagTiles) => Upload::U32(*key, &bag_tiles),
             BufferKey::Input(Input::Labels) => Upload::U32(*key, &numbers.labels),
             BufferKey::Input(Input::Targets) => Upload::F32(*key, &numbers.targets),
             BufferKey::Input(Input::Weights) => Upload::F32(*key, &numbers.weights),
+            BufferKey::Input(Input::Times) => Upload::F32(*key, &numbers.times),
+            BufferKey::Input(Input::Events) => Upload::F32(*key, &numbers.events),
             other => panic!("{other:?} is no input"),
         })
         .collect();

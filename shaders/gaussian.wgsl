@@ -1,0 +1,118 @@
+// Diagonal Gaussians given by mean and logarithm of the variance: samples, and the divergence from the
+// standard normal distribution.
+#import common/grid
+#import common/philox
+#import common/precise
+
+struct Draw {
+    count: u32, site: u32, seed_low: u32, seed_high: u32, step: u32, flags: u32,
+}
+var<immediate> d: Draw;
+struct Divergence { rows: u32, cols: u32 }
+var<immediate> k: Divergence;
+struct DivergenceGrad { rows: u32, cols: u32, scale: f32, accumulate: u32, of_variance: u32 }
+var<immediate> kg: DivergenceGrad;
+
+@group(0) @binding(0) var<storage, read> x0: array<f32>;
+@group(0) @binding(1) var<storage, read> x1: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y2: array<f32>;
+
+fn ln_of(u: f32) -> f32 {
+    // 1 - u is exact there, and the language's log is not.
+    if u > 0.5 {
+        return log1p_of(u - 1.0);
+    }
+    return log(u);
+}
+
+// Two normal numbers (Box-Muller). The angle is a whole number of quarter turns and at most an eighth of a
+// turn more, so polynomials give its sine and cosine on every device alike.
+fn normals(a: u32, b: u32) -> vec2<f32> {
+    let radius = sqrt(-2.0 * ln_of((f32(a >> 9u) + 0.5) * 1.1920928955078125e-7));
+    let t = (f32((b >> 7u) & 0x7fffffu) * 1.1920928955078125e-7 - 0.5) * 1.57079632679;
+    let s = t * t;
+    let sine = t * (1.0 + s * (-0.166666667 + s * (0.00833333333 + s * (-1.98412698e-4 + s * 2.75573192e-6))));
+    let cosine = 1.0 + s * (-0.5 + s * (0.0416666667 + s * (-0.00138888889 + s * (2.48015873e-5
+        - s * 2.75573192e-7))));
+    let quarter = b >> 30u;
+    var turned = vec2(cosine, sine);
+    if (quarter & 1u) != 0u {
+        turned = vec2(-sine, cosine);
+    }
+    if (quarter & 2u) != 0u {
+        turned = -turned;
+    }
+    return radius * turned;
+}
+
+// Four values share one block of random words. flags: 1 backward, 2 add.
+// Forward: y2 = x0 + e^(x1 / 2) eps. Backward: y2 (+)= x0 eps e^(x1 / 2) / 2, x0 the gradient of the sample.
+@compute @workgroup_size(64)
+fn gaussian_sample(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u >= d.count {
+        return;
+    }
+    let words = philox(vec4(i, d.site, d.step, 1u), vec2(d.seed_low, d.seed_high));
+    let eps = vec4(normals(words.x, words.y), normals(words.z, words.w));
+    for (var j = 0u; j < min(4u, d.count - i * 4u); j++) {
+        let o = i * 4u + j;
+        let noise = exp(0.5 * x1[o]) * eps[j];
+        if (d.flags & 1u) == 0u {
+            y2[o] = x0[o] + noise;
+        } else {
+            y2[o] = 0.5 * x0[o] * noise + select(0.0, y2[o], (d.flags & 2u) != 0u);
+        }
+    }
+}
+
+// e^v - 1 - v.
+fn convex(v: f32) -> f32 {
+    if abs(v) > 0.5 {
+        return exp(v) - 1.0 - v;
+    }
+    return v * v * (0.5 + v * (0.166666667 + v * (0.0416666667 + v * (0.00833333333 + v * (0.00138888889
+        + v * (1.98412698e-4 + v * 2.48015873e-5))))));
+}
+
+// y2[r] = the mean over the columns and all rows of (mean^2 + variance - 1 - ln variance) / 2, row r's part.
+@compute @workgroup_size(64)
+fn gaussian_kl(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= k.rows {
+        return;
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < k.cols; c++) {
+        let o = r * k.cols + c;
+        sum += x0[o] * x0[o] + convex(x1[o]);
+    }
+    y2[r] = 0.5 * sum / (f32(k.cols) * f32(k.rows));
+}
+
+// y2 (+)= upstream (x1) scale / values times x0 for the mean, (e^x0 - 1) / 2 for the logarithm of the variance.
+@compute @workgroup_size(64)
+fn gaussian_kl_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= kg.rows * kg.cols {
+        return;
+    }
+    var value = x0[i];
+    if kg.of_variance != 0u {
+        value = 0.5 * expm1_of(value);
+    }
+    value *= x1[0] * kg.scale / (f32(kg.cols) * f32(kg.rows));
+    y2[i] = value + select(0.0, y2[i], kg.accumulate != 0u);
+}

@@ -1,0 +1,152 @@
+//! Host twins of `shaders/batch_norm.wgsl`.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel, simd};
+use super::norm::sum_of;
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct PartParams {
+    rows: u32,
+    channels: u32,
+    positions: u32,
+    chunk: u32,
+    mode: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct DivideParams {
+    channels: u32,
+    count: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ApplyParams {
+    rows: u32,
+    channels: u32,
+    positions: u32,
+    eps: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct GainParams {
+    channels: u32,
+    eps: f32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct BatchGradParams {
+    rows: u32,
+    channels: u32,
+    positions: u32,
+    eps: f32,
+    given: u32,
+    accumulate: u32,
+}
+
+kernel!(/// Sums over each channel of (x - mean)^2 or of g (x - mean), a part for each chunk of images.
+    BATCH_PARTS, "batch_norm", batch_parts, PartParams, [Read, Read, Read, Write]);
+kernel!(/// Sums become means.
+    BATCH_DIVIDE, "batch_norm", batch_divide, DivideParams, [Read, Write]);
+kernel!(/// The normalised images.
+    BATCH_APPLY, "batch_norm", batch_apply, ApplyParams, [Read, Read, Read, Read, Read, Write]);
+kernel!(/// Gradient of the gain.
+    BATCH_GAIN, "batch_norm", batch_gain, GainParams, [Read, Write, Read]);
+kernel!(/// Gradient of the images.
+    BATCH_GRAD, "batch_norm", batch_grad, BatchGradParams, [Read, Read, Read, Read, Read, Read, Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&BATCH_PARTS, &BATCH_DIVIDE, &BATCH_APPLY, &BATCH_GAIN, &BATCH_GRAD];
+
+fn batch_parts<T: Real>(a: &Args<T>) {
+    let p: PartParams = a.params();
+    let (rows, chunk) = (p.rows as usize, p.chunk as usize);
+    let (channels, positions) = (p.channels as usize, p.positions as usize);
+    let (x, means, g, out) = (a.read(0), a.read(1), a.read(2), Shared::new(a.write(3)));
+    parallel(rows.div_ceil(chunk), 2 * chunk * channels * positions, |parts| {
+        for part in parts {
+            // SAFETY: each part is visited once.
+            let out = unsafe { out.part(part * channels..(part + 1) * channels) };
+            out.fill(T::ZERO);
+            for r in part * chunk..((part + 1) * chunk).min(rows) {
+                for (c, o) in out.iter_mut().enumerate() {
+                    let start = (r * channels + c) * positions;
+                    let (x, mean) = (&x[start..start + positions], means[c]);
+                    *o += match p.mode {
+                        0 => sum_of(positions, |i| (x[i] - mean) * (x[i] - mean)),
+                        _ => sum_of(positions, |i| g[start + i] * (x[i] - mean)),
+                    };
+                }
+            }
+        }
+    });
+}
+
+fn batch_divide<T: Real>(a: &Args<T>) {
+    let p: DivideParams = a.params();
+    let count = T::new(p.count as f64);
+    a.write(1)[..p.channels as usize].iter_mut().zip(a.read(0)).for_each(|(o, x)| *o = *x / count);
+}
+
+fn batch_apply<T: Real>(a: &Args<T>) {
+    let p: ApplyParams = a.params();
+    let (channels, positions, eps) = (p.channels as usize, p.positions as usize, T::from_f32(p.eps));
+    let (x, means, variances, gain, bias) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4));
+    let size = channels * positions;
+    for_rows(a.write(5), p.rows as usize, size, 2 * size, |r, out| {
+        simd(
+            #[inline(always)]
+            || {
+                for (c, out) in out.chunks_exact_mut(positions).enumerate() {
+                    let x = &x[r * size + c * positions..][..positions];
+                    let (mean, scale) = (means[c], gain[c] / (variances[c] + eps).sqrt());
+                    out.iter_mut().zip(x).for_each(|(o, x)| *o = (*x - mean) * scale + bias[c]);
+                }
+            },
+        );
+    });
+}
+
+fn batch_gain<T: Real>(a: &Args<T>) {
+    let p: GainParams = a.params();
+    let (sums, variances) = (a.read(0), a.read(2));
+    let (eps, keep) = (T::from_f32(p.eps), T::new(p.accumulate as f64));
+    for (c, o) in a.write(1)[..p.channels as usize].iter_mut().enumerate() {
+        *o = keep_or_zero(keep, *o) + sums[c] / (variances[c] + eps).sqrt();
+    }
+}
+
+fn batch_grad<T: Real>(a: &Args<T>) {
+    let p: BatchGradParams = a.params();
+    let (channels, positions, eps) = (p.channels as usize, p.positions as usize, T::from_f32(p.eps));
+    let (x, g, means, variances) = (a.read(0), a.read(1), a.read(2), a.read(3));
+    let (gain, sums, products) = (a.read(4), a.read(5), a.read(6));
+    let (keep, size) = (T::new(p.accumulate as f64), channels * positions);
+    let count = T::new(p.rows as f64 * positions as f64);
+    for_rows(a.write(7), p.rows as usize, size, 4 * size, |r, out| {
+        for (c, out) in out.chunks_exact_mut(positions).enumerate() {
+            let here = r * size + c * positions..r * size + (c + 1) * positions;
+            let inverse = T::ONE / (variances[c] + eps).sqrt();
+            let (mean, gain) = (means[c], inverse * gain[c]);
+            let (sum, product) = match p.given {
+                0 => (sums[c] / count, inverse * inverse * products[c] / count),
+                _ => (T::ZERO, T::ZERO),
+            };
+            for ((o, x), g) in out.iter_mut().zip(&x[here.clone()]).zip(&g[here]) {
+                *o = keep_or_zero(keep, *o) + gain * (*g - sum - (*x - mean) * product);
+            }
+        }
+    });
+}

@@ -1,0 +1,303 @@
+//! Host twins of `shaders/conv.wgsl`: images unrolled one at a time, then multiplied.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel};
+use super::norm::sum_of;
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+use std::cell::RefCell;
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ConvParams {
+    rows: u32,
+    from_c: u32,
+    from_h: u32,
+    from_w: u32,
+    to_c: u32,
+    to_h: u32,
+    to_w: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    pad_y: u32,
+    pad_x: u32,
+    flags: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct WeightParams {
+    rows: u32,
+    small_c: u32,
+    small_h: u32,
+    small_w: u32,
+    large_c: u32,
+    large_h: u32,
+    large_w: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    pad_y: u32,
+    pad_x: u32,
+    chunk: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ChannelParams {
+    rows: u32,
+    channels: u32,
+    positions: u32,
+    chunk: u32,
+}
+
+kernel!(/// Convolution of images, plain or transposed.
+    CONV, "conv", conv, ConvParams, [Read, Read, Read, Write]);
+kernel!(/// Gradient of its weights, a part for each chunk of images.
+    CONV_WEIGHTS, "conv", conv_weights, WeightParams, [Read, Read, Write]);
+kernel!(/// Sums over the positions of each channel, a part for each chunk of images.
+    CHANNEL_SUMS, "conv", channel_sums, ChannelParams, [Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&CONV, &CONV_WEIGHTS, &CHANNEL_SUMS];
+
+/// Positions that a workgroup of the convolution computes.
+pub const TILE_POSITIONS: u32 = 64;
+/// Channels that it computes.
+pub const TILE_CHANNELS: u32 = 16;
+
+/// How the small and the large image of a convolution meet.
+#[derive(Clone, Copy)]
+struct Geometry {
+    /// Channels, height and width of the large image.
+    large: [usize; 3],
+    /// Height and width of the small image.
+    small: [usize; 2],
+    kernel: [usize; 2],
+    stride: usize,
+    pad: [usize; 2],
+}
+
+impl Geometry {
+    fn area(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    fn positions(&self) -> usize {
+        self.small[0] * self.small[1]
+    }
+
+    /// Values of the unrolled image.
+    fn unrolled(&self) -> usize {
+        self.large[0] * self.area() * self.positions()
+    }
+
+    /// Calls `f(run of the unrolled image, its first place in the large image, length, inside)` for all runs
+    /// of a line of positions at one step of the kernel; consecutive positions are `stride` apart.
+    #[inline(always)]
+    fn runs(&self, mut f: impl FnMut(usize, usize, usize, bool)) {
+        let ([channels, height, width], [rows, cols]) = (self.large, self.small);
+        for c in 0..channels {
+            for ky in 0..self.kernel[0] {
+                for kx in 0..self.kernel[1] {
+                    let line = (c * self.area() + ky * self.kernel[1] + kx) * self.positions();
+                    // Positions whose column lies inside of the image.
+                    let first = self.pad[1].saturating_sub(kx).div_ceil(self.stride).min(cols);
+                    let end = (width + self.pad[1]).saturating_sub(kx).div_ceil(self.stride).clamp(first, cols);
+                    for oy in 0..rows {
+                        let (run, iy) = (line + oy * cols, oy * self.stride + ky);
+                        if iy < self.pad[0] || iy - self.pad[0] >= height {
+                            f(run, 0, cols, false);
+                            continue;
+                        }
+                        f(run, 0, first, false);
+                        if end > first {
+                            let ix = first * self.stride + kx - self.pad[1];
+                            f(run + first, (c * height + iy - self.pad[0]) * width + ix, end - first, true);
+                        }
+                        f(run + end, 0, cols - end, false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The large image with a row for each (channel, step of the kernel) and a column for each position.
+    fn unroll<T: Real>(&self, image: &[T], to: &mut [T]) {
+        self.runs(
+            #[inline(always)]
+            |run, from, length, inside| {
+                let to = &mut to[run..run + length];
+                match (inside, self.stride) {
+                    (false, _) => to.fill(T::ZERO),
+                    (true, 1) => to.copy_from_slice(&image[from..from + length]),
+                    (true, stride) => to.iter_mut().enumerate().for_each(|(i, o)| *o = image[from + i * stride]),
+                }
+            },
+        );
+    }
+
+    /// Adds the unrolled image back onto the large one.
+    fn roll<T: Real>(&self, unrolled: &[T], image: &mut [T]) {
+        self.runs(
+            #[inline(always)]
+            |run, to, length, inside| {
+                let from = &unrolled[run..run + length];
+                match (inside, self.stride) {
+                    (false, _) => {}
+                    (true, 1) => image[to..to + length].iter_mut().zip(from).for_each(|(o, v)| *o += *v),
+                    (true, stride) => from.iter().enumerate().for_each(|(i, v)| image[to + i * stride] += *v),
+                }
+            },
+        );
+    }
+}
+
+/// A factor: its values, and how far apart rows and columns are.
+struct Factor<'a, T> {
+    values: &'a [T],
+    row: usize,
+    col: usize,
+}
+
+/// c (+)= a b on this thread, c dense.
+fn product<T: Real>([m, n, k]: [usize; 3], a: Factor<T>, b: Factor<T>, c: &mut [T], add: bool) {
+    let reaches = |f: &Factor<T>, rows: usize, cols: usize| {
+        rows == 0 || cols == 0 || f.values.len() > (rows - 1) * f.row + (cols - 1) * f.col
+    };
+    assert!(reaches(&a, m, k) && reaches(&b, k, n) && c.len() >= m * n, "sizes of a product");
+    // SAFETY: sizes were checked just now, and the borrows keep c apart from both factors.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            a.values.as_ptr(),
+            a.col as isize,
+            a.row as isize,
+            b.values.as_ptr(),
+            b.col as isize,
+            b.row as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Scratch of this thread, kept between calls so that a steady step allocates nothing.
+fn with_scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with(|scratch| {
+        let mut scratch = scratch.borrow_mut();
+        let words = (len * size_of::<T>()).div_ceil(8);
+        if scratch.len() < words {
+            scratch.resize(words, 0.0);
+        }
+        f(&mut bytemuck::cast_slice_mut(&mut scratch[..words])[..len])
+    })
+}
+
+fn conv<T: Real>(a: &Args<T>) {
+    let p: ConvParams = a.params();
+    let [from_c, from_h, from_w] = [p.from_c, p.from_h, p.from_w].map(|v| v as usize);
+    let [to_c, to_h, to_w] = [p.to_c, p.to_h, p.to_w].map(|v| v as usize);
+    let (x, w, bias) = (a.read(0), a.read(1), a.read(2));
+    let (add, with_bias, transposed) = (p.flags & 1 != 0, p.flags & 2 != 0, p.flags & 4 != 0);
+    let (from, to) = (from_c * from_h * from_w, to_c * to_h * to_w);
+    let geometry = Geometry {
+        large: if transposed { [to_c, to_h, to_w] } else { [from_c, from_h, from_w] },
+        small: if transposed { [from_h, from_w] } else { [to_h, to_w] },
+        kernel: [p.kh as usize, p.kw as usize],
+        stride: p.stride as usize,
+        pad: [p.pad_y as usize, p.pad_x as usize],
+    };
+    let positions = geometry.positions();
+    let work = geometry.unrolled() * if transposed { from_c } else { to_c };
+    let keep = T::new(add as u8 as f64);
+    for_rows(a.write(3), p.rows as usize, to, work, |r, out| {
+        let image = &x[r * from..(r + 1) * from];
+        with_scratch(geometry.unrolled(), |unrolled: &mut [T]| {
+            if transposed {
+                let columns = to_c * geometry.area();
+                let weights = Factor { values: w, row: 1, col: columns };
+                let small = Factor { values: image, row: positions, col: 1 };
+                product([columns, positions, from_c], weights, small, unrolled, false);
+                out.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o));
+                geometry.roll(unrolled, out);
+            } else {
+                let columns = from_c * geometry.area();
+                geometry.unroll(image, unrolled);
+                let weights = Factor { values: w, row: columns, col: 1 };
+                let large = Factor { values: unrolled, row: positions, col: 1 };
+                product([to_c, positions, columns], weights, large, out, add);
+            }
+        });
+        if with_bias {
+            for (channel, b) in out.chunks_exact_mut(to_h * to_w).zip(bias) {
+                channel.iter_mut().for_each(|o| *o += *b);
+            }
+        }
+    });
+}
+
+fn conv_weights<T: Real>(a: &Args<T>) {
+    let p: WeightParams = a.params();
+    let (small_c, chunk, rows) = (p.small_c as usize, p.chunk as usize, p.rows as usize);
+    let geometry = Geometry {
+        large: [p.large_c, p.large_h, p.large_w].map(|v| v as usize),
+        small: [p.small_h as usize, p.small_w as usize],
+        kernel: [p.kh as usize, p.kw as usize],
+        stride: p.stride as usize,
+        pad: [p.pad_y as usize, p.pad_x as usize],
+    };
+    let (small, large) = (a.read(0), a.read(1));
+    let (positions, columns) = (geometry.positions(), geometry.large[0] * geometry.area());
+    let (small_size, large_size) = (small_c * positions, geometry.large.iter().product::<usize>());
+    let work = chunk * geometry.unrolled() * small_c;
+    for_rows(a.write(2), rows.div_ceil(chunk), small_c * columns, work, |part, out| {
+        out.fill(T::ZERO);
+        with_scratch(geometry.unrolled(), |unrolled: &mut [T]| {
+            for r in part * chunk..((part + 1) * chunk).min(rows) {
+                geometry.unroll(&large[r * large_size..(r + 1) * large_size], unrolled);
+                let image = &small[r * small_size..(r + 1) * small_size];
+                let left = Factor { values: image, row: positions, col: 1 };
+                let right = Factor { values: unrolled, row: 1, col: positions };
+                product([small_c, columns, positions], left, right, out, true);
+            }
+        });
+    });
+}
+
+fn channel_sums<T: Real>(a: &Args<T>) {
+    let p: ChannelParams = a.params();
+    let (rows, chunk) = (p.rows as usize, p.chunk as usize);
+    let (channels, positions) = (p.channels as usize, p.positions as usize);
+    let (x, out) = (a.read(0), Shared::new(a.write(1)));
+    parallel(rows.div_ceil(chunk), chunk * channels * positions, |parts| {
+        for part in parts {
+            // SAFETY: each part is visited once.
+            let out = unsafe { out.part(part * channels..(part + 1) * channels) };
+            out.fill(T::ZERO);
+            for r in part * chunk..((part + 1) * chunk).min(rows) {
+                for (c, o) in out.iter_mut().enumerate() {
+                    let start = (r * channels + c) * positions;
+                    *o += sum_of(positions, |i| x[start + i]);
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,99 @@
+//! Host twins of `shaders/distance_attention.wgsl`.
+
+use super::host::{for_rows, simd};
+use super::segment::tile;
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Record {
+    rows: u32,
+    heads: u32,
+    dims: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Fold {
+    rows: u32,
+    heads: u32,
+    cols: u32,
+    stride: u32,
+    first: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Prototypes {
+    tiles: u32,
+    heads: u32,
+    cols: u32,
+    stride: u32,
+    first: u32,
+}
+
+kernel!(/// Scalars of each row and head for the distance-aware energy.
+    RECORD, "distance_attention", distance_record, Record, [Read, Read, Read, Read, Read, Read, Write]);
+kernel!(/// Prototypes times their shares, added to rows.
+    FOLD, "distance_attention", distance_fold, Fold, [Read, Read, Write]);
+kernel!(/// Each tile's part of the gradient of the prototypes.
+    PROTOTYPES, "distance_attention", distance_prototypes, Prototypes, [Read, Read, ReadIndex, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&RECORD, &FOLD, &PROTOTYPES];
+
+fn distance_record<T: Real>(a: &Args<T>) {
+    let p: Record = a.params();
+    let (heads, dims) = (p.heads as usize, p.dims as usize);
+    let (q, k, for_q, for_k, coords, curve) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.read(5));
+    for_rows(a.write(6), p.rows as usize * heads, 12, 8 * dims, |i, record| {
+        let head = i % heads;
+        let dot = |x: &[T], prototypes: &[T], part: usize| -> T {
+            let x = &x[i * dims..(i + 1) * dims];
+            x.iter().zip(&prototypes[(part * heads + head) * dims..]).map(|(x, y)| *x * *y).sum()
+        };
+        record[4..8].copy_from_slice(&[dot(q, for_q, 0), dot(q, for_q, 1), dot(k, for_k, 0), dot(k, for_k, 1)]);
+        let row = i / heads;
+        record[8..].copy_from_slice(&[coords[2 * row], coords[2 * row + 1], curve[head], curve[heads + head]]);
+    });
+}
+
+fn distance_fold<T: Real>(a: &Args<T>) {
+    let p: Fold = a.params();
+    let (heads, cols, stride, first) = (p.heads as usize, p.cols as usize, p.stride as usize, p.first as usize);
+    let (shares, prototypes) = (a.read(0), a.read(1));
+    let width = heads * cols;
+    for_rows(a.write(2), p.rows as usize, width, 4 * width, |row, out| {
+        for (head, out) in out.chunks_exact_mut(cols).enumerate() {
+            let share = row * stride + first + head;
+            let (s, t) = (shares[share], shares[share + heads]);
+            let (u, v) = (&prototypes[head * cols..], &prototypes[width + head * cols..]);
+            simd(
+                #[inline(always)]
+                || out.iter_mut().zip(u).zip(v).for_each(|((o, u), v)| *o += s * *u + t * *v),
+            );
+        }
+    });
+}
+
+fn distance_prototypes<T: Real>(a: &Args<T>) {
+    let p: Prototypes = a.params();
+    let (heads, cols, stride, first) = (p.heads as usize, p.cols as usize, p.stride as usize, p.first as usize);
+    let (x, shares, tiles) = (a.read(0), a.read(1), a.indices(2));
+    let width = heads * cols;
+    for_rows(a.write(3), p.tiles as usize, 2 * width, 64 * 4 * width, |t, parts| {
+        let (_, rows) = tile(tiles, t);
+        parts.fill(T::ZERO);
+        for r in rows {
+            for (i, out) in parts.chunks_exact_mut(cols).enumerate() {
+                let share = shares[r * stride + first + i];
+                let start = r * width + i % heads * cols;
+                out.iter_mut().zip(&x[start..start + cols]).for_each(|(o, x)| *o += share * *x);
+            }
+        }
+    });
+}

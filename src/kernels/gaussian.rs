@@ -1,0 +1,121 @@
+//! Host twins of `shaders/gaussian.wgsl`.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel};
+use super::{Args, Kernel, Real, kernel};
+use crate::random::philox;
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Draw {
+    count: u32,
+    site: u32,
+    seed_low: u32,
+    seed_high: u32,
+    step: u32,
+    flags: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Divergence {
+    rows: u32,
+    cols: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct DivergenceGrad {
+    rows: u32,
+    cols: u32,
+    scale: f32,
+    accumulate: u32,
+    of_variance: u32,
+}
+
+kernel!(/// A sample, or the gradient of the logarithm of its variance.
+    GAUSSIAN_SAMPLE, "gaussian", gaussian_sample, Draw, [Read, Read, Write]);
+kernel!(/// Divergence of each row from the standard normal distribution.
+    GAUSSIAN_KL, "gaussian", gaussian_kl, Divergence, [Read, Read, Write]);
+kernel!(/// Its gradient.
+    GAUSSIAN_KL_GRAD, "gaussian", gaussian_kl_grad, DivergenceGrad, [Read, Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&GAUSSIAN_SAMPLE, &GAUSSIAN_KL, &GAUSSIAN_KL_GRAD];
+
+/// Two normal numbers from two random words, see the shader. The f64 forms take the same words to the same
+/// numbers, to more digits.
+fn normals<T: Real>(a: u32, b: u32) -> [T; 2] {
+    const UNIT: f64 = 1.0 / (1u32 << 23) as f64;
+    let radius = (T::new(-2.0) * T::new(((a >> 9) as f64 + 0.5) * UNIT).ln()).sqrt();
+    let angle = ((b >> 7 & 0x7f_ffff) as f64 * UNIT - 0.5) * std::f64::consts::FRAC_PI_2;
+    let (sine, cosine) = (T::new(angle.sin()), T::new(angle.cos()));
+    let turned = match b >> 30 {
+        0 => [cosine, sine],
+        1 => [-sine, cosine],
+        2 => [-cosine, -sine],
+        _ => [sine, -cosine],
+    };
+    turned.map(|v| radius * v)
+}
+
+fn gaussian_sample<T: Real>(a: &Args<T>) {
+    let p: Draw = a.params();
+    let n = p.count as usize;
+    let (x, v, out) = (a.read(0), a.read(1), Shared::new(&mut a.write(2)[..n]));
+    let (backward, keep) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let half = T::new(0.5);
+    parallel(n.div_ceil(4), 200, |range| {
+        for i in range {
+            let words = philox([i as u32, p.site, p.step, 1], [p.seed_low, p.seed_high]);
+            let [a, b] = normals::<T>(words[0], words[1]);
+            let [c, d] = normals::<T>(words[2], words[3]);
+            let end = (4 * i + 4).min(n);
+            // SAFETY: each block of four is visited once.
+            let out = unsafe { out.part(4 * i..end) };
+            for (j, (o, eps)) in out.iter_mut().zip([a, b, c, d]).enumerate() {
+                let (x, noise) = (x[4 * i + j], (half * v[4 * i + j]).exp() * eps);
+                *o = if backward { half * x * noise + keep_or_zero(keep, *o) } else { x + noise };
+            }
+        }
+    });
+}
+
+/// e^v - 1 - v; the difference cancels near zero, where a series takes over.
+fn convex<T: Real>(v: T) -> T {
+    if v.abs() > T::new(0.5) {
+        return v.exp() - T::ONE - v;
+    }
+    let terms = if size_of::<T>() == 8 { 18 } else { 8 };
+    let mut sum = T::ZERO;
+    let factorial = |k: u32| (1..=k).map(f64::from).product::<f64>();
+    for k in (2..=terms).rev() {
+        sum = sum * v + T::new(1.0 / factorial(k));
+    }
+    sum * v * v
+}
+
+fn gaussian_kl<T: Real>(a: &Args<T>) {
+    let p: Divergence = a.params();
+    let cols = p.cols as usize;
+    let (mean, v) = (a.read(0), a.read(1));
+    let share = T::new(0.5) / T::new(p.cols as f64 * p.rows as f64);
+    for_rows(a.write(2), p.rows as usize, 1, 30 * cols, |r, out| {
+        let pairs = mean[r * cols..(r + 1) * cols].iter().zip(&v[r * cols..]);
+        out[0] = pairs.map(|(m, v)| *m * *m + convex(*v)).sum::<T>() * share;
+    });
+}
+
+fn gaussian_kl_grad<T: Real>(a: &Args<T>) {
+    let p: DivergenceGrad = a.params();
+    let (x, upstream, keep) = (a.read(0), a.read(1), T::new(p.accumulate as f64));
+    let factor = upstream[0] * T::from_f32(p.scale) / T::new(p.cols as f64 * p.rows as f64);
+    for_rows(a.write(2), p.rows as usize * p.cols as usize, 1, 10, |i, out| {
+        let slope = if p.of_variance != 0 { T::new(0.5) * x[i].exp_m1() } else { x[i] };
+        out[0] = slope * factor + keep_or_zero(keep, out[0]);
+    });
+}

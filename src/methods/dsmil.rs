@@ -1,0 +1,125 @@
+//! DSMIL (Li, Li, Eliceiri 2021): two streams over the same instances.
+//!
+//! The first classifies instances, s_n = W h_n + b, and its maximum over the bag, at the critical instance
+//! m of each class, is one bag logit. The second attends from the critical instance: a_n = softmax over the
+//! bag of q_n . q_m / sqrt(L), and classifies the weighted sums of the values v_n of all classes together.
+//! Each stream has its own loss; the bag's logit is the mean of both.
+
+use super::ATTENTION_WEIGHTS;
+use super::layers::{Network, Start};
+use crate::error::{Error, Result};
+use crate::ops::Op;
+use crate::ops::critical_attention::CriticalAttention;
+use crate::ops::pointwise::Activation;
+use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
+use serde::{Deserialize, Serialize};
+
+/// Which of the two networks that were published under the name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// The network behind the paper's tables: linear queries, linear values.
+    #[default]
+    P,
+    /// The authors' code since September 2022 and its released weights: queries from two layers with ReLU
+    /// and tanh, the embeddings themselves as values.
+    H,
+}
+
+/// Settings; the defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Which network.
+    pub variant: Variant,
+    /// Widths of the fully connected layers in front; none takes the features themselves.
+    pub embed: Vec<u32>,
+    /// Dropout after each of them.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub dropout: f32,
+    /// Width L of the queries.
+    pub query: u32,
+    /// Dropout in front of the layer that makes the values.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub value_dropout: f32,
+    /// Variant h: values from a layer with ReLU.
+    pub value_layer: bool,
+    /// How weights start.
+    pub init: Start,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            variant: Variant::P,
+            embed: Vec::new(),
+            dropout: 0.0,
+            query: 128,
+            value_dropout: 0.0,
+            value_layer: false,
+            init: Start::Torch,
+        }
+    }
+}
+
+/// Settings, for people.
+pub const HELP: &[(&str, &str)] = &[
+    ("variant", "p: the paper's network; h: the authors' later code and released weights"),
+    ("embed", "widths of the fully connected ReLU layers in front; [] for none"),
+    ("dropout", "dropout after each of these layers"),
+    ("query", "width of the queries"),
+    ("value_dropout", "dropout in front of the layer that makes the values"),
+    ("value_layer", "variant h: make the values with a ReLU layer (variant p always has a linear one)"),
+    ("init", "start of the weights: torch or glorot"),
+];
+
+/// Records the model. More than two classes: one sigmoid a class, each with its own critical instance and
+/// attention.
+///
+/// # Errors
+/// [`Error::Setting`] for a width of 0, a dropout rate out of range, or a value dropout without the layer
+/// it would act on.
+pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+    if settings.query == 0 {
+        return Err(Error::setting("query", "the width of the queries must be above 0"));
+    }
+    let value_layer = settings.variant == Variant::P || settings.value_layer;
+    if settings.value_dropout != 0.0 && !value_layer {
+        return Err(Error::setting("value_dropout", "variant h has no layer for the values unless value_layer is set"));
+    }
+    net.start = settings.init;
+    let features = net.features;
+    let h = net.embed_with_dropout(features, &settings.embed, settings.dropout)?;
+    let outputs = net.outputs();
+    let [tiles, bag_tiles, offsets] = net.tables();
+    let scores = net.linear("score", h, outputs, Activation::None)?;
+    let pooled = net.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[scores, tiles, bag_tiles, offsets])?;
+    let (largest, critical) = (pooled[0], pooled[1]);
+    let q = match settings.variant {
+        Variant::P => net.linear("query", h, settings.query, Activation::None)?,
+        Variant::H => {
+            let inner = net.linear("query.0", h, settings.query, Activation::Relu)?;
+            net.linear("query.1", inner, settings.query, Activation::Tanh)?
+        }
+    };
+    let v = match value_layer {
+        true => {
+            let activation = if settings.variant == Variant::P { Activation::None } else { Activation::Relu };
+            let dropped = net.dropout(h, settings.value_dropout)?;
+            let width = net.tape.cols(h);
+            net.linear("value", dropped, width, activation)?
+        }
+        false => h,
+    };
+    let attended =
+        net.tape.push(Op::CriticalAttention(CriticalAttention), &[q, v, critical, tiles, bag_tiles, offsets])?;
+    // The authors' convolution over [C, H] with C filters of full length is this layer over the C H values.
+    let bag = net.linear("head", attended[0], outputs, Activation::None)?;
+    let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[attended[1], tiles, bag_tiles, offsets])?;
+    let losses = [net.sigmoid_cross_entropy(largest, 0.0)?, net.sigmoid_cross_entropy(bag, 0.0)?];
+    let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
+    let logits = net.add(largest, bag, 0.5, 0.5)?;
+    net.finish(logits, scores, loss);
+    net.tape.output(ATTENTION_WEIGHTS, weights);
+    Ok(())
+}

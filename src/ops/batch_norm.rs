@@ -1,0 +1,140 @@
+//! Batch normalisation of matrices and images.
+
+use super::conv::{channel_sums, chunk_of};
+use super::norm::is_row;
+use super::{Rule, expect, reduce};
+use crate::error::Result;
+use crate::kernels::batch_norm as k;
+use crate::kernels::elementwise::LANES;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::plan::{GradTarget, Planner};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
+
+/// Every channel with mean 0 and deviation 1, then a gain and a bias for each channel.
+///
+/// Inputs: x `[R, channels * P]` (P is 1 for matrices), gain and bias `[1, channels]`, and optionally mean and
+/// variance `[1, channels]`, which are constants. Without them they are those of all rows and positions of the
+/// batch (the variance divides by their number). Outputs: the same shape as x, then the mean and the variance
+/// that were used, without a gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Channels.
+    pub channels: u32,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl BatchNorm {
+    fn channel_grid(&self) -> Grid {
+        Grid::line(Count::per(Dim::Fixed(self.channels), 1, LANES))
+    }
+
+    fn positions(&self, p: &Planner, x: ValueId) -> u32 {
+        p.cols(x) / self.channels
+    }
+
+    /// The mean and variance to use: those given, or those in the outputs.
+    fn statistics(node: &Node) -> (ValueId, ValueId) {
+        match node.inputs[..] {
+            [_, _, _, mean, variance] => (mean, variance),
+            _ => (node.outputs[1], node.outputs[2]),
+        }
+    }
+
+    /// to = the sum over each channel of (x - mean)^2, or of g (x - mean).
+    fn products(&self, p: &mut Planner, x: ValueId, mean: ValueId, g: Option<ValueId>, to: ValueId) {
+        let rows = p.rows(x);
+        let chunk = chunk_of(p, rows, 16);
+        let chunks = rows.chunks(chunk);
+        let parts = p.temp(chunks, self.channels);
+        let positions = self.positions(p, x);
+        let words = [rows.into(), self.channels.into(), positions.into(), chunk.into(), g.is_some().into()];
+        let grid = Grid::plane(Count::each(chunks), Count::each(Dim::Fixed(self.channels)));
+        let operands = [x.into(), mean.into(), g.unwrap_or(x).into(), parts.into()];
+        p.launch(&k::BATCH_PARTS, &operands, &words, grid);
+        let target = GradTarget { to: to.into(), accumulate: false };
+        reduce::add_rows(p, parts, 0, self.channels, 1.0, target);
+    }
+
+    /// to = the sums divided by the number of values of a channel.
+    fn divide(&self, p: &mut Planner, x: ValueId, sums: ValueId, to: ValueId) {
+        let words = [self.channels.into(), Word::Times(p.rows(x), self.positions(p, x))];
+        p.launch(&k::BATCH_DIVIDE, &[sums.into(), to.into()], &words, self.channel_grid());
+    }
+}
+
+impl Rule for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch norm"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = matches!(inputs.len(), 3 | 5)
+            && self.channels > 0
+            && inputs[0].shape.cols.is_multiple_of(self.channels)
+            && inputs[1..].iter().all(|v| is_row(v, self.channels));
+        let expected =
+            format!("images of {0} channels; gain, bias, and mean and variance or not, [1, {0}]", self.channels);
+        expect(ok, self.name(), &expected, inputs)?;
+        let row = (Shape::new(Dim::Fixed(1), self.channels), Storage::F32);
+        Ok(vec![(inputs[0].shape, Storage::F32), row, row])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        if let [_, _, _, mean, variance] = node.inputs[..] {
+            p.alias(node.outputs[1], mean);
+            p.alias(node.outputs[2], variance);
+        } else {
+            let (mean, variance) = (node.outputs[1], node.outputs[2]);
+            let sums = p.temp(Dim::Fixed(1), self.channels);
+            channel_sums(p, x, self.channels, GradTarget { to: sums.into(), accumulate: false });
+            self.divide(p, x, sums, mean);
+            let squares = p.temp(Dim::Fixed(1), self.channels);
+            self.products(p, x, mean, None, squares);
+            self.divide(p, x, squares, variance);
+        }
+        let (mean, variance) = Self::statistics(node);
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
+        let affine = [node.inputs[1].into(), node.inputs[2].into()];
+        let operands = [x.into(), mean.into(), variance.into(), affine[0], affine[1], node.outputs[0].into()];
+        p.launch(&k::BATCH_APPLY, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let Some(g) = p.upstream(node.outputs[0]) else { return };
+        let x = p.dense(node.inputs[0]);
+        let (mean, variance) = Self::statistics(node);
+        let given = node.inputs.len() == 5;
+        let (sums, products) = (p.temp(Dim::Fixed(1), self.channels), p.temp(Dim::Fixed(1), self.channels));
+        channel_sums(p, g, self.channels, GradTarget { to: sums.into(), accumulate: false });
+        self.products(p, x, mean, Some(g), products);
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
+            let shape = p.value(x).shape;
+            let words = [
+                shape.rows.into(),
+                self.channels.into(),
+                self.positions(p, x).into(),
+                self.eps.into(),
+                given.into(),
+                accumulate.into(),
+            ];
+            let operands = [
+                x.into(),
+                g.into(),
+                mean.into(),
+                variance.into(),
+                node.inputs[1].into(),
+                sums.into(),
+                products.into(),
+                to,
+            ];
+            p.launch(&k::BATCH_GRAD, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+        }
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
+            let words = [self.channels.into(), self.eps.into(), accumulate.into()];
+            p.launch(&k::BATCH_GAIN, &[products.into(), to, variance.into()], &words, self.channel_grid());
+        }
+        if let Some(target) = p.grad(node.inputs[2]) {
+            super::pointwise::add_to(p, sums, 1.0, target);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Attention to the critical instance (DSMIL: Li, Li, Eliceiri 2021), over packed bags.
+//!
+//! For each class c of a bag, with m the class's critical instance: e_nc = q_n . q_m / sqrt(L), a = softmax
+//! of e over the bag, z_bc = sum of a_nc v_n. Every instance is compared with one other for each class, so
+//! time and memory are linear in the instances. The critical instance is a constant of the backward pass,
+//! but its query is not: it gets a gradient from every comparison, in addition to its own.
+
+use super::segment::Tables;
+use super::{Rule, expect, segment};
+use crate::error::Result;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::{attention_pool as pool, critical_attention as k};
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value};
+
+/// Inputs: q `[N, L]`, v `[N, H]`, critical row of each class `[B, C]` (the second output of a maximum over
+/// bags), tables. Outputs: z `[B, C H]`, scores e `[N, C]`, log-sum-exp `[B, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CriticalAttention;
+
+impl Rule for CriticalAttention {
+    fn name(&self) -> &'static str {
+        "critical attention"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = segment::over_bags(inputs, 3)
+            && inputs[1].shape.rows == Dim::Instances
+            && inputs[2].shape.rows == Dim::Bags
+            && inputs[2].storage == Storage::U32;
+        expect(ok, self.name(), "queries [N, L], values [N, H] and critical rows [B, C]", inputs)?;
+        let (classes, hidden) = (inputs[2].shape.cols, inputs[1].shape.cols);
+        Ok(vec![
+            (Shape::new(Dim::Bags, classes * hidden), Storage::F32),
+            (Shape::new(Dim::Instances, classes), Storage::F32),
+            (Shape::new(Dim::Bags, classes), Storage::F32),
+        ])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (q, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let (critical, t) = (node.inputs[2], Tables::of(node));
+        let (inner, hidden, classes) = (p.cols(q), p.cols(v), p.cols(critical));
+        let [z, scores, lse] = node.outputs[..] else { unreachable!() };
+        let parts = p.temp(Dim::Tiles, classes * hidden);
+        // (largest score, sum of exponentials) of each tile and class.
+        let sums = p.temp(Dim::Tiles, classes * 2);
+        let variant = pool::variant(hidden, inner);
+        let operands = [q.into(), v.into(), critical.into(), t.tiles.into(), scores.into(), parts.into(), sums.into()];
+        let words = [Dim::Tiles.into(), hidden.into(), inner.into(), classes.into(), scale(inner)];
+        let grid = Grid::plane(Count::each(Dim::Tiles), Count::each(Dim::Fixed(classes)));
+        p.launch_variant(&k::CRITICAL_PART, variant.clone(), &operands, &words, grid);
+        let operands = [parts.into(), sums.into(), t.bag_tiles.into(), z.into(), lse.into()];
+        let words = [Dim::Bags.into(), hidden.into(), classes.into()];
+        let grid = Grid::plane(Count::each(Dim::Bags), Count::each(Dim::Fixed(classes)));
+        p.launch_variant(&pool::POOL_END, variant, &operands, &words, grid);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let (q, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let (critical, t) = (node.inputs[2], Tables::of(node));
+        let (inner, hidden, classes) = (p.cols(q), p.cols(v), p.cols(critical));
+        let [z, scores, lse] = node.outputs[..] else { unreachable!() };
+        let variant = pool::variant(hidden, inner);
+        let outside = p.upstream(scores);
+        let score_grad = outside.unwrap_or_else(|| p.temp(Dim::Instances, classes));
+        if let Some(dz) = p.upstream(z) {
+            let v_grad = p.grad(node.inputs[1]);
+            let target = v_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
+            let operands =
+                [v.into(), z.into(), dz.into(), scores.into(), lse.into(), t.tiles.into(), score_grad.into(), target];
+            let flags = outside.is_some() as u32
+                | (v_grad.is_some() as u32) << 1
+                | (v_grad.is_some_and(|t| t.accumulate) as u32) << 2;
+            let words = [Dim::Tiles.into(), hidden.into(), classes.into(), flags.into()];
+            p.launch_variant(&pool::POOL_GRAD, variant.clone(), &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+        }
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let parts = p.temp(Dim::Tiles, classes * inner);
+        let operands = [q.into(), critical.into(), score_grad.into(), t.tiles.into(), to, parts.into()];
+        let words = [Dim::Tiles.into(), inner.into(), classes.into(), scale(inner), accumulate.into()];
+        p.launch_variant(&k::CRITICAL_GRAD, variant.clone(), &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+        let operands = [parts.into(), critical.into(), t.bag_tiles.into(), to];
+        let words = [Dim::Bags.into(), inner.into(), classes.into(), scale(inner)];
+        p.launch_variant(&k::CRITICAL_END, variant, &operands, &words, Grid::line(Count::each(Dim::Bags)));
+    }
+}
+
+fn scale(inner: u32) -> Word {
+    (1.0 / (inner as f32).sqrt()).into()
+}

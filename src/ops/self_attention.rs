@@ -1,0 +1,355 @@
+//! Self-attention within each bag, with exchangeable energies, in memory linear in the instances.
+//!
+//! a_ij = softmax over the rows j of the bag of E(q_i, k_j); out_i = sum of a_ij v_j. Forward keeps the output
+//! and each row's log-sum-exp; backward computes energies and weights again, block by block: one launch owned
+//! by queries, one by keys, one for the values. Nothing of the size of the pairs is ever stored.
+//!
+//! With G = dL/dout, D_i = <out_i, G_i> less the gradient of the log-sum-exp:
+//! dE_ij = a_ij (<G_i, v_j> - D_i), dv_j = sum of a_ij G_i, and dq, dk, dalpha follow from each energy.
+
+use super::segment::{Tables, over_bags};
+use super::{Rule, expect, reduce};
+use crate::error::Result;
+use crate::kernels::distance_attention as distance;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::self_attention as k;
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
+
+/// How two rows attract each other. alpha is a parameter, one for each head, taken as relu(alpha).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Energy {
+    /// scale <q, k>.
+    Dot {
+        /// 1, 1 / sqrt(d), or any other factor.
+        scale: f32,
+    },
+    /// exp(-alpha |q - k|^2). No gradient for alpha where it is not positive.
+    Rbf,
+    /// 1 / (alpha |q - k|^2 + 1). No gradient for alpha where it is not positive.
+    InverseQuadratic,
+    /// -|q - k|_1, with the derivative 0 where two values are equal.
+    Laplace,
+    /// The sum over columns of |q - k| - |q| - |k|: aligned rows attract each other less.
+    Module,
+    /// The sum over columns of |q - k|^alpha - |q|^alpha - |k|^alpha; with alpha = 1 that of `Module`.
+    ///
+    /// d|x|^alpha / dx = alpha sign(x) |x|^(alpha - 1) and d|x|^alpha / dalpha = |x|^alpha ln |x|. At x = 0 the
+    /// power and both derivatives are 0 for every alpha, also where the limit would be infinite; below
+    /// alpha = 1 the derivatives near it are as large as one likes.
+    ModulePower,
+    /// The distance-aware energy of DAS-MIL, with a bias of the values:
+    /// scale (<q_i, k_j> + <q_i, rK_ij> + <k_j, rQ_ij>), and v_j + rV_ij in place of v_j, where off the diagonal
+    /// rX_ij = phi_ij uX + (1 - phi_ij) vX, phi_ij = sigmoid(beta (unit |place_i - place_j| - theta)), and on it
+    /// rX_ii = 0. Nothing of the size of the pairs is stored here either: the biases are four scalars a row.
+    Distance {
+        /// Factor of the energy.
+        scale: f32,
+        /// Factor of the distances.
+        unit: f32,
+    },
+}
+
+impl Energy {
+    fn unit(&self) -> f32 {
+        if let Energy::Distance { unit, .. } = *self { unit } else { 0.0 }
+    }
+
+    fn learned(&self) -> bool {
+        matches!(self, Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower)
+    }
+
+    fn scale(&self) -> f32 {
+        match *self {
+            Energy::Dot { scale } | Energy::Distance { scale, .. } => scale,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Inputs: q `[N, H d]`, k `[N, H d]`, v `[N, H e]`; alpha `[1, H]` for energies that have one; for the
+/// distance-aware energy (uK, vK) `[2, H d]`, (uQ, vQ) `[2, H d]`, (uV, vV) `[2, H e]`, (beta, theta) `[2, H]`
+/// and the places `[N, 2]`; tables.
+/// Outputs: `[N, H e]`, log-sum-exp of the energies `[N, H]`, and for the distance-aware energy the weights that
+/// uV and vV have in each row, `[N, 2 H]` (without a gradient of their own).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SelfAttention {
+    /// Heads H, side by side in the columns.
+    pub heads: u32,
+    /// Energy of a query and a key.
+    pub energy: Energy,
+}
+
+/// Sizes and values that all launches of a node share.
+struct Attending {
+    q: ValueId,
+    k: ValueId,
+    v: ValueId,
+    /// Columns of a head of q and k, and of v.
+    dims: u32,
+    values: u32,
+    spans: ValueId,
+}
+
+impl Rule for SelfAttention {
+    fn name(&self) -> &'static str {
+        "self-attention"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let distance = matches!(self.energy, Energy::Distance { .. });
+        let before = if distance { 8 } else { 3 + self.energy.learned() as usize };
+        let heads = self.heads;
+        let ok = heads > 0
+            && over_bags(inputs, before)
+            && inputs[1].shape == inputs[0].shape
+            && inputs[2].shape.rows == Dim::Instances
+            && inputs[..3].iter().all(|v| v.shape.cols > 0 && v.shape.cols.is_multiple_of(heads))
+            && match inputs[3..before] {
+                [k, q, v, curve, places] => {
+                    let pair = |x: &Value, cols: u32| x.shape == Shape::new(Dim::Fixed(2), cols);
+                    let (dims, values) = (inputs[0].shape.cols, inputs[2].shape.cols);
+                    pair(&k, dims)
+                        && pair(&q, dims)
+                        && pair(&v, values)
+                        && pair(&curve, heads)
+                        && places.shape == Shape::new(Dim::Instances, 2)
+                }
+                [alpha] => alpha.shape == Shape::new(Dim::Fixed(1), heads),
+                _ => true,
+            };
+        expect(
+            ok,
+            self.name(),
+            "q and k [N, heads d], v [N, heads e], and alpha [1, heads] where there is one",
+            inputs,
+        )?;
+        let mut outputs = vec![(inputs[2].shape, Storage::F32), (Shape::new(Dim::Instances, heads), Storage::F32)];
+        if distance {
+            outputs.push((Shape::new(Dim::Instances, 2 * heads), Storage::F32));
+        }
+        Ok(outputs)
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let at = self.attending(p, node);
+        let (out, lse) = (node.outputs[0], node.outputs[1]);
+        // Without a record to read any buffer does.
+        let record = match self.energy {
+            Energy::Dot { .. } | Energy::Laplace | Energy::Module => at.q,
+            _ => self.record(p, node, &at, None),
+        };
+        let distance = matches!(self.energy, Energy::Distance { .. });
+        let shares = if distance { node.outputs[2] } else { p.temp(Dim::Fixed(1), 1) };
+        let operands = [at.q, at.k, at.v, out, record, at.spans, lse, shares].map(Operand::Value);
+        self.launch(p, &k::FORWARD, &at, &operands, 0, at.values);
+        if distance {
+            self.fold(p, shares, 0, node.inputs[5], out.into(), at.values);
+        }
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let at = self.attending(p, node);
+        let (out, lse) = (node.outputs[0], node.outputs[1]);
+        let g = p.upstream(out).unwrap_or_else(|| {
+            let zero = p.temp(Dim::Instances, p.cols(out));
+            super::pointwise::fill(p, zero, 0.0);
+            zero
+        });
+        let record = self.record(p, node, &at, Some((out, g, lse)));
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[2]) {
+            let operands = [at.k.into(), at.q.into(), g.into(), to, record.into(), at.spans.into()];
+            self.launch(p, &k::VALUES, &at, &operands, accumulate as u32 * k::ACCUMULATE, at.values);
+        }
+        if matches!(self.energy, Energy::Distance { .. }) {
+            return self.distance_back(p, node, &at, record, g);
+        }
+        let alpha = if self.energy.learned() { p.grad(node.inputs[3]) } else { None };
+        let q_grad = p.grad(node.inputs[0]);
+        if q_grad.is_some() || alpha.is_some() {
+            let shares = match alpha {
+                Some(_) => p.temp(Dim::Instances, self.heads * k::share_len(&self.energy)),
+                None => p.temp(Dim::Fixed(1), 1),
+            };
+            let flags = if alpha.is_some() { k::SHARES } else { 0 };
+            let to = q_grad.unwrap_or_else(|| unused(p, &at, self.heads));
+            self.back(p, &at, [at.q, at.k, g, at.v], record, to, shares, flags);
+            if let Some(target) = alpha {
+                self.add_alpha(p, node.inputs[3], shares, target);
+            }
+        }
+        if let Some(to) = p.grad(node.inputs[1]) {
+            let shares = p.temp(Dim::Fixed(1), 1);
+            self.back(p, &at, [at.k, at.q, at.v, g], record, to, shares, k::FLIP);
+        }
+    }
+}
+
+/// A place for a gradient that nobody asked for.
+fn unused(p: &mut Planner, at: &Attending, heads: u32) -> GradTarget {
+    GradTarget { to: p.temp(Dim::Instances, heads * at.dims).into(), accumulate: false }
+}
+
+impl SelfAttention {
+    fn attending(&self, p: &mut Planner, node: &Node) -> Attending {
+        let [q, key, v] = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
+        let (dims, values, t) = (p.cols(q) / self.heads, p.cols(v) / self.heads, Tables::of(node));
+        let spans = p.temp_index(Dim::Tiles, 4);
+        let at = Attending { q, k: key, v, dims, values, spans };
+        let operands = [t.tiles.into(), t.offsets.into(), spans.into()];
+        let grid = Grid::line(Count::per(Dim::Tiles, 1, 64));
+        p.launch_variant(&k::SPANS, self.variant(&at), &operands, &[Dim::Tiles.into()], grid);
+        at
+    }
+
+    fn variant(&self, at: &Attending) -> crate::kernels::launch::Variant {
+        k::variant(&self.energy, at.dims, at.values)
+    }
+
+    /// What the pairs need of each row; `of` is output, gradient and log-sum-exp, in backward.
+    fn record(&self, p: &mut Planner, node: &Node, at: &Attending, of: Option<(ValueId, ValueId, ValueId)>) -> ValueId {
+        let record = p.temp(Dim::Instances, self.heads * k::record_len(&self.energy));
+        let any = at.q;
+        let (out, g, lse) = of.unwrap_or((any, any, any));
+        let lse_grad = of.and_then(|(.., lse)| p.upstream(lse));
+        let learned = self.energy.learned();
+        let distance = matches!(self.energy, Energy::Distance { .. });
+        let extra = match (learned, distance) {
+            (true, _) => node.inputs[3],
+            (_, true) => node.inputs[5],
+            _ => any,
+        };
+        let values = p.cols(node.inputs[2]) / self.heads;
+        let flags = lse_grad.is_some() as u32 | (of.is_some() as u32) << 1 | (learned as u32) << 2;
+        let operands = [out, g, lse_grad.unwrap_or(lse), lse, extra, record].map(Operand::Value);
+        let words: [Word; 5] =
+            [Dim::Instances.into(), self.heads.into(), values.into(), flags.into(), k::kind(&self.energy).into()];
+        let grid = Grid::line(Count::per(Dim::Instances, self.heads, 64));
+        // Before there are gradients, records of the distance-aware energy need only their later parts.
+        if of.is_some() || !distance {
+            p.launch_variant(&k::RECORD, self.variant(at), &operands, &words, grid);
+        }
+        if distance {
+            let [for_q, for_k, curve, places] = [3, 4, 6, 7].map(|i| node.inputs[i]);
+            let operands = [at.q, at.k, for_q, for_k, places, curve, record].map(Operand::Value);
+            let words = [Dim::Instances.into(), self.heads.into(), at.dims.into()];
+            p.launch(&distance::RECORD, &operands, &words, grid);
+        }
+        record
+    }
+
+    fn launch(
+        &self,
+        p: &mut Planner,
+        kernel: &'static crate::kernels::Kernel,
+        at: &Attending,
+        operands: &[Operand],
+        flags: u32,
+        width: u32,
+    ) {
+        let words: [Word; 8] = [
+            Dim::Tiles.into(),
+            self.heads.into(),
+            at.dims.into(),
+            at.values.into(),
+            self.energy.scale().into(),
+            self.energy.unit().into(),
+            flags.into(),
+            k::kind(&self.energy).into(),
+        ];
+        let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
+        let grid = Grid::plane(Count::each(Dim::Tiles), each);
+        p.launch_variant(kernel, self.variant(at), operands, &words, grid);
+    }
+
+    /// The gradient of queries, or of keys with the flag: own and other rows, and their values.
+    #[allow(clippy::too_many_arguments, reason = "one for each binding that differs")]
+    fn back(
+        &self,
+        p: &mut Planner,
+        at: &Attending,
+        [x, y, xg, yg]: [ValueId; 4],
+        record: ValueId,
+        to: GradTarget,
+        shares: ValueId,
+        flags: u32,
+    ) {
+        let operands = [x.into(), y.into(), xg.into(), yg.into(), record.into(), at.spans.into(), to.to, shares.into()];
+        let flags = flags | (to.accumulate as u32 * k::ACCUMULATE);
+        self.launch(p, &k::BACK, at, &operands, flags, at.dims);
+    }
+
+    /// Queries, keys and everything around them when the energy is distance-aware: the pairs' launches give the
+    /// products of attention alone and each row's shares of the biases; the rest is linear in the rows.
+    fn distance_back(&self, p: &mut Planner, node: &Node, at: &Attending, record: ValueId, g: ValueId) {
+        let heads = self.heads;
+        if let Some(target) = p.grad(node.inputs[5]) {
+            self.prototypes(p, node, (g, node.outputs[2]), 0, at.values, target);
+        }
+        for (side, flags) in [(0, 0), (1, k::FLIP)] {
+            let prototypes = node.inputs[3 + side];
+            // Rows of shares: those of beta, of theta, of u and of v.
+            let shares = p.temp(Dim::Instances, 4 * heads);
+            let asked = p.grad(node.inputs[side]);
+            let to = asked.unwrap_or_else(|| unused(p, at, heads));
+            let (rows, operands) = match side {
+                0 => (at.q, [at.q, at.k, g, at.v]),
+                _ => (at.k, [at.k, at.q, at.v, g]),
+            };
+            self.back(p, at, operands, record, to, shares, flags | k::SHARES);
+            if asked.is_some() {
+                self.fold(p, shares, 2 * heads, prototypes, to.to, at.dims);
+            }
+            if let Some(target) = p.grad(prototypes) {
+                self.prototypes(p, node, (rows, shares), 2 * heads, at.dims, target);
+            }
+            if side == 0
+                && let Some(target) = p.grad(node.inputs[6])
+            {
+                reduce::add_rows(p, shares, 0, 2 * heads, 1.0, target);
+            }
+        }
+    }
+
+    /// rows += the prototypes times their shares, which start in column `first`.
+    fn fold(&self, p: &mut Planner, shares: ValueId, first: u32, prototypes: ValueId, rows: Operand, cols: u32) {
+        let stride = p.cols(shares);
+        let words: [Word; 5] = [Dim::Instances.into(), self.heads.into(), cols.into(), stride.into(), first.into()];
+        let grid = Grid::line(Count::per(Dim::Instances, self.heads * cols, 64));
+        p.launch(&distance::FOLD, &[shares.into(), prototypes.into(), rows], &words, grid);
+    }
+
+    /// The gradient of prototypes: shares times rows, summed over the rows.
+    fn prototypes(
+        &self,
+        p: &mut Planner,
+        node: &Node,
+        (rows, shares): (ValueId, ValueId),
+        first: u32,
+        cols: u32,
+        target: GradTarget,
+    ) {
+        let (width, stride) = (2 * self.heads * cols, p.cols(shares));
+        let parts = p.temp(Dim::Tiles, width);
+        let words: [Word; 5] = [Dim::Tiles.into(), self.heads.into(), cols.into(), stride.into(), first.into()];
+        let operands = [rows.into(), shares.into(), Tables::of(node).tiles.into(), parts.into()];
+        let grid = Grid::plane(Count::each(Dim::Tiles), Count::per(Dim::Fixed(width), 1, 64));
+        p.launch(&distance::PROTOTYPES, &operands, &words, grid);
+        reduce::add_rows(p, parts, 0, width, 1.0, target);
+    }
+
+    /// Adds up the rows' shares of the gradient of relu(alpha), and passes relu.
+    fn add_alpha(&self, p: &mut Planner, alpha: ValueId, shares: ValueId, target: GradTarget) {
+        let sums = p.temp(Dim::Fixed(1), self.heads);
+        reduce::add_rows(p, shares, 0, self.heads, 1.0, GradTarget { to: sums.into(), accumulate: false });
+        let words = [self.heads.into(), target.accumulate.into()];
+        p.launch_variant(
+            &k::ALPHA,
+            self.variant_of_one(),
+            &[alpha.into(), sums.into(), target.to],
+            &words,
+            Grid::line(Count::per(Dim::Fixed(self.heads), 1, 64)),
+        );
+    }
+
+    fn variant_of_one(&self) -> crate::kernels::launch::Variant {
+        k::variant(&self.energy, 1, 1)
+    }
+}

@@ -1,0 +1,106 @@
+//! Losses against real targets: squared error, the margin loss of capsules, soft-target cross-entropy.
+
+use super::{Rule, expect, reduce};
+use crate::error::Result;
+use crate::kernels::elementwise::LANES;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::target_loss as k;
+use crate::plan::{GradTarget, Planner};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
+
+/// What is compared, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Distance {
+    /// (x - y)^2, averaged over the columns. Both sides get a gradient.
+    Squared,
+    /// y max(0, above - x)^2 + negatives (1 - y) max(0, x - below)^2, averaged over the columns: the margin
+    /// loss of capsule lengths x (Sabour, Frosst, Hinton 2017).
+    Margin {
+        /// Lengths above this cost nothing where the target is 1.
+        above: f32,
+        /// Lengths below this cost nothing where the target is 0.
+        below: f32,
+        /// Weight of the targets that are 0.
+        negatives: f32,
+    },
+    /// Cross-entropy of the softmax over the columns against the targets, a distribution over them.
+    SoftTargets,
+}
+
+/// The sum over rows of weight times distance, `[1, 1]`. Inputs: x `[R, C]`, targets `[R, C]`, and weights
+/// `[R, 1]`; without weights the mean over the rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TargetLoss {
+    /// The loss of a row.
+    pub distance: Distance,
+    /// Factor of the whole loss.
+    pub scale: f32,
+}
+
+impl TargetLoss {
+    fn words(&self, p: &Planner, node: &Node, x: ValueId) -> [Word; 7] {
+        let shape = p.value(x).shape;
+        let (kind, [above, below, negatives]) = match self.distance {
+            Distance::Squared => (0u32, [0.0; 3]),
+            Distance::Margin { above, below, negatives } => (1, [above, below, negatives]),
+            Distance::SoftTargets => (2, [0.0; 3]),
+        };
+        let weighted = node.inputs.len() == 3;
+        [
+            shape.rows.into(),
+            shape.cols.into(),
+            kind.into(),
+            above.into(),
+            below.into(),
+            negatives.into(),
+            weighted.into(),
+        ]
+    }
+
+    /// x, targets, weights (x again where there are none: bound, not read).
+    fn operands(p: &mut Planner, node: &Node) -> [ValueId; 3] {
+        let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        [x, y, node.inputs.get(2).copied().unwrap_or(x)]
+    }
+}
+
+impl Rule for TargetLoss {
+    fn name(&self) -> &'static str {
+        match self.distance {
+            Distance::Squared => "squared error",
+            Distance::Margin { .. } => "margin loss",
+            Distance::SoftTargets => "soft-target cross-entropy",
+        }
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = (2..=3).contains(&inputs.len())
+            && inputs[1].shape == inputs[0].shape
+            && inputs.get(2).is_none_or(|w| w.shape == Shape::new(inputs[0].shape.rows, 1));
+        expect(ok, self.name(), "outputs [R, C], targets [R, C] and optionally weights [R, 1]", inputs)?;
+        Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let [x, y, w] = Self::operands(p, node);
+        let rows = p.rows(x);
+        let losses = p.temp(rows, 1);
+        let words = self.words(p, node, x);
+        let grid = Grid::line(Count::per(rows, 1, LANES));
+        p.launch(&k::TARGET_LOSS, &[x.into(), y.into(), w.into(), losses.into()], &words, grid);
+        let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
+        reduce::add_rows(p, losses, 0, 1, self.scale, target);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let [x, y, w] = Self::operands(p, node);
+        let rows = p.rows(x);
+        let grid = Grid::line(Count::per(rows, 1, LANES));
+        let sides = if self.distance == Distance::Squared { 2 } else { 1 };
+        for (input, sign) in node.inputs.iter().zip([1.0, -1.0]).take(sides) {
+            if let Some(GradTarget { to, accumulate }) = p.grad(*input) {
+                let more = [(sign * self.scale).into(), accumulate.into()];
+                let words = [self.words(p, node, x).as_slice(), &more].concat();
+                p.launch(&k::TARGET_LOSS_GRAD, &[x.into(), y.into(), w.into(), g.into(), to], &words, grid);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One weight for each row: what additive and conjunctive pooling are made of.
+
+use super::segment::{Tables, over_bags};
+use super::{Rule, expect};
+use crate::error::Result;
+use crate::kernels::elementwise::LANES;
+use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::{segment, weighting as k};
+use crate::plan::{GradTarget, Operand, Planner};
+use crate::tape::{Node, Shape, Storage, Value};
+
+/// x_r a_r. Inputs: x `[R, C]`, a `[R, 1]`. Output `[R, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowScale;
+
+impl Rule for RowScale {
+    fn name(&self) -> &'static str {
+        "scale rows"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() == 2 && inputs[1].shape == Shape::new(inputs[0].shape.rows, 1);
+        expect(ok, self.name(), "rows [R, C] and a weight for each, [R, 1]", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), shape.cols.into(), 0u32.into()];
+        let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+        p.launch(&k::SCALE_ROWS, &[x.into(), weight.into(), node.outputs[0].into()], &words, grid);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let shape = p.value(x).shape;
+        let words = |accumulate: bool| [shape.rows.into(), shape.cols.into(), accumulate.into()];
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
+            let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+            p.launch(&k::SCALE_ROWS, &[g.into(), weight.into(), to], &words(accumulate), grid);
+        }
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
+            let grid = Grid::line(Count::per(shape.rows, 1, LANES));
+            p.launch(&k::ROW_DOT, &[x.into(), g.into(), to], &words(accumulate), grid);
+        }
+    }
+}
+
+/// The sum or mean over each bag of x_n a_n, without the scaled rows in memory. Inputs: x `[N, C]`, a
+/// `[N, 1]`, tables. Output `[B, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightedSum {
+    /// Divide by the instances of the bag.
+    pub mean: bool,
+}
+
+impl Rule for WeightedSum {
+    fn name(&self) -> &'static str {
+        "weighted sum over bags"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = over_bags(inputs, 2) && inputs[1].shape == Shape::new(Dim::Instances, 1);
+        expect(ok, self.name(), "instance rows [N, C] and a weight for each, [N, 1]", inputs)?;
+        Ok(vec![(Shape::new(Dim::Bags, inputs[0].shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, weight, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
+        let cols = p.cols(x);
+        let parts = p.temp(Dim::Tiles, cols);
+        let operands = [x.into(), weight.into(), t.tiles.into(), parts.into()];
+        let words = [Dim::Tiles.into(), cols.into()];
+        p.launch(&k::WEIGHTED_PART, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+        let operands = [parts.into(), t.bag_tiles.into(), t.offsets.into(), node.outputs[0].into()];
+        let words = [Dim::Bags.into(), cols.into(), self.mean.into()];
+        p.launch(&segment::SUM_END, &operands, &words, Grid::line(Count::per(Dim::Bags, cols, LANES)));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let (x, weight, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
+        let targets = [p.grad(node.inputs[0]), p.grad(node.inputs[1])];
+        let mut flags = (self.mean as u32) << 4;
+        let mut places = [Operand::Value(g); 2];
+        for (i, target) in targets.into_iter().enumerate() {
+            places[i] = match target {
+                Some(GradTarget { to, accumulate }) => {
+                    flags |= (1 | (accumulate as u32) << 1) << (2 * i);
+                    to
+                }
+                // Bound, never written.
+                None => Operand::Value(p.temp(Dim::Fixed(1), 1)),
+            };
+        }
+        let operands = [x.into(), weight.into(), g.into(), t.tiles.into(), t.offsets.into(), places[0], places[1]];
+        let words: [Word; 3] = [Dim::Tiles.into(), p.cols(x).into(), flags.into()];
+        p.launch(&k::WEIGHTED_GRAD, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
+    }
+}

@@ -1,0 +1,366 @@
+//! The real program: what it writes, what it prints, and how it refuses.
+
+#![cfg(feature = "cli")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn bagrad(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bagrad"));
+    command.args(args).env("BAGRAD_DEVICE", "host").env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+/// Stdout of a run that has to go well.
+fn good(args: &[&str]) -> String {
+    let out = bagrad(args);
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The last line of stdout.
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(good(args).lines().last().unwrap()).unwrap()
+}
+
+/// Stderr of a run that has to fail in the agreed way.
+fn refused(args: &[&str]) -> String {
+    let out = bagrad(args);
+    let message = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{args:?}: {message}");
+    assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
+    message
+}
+
+/// An npy file of version 1.
+fn npy(path: &Path, descr: &str, shape: &str, data: &[u8]) {
+    let mut head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + head.len() + 1) % 64 != 0 {
+        head.push(' ');
+    }
+    head.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((head.len() as u16).to_le_bytes());
+    bytes.extend(head.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+fn floats(path: &Path, width: usize, values: &[f32]) {
+    let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    npy(path, "<f4", &format!("({}, {width})", values.len() / width), &data);
+}
+
+fn integers(path: &Path, values: &[i32]) {
+    let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    npy(path, "<i4", &format!("({},)", values.len()), &data);
+}
+
+const BAGS: usize = 40;
+const SIZE: usize = 5;
+const WIDTH: usize = 4;
+
+/// Bags of five instances; in every second one the third instance stands out, and is the key.
+fn folder(at: &Path, name: &str) -> PathBuf {
+    let path = at.join(name);
+    fs::create_dir(&path).unwrap();
+    let mut state = 9u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as f32 / 65_536.0 - 0.5
+    };
+    let (mut features, mut keys, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..BAGS * SIZE {
+        let key = (row / SIZE) % 2 == 1 && row % SIZE == 2;
+        features.extend((0..WIDTH).map(|c| 10.0 * noise() + if key && c < 2 { 30.0 } else { 100.0 * c as f32 }));
+        keys.push(i32::from(key));
+        places.extend([row as f32, 0.5]);
+    }
+    floats(&path.join("features.npy"), WIDTH, &features);
+    floats(&path.join("coords.npy"), 2, &places);
+    integers(&path.join("instance_labels.npy"), &keys);
+    integers(&path.join("bag_ids.npy"), &(0..BAGS * SIZE).map(|r| (r / SIZE) as i32).collect::<Vec<_>>());
+    integers(&path.join("labels.npy"), &(0..BAGS).map(|b| b as i32 % 2).collect::<Vec<_>>());
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The lines of metrics.jsonl without what a clock says.
+fn metrics(run: &Path) -> Vec<Value> {
+    let lines = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timeless = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.retain(|key, _| !key.contains("seconds") && !key.contains("per_second"));
+        value
+    };
+    lines.lines().map(timeless).collect()
+}
+
+const SMALL: [&str; 8] =
+    ["--method", "gated-attention", "--set", "embed=[8]", "--set", "attention=8", "--epochs", "15"];
+
+fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--data", data, "--out", out], &SMALL[..], more].concat()
+}
+
+#[test]
+fn a_run_folder_is_whole_and_its_configuration_repeats_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let (first, second) = (dir.path().join("runs/first"), dir.path().join("second"));
+    let more = ["--validation", "0.25", "--patience", "9", "--monitor", "auc", "--lr", "0.01", "--seed", "3", "--json"];
+    let more =
+        [&more[..], &["--schedule", "warm-up:20+cosine-updates", "--clip-norm", "5", "--optimiser", "adamw"]].concat();
+    let result = json(&train(text(&data), text(&first), &more));
+    for key in ["test_auc", "test_accuracy", "instance_auc", "instance_auc_per_bag", "device", "seconds", "steps"] {
+        assert!(!result[key].is_null(), "{key} in {result}");
+    }
+    assert_eq!(
+        (&result["device"], &result["test_bags"], &result["validation_bags"]),
+        (&"host".into(), &8.into(), &8.into())
+    );
+    assert!(result["test_auc"].as_f64().unwrap() > 0.9 && result["instance_auc"].as_f64().unwrap() > 0.9, "{result}");
+
+    let files =
+        ["attention.csv", "config.toml", "metrics.jsonl", "model.safetensors", "predictions.csv", "report.html"];
+    assert_eq!(names(&first), files);
+    assert_eq!(names(&dir.path().join("runs")), ["first"]);
+    let lines = metrics(&first);
+    assert_eq!(lines.last().unwrap()["kind"], "result");
+    assert!(lines[0]["loss"].is_f64() && lines[0]["validation"]["auc"].is_f64());
+    let bags = fs::read_to_string(first.join("predictions.csv")).unwrap();
+    assert!(bags.starts_with("bag,split,label,predicted,p(0),p(1)\n"), "{bags}");
+    assert_eq!((bags.lines().count(), bags.matches(",test,").count()), (BAGS + 1, 8));
+    let instances = fs::read_to_string(first.join("attention.csv")).unwrap();
+    assert!(instances.starts_with("bag,instance,score,attention,x,y\n"), "{instances}");
+    assert_eq!(instances.lines().count(), BAGS * SIZE + 1);
+    assert!(fs::read_to_string(first.join("report.html")).unwrap().ends_with("</html>\n"));
+
+    let config = first.join("config.toml");
+    good(&["train", "--config", text(&config), "--out", text(&second)]);
+    assert_eq!(metrics(&first), metrics(&second));
+    for same in ["config.toml", "predictions.csv", "attention.csv"] {
+        assert_eq!(fs::read(first.join(same)).unwrap(), fs::read(second.join(same)).unwrap(), "{same}");
+    }
+    // A flag goes before the configuration.
+    let other = json(&["train", "--config", text(&config), "--seed", "4", "--json"]);
+    assert_eq!(other["seed"], 4);
+}
+
+#[test]
+fn a_run_is_replaced_only_when_asked_and_nothing_else_ever_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let run = dir.path().join("run");
+    good(&train(text(&data), text(&run), &["--quiet"]));
+    assert!(refused(&train(text(&data), text(&run), &[])).contains("--force"));
+    good(&train(text(&data), text(&run), &["--force", "--seed", "2"]));
+    assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("seed = 2"));
+    let message = refused(&train(text(&data), text(&data), &["--force"]));
+    assert!(message.contains("config.toml") && message.contains("not replaced"), "{message}");
+    // Predictions do not replace a run either.
+    refused(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&run)]);
+    assert_eq!(names(dir.path()), ["bags", "run"]);
+}
+
+#[test]
+fn unlabelled_bags_are_predicted_as_labelled_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (folder(dir.path(), "bags"), dir.path().join("run"));
+    good(&train(text(&data), text(&run), &["--validation", "0.2"]));
+    let model = run.join("model.safetensors");
+    let labelled = json(&["predict", "--model", text(&run), "--data", text(&data), "--json"]);
+    assert!(labelled["auc"].is_f64() && labelled["instance_auc"].is_f64(), "{labelled}");
+
+    fs::remove_file(data.join("labels.npy")).unwrap();
+    fs::remove_file(data.join("instance_labels.npy")).unwrap();
+    let unlabelled = json(&["predict", "--model", text(&model), "--data", text(&data), "--json"]);
+    assert!(unlabelled.get("auc").is_none() && unlabelled["predictions"][0]["label"].is_null());
+    let pairs = |v: &Value| -> Vec<Value> {
+        v["predictions"].as_array().unwrap().iter().map(|p| p["probabilities"].clone()).collect()
+    };
+    assert_eq!(pairs(&labelled), pairs(&unlabelled));
+
+    // The same numbers as in the run: the model standardises by itself.
+    let in_run = fs::read_to_string(run.join("predictions.csv")).unwrap();
+    let csv = good(&["predict", "--model", text(&run), "--data", text(&data)]);
+    let last = |text: &str| text.lines().last().unwrap().rsplit(',').next().unwrap().to_owned();
+    assert_eq!((csv.lines().count(), last(&csv)), (BAGS + 1, last(&in_run)));
+
+    let (file, both) = (dir.path().join("new.csv"), dir.path().join("new/both"));
+    good(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&file)]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), csv);
+    good(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&both)]);
+    assert_eq!(names(&both), ["attention.csv", "prediction.json", "predictions.csv"]);
+}
+
+#[test]
+fn a_width_that_does_not_fit_the_model_is_told_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (folder(dir.path(), "bags"), dir.path().join("run"));
+    good(&train(text(&data), text(&run), &[]));
+    let message = refused(&["predict", "--model", text(&run), "--data", "digits-bags"]);
+    assert!(message.contains("64 features") && message.contains("made for 4"), "{message}");
+    let broken = dir.path().join("broken.safetensors");
+    fs::write(&broken, &fs::read(run.join("model.safetensors")).unwrap()[..300]).unwrap();
+    assert!(refused(&["predict", "--model", text(&broken), "--data", text(&data)]).contains("broken.safetensors"));
+    assert!(refused(&["predict", "--model", "absent", "--data", text(&data)]).contains("absent"));
+}
+
+#[test]
+fn bad_data_is_refused_by_name_and_leaves_no_run() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, &str, Spoil); 8] = [
+        ("features.npy", "found neither", |p| fs::remove_file(p.join("features.npy")).unwrap()),
+        ("bag_ids.npy", "found none", |p| fs::remove_file(p.join("bag_ids.npy")).unwrap()),
+        ("features.npy", "expected float16", |p| npy(&p.join("features.npy"), "<i4", "(1, 1)", &[0; 4])),
+        ("features.npy", "NaN", |p| {
+            let mut values = vec![0.0; BAGS * SIZE * WIDTH];
+            values[7] = f32::NAN;
+            floats(&p.join("features.npy"), WIDTH, &values);
+        }),
+        ("bag_ids.npy", "bag 1 has no instance", |p| {
+            let ids: Vec<i32> = (0..BAGS * SIZE).map(|r| 2 * (r / SIZE) as i32).collect();
+            integers(&p.join("bag_ids.npy"), &ids);
+        }),
+        ("bag_ids.npy", "ascending", |p| {
+            let mut ids: Vec<i32> = (0..BAGS * SIZE).map(|r| (r / SIZE) as i32).collect();
+            ids[50] = 3;
+            integers(&p.join("bag_ids.npy"), &ids);
+        }),
+        ("spoilt", "class 1 ('1') has no bag", |p| {
+            integers(&p.join("labels.npy"), &(0..BAGS).map(|b| 2 * (b as i32 % 2)).collect::<Vec<_>>());
+        }),
+        ("features.npy", "ends early", |p| {
+            let bytes = fs::read(p.join("features.npy")).unwrap();
+            fs::write(p.join("features.npy"), &bytes[..bytes.len() - 3]).unwrap();
+        }),
+    ];
+    for (file, what, spoil) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let data = folder(dir.path(), "spoilt");
+        spoil(&data);
+        let run = dir.path().join("run");
+        let message = refused(&train(text(&data), text(&run), &[]));
+        assert!(message.contains(file) && message.contains(what), "{file}, {what}: {message}");
+        assert_eq!(names(dir.path()), ["spoilt"], "{what}");
+    }
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let (data, run) = (text(&data), dir.path().join("run"));
+    let config = dir.path().join("mine.toml");
+    fs::write(&config, "[training]\nepoch = 3\n").unwrap();
+    let wrong: [(&[&str], &[&str]); 11] = [
+        (&["--set", "colour=3"], &["colour", "embed"]),
+        (&["--set", "embed=many"], &["embed"]),
+        (&["--fold", "0:1"], &["--folds"]),
+        (&["--fold", "0:7", "--folds", "5"], &["0 to 4", "found 7"]),
+        (&["--validation", "1.5"], &["validation", "1.5"]),
+        (&["--validation", "0", "--patience", "3"], &["--patience"]),
+        (&["--lr=-1"], &["learning_rate"]),
+        (&["--class-weights", "1,2,3"], &["expected 2 numbers"]),
+        (&["--weight-decay=-1"], &["weight_decay"]),
+        (&["--device", "gpu:99"], &["adapter number 99"]),
+        (&["--config", text(&config)], &["mine.toml", "epoch", "line 2"]),
+    ];
+    for (args, parts) in wrong {
+        let message = refused(&train(data, text(&run), args));
+        assert!(parts.iter().all(|p| message.contains(p)), "{args:?}: {message}");
+        assert!(!run.exists());
+    }
+    assert!(refused(&["train", "--data", data]).contains("--method"));
+    assert!(refused(&["train", "--method", "mi-net"]).contains("--data"));
+    assert!(refused(&["train", "--data", data, "--method", "best-net"]).contains("mi-net-rc"));
+    let absent = refused(&["train", "--data", "absent", "--method", "mi-net"]);
+    assert!(
+        absent.contains("absent: there is no such file") && absent.matches("no such file").count() == 1,
+        "{absent}"
+    );
+    let diverged = refused(&train(data, text(&run), &["--lr", "1e30", "--no-standardise"]));
+    assert!(diverged.contains("smaller learning rate") && !run.exists(), "{diverged}");
+    // Wrong usage is clap's affair.
+    assert_eq!(bagrad(&["train", "--colour"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_method_trains_on_every_way_to_divide() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let ways: [&[&str]; 6] = [
+        &["--fold", "1:2", "--folds", "4"],
+        &["--test", "0.5", "--validation", "0.1"],
+        &["--test", "0", "--validation", "0.25", "--class-weights", "balanced"],
+        &["--half"],
+        &["--batch", "8", "--optimiser", "nesterov", "--no-standardise", "--lr", "1e-5"],
+        &["--key", "0", "--split-seed", "5"],
+    ];
+    let methods: Value = json(&["methods", "--json"]);
+    for (method, way) in methods.as_array().unwrap().iter().zip(ways.into_iter().cycle()) {
+        let name = method["name"].as_str().unwrap();
+        let base = ["train", "--data", text(&data), "--method", name, "--epochs", "2", "--json", "--quiet"];
+        let args: Vec<&str> = [&base[..], way].concat();
+        let out = bagrad(&args);
+        assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        let result: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let judged = if result["test_bags"] == 0 { "validation_auc" } else { "test_auc" };
+        assert!(result[judged].is_f64(), "{result}");
+    }
+}
+
+#[test]
+fn methods_and_devices_are_listed_for_programs() {
+    let methods = json(&["methods", "--json"]);
+    assert!(methods.as_array().unwrap().len() >= 6);
+    for method in methods.as_array().unwrap() {
+        for key in ["name", "title", "paper"] {
+            assert!(method[key].is_string(), "{method}");
+        }
+        assert!(method["level"] == "instance" || method["level"] == "bag");
+        assert!(method["parameters"][0]["name"].is_string() && method["parameters"][0].get("default").is_some());
+    }
+    let devices = json(&["devices", "--json"]);
+    assert!(devices["adapters"].is_array() && devices["host"]["threads"].as_u64().unwrap() > 0);
+    assert!(good(&["methods"]).contains("gated-attention") && good(&["devices"]).contains("host"));
+}
+
+#[test]
+fn the_demo_finds_the_nines() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("page.html");
+    // An unoptimised build is slow; a third of the epochs are enough to see that it learns.
+    let args = ["demo", "--json", "--quiet", "--epochs", "20", "--seeds", "2", "--out", text(&page)];
+    let result = json(&args);
+    assert!(result["test_auc"].as_f64().unwrap() > 0.9, "{result}");
+    assert!(result["instance_auc"].as_f64().unwrap() > 0.9, "{result}");
+    assert_eq!(result["runs"].as_array().unwrap().len(), 2);
+    assert!(result["test_auc_std"].is_f64() && result["steps"].as_u64().unwrap() > 0);
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("<article class=\"bag\">").count(), 6);
+    assert_eq!(names(dir.path()), ["page.html"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_is_no_error() {
+    let program = env!("CARGO_BIN_EXE_bagrad");
+    // The reader has to be gone before the program writes.
+    let script = format!("(sleep 0.2; '{program}' methods; echo $? >&2) | true");
+    let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8(out.stderr).unwrap().trim(), "0");
+}

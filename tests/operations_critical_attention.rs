@@ -1,0 +1,58 @@
+//! Attention to the critical instance: backward against finite differences, devices against the oracle.
+
+mod common;
+
+use bagrad::device::Device;
+use bagrad::ops::Op;
+use bagrad::ops::critical_attention::CriticalAttention;
+use bagrad::ops::matmul::Linear;
+use bagrad::ops::pointwise::{Activation, AddScaled};
+use bagrad::ops::segment::{Pool, SegmentReduce};
+use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
+
+/// Classes share critical rows in small bags and differ in large ones.
+fn cases() -> Vec<Case> {
+    let case = |scores: bool, values: bool| {
+        let build: Build = Box::new(move |t, x, w| {
+            let linear = Op::Linear(Linear { activation: Activation::None });
+            let score = param(t, w.heads, w.input);
+            let s = t.push1(linear, &[x, score]).unwrap();
+            let critical = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s]);
+            let query = param(t, w.hidden, w.input);
+            // Short queries: an instance compared with itself must not take all of the attention, because the
+            // gradient of a saturated softmax is nothing but rounding.
+            let q = t.push1(linear, &[x, query]).unwrap();
+            let q = t.push1(Op::AddScaled(AddScaled { a: 0.15, b: 0.15 }), &[q, q]).unwrap();
+            let v = match values {
+                true => {
+                    let value = param(t, w.output, w.input);
+                    t.push1(linear, &[x, value]).unwrap()
+                }
+                false => x,
+            };
+            let out = over_bags(t, Op::CriticalAttention(CriticalAttention), &[q, v, critical[1]]);
+            let outputs = if scores { &out[..2] } else { &out[..1] };
+            [outputs, &critical[..1]].concat()
+        });
+        let name = format!("critical attention, scores used {scores}, value layer {values}");
+        Case { name, build, classes: |w| w.heads + 1, over_features: true }
+    };
+    vec![case(false, false), case(true, false), case(false, true), case(true, true)]
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    against_differences(&cases());
+}
+
+#[test]
+fn host_agrees_with_the_oracle() {
+    against_oracle(&Device::host(), 2e-5, &cases());
+}
+
+#[test]
+fn gpu_agrees_with_the_oracle() {
+    if let Some(gpu) = common::gpu() {
+        against_oracle(&gpu, 3e-5, &cases());
+    }
+}

@@ -1,0 +1,81 @@
+//! Pools with exponents that are learnt: backward against finite differences, devices against the oracle,
+//! and the limits that are known in closed form.
+
+mod common;
+
+use bagrad::device::Device;
+use bagrad::ops::Op;
+use bagrad::ops::pointwise::{Activate, Activation, AddScaled};
+use bagrad::ops::power_pool::{GeneralisedMean, PowerMean};
+use bagrad::plan::Purpose;
+use bagrad::tape::{Storage, Tape, ValueId};
+use common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param, record};
+use common::harness::{Numbers, run};
+
+/// Positive exponents of about 0.7 times `scale`, and a gradient to what they are made from.
+fn exponents(t: &mut Tape, cols: u32, scale: f32) -> ValueId {
+    let rho = param(t, 1, cols);
+    let r = t.push1(Op::Activate(Activate(Activation::Softplus)), &[rho]).unwrap();
+    t.push1(Op::AddScaled(AddScaled { a: scale / 2.0, b: scale / 2.0 }), &[r, r]).unwrap()
+}
+
+/// Small exponents take the centred form, large ones the other, those between both in one batch.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let ops = [Op::GeneralisedMean(GeneralisedMean), Op::PowerMean(PowerMean)];
+    for (op, scale) in ops.into_iter().flat_map(|op| [0.01, 1.0, 3.0, 40.0].map(|scale| (op, scale))) {
+        let build: Build = Box::new(move |t, x, w| {
+            let r = exponents(t, w.input, scale);
+            vec![over_bags(t, op, &[x, r])[0]]
+        });
+        cases.push(Case { name: format!("{op:?} {scale}"), build, classes: |w| w.heads + 1, over_features: true });
+    }
+    cases
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    against_differences(&cases());
+}
+
+#[test]
+fn host_agrees_with_the_oracle() {
+    against_oracle(&Device::host(), 3e-5, &cases());
+}
+
+#[test]
+fn gpu_agrees_with_the_oracle() {
+    if let Some(gpu) = common::gpu() {
+        against_oracle(&gpu, 5e-5, &cases());
+    }
+}
+
+/// The textbook formulas in f64: they hold where nothing underflows.
+#[test]
+fn pools_are_what_they_are_called() {
+    for (op, scale) in [(Op::GeneralisedMean(GeneralisedMean), 2.0), (Op::PowerMean(PowerMean), 1.5)] {
+        let build: Build = Box::new(move |t, x, w| {
+            let r = exponents(t, w.input, scale);
+            vec![over_bags(t, op, &[x, r])[0], r]
+        });
+        let (widths, sizes) = (common::check::WIDTHS[1], &batches()[2]);
+        let tape = record(&build, widths, Storage::F32, false);
+        let numbers = Numbers::random(&tape, sizes, widths.input as usize, 2, 4);
+        let results = run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false);
+        let (found, exponents) = (&results.outputs[0].1, &results.outputs[1].1);
+        let (width, mut row) = (widths.input as usize, 0);
+        for (bag, &size) in sizes.iter().enumerate() {
+            for (c, &r) in exponents.iter().enumerate() {
+                let q = |n: usize| 1.0 / (1.0 + (-(numbers.features[(row + n) * width + c] as f64)).exp());
+                let sum = |power: f64| (0..size).map(|n| q(n).powf(power)).sum::<f64>();
+                let wanted = match op {
+                    Op::PowerMean(_) => sum(r + 1.0) / sum(r),
+                    _ => (sum(r) / size as f64).ln() / r,
+                };
+                let found = found[bag * width + c];
+                assert!((found - wanted).abs() < 1e-12, "{op:?} bag {bag} column {c}: {found} {wanted}");
+            }
+            row += size;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Dynamic routing: backward of its parts and of unrolled rounds against finite differences, devices against
+//! the oracle, and the rounds against the algorithm written out.
+
+mod common;
+
+use bagrad::device::Device;
+use bagrad::methods::layers::Network;
+use bagrad::ops::Op;
+use bagrad::ops::matmul::Linear;
+use bagrad::ops::pointwise::Activation;
+use bagrad::ops::routing::{BagDot, Squash};
+use bagrad::ops::segment::{Pool, SegmentReduce};
+use bagrad::plan::Purpose;
+use bagrad::tape::{Storage, Tape, ValueId};
+use common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param};
+use common::harness::{Numbers, run};
+
+fn linear(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
+    let weight = param(t, outputs, t.cols(x));
+    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+}
+
+/// The rounds of [`Network::route`], recorded on the tape of the case.
+fn rounds(t: &mut Tape, x: ValueId, rounds: u32) -> [ValueId; 2] {
+    let mut net = Network::on(std::mem::take(t), x, 2);
+    let out = net.route(x, rounds).unwrap();
+    *t = net.tape;
+    out
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name: String, build: Build| Case { name, build, classes: |w| w.heads + 1, over_features: true };
+    let mut cases = vec![case(
+        "agreement".into(),
+        Box::new(|t, x, w| {
+            let y = linear(t, x, w.output);
+            let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[y])[0];
+            vec![over_bags(t, Op::BagDot(BagDot), &[y, z])[0], z]
+        }),
+    )];
+    // The row alone, its length alone, both.
+    for used in [&[0usize][..], &[1], &[0, 1]] {
+        cases.push(case(
+            format!("squash, outputs {used:?}"),
+            Box::new(move |t, x, w| {
+                let y = linear(t, x, w.output);
+                let out = t.push(Op::Squash(Squash), &[y]).unwrap();
+                used.iter().map(|&i| out[i]).collect()
+            }),
+        ));
+    }
+    for count in [1, 3] {
+        cases.push(case(
+            format!("{count} rounds"),
+            Box::new(move |t, x, w| {
+                let y = linear(t, x, w.output);
+                rounds(t, y, count).to_vec()
+            }),
+        ));
+    }
+    cases
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    against_differences(&cases());
+}
+
+#[test]
+fn host_agrees_with_the_oracle() {
+    against_oracle(&Device::host(), 3e-5, &cases());
+}
+
+#[test]
+fn gpu_agrees_with_the_oracle() {
+    if let Some(gpu) = common::gpu() {
+        against_oracle(&gpu, 5e-5, &cases());
+    }
+}
+
+#[test]
+fn routing_is_the_algorithm() {
+    let width = 5;
+    let mut tape = Tape::new();
+    let x = tape.features(width, Storage::F32, true);
+    let [v, length] = rounds(&mut tape, x, 3);
+    tape.output("v", v);
+    tape.output("length", length);
+    let sizes = &batches()[2];
+    let numbers = Numbers::random(&tape, sizes, width, 2, 6);
+    let results = run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false);
+    let mut first = 0;
+    for (bag, &size) in sizes.iter().enumerate() {
+        let rows: Vec<Vec<f64>> = numbers.features[first * width..(first + size) * width]
+            .chunks_exact(width)
+            .map(|row| row.iter().map(|v| *v as f64).collect())
+            .collect();
+        first += size;
+        let (mut b, mut v) = (vec![0.0f64; size], vec![0.0; width]);
+        for _ in 0..3 {
+            let total: f64 = b.iter().map(|b| b.exp()).sum();
+            let s: Vec<f64> =
+                (0..width).map(|c| rows.iter().zip(&b).map(|(f, b)| b.exp() / total * f[c]).sum()).collect();
+            let square: f64 = s.iter().map(|v| v * v).sum();
+            v = s.iter().map(|v| v * square.sqrt() / (1.0 + square)).collect();
+            b.iter_mut().zip(&rows).for_each(|(b, f)| *b += f.iter().zip(&v).map(|(f, v)| f * v).sum::<f64>());
+        }
+        for (c, wanted) in v.iter().enumerate() {
+            let found = results.outputs[0].1[bag * width + c];
+            assert!((found - wanted).abs() < 1e-12, "bag {bag}: {found} {wanted}");
+        }
+        let wanted = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        assert!((results.outputs[1].1[bag] - wanted).abs() < 1e-12, "length of bag {bag}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Rows picked by an index, matrices joined and cut by columns: against finite differences and the oracle.
+
+mod common;
+
+use bagrad::device::Device;
+use bagrad::kernels::launch::Input;
+use bagrad::ops::Op;
+use bagrad::ops::matmul::Linear;
+use bagrad::ops::pointwise::{Activate, Activation};
+use bagrad::ops::rows::{Concat, GatherRows, SliceColumns};
+use bagrad::ops::segment::{Pool, SegmentReduce};
+use bagrad::tape::{Storage, Tape};
+use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name: &str, build: Build| {
+        cases.push(Case { name: name.into(), build, classes: |w| w.heads + 1, over_features: true });
+    };
+    // The last offset lies behind the last row.
+    case(
+        "gather the first row of each bag",
+        Box::new(|t, x, _| {
+            let offsets = t.batch(Input::Offsets, 1);
+            vec![t.push1(Op::GatherRows(GatherRows), &[x, offsets]).unwrap()]
+        }),
+    );
+    // Many bags share a label, so rows are picked again and again.
+    case(
+        "gather by label",
+        Box::new(|t, x, _| {
+            let labels = t.batch(Input::Labels, 1);
+            vec![t.push1(Op::GatherRows(GatherRows), &[x, labels]).unwrap()]
+        }),
+    );
+    case(
+        "gather the largest",
+        Box::new(|t, x, w| {
+            let weight = param(t, 1, w.input);
+            let score = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
+            let best = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Max)), &[score]);
+            vec![best[0], t.push1(Op::GatherRows(GatherRows), &[x, best[1]]).unwrap()]
+        }),
+    );
+    case(
+        "gather rows of a parameter",
+        Box::new(|t, x, w| {
+            let table = param(t, 2, w.output);
+            let labels = t.batch(Input::Labels, 1);
+            let weight = param(t, w.output, w.input);
+            let h = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
+            vec![t.push1(Op::GatherRows(GatherRows), &[table, labels]).unwrap(), h]
+        }),
+    );
+    case(
+        "concat",
+        Box::new(|t, x, w| {
+            let weight = param(t, w.output, w.input);
+            let h = t.push1(Op::Linear(Linear { activation: Activation::Tanh }), &[x, weight]).unwrap();
+            let both = t.push1(Op::Concat(Concat), &[x, h]).unwrap();
+            vec![t.push1(Op::Activate(Activate(Activation::Sigmoid)), &[both]).unwrap()]
+        }),
+    );
+    case("concat with itself", Box::new(|t, x, _| vec![t.push1(Op::Concat(Concat), &[x, x]).unwrap()]));
+    case(
+        "slice",
+        Box::new(|t, x, w| {
+            let first = w.input / 3;
+            let count = (w.input - first).div_ceil(2);
+            vec![t.push1(Op::SliceColumns(SliceColumns { first, count }), &[x]).unwrap()]
+        }),
+    );
+    cases
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    against_differences(&cases());
+}
+
+#[test]
+fn host_agrees_with_the_oracle() {
+    against_oracle(&Device::host(), 2e-5, &cases());
+}
+
+#[test]
+fn gpu_agrees_with_the_oracle() {
+    if let Some(gpu) = common::gpu() {
+        against_oracle(&gpu, 3e-5, &cases());
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let mut tape = Tape::new();
+    let x = tape.features(5, Storage::F32, true);
+    let bags = tape.batch(Input::Weights, 1);
+    assert!(tape.push(Op::GatherRows(GatherRows), &[x, bags]).is_err(), "an index holds indices");
+    assert!(tape.push(Op::Concat(Concat), &[x, bags]).is_err(), "rows differ");
+    assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 3 }), &[x]).is_err(), "too wide");
+    assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 0 }), &[x]).is_err(), "empty");
+}

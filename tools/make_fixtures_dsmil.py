@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Write the reference results of DSMIL that the tests compare bagrad with.
+
+The format, the precision and the way random cases are drawn are those of make_fixtures.py, whose functions
+this script uses; only the twin is new. Our own code, in plain PyTorch and float64.
+
+    .venv/bin/python tools/make_fixtures_dsmil.py --out tests/fixtures
+    .venv/bin/python tools/make_fixtures_dsmil.py --out /tmp/f --check
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, conv1d, relu
+
+import make_fixtures as base
+
+
+def dsmil(spec, params, x, label, kinks):
+    """One bag: (logits, loss, instance outputs)."""
+    h = base.embed(spec, params, x, kinks)[-1]
+    s = base.layer(params, "score", h)
+    top = base.pool("max", s, kinks)
+    critical = s.argmax(0)
+    if spec["variant"] == "p":
+        q = base.layer(params, "query", h)
+        v = base.layer(params, "value", h)
+    else:
+        pre = base.layer(params, "query.0", h)
+        kinks.append(pre.detach().abs().min())
+        q = base.layer(params, "query.1", relu(pre)).tanh()
+        v = h
+        if spec["value_layer"]:
+            pre = base.layer(params, "value", h)
+            kinks.append(pre.detach().abs().min())
+            v = relu(pre)
+    a = (q @ q[critical].T / q.shape[1] ** 0.5).softmax(0)
+    e = a.T @ v
+    # The convolution of the paper's code: C filters over C channels of length H, each of full length.
+    c = len(top)
+    kernel = params["head.weight"].reshape(c, c, -1)
+    z = conv1d(e.unsqueeze(0), kernel, params["head.bias"]).flatten()
+    target = torch.arange(c) == label if c > 1 else label.reshape(1)
+    target = target.to(z.dtype)
+    loss = (binary_cross_entropy_with_logits(top, target) + binary_cross_entropy_with_logits(z, target)) / 2
+    return (top + z) / 2, loss, {"scores": s, "attention": a}
+
+
+def shapes(spec):
+    """{parameter: shape}."""
+    widths = [spec["inputs"], *spec["embed"]]
+    c, m, q = spec["classes"], widths[-1], spec["query"]
+    layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
+    layers["score"] = (c, m)
+    if spec["variant"] == "p":
+        layers["query"] = (q, m)
+    else:
+        layers |= {"query.0": (q, m), "query.1": (q, q)}
+    if spec["variant"] == "p" or spec["value_layer"]:
+        layers["value"] = (m, m)
+    layers["head"] = (c, c * m)
+    named = {}
+    for name, (out, fan_in) in layers.items():
+        named[name + ".weight"] = (out, fan_in)
+        named[name + ".bias"] = (out,)
+    return named
+
+
+def metadata(spec):
+    keys = ["variant", "embed", "query", "value_layer"]
+    return {"kind": "forward", "method": "dsmil", "classes": str(spec["classes"]),
+            "settings": json.dumps({k: spec[k] for k in keys}),
+            "generator": "tools/make_fixtures_dsmil.py"}
+
+
+def catalogue():
+    """{file name: spec}."""
+    small = {"method": "dsmil", "inputs": 7, "embed": [], "query": 5, "value_layer": False,
+             "sizes": base.SIZES, "paper": False}
+    specs = {}
+    for task, c in {"binary": 1, "multi": 3}.items():
+        for variant in ["p", "h"]:
+            specs[f"dsmil-{variant}-{task}"] = {**small, "variant": variant, "classes": c}
+        specs[f"dsmil-h-value-{task}"] = {
+            **small, "variant": "h", "classes": c, "value_layer": True, "embed": [6]}
+        # Bags of several tiles.
+        specs[f"dsmil-p-long-{task}"] = {
+            **small, "variant": "p", "classes": c, "query": 8, "inputs": 4, "sizes": [130, 3, 64]}
+    return specs
+
+
+def float32_error(spec, params, data, tensors):
+    """Worst relative error of the float32 twin's gradients."""
+    copies = {k: v.clone() for k, v in params.items()}
+    p, d = base.widen(copies, {**data, "x": data["x"].clone()}, torch.float32)
+    base.forward(spec, p, d)[0].backward()
+    return max(base.relative(v.grad, tensors[f"grad/{k}"]) for k, v in p.items())
+
+
+def conditioned(spec, name):
+    """A draw whose gradients float32 can resolve. That of the queries' bias is a sum in which one part
+    cancels, so in long bags it may be as small as the rounding of what it is summed from."""
+    for attempt in range(100):
+        params, data = base.well_posed(spec, f"{name} {attempt}")
+        tensors = base.forward_fixture(spec, params, data)
+        if float32_error(spec, params, data, tensors) < 2e-6:
+            return params, data, tensors
+    raise SystemExit(f"{name}: no well-conditioned draw")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
+    parser.add_argument("--check", action="store_true", help="verify the twin as well")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    base.TWINS["dsmil"] = dsmil
+    base.shapes = shapes
+    for name, spec in catalogue().items():
+        params, data, tensors = conditioned(spec, name)
+        assert all(torch.isfinite(t).all() for t in tensors.values()), name
+        path = args.out / f"{name}.safetensors"
+        base.save(path, tensors, metadata(spec))
+        print(f"{path.stat().st_size:8} {path.name}")
+        if args.check:
+            base.check(name, spec, params, data, tensors)
+
+
+if __name__ == "__main__":
+    main()
