@@ -111,7 +111,7 @@ impl Loaded {
             Some((of, large)) if of == *extent => large,
             _ => {
                 let large = rayon::current_num_threads() > 1
-                    && self.program.launches.iter().any(|l| cost(l, extent, false).is_some_and(|c| c.flops >= LARGE));
+                    && self.program.launches.iter().any(|l| cost(l, extent, false).flops >= LARGE);
                 self.large = Some((*extent, large));
                 large
             }
