@@ -259,7 +259,7 @@ impl<T: Precision> HostExecutor<T> {
                 assert!((place.offset / 4) < buffer.words as u64, "{name}: {place:?} is outside of its buffer");
                 match kind {
                     // In f16 or f32: the first upload tells.
-                    Binding::ReadFeatures if place.buffer == BufferKey::Input(Input::Features) => {}
+                    Binding::Read | Binding::ReadFeatures if place.buffer == BufferKey::Input(Input::Features) => {}
                     Binding::Read | Binding::Write | Binding::ReadFeatures => drop(buffer.numbers()),
                     Binding::ReadIndex | Binding::WriteIndex => drop(buffer.indices()),
                 }
@@ -486,7 +486,8 @@ fn bind<T: Precision>(buffer: &mut HostBuffer<T>, place: &Place, kind: Binding) 
     // The pointers come from the vectors themselves and not from slices of them, so that those of one
     // buffer, bound in several places, stay valid beside each other.
     match kind {
-        Binding::ReadFeatures if buffer.half => {
+        // As `Read` they stand in for an operand that a launch does without, unread.
+        Binding::Read | Binding::ReadFeatures if buffer.half => {
             if buffer.halves.len() < buffer.words * 2 {
                 buffer.halves();
             }
