@@ -97,7 +97,9 @@ impl Shape {
     /// - parameters, their gradients, and Adam's two moments
     ///
     /// Not counted: tables of tiles and offsets, padding of buffers, what drivers and pipelines take.
-    pub fn predicted_bytes(&self, half: bool) -> u64 {
+    ///
+    /// With `staged` also the buffer that a GPU's features are uploaded through, as large as they are.
+    pub fn predicted_bytes(&self, half: bool, staged: bool) -> u64 {
         let (n, h, l) = (self.instances(), self.hidden, self.attention);
         let features = n * feature_stride(self.width) * if half { 2 } else { 4 };
         let kept = 4 * (n * h + n * 2 * l + n + self.bags * h);
@@ -106,7 +108,8 @@ impl Shape {
         let partial = 4 * tiles * (h + 2 + l + 1);
         let parameters = 4 * self.parameters();
         let state = 2 * parameters;
-        (features + kept + gradients + partial + parameters + parameters + state) as u64
+        let staging = if staged { features } else { 0 };
+        (features + staging + kept + gradients + partial + parameters + parameters + state) as u64
     }
 
     fn bags(&self, half: bool) -> Result<Bags> {
@@ -179,7 +182,7 @@ const RATE: f64 = 5e-4;
 /// # Errors
 /// What the device answers.
 pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
-    let predicted_bytes = shape.predicted_bytes(settings.half);
+    let predicted_bytes = shape.predicted_bytes(settings.half, matches!(device, Device::Gpu(_)));
     let method = Method::GatedAttention(attention::Settings {
         embed: vec![shape.hidden as u32],
         dropout: 0.0,
