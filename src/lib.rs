@@ -46,7 +46,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`Bags`] | packed bags and the rules they keep |
-//! | [`methods`] | six MIL methods, one file each, and the layers they are made of |
+//! | [`methods`] | seven MIL methods, one file each, and the layers they are made of |
 //! | [`model`] | a method with its parameters: by name, and as one file |
 //! | [`training`] | the loop, schedules, metrics, prediction |
 //! | [`session`] | one model on one device: batches, steps, gradients of everything |
