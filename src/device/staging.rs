@@ -22,6 +22,9 @@ const READ_BYTES: u64 = 64 << 20;
 pub(super) struct Staging {
     gpu: GpuDevice,
     free: Vec<wgpu::Buffer>,
+    /// Size of the ring's buffers, and how many of them exist, free or under way.
+    size: u64,
+    alive: usize,
     /// Buffers come back through here when the GPU has read them and they are mapped again.
     sender: mpsc::Sender<wgpu::Buffer>,
     receiver: mpsc::Receiver<wgpu::Buffer>,
@@ -35,7 +38,7 @@ impl Staging {
     pub(super) fn new(gpu: GpuDevice) -> Self {
         let (sender, receiver) = mpsc::channel();
         let in_flight = VecDeque::with_capacity(IN_FLIGHT + 1);
-        Self { gpu, free: Vec::new(), sender, receiver, in_flight, read: None, bytes: 0, created: 0 }
+        Self { gpu, free: Vec::new(), size: 0, alive: 0, sender, receiver, in_flight, read: None, bytes: 0, created: 0 }
     }
 
     /// Bytes of all buffers here.
@@ -76,31 +79,44 @@ impl Staging {
 
     /// A mapped buffer of at least `bytes`.
     pub(super) fn take(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
+        if bytes > self.size {
+            // A ring of larger buffers; smaller ones that are still under way are dropped when they come back.
+            self.size = upload_size(bytes).min(self.gpu.limits().max_buffer_size.max(bytes));
+            self.bytes -= self.free.drain(..).map(|b| b.size()).sum::<u64>();
+            self.alive = 0;
+        }
+        // The first steps make the ring whole, whatever came back by then; from there on we wait for a
+        // buffer to come back, so that how many there are does not depend on timing.
+        let mut waited = false;
         loop {
-            self.free.extend(self.receiver.try_iter());
-            let fits = (0..self.free.len()).filter(|&i| self.free[i].size() >= bytes);
-            if let Some(best) = fits.min_by_key(|&i| self.free[i].size()) {
-                return Ok(self.free.swap_remove(best));
+            for back in self.receiver.try_iter() {
+                match back.size() < self.size {
+                    true => self.bytes -= back.size(),
+                    false => self.free.push(back),
+                }
             }
-            if self.bytes + bytes <= UPLOAD_BYTES || self.in_flight.is_empty() {
+            if self.alive < IN_FLIGHT && (self.alive == 0 || self.bytes + self.size <= UPLOAD_BYTES) {
                 break;
             }
-            // Those that are free are too small; those under way may do.
-            self.forget_free();
-            self.wait_oldest()?;
+            if let Some(buffer) = self.free.pop() {
+                return Ok(buffer);
+            }
+            if !self.in_flight.is_empty() {
+                self.wait_oldest()?;
+            } else if waited {
+                break;
+            } else {
+                self.gpu.wait(None)?;
+                waited = true;
+            }
         }
-        self.forget_free();
-        let size = upload_size(bytes).min(self.gpu.limits().max_buffer_size.max(bytes));
+        let size = self.size;
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let buffer = self.gpu.buffer("an upload buffer", size, usage, true)?;
         self.bytes += size;
         self.created += 1;
+        self.alive += 1;
         Ok(buffer)
-    }
-
-    /// Drops what turned out too small, so that a growing batch does not leave a trail.
-    fn forget_free(&mut self) {
-        self.bytes -= self.free.drain(..).map(|b| b.size()).sum::<u64>();
     }
 
     /// Takes a buffer back that was unmapped and used by the latest submission.
