@@ -1,7 +1,8 @@
 //! Pools, padding and up-sampling of images: against finite differences and the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::conv::{Image, Window};
@@ -10,8 +11,6 @@ use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, Widths, against_differences, against_oracle, param};
-use common::harness::{Numbers, run};
 
 fn images(t: &mut Tape, x: ValueId, image: Image) -> ValueId {
     let weight = param(t, image.len(), t.cols(x));

@@ -1,7 +1,8 @@
 //! Batch normalisation: against finite differences and the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -11,8 +12,6 @@ use bagrad::ops::pointwise::Activation;
 use bagrad::ops::rows::Concat;
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape};
-use common::check::{Build, Case, against_differences, against_oracle, param};
-use common::harness::{Numbers, run};
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();

@@ -2,8 +2,11 @@
 //! oracle, forward and backward, at awkward sizes, over poisoned memory, with random upstream gradients, and
 //! with every gradient accumulated twice.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{
+    Build, Case, WIDTHS, Widths, against_differences, against_oracle, batches, compare, over_bags, param, record,
+};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -16,10 +19,6 @@ use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
 use bagrad::plan::{Class, Purpose};
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{
-    Build, Case, WIDTHS, Widths, against_differences, against_oracle, batches, compare, over_bags, param, record,
-};
-use common::harness::{Numbers, run};
 
 /// An operation applied to the features (and parameters): the values whose gradients are checked.
 fn cases() -> Vec<Case> {

@@ -1,15 +1,14 @@
 //! Attention over pictures: the whole model against finite differences and the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Along, compare, slope_error};
+use crate::common::harness::{Numbers, run};
 use bagrad::Error;
 use bagrad::device::Device;
 use bagrad::methods::{BAG_LOGITS, Method};
 use bagrad::plan::Purpose;
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape};
-use common::check::{Along, compare, slope_error};
-use common::harness::{Numbers, run};
 
 fn method(image: [u32; 3]) -> Method {
     let settings = serde_json::json!({ "embedder": "lenet", "image": image, "attention": 16 });

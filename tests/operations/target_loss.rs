@@ -1,7 +1,7 @@
 //! Losses against real targets: backward against finite differences, devices against the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -9,7 +9,6 @@ use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::ops::target_loss::{Distance, TargetLoss};
-use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();

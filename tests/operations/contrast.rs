@@ -1,7 +1,8 @@
 //! Contrastive loss: backward against finite differences, devices against the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::contrast::NtXent;
@@ -11,8 +12,6 @@ use bagrad::ops::pointwise::Activation;
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape};
-use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
-use common::harness::{Numbers, run};
 
 fn cases() -> Vec<Case> {
     let case = |name: &str, build: Build| Case {

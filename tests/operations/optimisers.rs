@@ -1,8 +1,8 @@
 //! Groups of parameters, two rules in one step, clipping by group, and moving averages: every update against
 //! the same arithmetic written out over the gradients that a session reports.
 
-mod common;
-
+use crate::common;
+use crate::common::error;
 use bagrad::device::{Device, GpuDevice, GpuOptions};
 use bagrad::groups::Group;
 use bagrad::methods::Method;
@@ -14,7 +14,6 @@ use bagrad::session::Session;
 use bagrad::tape::Storage;
 use bagrad::training::{self, Settings};
 use bagrad::{Bags, Features};
-use common::error;
 use std::collections::BTreeMap;
 
 const WIDTH: usize = 7;

@@ -1,7 +1,8 @@
 //! Orders of rows within bags against the standard library's sort, at awkward sizes, on host and GPU.
 
-mod common;
-
+use crate::common;
+use crate::common::check::tables as tables_of;
+use crate::common::harness::{extent, tables};
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::kernels::launch::{BufferKey, Dim, Extent, Input, Scalars};
@@ -10,8 +11,6 @@ use bagrad::ops::sort::{NO_ROW, SegmentKeep, SegmentShuffle, SegmentSort, Segmen
 use bagrad::plan::{self, Purpose};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::tables as tables_of;
-use common::harness::{extent, tables};
 use std::ops::Range;
 
 /// One column of scores: rows of four values, the first of which counts.

@@ -1,14 +1,13 @@
 //! Attention to the critical instance: backward against finite differences, devices against the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::critical_attention::CriticalAttention;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, AddScaled};
 use bagrad::ops::segment::{Pool, SegmentReduce};
-use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 
 /// Classes share critical rows in small bags and differ in large ones.
 fn cases() -> Vec<Case> {

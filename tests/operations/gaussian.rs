@@ -1,8 +1,9 @@
 //! Gaussians: the divergence against finite differences and devices against the oracle; samples that are
 //! the same everywhere, normal, and differentiated by what was drawn.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Case, WIDTHS, against_differences, against_oracle, batches, compare, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::gaussian::{GaussianKl, Reparameterise};
@@ -12,8 +13,6 @@ use bagrad::ops::reduce::{ColumnSum, RowSum};
 use bagrad::plan::Purpose;
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Case, WIDTHS, against_differences, against_oracle, batches, compare, param};
-use common::harness::{Numbers, run};
 
 fn head(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
     let weight = param(t, outputs, t.cols(x));

@@ -1,14 +1,13 @@
 //! Rows with a weight each: backward against finite differences, devices against the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::weighting::{RowScale, WeightedSum};
 use bagrad::tape::{Tape, ValueId};
-use common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param};
 
 fn weight_of(t: &mut Tape, x: ValueId, w: Widths, activation: Activation) -> ValueId {
     let weight = param(t, 1, w.input);

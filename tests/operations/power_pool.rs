@@ -1,16 +1,15 @@
 //! Pools with exponents that are learnt: backward against finite differences, devices against the oracle,
 //! and the limits that are known in closed form.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param, record};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled};
 use bagrad::ops::power_pool::{GeneralisedMean, PowerMean};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param, record};
-use common::harness::{Numbers, run};
 
 /// Positive exponents of about 0.7 times `scale`, and a gradient to what they are made from.
 fn exponents(t: &mut Tape, cols: u32, scale: f32) -> ValueId {

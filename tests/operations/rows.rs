@@ -1,7 +1,7 @@
 //! Rows picked by an index, matrices joined and cut by columns: against finite differences and the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -10,7 +10,6 @@ use bagrad::ops::pointwise::{Activate, Activation};
 use bagrad::ops::rows::{Concat, GatherRows, SliceColumns};
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::tape::{Storage, Tape};
-use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();

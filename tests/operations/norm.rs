@@ -1,7 +1,8 @@
 //! Normalisation within rows: against finite differences and the oracle.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
@@ -9,8 +10,6 @@ use bagrad::ops::norm::{InstanceNorm, LayerNorm, UnitRows};
 use bagrad::ops::pointwise::Activation;
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape};
-use common::check::{Build, Case, against_differences, against_oracle, param};
-use common::harness::{Numbers, run};
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();

@@ -1,8 +1,9 @@
 //! Self-attention within bags: against a plain N x N computation, finite differences and the oracle, and in
 //! memory that grows with the instances, not their pairs.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param, record};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::{BufferKey, Input};
 use bagrad::ops::Op;
@@ -10,8 +11,6 @@ use bagrad::ops::pointwise::{Activate, Activation, AddScaled};
 use bagrad::ops::self_attention::{Energy, SelfAttention};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param, record};
-use common::harness::{Numbers, run};
 
 const DISTANCE: Energy = Energy::Distance { scale: 0.5, unit: 0.25 };
 
@@ -243,9 +242,9 @@ fn a_negative_alpha_is_held_at_zero() {
 /// Ten times the instances take ten times the memory, forward and backward.
 #[test]
 fn memory_is_linear_in_the_instances() {
+    use crate::common::harness::extent;
     use bagrad::device::executor::Executor;
     use bagrad::plan;
-    use common::harness::extent;
     let widths = Widths { input: 16, output: 16, hidden: 64, heads: 1 };
     for energy in ENERGIES {
         let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..1].to_vec());

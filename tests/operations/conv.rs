@@ -1,8 +1,9 @@
 //! Convolutions, plain and transposed, over images and series: against finite differences, the oracle, and
 //! sums written out.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::ops::Op;
 use bagrad::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
@@ -10,8 +11,6 @@ use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, Widths, against_differences, against_oracle, param};
-use common::harness::{Numbers, run};
 
 /// Images of some size made of the features, so that every number of features has several geometries.
 fn images(t: &mut Tape, x: ValueId, image: Image) -> ValueId {

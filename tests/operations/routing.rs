@@ -1,8 +1,9 @@
 //! Dynamic routing: backward of its parts and of unrolled rounds against finite differences, devices against
 //! the oracle, and the rounds against the algorithm written out.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param};
+use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::methods::layers::Network;
 use bagrad::ops::Op;
@@ -12,8 +13,6 @@ use bagrad::ops::routing::{BagDot, Squash};
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, against_differences, against_oracle, batches, over_bags, param};
-use common::harness::{Numbers, run};
 
 fn linear(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
     let weight = param(t, outputs, t.cols(x));

@@ -1,7 +1,8 @@
 //! Survival losses: backward against finite differences, devices against the oracle, and published values.
 
-mod common;
-
+use crate::common;
+use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
+use crate::common::harness::{Numbers, Results, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -11,8 +12,6 @@ use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::ops::survival::{CoxLoss, DiscreteSurvival};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
-use common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
-use common::harness::{Numbers, Results, run};
 
 fn bag_values(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
     let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];

@@ -1,0 +1,24 @@
+//! Every operation: its backward against finite differences in f64, and the GPU and the host against that
+//! oracle. One file a family, in one program, so that it is linked once and runs on all cores.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod basics;
+mod batch_norm;
+mod contrast;
+mod conv;
+mod critical_attention;
+mod gaussian;
+mod image;
+mod lenet;
+mod norm;
+mod optimisers;
+mod power_pool;
+mod routing;
+mod rows;
+mod self_attention;
+mod sorting;
+mod survival;
+mod target_loss;
+mod weighting;
