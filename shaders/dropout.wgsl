@@ -4,6 +4,8 @@
 
 struct DropoutParams {
     count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
+    // Place of the first value among those of the whole batch.
+    first: u32,
 }
 var<immediate> p: DropoutParams;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -20,7 +22,7 @@ fn dropout(
     if i * 4u >= p.count {
         return;
     }
-    let words = philox(vec4(i, p.site, p.step, 0u), vec2(p.seed_low, p.seed_high));
+    let words = philox(vec4(p.first / 4u + i, p.site, p.step, 0u), vec2(p.seed_low, p.seed_high));
     var r = select(x[i] * p.scale, vec4(0.0), words < vec4(p.threshold));
     if p.accumulate != 0u {
         r += y[i];

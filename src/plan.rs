@@ -2,6 +2,7 @@
 //! finds last uses, assigns pooled slots, and yields launches whose buffers are fixed.
 
 mod assemble;
+pub mod windows;
 
 use crate::error::Result;
 use crate::kernels::Kernel;
@@ -136,7 +137,22 @@ pub struct Planner<'a> {
     alias: Vec<(ValueId, ValueId)>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(tape: &'a Tape, purpose: Purpose, target: Target, capacity: Extent) -> Self {
+        Self {
+            tape,
+            target,
+            dropout: matches!(purpose, Purpose::Train(_) | Purpose::Gradients { dropout: true }),
+            capacity,
+            values: tape.values.clone(),
+            drafts: Vec::new(),
+            grads: vec![None; tape.values.len()],
+            param_written: vec![false; tape.params.len()],
+            dense: vec![None; tape.values.len()],
+            alias: Vec::new(),
+        }
+    }
+
     /// Description of a value.
     pub fn value(&self, id: ValueId) -> Value {
         self.values[id.index()]
@@ -184,7 +200,11 @@ impl Planner<'_> {
     }
 
     fn push_value(&mut self, shape: Shape, storage: Storage) -> ValueId {
-        self.values.push(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad: false });
+        self.push_from(shape, storage, Source::Node)
+    }
+
+    fn push_from(&mut self, shape: Shape, storage: Storage, source: Source) -> ValueId {
+        self.values.push(Value { shape, storage, stride: shape.cols, source, needs_grad: false });
         self.grads.push(None);
         self.dense.push(None);
         ValueId(self.values.len() as u32 - 1)
@@ -233,7 +253,11 @@ impl Planner<'_> {
         if let Some(grad) = self.grads[input.index()] {
             return Some(GradTarget { to: grad.into(), accumulate: true });
         }
-        let grad = self.push_value(value.shape, Storage::F32);
+        let source = match value.source {
+            Source::Kept(BufferKey::Carry(n)) => Source::Kept(BufferKey::CarryGrad(n)),
+            _ => Source::Node,
+        };
+        let grad = self.push_from(value.shape, Storage::F32, source);
         self.grads[input.index()] = Some(grad);
         Some(GradTarget { to: grad.into(), accumulate: false })
     }
@@ -265,22 +289,9 @@ impl Planner<'_> {
 /// # Errors
 /// [`crate::Error::Limit`] when a value at full capacity exceeds what the device can bind.
 pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
-    let mut planner = Planner {
-        tape,
-        target,
-        dropout: matches!(purpose, Purpose::Train(_) | Purpose::Gradients { dropout: true }),
-        capacity,
-        values: tape.values.clone(),
-        drafts: Vec::new(),
-        grads: vec![None; tape.values.len()],
-        param_written: vec![false; tape.params.len()],
-        dense: vec![None; tape.values.len()],
-        alias: Vec::new(),
-    };
+    let mut planner = Planner::new(tape, purpose, target, capacity);
     let needed = needed_nodes(tape, purpose);
-    for node in tape.nodes.iter().zip(&needed).filter(|(_, n)| **n).map(|(node, _)| node) {
-        node.op.rule().forward(&mut planner, node);
-    }
+    forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
     match purpose {
         Purpose::Predict => {}
@@ -299,10 +310,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
             backward(&mut planner, tape, &needed);
         }
         Purpose::Gradients { .. } | Purpose::Train(_) => {
-            let loss = tape.loss.expect("a model that trains has a loss");
-            let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
-            crate::ops::pointwise::fill(&mut planner, one, 1.0);
-            planner.grads[loss.index()] = Some(one);
+            seed_loss(&mut planner, tape);
             backward(&mut planner, tape, &needed);
         }
     }
@@ -313,6 +321,20 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
         crate::ops::update::update(&mut planner, &optimiser, tape.param_layout().total);
     }
     assemble::assemble(planner, purpose, &upstream_keys)
+}
+
+fn forward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
+    for (node, _) in tape.nodes.iter().zip(needed).filter(|(_, n)| **n) {
+        node.op.rule().forward(planner, node);
+    }
+}
+
+/// The gradient of the loss for itself.
+fn seed_loss(planner: &mut Planner, tape: &Tape) {
+    let loss = tape.loss.expect("a model that trains has a loss");
+    let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
+    crate::ops::pointwise::fill(planner, one, 1.0);
+    planner.grads[loss.index()] = Some(one);
 }
 
 fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
@@ -336,6 +358,11 @@ fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
     if let (Some(loss), false) = (tape.loss, matches!(purpose, Purpose::Predict | Purpose::Upstream)) {
         wanted[loss.index()] = true;
     }
+    needed(tape, wanted)
+}
+
+/// The nodes that values depend on.
+fn needed(tape: &Tape, mut wanted: Vec<bool>) -> Vec<bool> {
     let mut needed = vec![false; tape.nodes.len()];
     for (n, node) in tape.nodes.iter().enumerate().rev() {
         needed[n] = node.outputs.iter().any(|o| wanted[o.index()]);

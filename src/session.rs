@@ -1,21 +1,26 @@
 //! A session: one model on one device. It packs batches, runs the planned programs, and reads results.
 
-use crate::bag::{Bags, Features};
+mod batch;
+mod windowed;
+
+use crate::bag::Bags;
 use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars};
 use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
-use crate::plan::{self, Purpose};
+use crate::plan::{self, Program, Purpose};
 use crate::tape::{Source, Storage, Tape, feature_stride};
-use half::f16;
+use batch::Batch;
+pub use batch::extent_of;
 use std::collections::BTreeMap;
+use windowed::{Reading, Windows};
 
 /// A matrix read back from a device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {
     /// `[rows, columns]`, or `[values]` of a bias.
     pub shape: Vec<usize>,
@@ -36,78 +41,25 @@ pub struct Gradients {
     pub instances: Option<Tensor>,
 }
 
-/// The tables and targets of one packed batch; the vectors are reused from step to step.
-#[derive(Default)]
-struct Batch {
-    extent: Extent,
-    offsets: Vec<u32>,
-    tiles: Vec<u32>,
-    bag_tiles: Vec<u32>,
-    labels: Vec<u32>,
-    targets: Vec<f32>,
-    weights: Vec<f32>,
-    rows_f32: Vec<f32>,
-    rows_f16: Vec<f16>,
-    coords: Vec<f32>,
-}
-
-impl Batch {
-    /// Lays out bags of these sizes.
-    fn lay_out(&mut self, sizes: impl Iterator<Item = usize>) {
-        self.offsets.clear();
-        self.tiles.clear();
-        self.bag_tiles.clear();
-        self.offsets.push(0);
-        self.bag_tiles.push(0);
-        let mut row = 0u32;
-        for (bag, size) in sizes.enumerate() {
-            let end = row + size as u32;
-            while row < end {
-                let rows = (end - row).min(TILE);
-                self.tiles.extend([bag as u32, row, rows, 0]);
-                row += rows;
-            }
-            self.offsets.push(end);
-            self.bag_tiles.push(self.tiles.len() as u32 / 4);
-        }
-        self.extent =
-            Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles: self.tiles.len() as u32 / 4 };
-    }
-
-    /// Class of each bag, as an index and as targets of the outputs.
-    fn set_labels(&mut self, labels: impl Iterator<Item = u32>, outputs: u32) {
-        self.labels.clear();
-        self.targets.clear();
-        for label in labels {
-            self.labels.push(label);
-            match outputs {
-                1 => self.targets.push(label.min(1) as f32),
-                _ => self.targets.extend((0..outputs).map(|c| (c == label) as u32 as f32)),
-            }
-        }
-    }
-}
-
-/// Sizes of a batch of these bags, without packing it.
-pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
-    let sizes = indices.iter().map(|&i| bags.rows(i).len());
-    sizes.fold(Extent::default(), |e, n| Extent {
-        instances: e.instances + n as u32,
-        bags: e.bags + 1,
-        tiles: e.tiles + (n as u32).div_ceil(TILE),
-    })
-}
-
 /// Features of a whole set of bags kept on the device, so that a step uploads none.
 pub struct Resident {
     /// Store and first byte of each bag.
     places: Vec<(StoreId, u64)>,
 }
 
+/// The bags of a step.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    bags: &'a Bags,
+    indices: &'a [usize],
+    resident: Option<&'a Resident>,
+}
+
 /// One model on one device.
 ///
 /// Programs are planned when first needed and for the largest batch seen or [reserved](Session::reserve);
-/// after that a step creates nothing.
+/// after that a step creates nothing. A batch that exceeds a limit of the device, or the
+/// [budget](Session::set_budget), runs in windows of rows where the method allows it.
 pub struct Session {
     device: Device,
     model: Model,
@@ -118,6 +70,13 @@ pub struct Session {
     programs: Vec<(Purpose, ProgramId)>,
     capacity: Extent,
     batch: Batch,
+    windows: Option<Windows>,
+    /// Instances from which on a batch did not fit whole.
+    too_many: Option<u32>,
+    /// Bytes of device memory that may be used.
+    budget: Option<u64>,
+    /// Bytes of features that stay on the device.
+    stored: u64,
     /// Parameters on the device are newer than the model's.
     stale: bool,
     seed: u64,
@@ -155,6 +114,10 @@ impl Session {
             programs: Vec::new(),
             capacity: Extent::default(),
             batch: Batch::default(),
+            windows: None,
+            too_many: None,
+            budget: None,
+            stored: 0,
             stale: false,
             seed: 0,
             updates: 0,
@@ -251,14 +214,14 @@ impl Session {
     /// [`Error::Setting`] for groups that do not fit the model, and what the device answers.
     pub fn set_groups(&mut self, groups: &[Group]) -> Result<()> {
         self.tape.set_groups(groups)?;
-        if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) {
+        if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) || self.windows.is_some() {
             self.write_groups()?;
         }
         for (purpose, id) in self.programs.clone() {
             let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
             self.executor.reload(id, program)?;
         }
-        Ok(())
+        self.replan_windows()
     }
 
     fn write_groups(&mut self) -> Result<()> {
@@ -277,7 +240,7 @@ impl Session {
         if wanted.is_none() || wanted == self.average {
             return Ok(());
         }
-        self.prepare(Purpose::Train(*optimiser))?;
+        self.ensure_flat(Purpose::Train(*optimiser))?;
         self.fetch()?;
         let state = wanted.map(BufferKey::State).expect("one is wanted");
         self.executor.write(state, 0, &self.model.values)?;
@@ -298,10 +261,18 @@ impl Session {
         Ok(Some(model))
     }
 
+    /// Uses at most about this much device memory (`None`: what there is). Batches that need more run in
+    /// windows of rows. Applies to programs planned from now on, so set it first.
+    pub fn set_budget(&mut self, bytes: Option<u64>) {
+        self.budget = bytes;
+        self.too_many = None;
+    }
+
     /// Makes room for batches of this size, so that later steps of at most this size create nothing.
     ///
     /// # Errors
-    /// What the device answers when a program is planned anew.
+    /// [`Error::Limit`] for a batch that does not fit whole, and what else the device answers when a program
+    /// is planned anew.
     pub fn reserve(&mut self, extent: Extent) -> Result<()> {
         if self.capacity.holds(&extent) {
             return Ok(());
@@ -309,11 +280,17 @@ impl Session {
         let old = self.capacity;
         self.capacity = grown(old, extent);
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
             // A batch that does not fit must not keep later ones, which do, from running.
+            let program = self.plan_whole(purpose);
             program.and_then(|p| self.executor.reload(id, p)).inspect_err(|_| self.capacity = old)?;
         }
         Ok(())
+    }
+
+    fn plan_whole(&self, purpose: Purpose) -> Result<Program> {
+        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
+        self.check_budget(std::iter::once(&program), 0)?;
+        Ok(program)
     }
 
     /// Plans and loads what a purpose needs, for the capacity reserved so far.
@@ -324,25 +301,52 @@ impl Session {
         if let Some((_, id)) = self.programs.iter().find(|(p, _)| *p == purpose) {
             return Ok(*id);
         }
-        let total = self.model.layout().total as u64;
-        if purpose != Purpose::Predict {
-            self.executor.ensure(BufferKey::Grads, total * 4)?;
-        }
-        if let Purpose::Train(optimiser) = purpose {
-            for state in 0..optimiser.states() {
-                self.executor.ensure(BufferKey::State(state), total * 4)?;
-            }
-            if self.tape.groups.groups.iter().any(|g| g.second) && optimiser.second.is_none() {
-                return Err(Error::setting("groups", "a group is for the second rule; the optimiser has none"));
-            }
-            self.write_groups()?;
-        }
-        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+        self.ensure_flat(purpose)?;
         // As in `reserve`: what is loaded already decides how large batches may be.
         let fallback = if self.programs.is_empty() { Extent::default() } else { self.capacity };
+        let program = self.plan_whole(purpose);
         let id = program.and_then(|p| self.executor.load(p)).inspect_err(|_| self.capacity = fallback)?;
         self.programs.push((purpose, id));
         Ok(id)
+    }
+
+    /// Gradients, optimiser states and groups, as a purpose needs them.
+    fn ensure_flat(&mut self, purpose: Purpose) -> Result<()> {
+        let bytes = self.model.layout().total as u64 * 4;
+        if purpose != Purpose::Predict {
+            self.executor.ensure(BufferKey::Grads, bytes)?;
+        }
+        let Purpose::Train(optimiser) = purpose else { return Ok(()) };
+        for state in 0..optimiser.states() {
+            self.executor.ensure(BufferKey::State(state), bytes)?;
+        }
+        if self.tape.groups.groups.iter().any(|g| g.second) && optimiser.second.is_none() {
+            return Err(Error::setting("groups", "a group is for the second rule; the optimiser has none"));
+        }
+        self.write_groups()
+    }
+
+    /// Plans and loads what batches of this size need, whole or in windows of rows. True when they will run in
+    /// windows.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a batch that the device can run in neither way, and what else it answers.
+    pub fn make_ready(&mut self, purpose: Purpose, extent: Extent) -> Result<bool> {
+        if self.too_many.is_none_or(|n| extent.instances < n) {
+            match self.reserve(extent).and_then(|()| self.prepare(purpose)) {
+                Ok(_) => return Ok(false),
+                Err(limit @ Error::Limit { .. }) => {
+                    // A method that cannot run in windows: the limit is what its user can act on.
+                    if plan::windows::Windowed::of(&self.tape).is_err() {
+                        return Err(limit);
+                    }
+                    self.too_many = Some(extent.instances);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        self.ready_windows(purpose, extent)?;
+        Ok(true)
     }
 
     /// Keeps the features of all `bags` on the device if they fit; steps over them then upload none.
@@ -356,8 +360,11 @@ impl Session {
             return Ok(None);
         }
         let limit = self.executor.store_limit();
-        let element = if self.storage == Storage::F16 { 2 } else { 4 };
-        let row = feature_stride(bags.width) as u64 * element;
+        let row = feature_stride(bags.width) as u64 * self.element();
+        let all = *bags.offsets.last().unwrap_or(&0) as u64 * row;
+        if self.budget.is_some_and(|budget| self.executor.memory().0 + all > budget) {
+            return Ok(None);
+        }
         let mut places = Vec::with_capacity(bags.len());
         let mut next = 0;
         while next < bags.len() {
@@ -370,16 +377,19 @@ impl Session {
                 return Ok(None);
             }
             let rows = bags.offsets[start]..bags.offsets[next];
-            self.pack_rows(bags, std::iter::once(rows));
-            let packed: &[u8] = match self.storage {
-                Storage::F16 => bytemuck::cast_slice(&self.batch.rows_f16),
-                _ => bytemuck::cast_slice(&self.batch.rows_f32),
-            };
+            self.batch.rows.pack(bags, self.storage, std::iter::once(rows));
+            let packed = self.batch.rows.bytes(self.storage);
             let Some(store) = self.executor.store(packed, self.storage)? else { return Ok(None) };
+            self.stored += bytes;
             let base = bags.offsets[start];
             places.extend((start..next).map(|b| (store, (bags.offsets[b] - base) as u64 * row)));
         }
         Ok(Some(Resident { places }))
+    }
+
+    /// Bytes of a feature on the device.
+    fn element(&self) -> u64 {
+        if self.storage == Storage::F16 { 2 } else { 4 }
     }
 
     fn check_width(&self, bags: &Bags) -> Result<()> {
@@ -394,47 +404,11 @@ impl Session {
         Ok(())
     }
 
-    /// Copies rows of features to the batch, at the stride and in the storage of the device.
-    fn pack_rows(&mut self, bags: &Bags, ranges: impl Iterator<Item = std::ops::Range<usize>>) {
-        let (width, stride) = (bags.width, feature_stride(bags.width));
-        fn pack<S: Copy, T: Copy + Default>(
-            out: &mut Vec<T>,
-            from: &[S],
-            ranges: impl Iterator<Item = std::ops::Range<usize>>,
-            (width, stride): (usize, usize),
-            convert: impl Fn(S) -> T,
-        ) {
-            out.clear();
-            for rows in ranges {
-                for row in from[rows.start * width..rows.end * width].chunks_exact(width) {
-                    out.extend(row.iter().map(|v| convert(*v)));
-                    out.extend(std::iter::repeat_n(T::default(), stride - width));
-                }
-            }
-        }
-        let sizes = (width, stride);
-        let batch = &mut self.batch;
-        match (&bags.features, self.storage) {
-            (Features::F32(v), Storage::F16) => pack(&mut batch.rows_f16, v, ranges, sizes, f16::from_f32),
-            (Features::F16(v), Storage::F16) => pack(&mut batch.rows_f16, v, ranges, sizes, |x| x),
-            (Features::F32(v), _) if width == stride => {
-                batch.rows_f32.clear();
-                ranges.for_each(|r| batch.rows_f32.extend_from_slice(&v[r.start * width..r.end * width]));
-            }
-            (Features::F32(v), _) => pack(&mut batch.rows_f32, v, ranges, sizes, |x| x),
-            (Features::F16(v), _) => pack(&mut batch.rows_f32, v, ranges, sizes, f16::to_f32),
-        }
-    }
-
-    /// Packs the bags `indices` as the batch of the next run. `weights` are those of the bags in the loss;
-    /// unlabelled bags count as class 0, which prediction does not look at.
-    fn set_batch(
-        &mut self,
-        bags: &Bags,
-        indices: &[usize],
-        weights: &[f32],
-        resident: Option<&Resident>,
-    ) -> Result<()> {
+    /// Lays out the bags as the batch of the next run, and packs them unless they will run in windows, which it
+    /// answers. `weights` are those of the bags in the loss; unlabelled bags count as class 0, which prediction
+    /// does not look at.
+    fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
+        let Inputs { bags, indices, resident } = *inputs;
         self.check_width(bags)?;
         let outputs = outputs_for(self.model.spec().classes.len());
         if let Some(labels) = &bags.labels
@@ -443,7 +417,7 @@ impl Session {
             let classes = self.model.spec().classes.len();
             return Err(Error::bags(format!("bag {bag} has label {}, the model has {classes} classes", labels[bag])));
         }
-        self.batch.lay_out(indices.iter().map(|&i| bags.rows(i).len()));
+        self.batch.tables.lay_out(indices.iter().map(|&i| bags.rows(i).len()));
         let label = |i: usize| bags.labels.as_ref().map_or(0, |l| l[i]);
         self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
         self.batch.weights.clear();
@@ -454,62 +428,46 @@ impl Session {
             let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
             indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
         }
-        let extent = self.batch.extent;
-        if resident.is_none() {
-            self.pack_rows(bags, indices.iter().map(|&i| bags.rows(i)));
+        let windows = self.make_ready(purpose, self.batch.tables.extent)?;
+        if resident.is_none() && !windows {
+            self.batch.rows.pack(bags, self.storage, indices.iter().map(|&i| bags.rows(i)));
         }
-        self.reserve(extent)
+        Ok(windows)
     }
 
+    /// Runs the batch that was set. Reads what it gave when `reading` is there.
     fn run(
         &mut self,
         purpose: Purpose,
         mut scalars: Scalars,
         keep: Option<u32>,
-        source: &[(StoreId, u64)],
-    ) -> Result<ProgramId> {
+        (inputs, windows): (&Inputs, bool),
+        reading: Option<&mut Reading>,
+    ) -> Result<()> {
         scalars.seed = self.seed;
+        if windows {
+            return self.run_windows(purpose, scalars, keep, inputs, reading);
+        }
         let id = self.prepare(purpose)?;
-        let batch = &self.batch;
+        let places = inputs.resident.map(|r| inputs.indices.iter().map(|&i| r.places[i]).collect::<Vec<_>>());
+        let row = feature_stride(self.model.spec().width) as u64 * self.element();
         let program = self.executor.program(id);
-        let mut uploads: Vec<Upload> = Vec::with_capacity(8 + source.len());
-        for (key, _) in &program.inputs {
-            let BufferKey::Input(input) = key else { continue };
-            match input {
-                Input::Features if source.is_empty() => match self.storage {
-                    Storage::F16 => uploads.push(Upload::F16(*key, &batch.rows_f16)),
-                    _ => uploads.push(Upload::F32(*key, &batch.rows_f32)),
-                },
-                Input::Features => {
-                    let element = if self.storage == Storage::F16 { 2 } else { 4 };
-                    let row = feature_stride(self.model.spec().width) as u64 * element;
-                    for (bag, (store, from)) in source.iter().enumerate() {
-                        let (first, end) = (batch.offsets[bag] as u64, batch.offsets[bag + 1] as u64);
-                        let (to, bytes) = (first * row, (end - first) * row);
-                        uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
-                    }
-                }
-                Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
-                Input::Offsets => uploads.push(Upload::U32(*key, &batch.offsets)),
-                Input::Tiles => uploads.push(Upload::U32(*key, &batch.tiles)),
-                Input::BagTiles => uploads.push(Upload::U32(*key, &batch.bag_tiles)),
-                Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
-                Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
-                Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
-                // No method asks for them as yet.
-                Input::Times | Input::Events => {
-                    return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
-                }
+        let uploads = uploads(program, &self.batch, self.storage, row, places.as_deref().unwrap_or(&[]))?;
+        let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
+        let (loss, feature_grad) = (program.loss, program.feature_grad.filter(|_| self.instance_grads));
+        let extent = self.batch.tables.extent;
+        self.executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: kept.as_slice() })?;
+        let Some(reading) = reading else { return Ok(()) };
+        self.read_outputs(id, &extent, reading)?;
+        if purpose != Purpose::Predict {
+            reading.loss = Some(self.executor.read(loss.expect("a loss"), 1)?[0]);
+            if let Some((place, shape)) = feature_grad {
+                let shape = vec![shape.rows.of(&extent) as usize, shape.cols as usize];
+                let values = self.executor.read(place, shape[0] * shape[1])?;
+                reading.instances = Some(Tensor { shape, values });
             }
         }
-        let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
-        let step = Step { extent: batch.extent, scalars, uploads: &uploads, keep: kept.as_slice() };
-        self.executor.run(id, &step)?;
-        Ok(id)
-    }
-
-    fn sources(resident: Option<&Resident>, indices: &[usize]) -> Vec<(StoreId, u64)> {
-        resident.map_or(Vec::new(), |r| indices.iter().map(|&i| r.places[i]).collect())
+        Ok(())
     }
 
     /// One update on the bags `indices` with these weights in the loss. The loss stays on the device: it is
@@ -526,14 +484,12 @@ impl Session {
         (optimiser, rate): (&Optimiser, f64),
         keep: Option<u32>,
     ) -> Result<()> {
-        self.set_batch(bags, indices, weights, resident)?;
-        self.update(optimiser, rate, keep, &Self::sources(resident, indices))
-    }
-
-    fn update(&mut self, optimiser: &Optimiser, rate: f64, keep: Option<u32>, source: &[(StoreId, u64)]) -> Result<()> {
+        let purpose = Purpose::Train(*optimiser);
+        let inputs = Inputs { bags, indices, resident };
+        let windows = self.set_batch(purpose, &inputs, weights)?;
         let scalars = self.scalars(optimiser, rate);
         self.start_average(optimiser)?;
-        self.run(Purpose::Train(*optimiser), scalars, keep, source)?;
+        self.run(purpose, scalars, keep, (&inputs, windows), None)?;
         self.updates += 1;
         self.stale = true;
         Ok(())
@@ -545,7 +501,7 @@ impl Session {
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
-    /// batch again; for benchmarks.
+    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device.
     ///
     /// # Errors
     /// What the device answers.
@@ -553,7 +509,7 @@ impl Session {
         let id = self.prepare(Purpose::Train(*optimiser))?;
         let scalars = self.scalars(optimiser, rate);
         self.start_average(optimiser)?;
-        self.executor.run(id, &Step { extent: self.batch.extent, scalars, uploads: &[], keep: &[] })?;
+        self.executor.run(id, &Step { extent: self.batch.tables.extent, scalars, uploads: &[], keep: &[] })?;
         self.updates += 1;
         self.stale = true;
         Ok(())
@@ -570,18 +526,11 @@ impl Session {
         }
         let even = vec![1.0 / bags.len() as f32; bags.len()];
         let indices: Vec<usize> = (0..bags.len()).collect();
-        self.set_batch(bags, &indices, weights.unwrap_or(&even), None)?;
+        let inputs = Inputs { bags, indices: &indices, resident: None };
         let purpose = Purpose::Gradients { dropout: false };
-        let id = self.run(purpose, Scalars::default(), None, &[])?;
-        let program = self.executor.program(id).clone();
-        let extent = self.batch.extent;
-        let loss = self.executor.read(program.loss.expect("a loss"), 1)?[0];
-        let mut outputs = BTreeMap::new();
-        for (name, place, shape) in &program.outputs {
-            let (rows, cols) = (shape.rows.of(&extent) as usize, shape.cols as usize);
-            let values = self.executor.read(*place, rows * cols)?;
-            outputs.insert(name.clone(), Tensor { shape: vec![rows, cols], values });
-        }
+        let windows = self.set_batch(purpose, &inputs, weights.unwrap_or(&even))?;
+        let mut reading = Reading::default();
+        self.run(purpose, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
         let total = self.model.layout().total;
         let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes: total as u64 * 4 };
         let grads = self.executor.read(flat, total)?;
@@ -590,15 +539,8 @@ impl Session {
             values: grads[p.offset..p.offset + p.len()].to_vec(),
         };
         let parameters = self.model.parameters().iter().map(|p| (p.name.clone(), of(p))).collect();
-        let instances = match program.feature_grad.filter(|_| self.instance_grads) {
-            None => None,
-            Some((place, shape)) => {
-                let (rows, cols) = (shape.rows.of(&extent) as usize, shape.cols as usize);
-                let values = self.executor.read(place, rows * cols)?;
-                Some(Tensor { shape: vec![rows, cols], values })
-            }
-        };
-        Ok(Gradients { loss, outputs, parameters, instances })
+        let Reading { outputs, loss, instances } = reading;
+        Ok(Gradients { loss: loss.expect("a loss was read"), outputs, parameters, instances })
     }
 
     /// Outputs of the bags `indices`, by name, without labels or dropout.
@@ -611,17 +553,53 @@ impl Session {
         indices: &[usize],
         resident: Option<&Resident>,
     ) -> Result<BTreeMap<String, Vec<f32>>> {
-        self.set_batch(bags, indices, &vec![0.0; indices.len()], resident)?;
-        let id = self.run(Purpose::Predict, Scalars::default(), None, &Self::sources(resident, indices))?;
-        let wanted = self.executor.program(id).outputs.clone();
-        let extent = self.batch.extent;
-        let mut outputs = BTreeMap::new();
-        for (name, place, shape) in wanted {
-            let count = shape.rows.of(&extent) as usize * shape.cols as usize;
-            outputs.insert(name, self.executor.read_f32(place, count)?);
-        }
-        Ok(outputs)
+        let inputs = Inputs { bags, indices, resident };
+        let windows = self.set_batch(Purpose::Predict, &inputs, &vec![0.0; indices.len()])?;
+        let mut reading = Reading::default();
+        self.run(Purpose::Predict, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
+        let narrow = |t: Tensor| t.values.into_iter().map(|v| v as f32).collect();
+        Ok(reading.outputs.into_iter().map(|(name, t)| (name, narrow(t))).collect())
     }
+}
+
+/// What a program reads of a batch. `source` is where each bag's rows (of `row` bytes) lie on the device; empty
+/// when they are uploaded.
+fn uploads<'a>(
+    program: &Program,
+    batch: &'a Batch,
+    storage: Storage,
+    row: u64,
+    source: &[(StoreId, u64)],
+) -> Result<Vec<Upload<'a>>> {
+    let mut uploads = Vec::with_capacity(8 + source.len());
+    for (key, _) in &program.inputs {
+        let BufferKey::Input(input) = key else { continue };
+        match input {
+            Input::Features if source.is_empty() => match storage {
+                Storage::F16 => uploads.push(Upload::F16(*key, &batch.rows.f16)),
+                _ => uploads.push(Upload::F32(*key, &batch.rows.f32)),
+            },
+            Input::Features => {
+                for (bag, (store, from)) in source.iter().enumerate() {
+                    let (first, end) = (batch.tables.offsets[bag] as u64, batch.tables.offsets[bag + 1] as u64);
+                    let (to, bytes) = (first * row, (end - first) * row);
+                    uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
+                }
+            }
+            Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
+            Input::Offsets => uploads.push(Upload::U32(*key, &batch.tables.offsets)),
+            Input::Tiles => uploads.push(Upload::U32(*key, &batch.tables.tiles)),
+            Input::BagTiles => uploads.push(Upload::U32(*key, &batch.tables.bag_tiles)),
+            Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
+            Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
+            Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
+            // No method asks for them as yet.
+            Input::Times | Input::Events => {
+                return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
+            }
+        }
+    }
+    Ok(uploads)
 }
 
 /// Room for `extent`: what was asked for, but at least an eighth more than before, so that bags that grow

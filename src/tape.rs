@@ -1,7 +1,7 @@
 //! The tape: values and nodes as plain data. Model code only pushes nodes; nothing is computed here.
 
 use crate::error::{Error, Result};
-use crate::kernels::launch::{Dim, Input};
+use crate::kernels::launch::{BufferKey, Dim, Input};
 use crate::ops::Op;
 
 /// A value on a tape.
@@ -60,6 +60,8 @@ pub enum Source {
     Param(u32),
     /// A node.
     Node,
+    /// A buffer that outlives the program, whole.
+    Kept(BufferKey),
 }
 
 /// A value: shape, storage, origin, and whether a gradient is wanted.

@@ -254,14 +254,15 @@ fn a_million_instances() {
     }
 }
 
-/// A tensor beyond a limit is an error that names the limit, what was wanted and what is possible.
+/// A tensor beyond a limit, of a method that needs all instances of a bag at once, is an error that names the
+/// limit, what was wanted and what is possible.
 #[test]
 fn beyond_a_limit_is_an_error() {
     let Some(device) = common::gpu_with(GpuOptions { max_binding: Some(1 << 16), ..Default::default() }) else {
         return;
     };
     let bags = bags(40, 64, 7);
-    let mut session = Session::new(&device, model("gated-attention", &bags), Storage::F32).unwrap();
+    let mut session = Session::new(&device, model("dsmil", &bags), Storage::F32).unwrap();
     match session.gradients(&bags, None) {
         Err(Error::Limit { limit, wanted, possible, .. }) => {
             assert_eq!((limit, possible), ("max_storage_buffer_binding_size", 1 << 16));

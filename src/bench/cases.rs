@@ -1,7 +1,10 @@
 //! Small tapes that between them launch every kernel, at sizes as multiple instance learning has them.
 
+mod layers;
+
 use crate::error::{Error, Result};
-use crate::kernels::launch::{Dim, Input};
+use crate::groups::Group;
+use crate::kernels::launch::{Dim, Extent, Input};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::contrast::NtXent;
@@ -17,9 +20,10 @@ use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::survival::{CoxLoss, DiscreteSurvival};
 use crate::ops::target_loss::{Distance, TargetLoss};
-use crate::ops::update::{Optimiser, UpdateRule};
+use crate::ops::update::{Average, Optimiser, UpdateRule};
 use crate::ops::weighting::{RowScale, WeightedSum};
-use crate::plan::Purpose;
+use crate::plan::windows::{Part, Windowed};
+use crate::plan::{self, Program, Purpose, Target};
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use std::str::FromStr;
 
@@ -79,6 +83,8 @@ pub struct Case {
     pub tape: Tape,
     /// What is run of it.
     pub purpose: Purpose,
+    /// The part of a batch in windows, where only that is run.
+    pub part: Option<Part>,
     /// Features of an instance.
     pub width: usize,
     /// Instances of each bag.
@@ -135,7 +141,7 @@ pub fn product(n: usize, k: usize, outputs: u32) -> Result<Case> {
     let w = s.param(outputs, k as u32);
     let y = s.push(Op::Linear(Linear { activation: Activation::None }), &[s.x, w])?;
     s.output(y);
-    Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, width: k, bags: vec![n] })
+    Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, part: None, width: k, bags: vec![n] })
 }
 
 /// A copy of `[n, width]` features.
@@ -146,7 +152,7 @@ pub fn copy(n: usize, width: usize) -> Result<Case> {
     let mut s = Start::new(width, Storage::F32, false);
     let y = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
     s.output(y);
-    Ok(Case { name: "copy", tape: s.tape, purpose: Purpose::Predict, width, bags: vec![n] })
+    Ok(Case { name: "copy", tape: s.tape, purpose: Purpose::Predict, part: None, width, bags: vec![n] })
 }
 
 /// Cases that launch every kernel that operations use.
@@ -157,7 +163,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let w = sizes.widths();
     let mut cases = Vec::new();
     let mut add = |name, tape, purpose, width: usize| {
-        cases.push(Case { name, tape, purpose, width, bags: vec![w.instances; w.bags] });
+        cases.push(Case { name, tape, purpose, part: None, width, bags: vec![w.instances; w.bags] });
     };
 
     // Layers: products forward and backward, activations on the way, sums of bias gradients.
@@ -284,10 +290,37 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     s.tape.loss = Some(s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[squared, divergence])?);
     add("gaussian", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
 
+    // Pools of a batch in windows, merged, and the share of a window in their gradients.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let h = s.linear(s.x, w.attention, Activation::None)?;
+    let (vector, bias) = (s.param(1, w.attention), s.param(1, 1));
+    let z = s.over_bags(Op::AttentionPool(AttentionPool { gated: false }), &[h, h, vector, bias])?;
+    let mut sum = z;
+    for pool in [Pool::Max, Pool::Mean, Pool::LogMeanExp] {
+        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(pool)), &[h])?;
+        sum = s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, y])?;
+    }
+    let y = s.linear(sum, 1, Activation::None)?;
+    let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
+    s.tape.loss =
+        Some(s.push(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), &[y, targets, weights])?);
+    for part in [Part::Rows, Part::RowsBackward] {
+        let purpose = Purpose::Gradients { dropout: false };
+        let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
+        cases.push(Case { name: "windows", tape, purpose, part: Some(part), width: w.hidden as usize, bags });
+    }
+
     // Updates of about a million parameters, with the loss over classes in front.
     let momentum = UpdateRule::Nesterov { momentum: 0.9 };
     let clipped = Optimiser { clip_norm: Some(1.0), ..Optimiser::adam(1e-4) };
-    for (name, optimiser) in [("adam", clipped), ("nesterov", Optimiser { rule: momentum, ..Optimiser::adam(1e-4) })] {
+    let averaged =
+        Optimiser { average: Some(Average { momentum: 0.999, cosine_over: None }), ..Optimiser::radam(1e-4) };
+    let optimisers = [
+        ("adam", clipped),
+        ("nesterov", Optimiser { rule: momentum, ..Optimiser::adam(1e-4) }),
+        ("radam", averaged.with_lookahead(5, 0.5)),
+    ];
+    for (name, optimiser) in optimisers {
         let mut s = Start::new(1024, Storage::F32, false);
         let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s.x])?;
         let y = s.linear(y, 1024, Activation::Relu)?;
@@ -295,13 +328,29 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         let (labels, weights) = (s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1));
         let loss = Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 });
         s.tape.loss = Some(s.push(loss, &[y, labels, weights])?);
-        let case = Case { name, tape: s.tape, purpose: Purpose::Train(optimiser), width: 1024, bags: vec![12; 32] };
-        cases.push(case);
+        if name == "radam" {
+            // One parameter with a norm of its own.
+            s.tape.set_groups(&[Group { clip_norm: Some(1.0), ..Group::of(["p0"]) }])?;
+        }
+        let purpose = Purpose::Train(optimiser);
+        cases.push(Case { name, tape: s.tape, purpose, part: None, width: 1024, bags: vec![12; 32] });
     }
+    cases.extend(layers::all(sizes)?);
     Ok(cases)
 }
 
 impl Case {
+    /// The program of it.
+    ///
+    /// # Errors
+    /// As [`plan::plan`].
+    pub fn plan(&self, target: Target, capacity: Extent) -> Result<Program> {
+        match self.part {
+            None => plan::plan(&self.tape, self.purpose, target, capacity),
+            Some(part) => Windowed::of(&self.tape)?.plan(part, self.purpose, target, capacity),
+        }
+    }
+
     /// Columns of the loss's targets; 1 when there are none.
     pub(super) fn target_columns(&self) -> u32 {
         let columns = |v: &crate::tape::Value| (v.shape.rows == Dim::Bags).then_some(v.shape.cols);

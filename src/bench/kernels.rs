@@ -6,9 +6,11 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, Upload};
 use crate::error::Result;
 use crate::kernels::cost::{Cost, cost};
-use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE};
+use crate::kernels::launch::{
+    BatchTables, BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, Window,
+};
 use crate::kernels::matmul::TRANSPOSE;
-use crate::plan::{self, Class, Program};
+use crate::plan::{Class, Program};
 use crate::random::Random;
 use crate::tape::{SEGMENT, feature_stride};
 use half::f16;
@@ -126,15 +128,22 @@ struct Loaded {
 
 impl Loaded {
     fn new(device: &Device, case: &Case) -> Result<Self> {
-        let tables = Tables::of(&case.bags);
-        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        let tables = BatchTables::of(&case.bags);
+        let program = case.plan(device.target(), tables.extent)?;
         Self::with(device, case, program, &tables)
     }
 
-    fn with(device: &Device, case: &Case, program: Program, tables: &Tables) -> Result<Self> {
+    fn with(device: &Device, case: &Case, program: Program, tables: &BatchTables) -> Result<Self> {
         let mut executor = Executor::new(device);
         let total = case.tape.param_layout().total;
-        for key in [BufferKey::Params, BufferKey::Grads, BufferKey::State(0), BufferKey::State(1)] {
+        for key in [
+            BufferKey::Params,
+            BufferKey::Grads,
+            BufferKey::State(0),
+            BufferKey::State(1),
+            BufferKey::State(2),
+            BufferKey::State(3),
+        ] {
             executor.ensure(key, total as u64 * 4)?;
         }
         executor.ensure(BufferKey::Groups, (total / SEGMENT) as u64 * 4)?;
@@ -155,6 +164,7 @@ impl Loaded {
         let weights = vec![1.0 / bags as f32; bags];
         let times: Vec<f32> = (0..bags).map(|b| (b / 2) as f32).collect();
         let events = vec![1f32; bags];
+        let coords = numbers(2 * tables.extent.instances as usize, 1.0);
         let mut upstream = Vec::new();
         let mut uploads = Vec::new();
         for &(key, bytes) in &inputs {
@@ -168,6 +178,7 @@ impl Loaded {
                 BufferKey::Input(Input::Targets) => uploads.push(Upload::F32(key, &targets)),
                 BufferKey::Input(Input::Weights) => uploads.push(Upload::F32(key, &weights)),
                 BufferKey::Input(Input::Times) => uploads.push(Upload::F32(key, &times)),
+                BufferKey::Input(Input::Coords) => uploads.push(Upload::F32(key, &coords)),
                 BufferKey::Input(Input::Events) => uploads.push(Upload::F32(key, &events)),
                 BufferKey::Upstream(_) => upstream.push((key, numbers(bytes as usize / 4, 0.1))),
                 other => panic!("{other:?} is no input"),
@@ -192,32 +203,8 @@ const SCALARS: Scalars = Scalars {
     step: 1,
     lookahead: 0,
     average_weight: 0.0,
+    window: Window { first_row: 0, first_bag: 0, continued: false },
 };
-
-struct Tables {
-    extent: Extent,
-    offsets: Vec<u32>,
-    tiles: Vec<u32>,
-    bag_tiles: Vec<u32>,
-}
-
-impl Tables {
-    fn of(sizes: &[usize]) -> Self {
-        let (mut offsets, mut tiles, mut bag_tiles) = (vec![0u32], Vec::new(), vec![0u32]);
-        let mut row = 0;
-        for (bag, &size) in sizes.iter().enumerate() {
-            let end = row + size as u32;
-            for first in (row..end).step_by(TILE as usize) {
-                tiles.extend([bag as u32, first, TILE.min(end - first), 0]);
-            }
-            row = end;
-            offsets.push(end);
-            bag_tiles.push(tiles.len() as u32 / 4);
-        }
-        let extent = Extent { instances: row, bags: sizes.len() as u32, tiles: tiles.len() as u32 / 4 };
-        Self { extent, offsets, tiles, bag_tiles }
-    }
-}
 
 /// The kernel that no operation uses today, over the rows of a slide.
 fn transpose(case: &Case, extent: &Extent) -> Program {
@@ -270,8 +257,8 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
         }
     };
     for case in cases::all(sizes)? {
-        let tables = Tables::of(&case.bags);
-        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        let tables = BatchTables::of(&case.bags);
+        let program = case.plan(device.target(), tables.extent)?;
         if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
             take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
         }
@@ -288,32 +275,12 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Kernel;
-
-    /// Families that no case launches yet, file by file, and single kernels of a file that has cases. A case
-    /// written for one takes it off this list.
-    const WITHOUT_A_CASE: &[&str] = &[
-        "batch_norm",
-        "conv",
-        "distance_attention",
-        "image",
-        "norm",
-        "rows",
-        "self_attention",
-        "sort",
-        "average",
-        "lookahead",
-        "norm_factor",
-        "radam",
-        "run_squares",
-    ];
 
     #[test]
     fn every_kernel_is_measured() {
         let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
         let rows = measure(&Device::host(), Sizes::Small, "", 1, &ceilings).unwrap();
-        let left_out = |k: &&Kernel| WITHOUT_A_CASE.contains(&k.file) || WITHOUT_A_CASE.contains(&k.name);
-        for kernel in crate::kernels::all().into_iter().filter(|k| !left_out(k)) {
+        for kernel in crate::kernels::all() {
             assert!(rows.iter().any(|r| r.kernel == kernel.name), "no case in bench/cases.rs launches {kernel:?}");
         }
         assert!(rows.iter().all(|r| r.median_us > 0.0 && r.share_of_ceiling.is_finite()));

@@ -134,8 +134,10 @@ pub struct Settings {
     pub repeats: usize,
     /// Features in f16.
     pub half: bool,
-    /// Also the times of the launches of one step.
+    /// Also the times of the launches of one step; none are told of a step in windows.
     pub profile: bool,
+    /// Bytes of device memory to stay within.
+    pub memory: Option<u64>,
 }
 
 /// What a shape took.
@@ -155,8 +157,10 @@ pub struct Row {
     pub gflops: f64,
     /// The most device memory that was held.
     pub peak_bytes: u64,
-    /// What [`Shape::predicted_bytes`] says.
+    /// What [`Shape::predicted_bytes`] says of a step that runs whole.
     pub predicted_bytes: u64,
+    /// True when the step ran in windows of rows; its features were then uploaded in each.
+    pub windows: bool,
     /// Launches of a step, in order, when they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub launches: Vec<LaunchTime>,
@@ -192,18 +196,23 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
     let model = Model::new(Spec::new(method, shape.width, 2), 1)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
+    session.set_budget(settings.memory);
     let adam = Optimiser::adam(0.0);
-    {
-        let bags = shape.bags(settings.half)?;
-        let all: Vec<usize> = (0..bags.len()).collect();
-        session.reserve(extent_of(&bags, &all))?;
-        session.train_step(&bags, &all, &vec![1.0 / bags.len() as f32; bags.len()], None, (&adam, RATE), None)?;
-    }
+    let bags = shape.bags(settings.half)?;
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let weights = vec![1.0 / bags.len() as f32; bags.len()];
+    let windows = session.make_ready(Purpose::Train(adam), extent_of(&bags, &all))?;
+    session.train_step(&bags, &all, &weights, None, (&adam, RATE), None)?;
+    // What stays on the device needs no second copy here.
+    let bags = windows.then_some(bags);
     session.executor().wait()?;
     let batch = |session: &mut Session, steps: usize| -> Result<f64> {
         let start = Instant::now();
         for _ in 0..steps {
-            session.repeat_step(&adam, RATE)?;
+            match &bags {
+                Some(bags) => session.train_step(bags, &all, &weights, None, (&adam, RATE), None)?,
+                None => session.repeat_step(&adam, RATE)?,
+            }
         }
         session.executor().wait()?;
         Ok(start.elapsed().as_secs_f64() * 1e6 / steps as f64)
@@ -224,7 +233,7 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
         times.push(batch(&mut session, steps_each)?);
     }
     let (_, peak_bytes) = session.executor().memory();
-    let launches = match settings.profile {
+    let launches = match settings.profile && !windows {
         true => launches(&mut session, &adam, settings.half, settings.repeats)?,
         false => Vec::new(),
     };
@@ -238,6 +247,7 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
         gflops: shape.flops() / median_us / 1e3,
         peak_bytes,
         predicted_bytes,
+        windows,
         launches,
     })
 }
@@ -277,7 +287,8 @@ mod tests {
     fn the_host_holds_about_what_is_predicted() {
         let shape: Shape = "500x3,101,64,32".parse().unwrap();
         for half in [false, true] {
-            let row = time(&Device::host(), shape, &Settings { repeats: 1, half, profile: true }).unwrap();
+            let row =
+                time(&Device::host(), shape, &Settings { repeats: 1, half, profile: true, memory: None }).unwrap();
             let ratio = row.peak_bytes as f64 / row.predicted_bytes as f64;
             assert!((0.95..1.1).contains(&ratio), "{} held, {} predicted", row.peak_bytes, row.predicted_bytes);
             assert!(row.launches.len() > 10 && row.min_us <= row.median_us);

@@ -27,6 +27,15 @@ pub struct Where {
     pub device: Option<DeviceChoice>,
 }
 
+/// How much of the device to use.
+#[derive(Args, Clone, Copy)]
+pub struct Memory {
+    /// Device memory to stay within, such as 800MB or 2GiB; larger batches run in windows of instances, with
+    /// the same result
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<u64>,
+}
+
 /// `name=value` settings of a method. A value is written as in TOML or JSON; a bare word is text.
 ///
 /// # Errors
@@ -108,6 +117,26 @@ pub fn schedule(text: &str) -> Result<Schedule, String> {
     Ok(read)
 }
 
+/// Reads a size in bytes: `800MB`, `1.5GiB`, or a plain number.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let unit = match text[at..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1048576.0,
+        "gib" => 1073741824.0,
+        _ => return Err("expected a size such as 800MB or 2GiB".into()),
+    };
+    let size = number::<f64>(&text[..at])? * unit;
+    if size >= 1.0 && size < u64::MAX as f64 { Ok(size as u64) } else { Err(format!("{text} is no size of memory")) }
+}
+
 /// Reads `none`, `balanced`, or a number for each class.
 ///
 /// # Errors
@@ -152,6 +181,14 @@ mod tests {
         assert_eq!(schedule("warm-up:100+cosine-updates:1e-6"), Ok(Schedule::WarmUp { updates: 100, then: cosine }));
         assert!(schedule("step:20").unwrap_err().contains("step:EVERY:GAMMA"));
         assert!(schedule("step:0:0.5").unwrap_err().contains("every"));
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(bytes("800MB"), Ok(800_000_000));
+        assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert!(bytes("much").is_err() && bytes("-1GB").is_err() && bytes("1TB").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `bagrad bench`: how fast kernels and whole training steps are on this machine.
 
-use super::args::Where;
+use super::args::{Where, bytes};
 use super::table::table;
 use super::{answer, answer_json, note, open_device};
 use anyhow::Result;
@@ -23,6 +23,9 @@ pub struct Args {
     /// With --steps: features in f16
     #[arg(long, requires = "steps")]
     half: bool,
+    /// With --steps: device memory to stay within, such as 800MB; larger bags run in windows of instances
+    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "steps", conflicts_with = "profile")]
+    memory: Option<u64>,
     /// With --steps: also the time of each launch of a step
     #[arg(long, requires = "steps")]
     profile: bool,
@@ -62,7 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
             &(text + &table(&["kernel", "shape", "median us", "min us", "GFLOP/s", "GB/s", "of ceiling"], &lines)),
         );
     }
-    let settings = Settings { repeats: args.repeats.unwrap_or(30), half: args.half, profile: args.profile };
+    let Args { half, profile, memory, .. } = *args;
+    let settings = Settings { repeats: args.repeats.unwrap_or(30), half, profile, memory };
     let mut rows = Vec::new();
     for shape in &args.steps {
         rows.push(steps::time(&device, *shape, &settings)?);

@@ -71,6 +71,7 @@ pub struct TrainingConfig {
     pub half: Option<bool>,
     pub class_weights: Option<ClassWeights>,
     pub schedule: Option<Schedule>,
+    pub memory: Option<u64>,
 }
 
 /// An update rule with its usual constants.
@@ -109,7 +110,7 @@ impl Config {
         first_set!(self.split, below.split, validation, test, fold, folds, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, schedule);
+        first_set!(self.training, below.training, schedule, memory);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -196,6 +197,7 @@ impl Config {
         settings.half = t.half.unwrap_or(settings.half);
         settings.class_weights = t.class_weights.clone().unwrap_or(settings.class_weights);
         settings.schedule = t.schedule.clone().unwrap_or(settings.schedule);
+        settings.memory = t.memory.or(settings.memory);
         Ok(settings)
     }
 
@@ -242,6 +244,7 @@ impl Config {
                 half: Some(s.half),
                 class_weights: Some(s.class_weights.clone()),
                 schedule: Some(s.schedule.clone()),
+                memory: s.memory,
             },
         })
     }

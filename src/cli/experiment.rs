@@ -176,7 +176,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
         outcome?
     };
     outcome.model.standardisation = standardiser;
-    let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half)?;
+    let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half, plan.settings.memory)?;
     let targets = set.instance_targets();
     let labels = set.bags.labels.as_deref().unwrap_or_default();
     let mut parts = [None, None, None];
@@ -193,9 +193,10 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
 ///
 /// # Errors
 /// What the device answers, or when a prediction is not a number, as of a model that diverged.
-pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool) -> Result<Predictions> {
+pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool, memory: Option<u64>) -> Result<Predictions> {
     let storage = if half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
+    session.set_budget(memory);
     let all: Vec<usize> = (0..bags.len()).collect();
     let predictions = predict(&mut session, bags, &all, None)?;
     if let Some(at) = predictions.probabilities.iter().position(|p| !p.is_finite()) {

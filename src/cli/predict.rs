@@ -1,6 +1,6 @@
 //! `bagrad predict`: what a trained model says of bags, labelled or not.
 
-use super::args::{Output, Where};
+use super::args::{Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, table};
 use anyhow::{Context, Result, bail};
@@ -35,6 +35,8 @@ pub struct Args {
     #[command(flatten)]
     device: Where,
     #[command(flatten)]
+    memory: Memory,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -68,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     let classes = model.spec().classes.clone();
     let labels = labels_for(&set.bags, &classes, quiet).with_context(|| format!("data {}", args.data))?;
     let (device, _) = open_device(args.device.device.as_ref(), None, quiet)?;
-    let predictions = experiment::predict_all(&device, model, &set.bags, false)?;
+    let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
 
     let mut result = Map::new();
     result.insert("bags".into(), json!(set.bags.len()));

@@ -1,6 +1,6 @@
 //! `bagrad train`: a model from bags, and a folder with everything about it.
 
-use super::args::{self, FoldOf, Output, SCHEDULES, Where};
+use super::args::{self, FoldOf, Memory, Output, SCHEDULES, Where};
 use super::config::{Config, Rule, SplitConfig, TrainingConfig};
 use super::experiment::{self, part_name};
 use super::progress::Progress;
@@ -47,6 +47,8 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     device: Where,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     output: Output,
     #[command(flatten, next_help_heading = "Training")]
@@ -167,6 +169,7 @@ impl Args {
                 half: t.half.then_some(true),
                 class_weights: t.class_weights.clone(),
                 schedule: t.schedule.clone(),
+                memory: self.memory.memory,
             },
         })
     }

@@ -166,6 +166,14 @@ impl Executor {
         each!(self, e => e.store_limit())
     }
 
+    /// Bytes of staging that steps come to hold which upload `bytes` each.
+    pub fn staging_bytes(&self, bytes: u64) -> u64 {
+        match self {
+            Executor::Gpu(_) => super::staging::ring_bytes(bytes),
+            _ => 0,
+        }
+    }
+
     /// Waits until the device has finished everything submitted.
     pub fn wait(&mut self) -> Result<()> {
         each!(self, e => e.wait())

@@ -193,6 +193,12 @@ impl Staging {
     }
 }
 
+/// Bytes of a whole ring for steps that upload `bytes` each.
+pub(super) fn ring_bytes(bytes: u64) -> u64 {
+    let size = upload_size(bytes);
+    size * (UPLOAD_BYTES / size).clamp(1, IN_FLIGHT as u64)
+}
+
 /// Sizes of staging buffers: powers of two up to 1 MiB, then multiples of 1 MiB with an eighth to spare, so
 /// that batches that differ a little share buffers.
 fn upload_size(bytes: u64) -> u64 {

@@ -17,6 +17,7 @@ pub struct DropoutParams {
     seed_high: u32,
     step: u32,
     accumulate: u32,
+    first: u32,
 }
 
 kernel!(/// out (+)= x, dropped or scaled.
@@ -39,11 +40,11 @@ fn dropout<T: Real>(a: &Args<T>) {
             || {
                 for i in range {
                     let at = 4 * WIDE * i..(4 * WIDE * (i + 1)).min(n);
-                    let words =
-                        philox_blocks::<WIDE>([(i * WIDE) as u32, p.site, p.step, 0], [p.seed_low, p.seed_high]);
+                    let block = p.first / 4 + (i * WIDE) as u32;
+                    let words = philox_blocks::<WIDE>([block, p.site, p.step, 0], [p.seed_low, p.seed_high]);
                     let mut order = [0; 4 * WIDE];
-                    for (i, block) in order.chunks_exact_mut(4).enumerate() {
-                        block.iter_mut().zip(&words).for_each(|(o, word)| *o = word[i]);
+                    for (i, four) in order.chunks_exact_mut(4).enumerate() {
+                        four.iter_mut().zip(&words).for_each(|(o, word)| *o = word[i]);
                     }
                     let x = &x[at.clone()];
                     // SAFETY: each run of blocks is visited once.

@@ -63,6 +63,50 @@ impl Extent {
     }
 }
 
+/// The tables of a packed batch, as kernels read them. Filled anew for each batch; the vectors are reused.
+#[derive(Clone, Debug, Default)]
+pub struct BatchTables {
+    /// Sizes of the batch.
+    pub extent: Extent,
+    /// First row of each bag, and the end of the last, `[B + 1]`.
+    pub offsets: Vec<u32>,
+    /// Bag, first row, rows and 0 of each tile, `[T, 4]`.
+    pub tiles: Vec<u32>,
+    /// First tile of each bag, and the end of the last, `[B + 1]`.
+    pub bag_tiles: Vec<u32>,
+}
+
+impl BatchTables {
+    /// The tables of bags of these sizes.
+    pub fn of(sizes: &[usize]) -> Self {
+        let mut tables = Self::default();
+        tables.lay_out(sizes.iter().copied());
+        tables
+    }
+
+    /// Lays out bags of these sizes.
+    pub fn lay_out(&mut self, sizes: impl Iterator<Item = usize>) {
+        self.offsets.clear();
+        self.tiles.clear();
+        self.bag_tiles.clear();
+        self.offsets.push(0);
+        self.bag_tiles.push(0);
+        let mut row = 0u32;
+        for (bag, size) in sizes.enumerate() {
+            let end = row + size as u32;
+            while row < end {
+                let rows = (end - row).min(TILE);
+                self.tiles.extend([bag as u32, row, rows, 0]);
+                row += rows;
+            }
+            self.offsets.push(end);
+            self.bag_tiles.push(self.tiles.len() as u32 / 4);
+        }
+        let tiles = self.tiles.len() as u32 / 4;
+        self.extent = Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles };
+    }
+}
+
 impl Dim {
     /// The number behind the symbol.
     pub fn of(self, extent: &Extent) -> u32 {
@@ -110,6 +154,12 @@ pub enum Scalar {
     Lookahead,
     /// Part of the parameters that enters their moving average in this update.
     AverageWeight,
+    /// First row of the window in its batch; 0 for a batch that runs whole.
+    FirstRow,
+    /// First bag of the window in its batch.
+    FirstBag,
+    /// 1 when the window's first bag began in an earlier window.
+    Continued,
 }
 
 /// The per-step numbers behind [`Scalar`].
@@ -125,6 +175,19 @@ pub struct Scalars {
     pub lookahead: u32,
     /// See [`Scalar::AverageWeight`].
     pub average_weight: f32,
+    /// Where the window lies in its batch.
+    pub window: Window,
+}
+
+/// Where a window of rows lies in its batch; all 0 for a batch that runs whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// See [`Scalar::FirstRow`].
+    pub first_row: u32,
+    /// See [`Scalar::FirstBag`].
+    pub first_bag: u32,
+    /// See [`Scalar::Continued`].
+    pub continued: bool,
 }
 
 /// The per-step numbers of one update rule.
@@ -149,6 +212,9 @@ impl Scalars {
             Scalar::Correction2(rule) => self.rules[rule as usize].correction2.to_bits(),
             Scalar::Lookahead => self.lookahead,
             Scalar::AverageWeight => self.average_weight.to_bits(),
+            Scalar::FirstRow => self.window.first_row,
+            Scalar::FirstBag => self.window.first_bag,
+            Scalar::Continued => self.window.continued as u32,
         }
     }
 }
@@ -166,6 +232,8 @@ pub enum Word {
     Times(Dim, u32),
     /// A number of the step.
     S(Scalar),
+    /// A whole number of the step times a constant, modulo 2^32.
+    STimes(Scalar, u32),
     /// Workgroups along x, for kernels that fold a long grid over (x, y).
     GroupsX,
 }
@@ -280,6 +348,10 @@ pub enum BufferKey {
     Upstream(u8),
     /// Pooled memory of intermediate values.
     Slot(u16),
+    /// Result n of pooling over all windows of a batch (see `plan::windows`).
+    Carry(u8),
+    /// Its gradient.
+    CarryGrad(u8),
 }
 
 /// What a batch brings.
@@ -350,6 +422,7 @@ impl Launch {
                 Word::D(dim) => dim.of(extent),
                 Word::Times(dim, n) => dim.of(extent) * n,
                 Word::S(scalar) => scalars.bits(scalar),
+                Word::STimes(scalar, n) => scalars.bits(scalar).wrapping_mul(n),
                 Word::GroupsX => groups_x,
             };
         }

@@ -32,6 +32,7 @@ pub mod sort;
 pub mod survival;
 pub mod target_loss;
 pub mod weighting;
+pub mod windows;
 
 pub use host::Args;
 pub use real::Real;
@@ -138,6 +139,7 @@ pub fn all() -> Vec<&'static Kernel> {
         survival::KERNELS,
         target_loss::KERNELS,
         weighting::KERNELS,
+        windows::KERNELS,
     ]
     .concat()
 }
@@ -170,6 +172,7 @@ pub fn source(file: &str) -> &'static str {
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
+        "windows" => include_str!("../../shaders/windows.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),

@@ -4,7 +4,7 @@ use super::pointwise::{add_to, count_of, quads};
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::dropout as k;
-use crate::kernels::launch::Scalar;
+use crate::kernels::launch::{Dim, Scalar, Word};
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
@@ -25,6 +25,11 @@ impl Dropout {
     fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
         // The largest u32 below rate * 2^32: a value is dropped when its random word is smaller.
         let threshold = (self.rate as f64 * 4_294_967_296.0) as u32;
+        // In a window of rows the masks are those of the whole batch.
+        let first = match p.rows(x) {
+            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
+            _ => 0u32.into(),
+        };
         let words = [
             count_of(p, x),
             threshold.into(),
@@ -34,6 +39,7 @@ impl Dropout {
             Scalar::SeedHigh.into(),
             Scalar::Step.into(),
             accumulate.into(),
+            first,
         ];
         p.launch(&k::DROPOUT, &[x.into(), to], &words, quads(p, x));
     }

@@ -47,6 +47,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
         let bytes = bytes_of(described, &capacity);
         match described.source {
             Source::Input(input) => Place { buffer: BufferKey::Input(input), offset: 0, bytes },
+            Source::Kept(buffer) => Place { buffer, offset: 0, bytes },
             Source::Param(p) => {
                 Place { buffer: BufferKey::Params, offset: layout.offsets[p as usize] as u64 * 4, bytes }
             }
@@ -137,7 +138,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
         .outputs
         .iter()
         .map(|(name, v)| (name, resolve(*v)))
-        .filter(|(_, v)| slot_of[v.index()].is_some())
+        .filter(|(_, v)| slot_of[v.index()].is_some() || matches!(values[v.index()].source, Source::Kept(_)))
         .map(|(name, v)| (name.clone(), place(v, &slot_of), values[v.index()].shape))
         .collect();
     let loss = tape.loss.filter(|l| slot_of[l.index()].is_some()).map(|l| place(l, &slot_of));

@@ -57,6 +57,9 @@ pub struct Settings {
     pub class_weights: ClassWeights,
     /// Features are stored in f16 on the device.
     pub half: bool,
+    /// Bytes of device memory to stay within; larger batches then run in windows of rows. No bound when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Parameters that learn otherwise than the optimiser says, or not at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
@@ -82,6 +85,7 @@ impl Settings {
             monitor: Metric::Loss,
             class_weights: ClassWeights::None,
             half: false,
+            memory: None,
             groups: Vec::new(),
         }
     }
@@ -199,8 +203,8 @@ pub fn train(
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
     session.set_groups(&settings.groups)?;
-    session.reserve(largest_batch(bags, training, settings.batch))?;
-    session.prepare(Purpose::Train(settings.optimiser))?;
+    session.set_budget(settings.memory);
+    session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
     let resident = session.keep(bags)?;
     let steps = training.len().div_ceil(settings.batch);
     session.executor().reserve_history(steps)?;

@@ -2,7 +2,7 @@
 
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
-use bagrad::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
 use bagrad::plan::{self, Program, Purpose};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, feature_stride};
@@ -76,11 +76,7 @@ impl Numbers {
 
 /// Sizes of a batch of bags.
 pub fn extent(sizes: &[usize]) -> Extent {
-    Extent {
-        instances: sizes.iter().sum::<usize>() as u32,
-        bags: sizes.len() as u32,
-        tiles: sizes.iter().map(|&n| (n as u32).div_ceil(TILE)).sum(),
-    }
+    BatchTables::of(sizes).extent
 }
 
 /// What a run gave.
@@ -94,18 +90,7 @@ pub struct Results {
 
 /// Offsets, tiles, tiles of each bag.
 pub fn tables(sizes: &[usize]) -> [Vec<u32>; 3] {
-    let (mut offsets, mut tiles, mut bag_tiles) = (vec![0], Vec::new(), vec![0]);
-    let mut row = 0;
-    for (bag, &size) in sizes.iter().enumerate() {
-        let end = row + size as u32;
-        while row < end {
-            let rows = (end - row).min(TILE);
-            tiles.extend([bag as u32, row, rows, 0]);
-            row += rows;
-        }
-        offsets.push(end);
-        bag_tiles.push(tiles.len() as u32 / 4);
-    }
+    let BatchTables { offsets, tiles, bag_tiles, .. } = BatchTables::of(sizes);
     [offsets, tiles, bag_tiles]
 }
 

@@ -1,0 +1,132 @@
+//! Cases of images, norms, rows by index, orders, and self-attention.
+
+use super::{Case, Sizes, Start};
+use crate::error::Result;
+use crate::kernels::launch::Input;
+use crate::ops::Op;
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
+use crate::ops::image::{Border, ChannelMean, MaxPool, Pad, Upsample};
+use crate::ops::norm::{InstanceNorm, LayerNorm, UnitRows};
+use crate::ops::pointwise::{Activate, Activation};
+use crate::ops::rows::{Concat, GatherRows, SliceColumns};
+use crate::ops::self_attention::{Energy, SelfAttention};
+use crate::ops::sort::{SegmentKeep, SegmentShuffle, SegmentSort, SegmentTop};
+use crate::plan::Purpose;
+use crate::tape::{Storage, ValueId};
+
+/// Heads of self-attention.
+const HEADS: u32 = 8;
+
+fn case(name: &'static str, s: Start, width: usize, bags: Vec<usize>) -> Case {
+    Case { name, tape: s.tape, purpose: Purpose::Upstream, part: None, width, bags }
+}
+
+/// All of them.
+pub(super) fn all(sizes: Sizes) -> Result<Vec<Case>> {
+    let mut cases = vec![images(sizes)?, norms(sizes)?, rows(sizes)?, orders(sizes)?];
+    for (name, energy) in ENERGIES {
+        cases.push(self_attention(sizes, name, energy)?);
+    }
+    Ok(cases)
+}
+
+/// The energies; the inner product stands for all that have no parameter.
+const ENERGIES: [(&str, Energy); 4] = [
+    ("self-attention", Energy::Dot { scale: 0.125 }),
+    ("self-attention, Laplace", Energy::Laplace),
+    ("self-attention, RBF", Energy::Rbf),
+    ("self-attention, distances", Energy::Distance { scale: 0.125, unit: 1.0 }),
+];
+
+/// Digits of 28 x 28 through the layers of LeNet, and back through a decoder's.
+fn images(sizes: Sizes) -> Result<Case> {
+    let count = if sizes == Sizes::Small { 32 } else { 1000 };
+    let image = Image::new(1, 28, 28);
+    let mut s = Start::new(784, Storage::F32, true);
+    let (w, b) = (s.param(20, 25), s.param(1, 20));
+    let conv = Conv2d { from: image, channels: 20, window: Window::valid(5, 1) };
+    let h = s.push(Op::Conv2d(conv), &[s.x, w, b])?;
+    let (gain, bias) = (s.param(1, 20), s.param(1, 20));
+    let h = s.push(Op::BatchNorm(BatchNorm { channels: 20, eps: 1e-5 }), &[h, gain, bias])?;
+    let pool = MaxPool { from: Image::new(20, 24, 24), window: Window::valid(2, 2) };
+    let h = s.push(Op::MaxPool(pool), &[h])?;
+    let mean = s.push(Op::ChannelMean(ChannelMean { channels: 20 }), &[h])?;
+    s.output(mean);
+    let up = Upsample { from: Image::new(20, 12, 12), factor: 2 };
+    let h = s.push(Op::Upsample(up), &[h])?;
+    let (w, b) = (s.param(20, 25), s.param(1, 1));
+    let back = ConvTranspose2d { from: Image::new(20, 24, 24), channels: 1, window: Window::valid(5, 1) };
+    let h = s.push(Op::ConvTranspose2d(back), &[h, w, b])?;
+    let pad = Pad { from: image, border: [1, 1, 1, 1], with: Border::Edge };
+    let h = s.push(Op::Pad(pad), &[h])?;
+    s.output(h);
+    Ok(case("images", s, 784, vec![10; count / 10]))
+}
+
+/// Norms of embeddings, row by row.
+fn norms(sizes: Sizes) -> Result<Case> {
+    let w = sizes.widths();
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let (gain, bias) = (s.param(1, w.hidden), s.param(1, w.hidden));
+    let y = s.push(Op::LayerNorm(LayerNorm { eps: 1e-5 }), &[s.x, gain, bias])?;
+    let y = s.push(Op::UnitRows(UnitRows { eps: 1e-12 }), &[y])?;
+    let y = s.push(Op::InstanceNorm(InstanceNorm { channels: 1, eps: 1e-5 }), &[y])?;
+    s.output(y);
+    Ok(case("norms", s, w.hidden as usize, vec![w.instances; w.bags]))
+}
+
+/// The critical rows of bags, and columns cut and joined.
+fn rows(sizes: Sizes) -> Result<Case> {
+    let w = sizes.widths();
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let x = s.x;
+    let order = over_bags(&mut s, Op::SegmentSort(SegmentSort { column: 0 }), &[x])?[0];
+    let y = s.push(Op::GatherRows(GatherRows), &[s.x, order])?;
+    let left = s.push(Op::SliceColumns(SliceColumns { first: 0, count: w.hidden / 2 }), &[y])?;
+    let y = s.push(Op::Concat(Concat), &[left, s.x])?;
+    s.output(y);
+    Ok(case("rows", s, w.hidden as usize, vec![w.instances; w.bags]))
+}
+
+/// Orders of rows by score and at random, the first of them, and those under a mask.
+fn orders(sizes: Sizes) -> Result<Case> {
+    let w = sizes.widths();
+    let mut s = Start::new(4, Storage::F32, false);
+    let x = s.push(Op::Activate(Activate(Activation::Relu)), &[s.x])?;
+    let order = over_bags(&mut s, Op::SegmentSort(SegmentSort { column: 1 }), &[x])?[0];
+    let shuffled = over_bags(&mut s, Op::SegmentShuffle(SegmentShuffle { site: 0 }), &[])?[0];
+    let top = over_bags(&mut s, Op::SegmentTop(SegmentTop { k: 10, last: false }), &[order])?[0];
+    let mask = s.linear(x, 1, Activation::Relu)?;
+    let kept = over_bags(&mut s, Op::SegmentKeep(SegmentKeep), &[mask])?[0];
+    [order, shuffled, top, kept].into_iter().for_each(|v| s.output(v));
+    Ok(Case { purpose: Purpose::Predict, ..case("orders", s, 4, vec![w.instances; w.bags]) })
+}
+
+/// Attention of all instances of a bag to all, eight heads of 64.
+fn self_attention(sizes: Sizes, name: &'static str, energy: Energy) -> Result<Case> {
+    let (width, bags) = match sizes {
+        Sizes::Small => (64, vec![12; 32]),
+        Sizes::Mil => (512, vec![1000]),
+        Sizes::Large => (512, vec![10_000]),
+    };
+    let mut s = Start::new(width, Storage::F32, true);
+    let cols = width as u32;
+    let mut inputs = vec![s.x, s.x, s.x];
+    match energy {
+        Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower => inputs.push(s.param(1, HEADS)),
+        Energy::Distance { .. } => {
+            inputs.extend([cols, cols, cols, HEADS].map(|cols| s.param(2, cols)));
+            inputs.push(s.tape.batch(Input::Coords, 2));
+        }
+        _ => {}
+    }
+    let y = over_bags(&mut s, Op::SelfAttention(SelfAttention { heads: HEADS, energy }), &inputs)?[0];
+    s.output(y);
+    Ok(case(name, s, width, bags))
+}
+
+fn over_bags(s: &mut Start, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+    let inputs = [inputs, &s.tables].concat();
+    s.tape.push(op, &inputs)
+}

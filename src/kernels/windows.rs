@@ -1,0 +1,166 @@
+//! Host twins of `shaders/windows.wgsl`. They are small: a row for each bag of a window.
+
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Soft {
+    bags: u32,
+    hidden: u32,
+    heads: u32,
+    first_bag: u32,
+    continued: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Largest {
+    bags: u32,
+    cols: u32,
+    first_bag: u32,
+    continued: u32,
+    first_row: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Mean {
+    bags: u32,
+    cols: u32,
+    first_bag: u32,
+    continued: u32,
+    kind: u32,
+}
+
+/// `kind` of a sum.
+pub const SUM: u32 = 0;
+/// `kind` of a mean.
+pub const MEAN: u32 = 1;
+/// `kind` of a log-mean-exp.
+pub const LOG_MEAN_EXP: u32 = 2;
+
+kernel!(/// Attention-pooled rows of windows, merged.
+    WINDOW_SOFTMAX, "windows", window_softmax, Soft, [Read, Read, Write, Write]);
+kernel!(/// A window's share of the gradient of attention pooling.
+    WINDOW_SOFTMAX_SHARE, "windows", window_softmax_share, Soft, [Read, Read, Read, Read, Write, Write]);
+kernel!(/// Largest values of windows, merged.
+    WINDOW_MAX, "windows", window_max, Largest, [Read, ReadIndex, Write, WriteIndex]);
+kernel!(/// A window's share of the gradient of the maximum.
+    WINDOW_MAX_SHARE, "windows", window_max_share, Largest, [ReadIndex, ReadIndex, Read, Write]);
+kernel!(/// Sums, means or log-mean-exps of windows, merged.
+    WINDOW_MEAN, "windows", window_mean, Mean, [Read, ReadIndex, Write, WriteIndex]);
+kernel!(/// A window's share of their gradient.
+    WINDOW_MEAN_SHARE, "windows", window_mean_share, Mean, [Read, ReadIndex, Read, ReadIndex, Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] =
+    &[&WINDOW_SOFTMAX, &WINDOW_SOFTMAX_SHARE, &WINDOW_MAX, &WINDOW_MAX_SHARE, &WINDOW_MEAN, &WINDOW_MEAN_SHARE];
+
+fn window_softmax<T: Real>(a: &Args<T>) {
+    let p: Soft = a.params();
+    let (hidden, heads) = (p.hidden as usize, p.heads as usize);
+    let (z, lse, z_all, lse_all) = (a.read(0), a.read(1), a.write(2), a.write(3));
+    for number in 0..p.bags as usize * heads {
+        let to = p.first_bag as usize * heads + number;
+        let z = &z[number * hidden..(number + 1) * hidden];
+        let z_all = &mut z_all[to * hidden..(to + 1) * hidden];
+        let here = lse[number];
+        if p.continued == 0 || number >= heads {
+            z_all.copy_from_slice(z);
+            lse_all[to] = here;
+            continue;
+        }
+        let before = lse_all[to];
+        let largest = here.larger(before);
+        let joined = largest + ((here - largest).exp() + (before - largest).exp()).ln();
+        let (new, old) = ((here - joined).exp(), (before - joined).exp());
+        z_all.iter_mut().zip(z).for_each(|(o, z)| *o = *z * new + *o * old);
+        lse_all[to] = joined;
+    }
+}
+
+fn window_softmax_share<T: Real>(a: &Args<T>) {
+    let p: Soft = a.params();
+    let (hidden, heads) = (p.hidden as usize, p.heads as usize);
+    let (lse, z_all, lse_all, dz_all) = (a.read(0), a.read(1), a.read(2), a.read(3));
+    let (z, dz) = (a.write(4), a.write(5));
+    for number in 0..p.bags as usize * heads {
+        let bag = p.first_bag as usize * heads + number;
+        let weight = (lse[number] - lse_all[bag]).exp();
+        let (to, from) = (number * hidden..(number + 1) * hidden, bag * hidden..(bag + 1) * hidden);
+        z[to.clone()].copy_from_slice(&z_all[from.clone()]);
+        dz[to].iter_mut().zip(&dz_all[from]).for_each(|(o, d)| *o = weight * *d);
+    }
+}
+
+fn window_max<T: Real>(a: &Args<T>) {
+    let p: Largest = a.params();
+    let cols = p.cols as usize;
+    let (x, row, x_all, row_all) = (a.read(0), a.indices(1), a.write(2), a.write_indices(3));
+    for from in 0..p.bags as usize * cols {
+        let to = p.first_bag as usize * cols + from;
+        let joins = p.continued != 0 && from < cols;
+        if !joins || x[from] > x_all[to] {
+            x_all[to] = x[from];
+            row_all[to] = row[from] + p.first_row;
+        }
+    }
+}
+
+fn window_max_share<T: Real>(a: &Args<T>) {
+    let p: Largest = a.params();
+    let cols = p.cols as usize;
+    let (row, row_all, d_all, d) = (a.indices(0), a.indices(1), a.read(2), a.write(3));
+    for (to, d) in d[..p.bags as usize * cols].iter_mut().enumerate() {
+        let from = p.first_bag as usize * cols + to;
+        *d = if row[to] + p.first_row == row_all[from] { d_all[from] } else { T::ZERO };
+    }
+}
+
+fn window_mean<T: Real>(a: &Args<T>) {
+    let p: Mean = a.params();
+    let cols = p.cols as usize;
+    let (x, offsets, x_all, count_all) = (a.read(0), a.indices(1), a.write(2), a.write_indices(3));
+    for bag in 0..p.bags as usize {
+        let to = p.first_bag as usize + bag;
+        let joins = p.continued != 0 && bag == 0;
+        let here = offsets[bag + 1] - offsets[bag];
+        let count = here + if joins { count_all[to] } else { 0 };
+        let part = T::new(here as f64 / count as f64);
+        let x = &x[bag * cols..(bag + 1) * cols];
+        for (all, &value) in x_all[to * cols..(to + 1) * cols].iter_mut().zip(x) {
+            let old = *all;
+            *all = match (joins, p.kind) {
+                (false, _) => value,
+                (true, SUM) => old + value,
+                (true, MEAN) => old + part * (value - old),
+                (true, _) => {
+                    let largest = old.larger(value);
+                    largest + ((T::ONE - part) * (old - largest).exp() + part * (value - largest).exp()).ln()
+                }
+            };
+        }
+        count_all[to] = count;
+    }
+}
+
+fn window_mean_share<T: Real>(a: &Args<T>) {
+    let p: Mean = a.params();
+    let cols = p.cols as usize;
+    let (x, offsets, x_all, count_all, d_all) = (a.read(0), a.indices(1), a.read(2), a.indices(3), a.read(4));
+    let d = a.write(5);
+    for bag in 0..p.bags as usize {
+        let from = p.first_bag as usize + bag;
+        let here = (offsets[bag + 1] - offsets[bag]) as f64;
+        let part = if p.kind == SUM { T::ONE } else { T::new(here / count_all[from] as f64) };
+        for c in 0..cols {
+            let (to, at) = (bag * cols + c, from * cols + c);
+            let weight = if p.kind == LOG_MEAN_EXP { part * (x[to] - x_all[at]).exp() } else { part };
+            d[to] = weight * d_all[at];
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Batches too large for the device, in windows of rows.
+//!
+//! A method that pools its instances once can run over a batch piece by piece with the same result: each
+//! window of rows is embedded and pooled, its pooled rows are merged into those of the bags ([`Part::Rows`]);
+//! the bags are classified, and their gradients computed down to the pooled rows ([`Part::Bags`]); each
+//! window is embedded once more and takes its share of that gradient down to the parameters
+//! ([`Part::RowsBackward`]); the parameters move ([`Part::Update`]). The device holds one window at a time,
+//! however long a bag is, and a gradient is exact: nothing is approximated, only recomputed.
+//!
+//! The pooled rows and their gradients stay in buffers of their own between the parts ([`BufferKey::Carry`]).
+
+use super::{Operand, Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss};
+use crate::error::{Error, Result};
+use crate::kernels::elementwise::{FILL, LANES};
+use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Scalar, Word};
+use crate::kernels::windows as k;
+use crate::ops::Op;
+use crate::ops::segment::{Pool, Tables};
+use crate::tape::{Node, Shape, Source, Storage, Tape, ValueId};
+
+/// One of the programs that a batch in windows runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A window forward, merged into the bags' pooled rows.
+    Rows,
+    /// The bags: outputs, loss, gradients of the pooled rows. Starts with gradients of 0.
+    Bags,
+    /// A window forward and backward; adds to the gradients of the parameters.
+    RowsBackward,
+    /// The update.
+    Update,
+}
+
+/// A tape cut where instances become bags.
+#[derive(Clone, Debug)]
+pub struct Windowed {
+    rows: Tape,
+    bags: Tape,
+    pools: Vec<Pooled>,
+    /// Outputs of instances that are a softmax over their bag, which is left to whoever reads them: `rows`
+    /// has its input under the name.
+    pub softmax_outputs: Vec<String>,
+}
+
+/// A pooling node and the buffers of its results: the pooled rows, and what merging needs beside them.
+#[derive(Clone, Debug)]
+struct Pooled {
+    node: Node,
+    value: Kept,
+    beside: Kept,
+}
+
+/// A buffer that outlives the programs.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u8,
+    shape: Shape,
+    storage: Storage,
+}
+
+/// What a value belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Parameters and what is computed from them alone.
+    Shared,
+    /// Instances.
+    Rows,
+    /// Bags.
+    Bags,
+    /// A softmax over the bag of an instance value.
+    Softmax(ValueId),
+}
+
+/// True for operations that look at one instance at a time.
+fn row_by_row(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Linear(_)
+            | Op::Activate(_)
+            | Op::Logit(_)
+            | Op::AddScaled(_)
+            | Op::Multiply(_)
+            | Op::RowSum(_)
+            | Op::RowSoftmax(_)
+            | Op::RowScale(_)
+            | Op::Dropout(_)
+            | Op::Concat(_)
+            | Op::SliceColumns(_)
+            | Op::LayerNorm(_)
+            | Op::InstanceNorm(_)
+            | Op::UnitRows(_)
+            | Op::Conv2d(_)
+            | Op::ConvTranspose2d(_)
+            | Op::MaxPool(_)
+            | Op::ChannelMean(_)
+            | Op::Upsample(_)
+            | Op::Pad(_)
+    )
+}
+
+impl Windowed {
+    /// Cuts `tape`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names the operation for which a bag must be whole.
+    pub fn of(tape: &Tape) -> Result<Self> {
+        let mut kinds: Vec<Kind> = tape.values.iter().map(|v| kind_of(v.shape.rows)).collect();
+        let (mut rows, mut bags) = (tape.clone(), tape.clone());
+        (rows.nodes, bags.nodes, rows.outputs, bags.outputs) = Default::default();
+        rows.loss = None;
+        let mut pools: Vec<Pooled> = Vec::new();
+        for node in &tape.nodes {
+            let table = |v: &ValueId| {
+                let tables = [Input::Tiles, Input::BagTiles, Input::Offsets];
+                matches!(tape.values[v.index()].source, Source::Input(input) if tables.contains(&input))
+            };
+            let inputs: Vec<Kind> = node.inputs.iter().filter(|v| !table(v)).map(|v| kinds[v.index()]).collect();
+            let all = |allowed: &[Kind]| inputs.iter().all(|k| allowed.contains(k));
+            let over_rows = all(&[Kind::Rows, Kind::Shared]) && inputs.contains(&Kind::Rows);
+            match node.op {
+                Op::SegmentReduce(_) | Op::AttentionPool(_) if over_rows => {
+                    let pooled = Pooled::new(tape, node, 2 * pools.len() as u8);
+                    bags.values[node.outputs[0].index()].source = pooled.value.source();
+                    pools.push(pooled);
+                    rows.nodes.push(node.clone());
+                }
+                Op::SegmentSoftmax(_) if over_rows => {
+                    kinds[node.outputs[0].index()] = Kind::Softmax(node.inputs[0]);
+                }
+                op if over_rows && row_by_row(&op) => rows.nodes.push(node.clone()),
+                _ if all(&[Kind::Bags, Kind::Shared]) => {
+                    node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Bags);
+                    bags.nodes.push(node.clone());
+                }
+                op => {
+                    let message = format!("{} needs all instances of a bag at once", op.rule().name());
+                    return Err(Error::setting("method", message));
+                }
+            }
+        }
+        let mut softmax_outputs = Vec::new();
+        for (name, value) in &tape.outputs {
+            match kinds[value.index()] {
+                Kind::Rows => rows.output(name, *value),
+                Kind::Softmax(input) => {
+                    rows.output(name, input);
+                    softmax_outputs.push(name.clone());
+                }
+                Kind::Bags | Kind::Shared => bags.output(name, *value),
+            }
+        }
+        Ok(Self { rows, bags, pools, softmax_outputs })
+    }
+
+    /// Plans one part for windows (and batches of bags) up to `capacity`.
+    ///
+    /// # Errors
+    /// As [`super::plan`].
+    pub fn plan(&self, part: Part, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
+        let bags_needed = needed_nodes(&self.bags, purpose);
+        let tape = match part {
+            Part::Bags => &self.bags,
+            _ => &self.rows,
+        };
+        // The same pools and rows in every part, so that all of them see the same windows.
+        let used: Vec<&Pooled> = self.pools.iter().filter(|p| self.is_used(p, &bags_needed)).collect();
+        let mut p = Planner::new(tape, purpose, target, capacity);
+        p.param_written = vec![true; tape.params.len()];
+        match part {
+            Part::Rows => {
+                let outputs = !matches!(purpose, Purpose::Train(_));
+                forward(&mut p, tape, &self.rows_needed(&used, outputs));
+                used.iter().for_each(|pool| pool.merge(&mut p));
+            }
+            Part::Bags => {
+                if purpose != Purpose::Predict {
+                    let all = tape.param_layout().total as u32;
+                    fill(&mut p, Operand::Flat(BufferKey::Grads), Dim::Fixed(all), 1);
+                }
+                forward(&mut p, tape, &bags_needed);
+                if purpose != Purpose::Predict {
+                    seed_loss(&mut p, tape);
+                    backward(&mut p, tape, &bags_needed);
+                    for pool in &used {
+                        let z = pool.node.outputs[0];
+                        if p.wants(z) && p.upstream(z).is_none() {
+                            let to = p.grad(z).expect("it is wanted").to;
+                            fill(&mut p, to, Dim::Bags, pool.value.shape.cols);
+                        }
+                    }
+                }
+            }
+            Part::RowsBackward => {
+                let needed = self.rows_needed(&used, false);
+                forward(&mut p, tape, &needed);
+                used.iter().filter(|pool| pool.wants(&self.rows)).for_each(|pool| pool.share(&mut p));
+                backward(&mut p, tape, &needed);
+            }
+            Part::Update => {
+                if let Purpose::Train(optimiser) = purpose {
+                    crate::ops::update::update(&mut p, &optimiser, tape.param_layout().total);
+                }
+            }
+        }
+        assemble::assemble(p, purpose, &[])
+    }
+
+    fn is_used(&self, pool: &Pooled, bags_needed: &[bool]) -> bool {
+        let z = pool.node.outputs[0];
+        let nodes = self.bags.nodes.iter().zip(bags_needed);
+        nodes.filter(|(_, needed)| **needed).any(|(node, _)| node.inputs.contains(&z))
+            || self.bags.outputs.iter().any(|(_, v)| *v == z)
+    }
+
+    fn rows_needed(&self, used: &[&Pooled], outputs: bool) -> Vec<bool> {
+        let mut wanted = vec![false; self.rows.values.len()];
+        used.iter().for_each(|pool| wanted[pool.node.outputs[0].index()] = true);
+        if outputs {
+            self.rows.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
+        }
+        super::needed(&self.rows, wanted)
+    }
+
+    /// Buffers that stay between the parts, with their bytes for batches of up to `bags` bags.
+    pub fn kept(&self, bags: u32) -> Vec<(BufferKey, u64)> {
+        let extent = Extent { bags, ..Extent::default() };
+        let bytes = |kept: Kept| kept.shape.rows.of(&extent) as u64 * kept.shape.cols as u64 * 4;
+        let of = |pool: &Pooled| {
+            let value = (BufferKey::Carry(pool.value.number), bytes(pool.value));
+            let beside = (BufferKey::Carry(pool.beside.number), bytes(pool.beside));
+            [value, beside, (BufferKey::CarryGrad(pool.value.number), value.1)]
+        };
+        self.pools.iter().flat_map(of).collect()
+    }
+}
+
+fn kind_of(rows: Dim) -> Kind {
+    match rows {
+        Dim::Instances => Kind::Rows,
+        Dim::Bags => Kind::Bags,
+        _ => Kind::Shared,
+    }
+}
+
+fn fill(p: &mut Planner, to: Operand, rows: Dim, cols: u32) {
+    let grid = Grid::line(Count::per(rows, cols, 4 * LANES));
+    p.launch(&FILL, &[to], &[Word::Times(rows, cols), 0.0f32.into()], grid);
+}
+
+impl Kept {
+    fn source(self) -> Source {
+        Source::Kept(BufferKey::Carry(self.number))
+    }
+
+    fn value(self, p: &mut Planner) -> ValueId {
+        p.push_from(self.shape, self.storage, self.source())
+    }
+
+    fn gradient(self, p: &mut Planner) -> ValueId {
+        p.push_from(self.shape, Storage::F32, Source::Kept(BufferKey::CarryGrad(self.number)))
+    }
+}
+
+impl Pooled {
+    fn new(tape: &Tape, node: &Node, number: u8) -> Self {
+        let shape = |output: usize| tape.shape(node.outputs[output]);
+        let value = Kept { number, shape: shape(0), storage: Storage::F32 };
+        let (beside, storage) = match node.op {
+            // Log-sum-exp of each head; the row of each maximum; instances of each bag.
+            Op::AttentionPool(_) => (shape(2), Storage::F32),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (shape(1), Storage::U32),
+            _ => (Shape::new(Dim::Bags, 1), Storage::U32),
+        };
+        Self { node: node.clone(), value, beside: Kept { number: number + 1, shape: beside, storage } }
+    }
+
+    fn wants(&self, tape: &Tape) -> bool {
+        tape.values[self.node.outputs[0].index()].needs_grad
+    }
+
+    /// Parameters that all kernels of windows begin with.
+    fn place(&self) -> [Word; 2] {
+        [Scalar::FirstBag.into(), Scalar::Continued.into()]
+    }
+
+    fn merge(&self, p: &mut Planner) {
+        let (value, beside) = (self.value.value(p), self.beside.value(p));
+        let out = &self.node.outputs;
+        let (cols, offsets) = (self.value.shape.cols, Tables::of(&self.node).offsets);
+        let [bag, continued] = self.place();
+        let grid = Grid::line(Count::each(Dim::Bags));
+        match self.node.op {
+            Op::AttentionPool(_) => {
+                let heads = self.beside.shape.cols;
+                let operands = [out[0].into(), out[2].into(), value.into(), beside.into()];
+                let words = [Dim::Bags.into(), (cols / heads).into(), heads.into(), bag, continued];
+                p.launch(&k::WINDOW_SOFTMAX, &operands, &words, Grid::line(Count::per(Dim::Bags, heads, 1)));
+            }
+            Op::SegmentReduce(r) if r.0 == Pool::Max => {
+                let operands = [out[0].into(), out[1].into(), value.into(), beside.into()];
+                let words = [Dim::Bags.into(), cols.into(), bag, continued, Scalar::FirstRow.into()];
+                p.launch(&k::WINDOW_MAX, &operands, &words, grid);
+            }
+            _ => {
+                let operands = [out[0].into(), offsets.into(), value.into(), beside.into()];
+                let words = [Dim::Bags.into(), cols.into(), bag, continued, self.kind().into()];
+                p.launch(&k::WINDOW_MEAN, &operands, &words, grid);
+            }
+        }
+    }
+
+    /// Gives the window's pooled rows their part of the bag's gradient.
+    fn share(&self, p: &mut Planner) {
+        let out = &self.node.outputs;
+        let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
+        let seed = p.push_value(self.value.shape, Storage::F32);
+        p.grads[out[0].index()] = Some(seed);
+        let (cols, offsets) = (self.value.shape.cols, Tables::of(&self.node).offsets);
+        let [bag, continued] = self.place();
+        let grid = Grid::line(Count::each(Dim::Bags));
+        match self.node.op {
+            Op::AttentionPool(_) => {
+                let heads = self.beside.shape.cols;
+                let operands = [out[2].into(), all.into(), beside.into(), gradient.into(), out[0].into(), seed.into()];
+                let words = [Dim::Bags.into(), (cols / heads).into(), heads.into(), bag, continued];
+                let grid = Grid::line(Count::per(Dim::Bags, heads, 1));
+                p.launch(&k::WINDOW_SOFTMAX_SHARE, &operands, &words, grid);
+            }
+            Op::SegmentReduce(r) if r.0 == Pool::Max => {
+                let operands = [out[1].into(), beside.into(), gradient.into(), seed.into()];
+                let words = [Dim::Bags.into(), cols.into(), bag, continued, Scalar::FirstRow.into()];
+                p.launch(&k::WINDOW_MAX_SHARE, &operands, &words, grid);
+            }
+            _ => {
+                let operands = [out[0].into(), offsets.into(), all.into(), beside.into(), gradient.into(), seed.into()];
+                let words = [Dim::Bags.into(), cols.into(), bag, continued, self.kind().into()];
+                p.launch(&k::WINDOW_MEAN_SHARE, &operands, &words, grid);
+            }
+        }
+    }
+
+    fn kind(&self) -> u32 {
+        match self.node.op {
+            Op::SegmentReduce(r) if r.0 == Pool::Mean => k::MEAN,
+            Op::SegmentReduce(r) if r.0 == Pool::LogMeanExp => k::LOG_MEAN_EXP,
+            _ => k::SUM,
+        }
+    }
+}

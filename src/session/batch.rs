@@ -1,0 +1,148 @@
+//! How bags become the inputs of a program: packed rows, tables of tiles and offsets, labels and targets.
+
+use crate::bag::{Bags, Features};
+use crate::kernels::launch::{BatchTables, Extent, TILE, Window};
+use crate::tape::{Storage, feature_stride};
+use half::f16;
+use std::ops::Range;
+
+/// The tables and targets of one packed batch; the vectors are reused from step to step.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub tables: BatchTables,
+    pub labels: Vec<u32>,
+    pub targets: Vec<f32>,
+    pub weights: Vec<f32>,
+    pub rows: Rows,
+    pub coords: Vec<f32>,
+}
+
+/// Rows of features at the stride and in the storage of the device.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub f32: Vec<f32>,
+    pub f16: Vec<f16>,
+}
+
+impl Batch {
+    /// Class of each bag, as an index and as targets of the outputs.
+    pub fn set_labels(&mut self, labels: impl Iterator<Item = u32>, outputs: u32) {
+        self.labels.clear();
+        self.targets.clear();
+        for label in labels {
+            self.labels.push(label);
+            match outputs {
+                1 => self.targets.push(label.min(1) as f32),
+                _ => self.targets.extend((0..outputs).map(|c| (c == label) as u32 as f32)),
+            }
+        }
+    }
+}
+
+/// Sizes of a batch of these bags, without packing it.
+pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
+    let sizes = indices.iter().map(|&i| bags.rows(i).len());
+    sizes.fold(Extent::default(), |e, n| Extent {
+        instances: e.instances + n as u32,
+        bags: e.bags + 1,
+        tiles: e.tiles + (n as u32).div_ceil(TILE),
+    })
+}
+
+impl Rows {
+    /// Copies ranges of rows of `bags`.
+    pub fn pack(&mut self, bags: &Bags, storage: Storage, ranges: impl Iterator<Item = Range<usize>>) {
+        let sizes @ (width, stride) = (bags.width, feature_stride(bags.width));
+        match (&bags.features, storage) {
+            (Features::F32(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, f16::from_f32),
+            (Features::F16(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, |x| x),
+            (Features::F32(v), _) if width == stride => {
+                self.f32.clear();
+                ranges.for_each(|r| self.f32.extend_from_slice(&v[r.start * width..r.end * width]));
+            }
+            (Features::F32(v), _) => pack(&mut self.f32, v, ranges, sizes, |x| x),
+            (Features::F16(v), _) => pack(&mut self.f32, v, ranges, sizes, f16::to_f32),
+        }
+    }
+
+    /// What was packed, as bytes.
+    pub fn bytes(&self, storage: Storage) -> &[u8] {
+        match storage {
+            Storage::F16 => bytemuck::cast_slice(&self.f16),
+            _ => bytemuck::cast_slice(&self.f32),
+        }
+    }
+}
+
+fn pack<S: Copy, T: Copy + Default>(
+    out: &mut Vec<T>,
+    from: &[S],
+    ranges: impl Iterator<Item = Range<usize>>,
+    (width, stride): (usize, usize),
+    convert: impl Fn(S) -> T,
+) {
+    out.clear();
+    for rows in ranges {
+        for row in from[rows.start * width..rows.end * width].chunks_exact(width) {
+            out.extend(row.iter().map(|v| convert(*v)));
+            out.extend(std::iter::repeat_n(T::default(), stride - width));
+        }
+    }
+}
+
+/// Rows `rows` of a packed batch: the bags in them, and how many of each.
+pub(super) struct Cut {
+    /// Rows of the batch.
+    pub rows: Range<usize>,
+    /// Where it begins.
+    pub window: Window,
+    /// Rows of each of its bags.
+    pub sizes: Vec<usize>,
+}
+
+/// Cuts a batch with these offsets into windows of at most `size` rows.
+pub(super) fn cut(offsets: &[u32], size: usize) -> Vec<Cut> {
+    let total = *offsets.last().unwrap_or(&0) as usize;
+    let mut bag = 0;
+    let windows = (0..total).step_by(size).map(|start| {
+        let rows = start..(start + size).min(total);
+        while offsets[bag + 1] as usize <= start {
+            bag += 1;
+        }
+        let window =
+            Window { first_row: start as u32, first_bag: bag as u32, continued: (offsets[bag] as usize) < start };
+        let bags = offsets[bag..].windows(2).map(|b| b[0] as usize..b[1] as usize);
+        let inside = bags.take_while(|b| b.start < rows.end);
+        let sizes = inside.map(|b| b.end.min(rows.end) - b.start.max(rows.start)).collect();
+        Cut { rows, window, sizes }
+    });
+    windows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_every_row_once() {
+        for sizes in [vec![1], vec![10], vec![3, 1, 4, 1, 5], vec![8, 8], vec![4, 20, 1]] {
+            let mut offsets = vec![0u32];
+            sizes.iter().for_each(|n| offsets.push(offsets.last().unwrap() + n));
+            for size in [1, 3, 4, 8, 100] {
+                let mut seen = vec![0; sizes.len()];
+                let mut row = 0;
+                for cut in cut(&offsets, size) {
+                    assert_eq!(cut.rows.start, row);
+                    assert_eq!(cut.window.first_row as usize, row);
+                    assert_eq!(cut.sizes.iter().sum::<usize>(), cut.rows.len());
+                    assert!(cut.sizes.iter().all(|n| *n > 0) && cut.rows.len() <= size);
+                    let first = cut.window.first_bag as usize;
+                    assert_eq!(cut.window.continued, seen[first] > 0);
+                    cut.sizes.iter().enumerate().for_each(|(b, n)| seen[first + b] += *n as u32);
+                    row = cut.rows.end;
+                }
+                assert_eq!(seen, sizes);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Batches that do not fit the device run in windows of rows, with the results of the whole batch.
+
+mod common;
+
+use bagrad::device::{Device, GpuOptions};
+use bagrad::kernels::launch::Extent;
+use bagrad::methods::Method;
+use bagrad::model::{Model, Spec};
+use bagrad::ops::update::Optimiser;
+use bagrad::plan::Purpose;
+use bagrad::random::Random;
+use bagrad::session::{Gradients, Session, extent_of};
+use bagrad::tape::Storage;
+use bagrad::training::predict::predict;
+use bagrad::{Bags, Error, Features};
+use common::error;
+
+const WIDTH: usize = 6;
+
+/// Bags within a window, over the ends of windows, and over several.
+fn bags(seed: u64) -> Bags {
+    let sizes = [1, 200, 3, 64, 65, 500, 129, 2];
+    let mut random = Random::new(seed, 0);
+    let count = sizes.iter().sum::<usize>() * WIDTH;
+    let features = (0..count).map(|_| random.normal() as f32).collect();
+    let labels = (0..sizes.len() as u32).map(|b| b % 2).collect();
+    Bags::packed(Features::F32(features), WIDTH, &sizes).unwrap().with_labels(labels).unwrap()
+}
+
+/// A small network of each method and pool that can run in windows.
+fn methods(dropout: f64) -> Vec<Method> {
+    let named = |name: &str, settings: serde_json::Value| {
+        Method::named(name).unwrap().with(settings.as_object().unwrap()).unwrap()
+    };
+    let mut all = Vec::new();
+    for name in ["attention", "gated-attention"] {
+        let settings = serde_json::json!({"embed": [5], "attention": 4, "heads": 2, "dropout": dropout});
+        all.push(named(name, settings));
+    }
+    for pool in ["max", "mean", "sum", "log-mean-exp"] {
+        let settings = serde_json::json!({"embed": [5, 5], "pool": pool, "dropout": dropout});
+        if pool != "sum" {
+            all.push(named("mi-net", settings.clone()));
+        }
+        for name in ["mi-net-bag", "mi-net-ds", "mi-net-rc"] {
+            all.push(named(name, settings.clone()));
+        }
+    }
+    all
+}
+
+fn devices() -> Vec<(Device, f64)> {
+    let mut devices = vec![(Device::oracle(), 1e-12), (Device::host(), 5e-5)];
+    devices.extend(common::gpu().map(|gpu| (gpu, 5e-5)));
+    devices
+}
+
+/// A session whose budget is as small as allows any step over `extent`, so that windows are short.
+fn narrow(device: &Device, method: &Method, storage: Storage, purpose: Purpose, extent: Extent) -> Session {
+    let model = || Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+    let mut budget = 4096.0;
+    loop {
+        let mut session = Session::with_instance_gradients(device, model(), storage, true).unwrap();
+        session.set_budget(Some(budget as u64));
+        match session.make_ready(purpose, extent) {
+            Ok(windows) => {
+                assert!(windows, "{} fits whole into {budget} bytes", method.name());
+                return session;
+            }
+            Err(Error::Limit { limit, .. }) => assert_eq!(limit, "memory budget"),
+            Err(other) => panic!("{other}"),
+        }
+        budget *= 1.05;
+    }
+}
+
+fn assert_same(found: &Gradients, wanted: &Gradients, most: f64, what: &str) {
+    assert!((found.loss - wanted.loss).abs() <= most * wanted.loss.abs(), "{what}: {} {}", found.loss, wanted.loss);
+    assert_eq!(found.outputs.keys().collect::<Vec<_>>(), wanted.outputs.keys().collect::<Vec<_>>());
+    let outputs = found.outputs.iter().map(|(name, t)| (name, t, &wanted.outputs[name]));
+    let parameters = found.parameters.iter().map(|(name, t)| (name, t, &wanted.parameters[name]));
+    for (name, found, wanted) in outputs.chain(parameters) {
+        assert_eq!(found.shape, wanted.shape, "{what}: {name}");
+        // A gradient that is zero but for rounding is compared with 1.
+        let size = wanted.values.iter().map(|v| v * v).sum::<f64>().sqrt().min(1.0);
+        let e = error(&found.values, &wanted.values) * if size < 1e-6 { size } else { 1.0 };
+        assert!(e <= most, "{what}: {name} {e:.1e}");
+    }
+    let (found, wanted) = (found.instances.as_ref().unwrap(), wanted.instances.as_ref().unwrap());
+    assert_eq!(found.shape, wanted.shape);
+    assert!(error(&found.values, &wanted.values) <= most, "{what}: instances");
+}
+
+#[test]
+fn gradients_are_those_of_the_whole_batch() {
+    let bags = bags(1);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let purpose = Purpose::Gradients { dropout: false };
+    for (device, most) in devices() {
+        for method in methods(0.0) {
+            for storage in [Storage::F32, Storage::F16] {
+                let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+                let mut whole = Session::with_instance_gradients(&device, model, storage, true).unwrap();
+                let wanted = whole.gradients(&bags, None).unwrap();
+                let mut session = narrow(&device, &method, storage, purpose, extent_of(&bags, &all));
+                for _ in 0..2 {
+                    session.executor().poison().unwrap();
+                    let found = session.gradients(&bags, None).unwrap();
+                    assert_same(&found, &wanted, most, &format!("{} on {device:?}", method.name()));
+                }
+            }
+        }
+    }
+}
+
+/// With dropout, whose masks are the same, from features that stay on the device or not.
+#[test]
+fn training_is_that_of_the_whole_batch() {
+    let bags = bags(2);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let optimiser = Optimiser { clip_norm: Some(0.5), ..Optimiser::adam(1e-3) };
+    let even = vec![1.0 / bags.len() as f32; bags.len()];
+    for (device, _) in devices() {
+        for method in methods(0.25) {
+            let train = |session: &mut Session, keep: bool| {
+                let resident = if keep { session.keep(&bags).unwrap() } else { None };
+                session.set_seed(7);
+                session.executor().reserve_history(4).unwrap();
+                for step in 0..4 {
+                    let resident = resident.as_ref();
+                    session.train_step(&bags, &all, &even, resident, (&optimiser, 1e-2), Some(step)).unwrap();
+                }
+                let losses = session.executor().history(4).unwrap();
+                let values: Vec<f64> = session.snapshot().unwrap().into_iter().map(f64::from).collect();
+                (losses, values)
+            };
+            let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+            let mut whole = Session::new(&device, model, Storage::F32).unwrap();
+            let (wanted_losses, wanted) = train(&mut whole, false);
+            let purpose = Purpose::Train(optimiser);
+            for keep in [false, true] {
+                let mut session = narrow(&device, &method, Storage::F32, purpose, extent_of(&bags, &all));
+                if keep {
+                    session.set_budget(None);
+                }
+                let (losses, found) = train(&mut session, keep);
+                let what = format!("{} on {device:?}", method.name());
+                for (found, wanted) in losses.iter().zip(&wanted_losses) {
+                    assert!((found - wanted).abs() <= 2e-4 * wanted.abs(), "{what}: {losses:?} {wanted_losses:?}");
+                }
+                let e = error(&found, &wanted);
+                assert!(e < 1e-3, "{what}: parameters {e:.1e}");
+            }
+        }
+    }
+}
+
+/// The same bits every time.
+#[test]
+fn windows_are_reproducible() {
+    let bags = bags(3);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let purpose = Purpose::Gradients { dropout: false };
+    for (device, _) in devices() {
+        let method = &methods(0.0)[1];
+        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all));
+        let (a, b) = (session.gradients(&bags, None).unwrap(), session.gradients(&bags, None).unwrap());
+        assert_eq!(a.parameters, b.parameters);
+    }
+}
+
+#[test]
+fn a_budget_is_kept() {
+    let Some(device) = common::gpu() else { return };
+    let bags = bags(4);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let optimiser = Optimiser::adam(0.0);
+    let purpose = Purpose::Train(optimiser);
+    for method in [&methods(0.0)[1], &methods(0.0)[3]] {
+        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all));
+        let mut least = 4096.0;
+        // The budget that `narrow` found.
+        while {
+            let mut other = Session::new(&device, session.model().unwrap().clone(), Storage::F32).unwrap();
+            other.set_budget(Some(least as u64));
+            other.make_ready(purpose, extent_of(&bags, &all)).is_err()
+        } {
+            least *= 1.05;
+        }
+        let even = vec![1.0; bags.len()];
+        (0..6).for_each(|_| session.train_step(&bags, &all, &even, None, (&optimiser, 1e-3), None).unwrap());
+        let (_, peak) = session.executor().memory();
+        // Buffers are rounded up to 256 bytes and tables are small; nothing else may come on top.
+        assert!(peak as f64 <= 1.25 * least + 65_536.0, "{}: {peak} held, {least} allowed", method.name());
+    }
+}
+
+/// A device whose bindings are too small for the batch: no setting is needed.
+#[test]
+fn a_limit_of_the_device_is_kept() {
+    let tiny = GpuOptions { max_binding: Some(1 << 14), ..Default::default() };
+    let (Some(device), Some(large)) = (common::gpu_with(tiny), common::gpu()) else { return };
+    let bags = bags(5);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    for method in methods(0.0) {
+        let model = || Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+        let mut whole = Session::with_instance_gradients(&large, model(), Storage::F32, true).unwrap();
+        let mut session = Session::with_instance_gradients(&device, model(), Storage::F32, true).unwrap();
+        let found = session.gradients(&bags, None).unwrap();
+        assert_same(&found, &whole.gradients(&bags, None).unwrap(), 5e-5, method.name());
+        let found = predict(&mut session, &bags, &all, None).unwrap();
+        let wanted = predict(&mut whole, &bags, &all, None).unwrap();
+        let wide = |v: &[f32]| v.iter().map(|v| *v as f64).collect::<Vec<_>>();
+        assert!(error(&wide(&found.probabilities), &wide(&wanted.probabilities)) < 1e-5);
+        assert!(error(&wide(&found.scores), &wide(&wanted.scores)) < 1e-5);
+        assert_eq!(found.attention.is_some(), wanted.attention.is_some());
+        if let (Some(found), Some(wanted)) = (&found.attention, &wanted.attention) {
+            assert!(error(&wide(found), &wide(wanted)) < 1e-5);
+        }
+    }
+}
+
+/// Methods that compare instances with each other say so.
+#[test]
+fn methods_that_need_whole_bags_say_which_limit_they_meet() {
+    let tiny = GpuOptions { max_binding: Some(1 << 13), ..Default::default() };
+    let Some(device) = common::gpu_with(tiny) else { return };
+    let model = Model::new(Spec::new(Method::named("dsmil").unwrap(), WIDTH, 2), 3).unwrap();
+    let mut session = Session::new(&device, model, Storage::F32).unwrap();
+    match session.gradients(&bags(6), None) {
+        Err(Error::Limit { limit, .. }) => assert_eq!(limit, "max_storage_buffer_binding_size"),
+        other => panic!("expected a limit, found {:?}", other.map(|_| ())),
+    }
+}
