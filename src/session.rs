@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use crate::kernels::launch::{BufferKey, Dim, Extent, Input, Place, Scalars, TILE, pairs_of};
 use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
@@ -70,8 +70,12 @@ impl Batch {
             self.offsets.push(end);
             self.bag_tiles.push(self.tiles.len() as u32 / 4);
         }
-        self.extent =
-            Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles: self.tiles.len() as u32 / 4 };
+        self.extent = Extent {
+            instances: row,
+            bags: self.offsets.len() as u32 - 1,
+            tiles: self.tiles.len() as u32 / 4,
+            pairs: pairs_of(self.offsets.windows(2).map(|w| (w[1] - w[0]) as usize)),
+        };
     }
 
     /// Class of each bag, as an index and as targets of the outputs.
@@ -95,6 +99,7 @@ pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
         instances: e.instances + n as u32,
         bags: e.bags + 1,
         tiles: e.tiles + (n as u32).div_ceil(TILE),
+        pairs: e.pairs.saturating_add(pairs_of(std::iter::once(n))),
     })
 }
 
@@ -285,7 +290,7 @@ impl Session {
         Ok(())
     }
 
-    /// The model with the moving average of its parameters; `None` when no update kept one.
+    /// The model with the moving average of its trained parameters; `None` when no update kept one.
     ///
     /// # Errors
     /// What the device answers.
@@ -293,8 +298,14 @@ impl Session {
         let Some(state) = self.average else { return Ok(None) };
         let count = self.model.values.len();
         let place = Place { buffer: BufferKey::State(state), offset: 0, bytes: count as u64 * 4 };
+        let averages = self.executor.read_f32(place, count)?;
+        self.fetch()?;
         let mut model = self.model.clone();
-        model.values = self.executor.read_f32(place, count)?;
+        // Only what is trained has an average; the rest is as it is now.
+        for info in self.model.parameters().iter().filter(|p| p.trained) {
+            let range = info.offset..info.offset + info.len();
+            model.values[range.clone()].copy_from_slice(&averages[range]);
+        }
         Ok(Some(model))
     }
 
@@ -303,6 +314,7 @@ impl Session {
     /// # Errors
     /// What the device answers when a program is planned anew.
     pub fn reserve(&mut self, extent: Extent) -> Result<()> {
+        let extent = self.counted(extent);
         if self.capacity.holds(&extent) {
             return Ok(());
         }
@@ -314,6 +326,12 @@ impl Session {
             program.and_then(|p| self.executor.reload(id, p)).inspect_err(|_| self.capacity = old)?;
         }
         Ok(())
+    }
+
+    /// Without the number of pairs where the model looks at none, so that no program is planned anew for them.
+    fn counted(&self, extent: Extent) -> Extent {
+        let pairs = self.tape.values.iter().any(|v| v.shape.rows == Dim::Pairs);
+        Extent { pairs: if pairs { extent.pairs } else { 0 }, ..extent }
     }
 
     /// Plans and loads what a purpose needs, for the capacity reserved so far.
@@ -454,6 +472,7 @@ impl Session {
             let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
             indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
         }
+        self.batch.extent = self.counted(self.batch.extent);
         let extent = self.batch.extent;
         if resident.is_none() {
             self.pack_rows(bags, indices.iter().map(|&i| bags.rows(i)));
@@ -589,7 +608,8 @@ impl Session {
             shape: p.shape.clone(),
             values: grads[p.offset..p.offset + p.len()].to_vec(),
         };
-        let parameters = self.model.parameters().iter().map(|p| (p.name.clone(), of(p))).collect();
+        let trained = self.model.parameters().iter().filter(|p| p.trained);
+        let parameters = trained.map(|p| (p.name.clone(), of(p))).collect();
         let instances = match program.feature_grad.filter(|_| self.instance_grads) {
             None => None,
             Some((place, shape)) => {
@@ -628,13 +648,14 @@ impl Session {
 /// slowly do not replan at every step.
 fn grown(old: Extent, extent: Extent) -> Extent {
     let size = |old: u32, new: u32| match new > old {
-        true => new.max(old + old / 8),
+        true => new.max(old.saturating_add(old / 8)),
         false => old,
     };
     Extent {
         instances: size(old.instances, extent.instances),
         bags: size(old.bags, extent.bags),
         tiles: size(old.tiles, extent.tiles),
+        pairs: size(old.pairs, extent.pairs),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Small tapes that between them launch every kernel, at sizes as multiple instance learning has them.
 
+mod primitives;
+
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 use crate::ops::Op;
@@ -283,6 +285,8 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let divergence = s.push(Op::GaussianKl(GaussianKl { scale: 1.0 }), &[mean, v])?;
     s.tape.loss = Some(s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[squared, divergence])?);
     add("gaussian", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
+
+    cases.extend(primitives::cases(w)?);
 
     // Updates of about a million parameters, with the loss over classes in front.
     let momentum = UpdateRule::Nesterov { momentum: 0.9 };

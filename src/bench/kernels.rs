@@ -6,11 +6,13 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, Upload};
 use crate::error::Result;
 use crate::kernels::cost::{Cost, cost};
-use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE};
+use crate::kernels::launch::{
+    BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE, pairs_of,
+};
 use crate::kernels::matmul::TRANSPOSE;
 use crate::plan::{self, Class, Program};
 use crate::random::Random;
-use crate::tape::{SEGMENT, feature_stride};
+use crate::tape::feature_stride;
 use half::f16;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -137,7 +139,13 @@ impl Loaded {
         for key in [BufferKey::Params, BufferKey::Grads, BufferKey::State(0), BufferKey::State(1)] {
             executor.ensure(key, total as u64 * 4)?;
         }
-        executor.ensure(BufferKey::Groups, (total / SEGMENT) as u64 * 4)?;
+        // Without a table every group has rate 0, and updates would leave out what they are measured for.
+        for (key, words) in
+            [(BufferKey::Groups, case.tape.group_runs()), (BufferKey::GroupTable, case.tape.groups.table())]
+        {
+            executor.ensure(key, words.len() as u64 * 4)?;
+            executor.write_indices(key, &words)?;
+        }
         let mut random = Random::new(5, 0);
         let block: Vec<f32> = (0..1 << 16).map(|_| random.normal() as f32).collect();
         let numbers = |n: usize, scale: f32| block.iter().cycle().take(n).map(|v| v * scale).collect::<Vec<f32>>();
@@ -214,7 +222,12 @@ impl Tables {
             offsets.push(end);
             bag_tiles.push(tiles.len() as u32 / 4);
         }
-        let extent = Extent { instances: row, bags: sizes.len() as u32, tiles: tiles.len() as u32 / 4 };
+        let extent = Extent {
+            instances: row,
+            bags: sizes.len() as u32,
+            tiles: tiles.len() as u32 / 4,
+            pairs: pairs_of(sizes.iter().copied()),
+        };
         Self { extent, offsets, tiles, bag_tiles }
     }
 }

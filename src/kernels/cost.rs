@@ -4,6 +4,8 @@
 //! again should come from a cache. An exponential, a root or a division counts as one operation. Parameters
 //! of the launch and the tables of tiles count nothing.
 
+mod primitives;
+
 use super::launch::{BufferKey, Extent, Input, Launch, Scalars};
 
 /// See the module.
@@ -20,7 +22,11 @@ pub struct Cost {
 /// The cost of `launch` over a batch; `half` when instance features are in f16. Kernels that the table
 /// lacks count each binding once at the program's capacity, and no operations.
 pub fn cost(launch: &Launch, extent: &Extent, half: bool) -> Cost {
-    known(launch, extent, half).unwrap_or_else(|| Cost {
+    let primitive = || {
+        let words = launch.resolve(extent, &Scalars::default(), 0);
+        primitives::cost(launch, extent, &|i| words[i] as u64)
+    };
+    known(launch, extent, half).or_else(primitive).unwrap_or_else(|| Cost {
         shape: format!("N={}", extent.instances),
         bytes: launch.places.iter().map(|p| p.bytes).sum(),
         flops: 0,
@@ -137,7 +143,7 @@ mod tests {
     #[test]
     fn every_kernel_has_a_cost() {
         let place = Place { buffer: BufferKey::Slot(0), offset: 0, bytes: 4 };
-        let extent = Extent { instances: 4, bags: 2, tiles: 2 };
+        let extent = Extent { instances: 4, bags: 2, tiles: 2, pairs: 8 };
         for kernel in crate::kernels::all() {
             let launch = Launch {
                 kernel,

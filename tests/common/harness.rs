@@ -2,7 +2,7 @@
 
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
-use bagrad::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use bagrad::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE, pairs_of};
 use bagrad::plan::{self, Program, Purpose};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, feature_stride};
@@ -80,6 +80,7 @@ pub fn extent(sizes: &[usize]) -> Extent {
         instances: sizes.iter().sum::<usize>() as u32,
         bags: sizes.len() as u32,
         tiles: sizes.iter().map(|&n| (n as u32).div_ceil(TILE)).sum(),
+        pairs: pairs_of(sizes.iter().copied()),
     }
 }
 
@@ -117,6 +118,7 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
         capacity.instances += 37;
         capacity.bags += 5;
         capacity.tiles += 9;
+        capacity.pairs += 300;
     }
     let mut executor = Executor::new(device);
     let layout = tape.param_layout();
