@@ -18,6 +18,8 @@ struct PartParams { rows: u32, channels: u32, positions: u32, chunk: u32, mode: 
 var<immediate> pt: PartParams;
 struct DivideParams { channels: u32, count: u32 }
 var<immediate> di: DivideParams;
+struct RunningParams { channels: u32, count: u32, momentum: f32, unbiased: u32 }
+var<immediate> ru: RunningParams;
 struct ApplyParams { rows: u32, channels: u32, positions: u32, eps: f32 }
 var<immediate> ap: ApplyParams;
 struct GainParams { channels: u32, eps: f32, accumulate: u32 }
@@ -130,4 +132,23 @@ fn batch_grad(
         value += y7[i];
     }
     y7[i] = value;
+}
+
+// y1 = (1 - momentum) y1 + momentum x, x a statistic of the batch; a variance becomes the unbiased one first, and
+// leaves y1 as it is where there is none (one value a channel).
+@compute @workgroup_size(64)
+fn batch_running(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let c = group_of(group, groups) * 64u + lane;
+    if c >= ru.channels || (ru.unbiased != 0u && ru.count < 2u) {
+        return;
+    }
+    var now = x[c];
+    if ru.unbiased != 0u {
+        now *= f32(ru.count) / f32(ru.count - 1u);
+    }
+    y1[c] = (1.0 - ru.momentum) * y1[c] + ru.momentum * now;
 }

@@ -8,8 +8,15 @@ struct DropoutParams {
     first: u32,
 }
 var<immediate> p: DropoutParams;
+struct ChannelParams {
+    count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
+    positions: u32,
+}
+var<immediate> c: ChannelParams;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> values: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 // y (+)= x mask scale.
 @compute @workgroup_size(64)
@@ -28,4 +35,21 @@ fn dropout(
         r += y[i];
     }
     y[i] = select(y[i], r, vec4(0u, 1u, 2u, 3u) + i * 4u < vec4(p.count));
+}
+
+// As dropout, one draw for each run of `positions` values: four runs share a block of words.
+@compute @workgroup_size(64)
+fn dropout_channels(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= c.count {
+        return;
+    }
+    let run = i / c.positions;
+    let words = philox(vec4(run / 4u, c.site, c.step, 0u), vec2(c.seed_low, c.seed_high));
+    let value = select(values[i] * c.scale, 0.0, words[run % 4u] < c.threshold);
+    out[i] = select(value, value + out[i], c.accumulate != 0u);
 }

@@ -28,6 +28,9 @@ var<immediate> at: AddToParams;
 struct MultiplyParams { count: u32, accumulate: u32 }
 var<immediate> mu: MultiplyParams;
 
+struct AffineParams { count: u32, factor: f32, offset: f32 }
+var<immediate> af: AffineParams;
+
 struct UnpackParams { rows: u32, cols: u32, stride: u32 }
 var<immediate> un: UnpackParams;
 @group(0) @binding(1) var<storage, read_write> dense: array<f32>;
@@ -170,5 +173,31 @@ fn unpack(
     let i = group_of(group, groups) * 64u + lane;
     if i < un.rows * un.cols {
         dense[i] = feature((i / un.cols) * un.stride + i % un.cols);
+    }
+}
+
+// y1 = factor x + offset.
+@compute @workgroup_size(64)
+fn affine(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u < af.count {
+        y1[i] = tail(y1[i], af.factor * x[i] + af.offset, i, af.count);
+    }
+}
+
+// y1 = 1 where x < value, else 0.
+@compute @workgroup_size(64)
+fn below(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u < fi.count {
+        y1[i] = tail(y1[i], select(vec4(0.0), vec4(1.0), x[i] < vec4(fi.value)), i, fi.count);
     }
 }

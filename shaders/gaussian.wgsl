@@ -1,5 +1,5 @@
-// Diagonal Gaussians given by mean and logarithm of the variance: samples, and the divergence from the
-// standard normal distribution.
+// Diagonal Gaussians given by mean and logarithm of the variance: samples, the divergence from the standard
+// normal distribution, and the logarithm of the density.
 #import common/grid
 #import common/philox
 #import common/precise
@@ -13,9 +13,17 @@ var<immediate> k: Divergence;
 struct DivergenceGrad { rows: u32, cols: u32, scale: f32, accumulate: u32, of_variance: u32 }
 var<immediate> kg: DivergenceGrad;
 
+// Columns of the means and of the logarithms: those of x, or 1 for all of them. which: 0 x, 1 means, 2 logarithms.
+struct Density { rows: u32, cols: u32, means: u32, logs: u32, which: u32, accumulate: u32 }
+var<immediate> e: Density;
+
 @group(0) @binding(0) var<storage, read> x0: array<f32>;
 @group(0) @binding(1) var<storage, read> x1: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y2: array<f32>;
+@group(0) @binding(2) var<storage, read> x2: array<f32>;
+@group(0) @binding(3) var<storage, read> x3: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y3: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y4: array<f32>;
 
 fn ln_of(u: f32) -> f32 {
     // 1 - u is exact there, and the language's log is not.
@@ -115,4 +123,59 @@ fn gaussian_kl_grad(
     }
     value *= x1[0] * kg.scale / (f32(kg.cols) * f32(kg.rows));
     y2[i] = value + select(0.0, y2[i], kg.accumulate != 0u);
+}
+
+// Place of column c of row r in a matrix of `cols` columns, which may be one for all.
+fn column(r: u32, c: u32, cols: u32) -> u32 {
+    return r * cols + select(0u, c, cols > 1u);
+}
+
+// y3[r] = the sum over the columns of ln N(x0; x1, e^x2).
+@compute @workgroup_size(64)
+fn gaussian_log(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= e.rows {
+        return;
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < e.cols; c++) {
+        let v = x2[column(r, c, e.logs)];
+        let d = x0[r * e.cols + c] - x1[column(r, c, e.means)];
+        sum += d * d * exp(-v) + v;
+    }
+    y3[r] = -0.5 * sum - 0.918938533 * f32(e.cols);
+}
+
+// y4 (+)= the gradient for x0, for the means or for the logarithms; x3 that of each row.
+@compute @workgroup_size(64)
+fn gaussian_log_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= e.rows {
+        return;
+    }
+    let cols = select(select(e.logs, e.means, e.which == 1u), e.cols, e.which == 0u);
+    var sum = 0.0;
+    for (var c = 0u; c < e.cols; c++) {
+        let v = x2[column(r, c, e.logs)];
+        let d = x0[r * e.cols + c] - x1[column(r, c, e.means)];
+        let pull = d * exp(-v);
+        var value = select(select(0.5 * (d * pull - 1.0), pull, e.which == 1u), -pull, e.which == 0u) * x3[r];
+        sum += value;
+        // One for all columns is written after the last.
+        if cols == e.cols || c + 1u == e.cols {
+            if cols != e.cols {
+                value = sum;
+            }
+            let at = column(r, c, cols);
+            y4[at] = select(value, value + y4[at], e.accumulate != 0u);
+        }
+    }
 }

@@ -29,7 +29,9 @@ var<immediate> f: NormFactor;
 @group(0) @binding(1) var<storage, read_write> copy1: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> groups2: array<u32>;
 @group(0) @binding(3) var<storage, read> groups3: array<u32>;
+@group(0) @binding(3) var<storage, read> table3: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> groups4: array<u32>;
 @group(0) @binding(4) var<storage, read> factor4: array<f32>;
 @group(0) @binding(5) var<storage, read> factor5: array<f32>;
@@ -154,6 +156,10 @@ fn lookahead(
 ) {
     let i = group_of(group, groups) * 64u + lane;
     if l.mode == 0u || i * 4u >= l.count {
+        return;
+    }
+    // What does not learn, running statistics among it, has no slow copy to return to.
+    if bitcast<f32>(table3[groups2[i / 16u] >> 1u].x) == 0.0 {
         return;
     }
     let fast = params[i];

@@ -93,6 +93,12 @@ impl Groups {
         }
     }
 
+    /// The row of what no rule updates: one more than there are groups, with the rate 0. It is the last row of
+    /// the table, which holds zeros.
+    fn untrained(&self) -> u32 {
+        self.groups.len() as u32 + 1
+    }
+
     fn second_norm(&self) -> usize {
         self.groups.len() + 1
     }
@@ -115,7 +121,7 @@ impl Groups {
 
     /// The table that update kernels read, a row of four words for each group: the bits of its two factors,
     /// then the norm it is clipped by, then 1 for the second rule.
-    pub(crate) fn table(&self) -> Vec<u32> {
+    pub fn table(&self) -> Vec<u32> {
         let plain = Group::of([""; 0]);
         let mut table = vec![0; self.norms() * ROW];
         let all = std::iter::once(&plain).chain(&self.groups);
@@ -150,6 +156,7 @@ impl Tape {
                 false => param.parts.iter().map(|(name, _)| name.clone()).collect(),
             }
         };
+        // A group may be named by what stands before a dot, and buffers stand there too: they stay out of it.
         for group in groups {
             group.validate()?;
             for name in &group.names {
@@ -183,7 +190,8 @@ impl Tape {
     }
 
     fn frozen(&self, param: usize) -> bool {
-        self.groups.of(param).checked_sub(1).is_some_and(|g| self.groups.groups[g as usize].rate == 0.0)
+        self.is_buffer(param)
+            || self.groups.of(param).checked_sub(1).is_some_and(|g| self.groups.groups[g as usize].rate == 0.0)
     }
 
     /// Decides anew which values want a gradient: as recorded, were frozen parameters constants.
@@ -194,7 +202,8 @@ impl Tape {
             }
         }
         for node in &self.nodes {
-            let wanted = node.inputs.iter().any(|i| self.values[i.index()].needs_grad);
+            let wanted =
+                node.op.rule().passes_gradient() && node.inputs.iter().any(|i| self.values[i.index()].needs_grad);
             for output in &node.outputs {
                 let value = &mut self.values[output.index()];
                 value.needs_grad = wanted && value.storage == Storage::F32;
@@ -204,12 +213,13 @@ impl Tape {
 
     /// For each run of 64 values of the flat layout: the group's number times two, plus one where weight
     /// decay acts.
-    pub(crate) fn group_runs(&self) -> Vec<u32> {
+    pub fn group_runs(&self) -> Vec<u32> {
         let layout = self.param_layout();
         let mut runs = vec![0; layout.total / SEGMENT];
         for (n, (param, start)) in self.params.iter().zip(&layout.offsets).enumerate() {
             let count = param.rows as usize * param.cols as usize;
-            runs[start / SEGMENT..(start + count).div_ceil(SEGMENT)].fill(self.groups.of(n) << 1 | param.decays as u32);
+            let group = if self.is_buffer(n) { self.groups.untrained() } else { self.groups.of(n) };
+            runs[start / SEGMENT..(start + count).div_ceil(SEGMENT)].fill(group << 1 | param.decays as u32);
         }
         runs
     }

@@ -46,6 +46,8 @@ pub struct ParamInfo {
     pub name: String,
     /// `[outputs, inputs]` of a weight, `[outputs]` of a bias.
     pub shape: Vec<usize>,
+    /// False for what no optimiser changes, such as the running statistics of a batch norm.
+    pub trained: bool,
     /// First value in the flat layout.
     pub(crate) offset: usize,
 }
@@ -102,13 +104,15 @@ impl Model {
                 true => vec![cols as usize],
                 false => vec![rows as usize, cols as usize],
             };
+            let trained = !tape.is_buffer(i);
             if param.parts.is_empty() {
-                infos.push(ParamInfo { name: param.name.clone(), shape: shape(param.rows, param.cols), offset: start });
+                let (name, shape) = (param.name.clone(), shape(param.rows, param.cols));
+                infos.push(ParamInfo { name, shape, trained, offset: start });
             }
             let mut at = start;
             for (name, rows) in &param.parts {
                 let shape = if is_bias { vec![*rows as usize] } else { shape(*rows, param.cols) };
-                let info = ParamInfo { name: name.clone(), shape, offset: at };
+                let info = ParamInfo { name: name.clone(), shape, trained, offset: at };
                 at += info.len();
                 infos.push(info);
             }
@@ -121,14 +125,14 @@ impl Model {
         &self.spec
     }
 
-    /// All parameters, by name and shape.
+    /// All parameters, by name and shape, and what is kept beside them ([`ParamInfo::trained`] is false).
     pub fn parameters(&self) -> &[ParamInfo] {
         &self.infos
     }
 
     /// Number of trained values.
     pub fn parameter_count(&self) -> usize {
-        self.infos.iter().map(ParamInfo::len).sum()
+        self.infos.iter().filter(|p| p.trained).map(ParamInfo::len).sum()
     }
 
     fn info(&self, name: &str) -> Result<&ParamInfo> {

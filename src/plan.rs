@@ -125,6 +125,8 @@ pub struct Planner<'a> {
     pub target: Target,
     /// True when dropout masks are drawn.
     pub dropout: bool,
+    /// True when the model learns: running statistics then follow the batch.
+    pub training: bool,
     /// The capacity planned for.
     pub capacity: Extent,
     values: Vec<Value>,
@@ -143,6 +145,7 @@ impl<'a> Planner<'a> {
             tape,
             target,
             dropout: matches!(purpose, Purpose::Train(_) | Purpose::Gradients { dropout: true }),
+            training: matches!(purpose, Purpose::Train(_)),
             capacity,
             values: tape.values.clone(),
             drafts: Vec::new(),

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars};
+use crate::kernels::launch::{BufferKey, Dim, Extent, Input, Place, Scalars};
 use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
@@ -248,7 +248,7 @@ impl Session {
         Ok(())
     }
 
-    /// The model with the moving average of its parameters; `None` when no update kept one.
+    /// The model with the moving average of its trained parameters; `None` when no update kept one.
     ///
     /// # Errors
     /// What the device answers.
@@ -256,8 +256,14 @@ impl Session {
         let Some(state) = self.average else { return Ok(None) };
         let count = self.model.values.len();
         let place = Place { buffer: BufferKey::State(state), offset: 0, bytes: count as u64 * 4 };
+        let averages = self.executor.read_f32(place, count)?;
+        self.fetch()?;
         let mut model = self.model.clone();
-        model.values = self.executor.read_f32(place, count)?;
+        // Only what is trained has an average; the rest is as it is now.
+        for info in self.model.parameters().iter().filter(|p| p.trained) {
+            let range = info.offset..info.offset + info.len();
+            model.values[range.clone()].copy_from_slice(&averages[range]);
+        }
         Ok(Some(model))
     }
 
@@ -274,6 +280,7 @@ impl Session {
     /// [`Error::Limit`] for a batch that does not fit whole, and what else the device answers when a program
     /// is planned anew.
     pub fn reserve(&mut self, extent: Extent) -> Result<()> {
+        let extent = self.counted(extent);
         if self.capacity.holds(&extent) {
             return Ok(());
         }
@@ -291,6 +298,12 @@ impl Session {
         let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
         self.check_budget(std::iter::once(&program), 0)?;
         Ok(program)
+    }
+
+    /// Without the number of pairs where the model looks at none, so that no program is planned anew for them.
+    fn counted(&self, extent: Extent) -> Extent {
+        let pairs = self.tape.values.iter().any(|v| v.shape.rows == Dim::Pairs);
+        Extent { pairs: if pairs { extent.pairs } else { 0 }, ..extent }
     }
 
     /// Plans and loads what a purpose needs, for the capacity reserved so far.
@@ -428,6 +441,7 @@ impl Session {
             let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
             indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
         }
+        self.batch.tables.extent = self.counted(self.batch.tables.extent);
         let windows = self.make_ready(purpose, self.batch.tables.extent)?;
         if resident.is_none() && !windows {
             self.batch.rows.pack(bags, self.storage, indices.iter().map(|&i| bags.rows(i)));
@@ -538,7 +552,8 @@ impl Session {
             shape: p.shape.clone(),
             values: grads[p.offset..p.offset + p.len()].to_vec(),
         };
-        let parameters = self.model.parameters().iter().map(|p| (p.name.clone(), of(p))).collect();
+        let trained = self.model.parameters().iter().filter(|p| p.trained);
+        let parameters = trained.map(|p| (p.name.clone(), of(p))).collect();
         let Reading { outputs, loss, instances } = reading;
         Ok(Gradients { loss: loss.expect("a loss was read"), outputs, parameters, instances })
     }
@@ -606,13 +621,14 @@ fn uploads<'a>(
 /// slowly do not replan at every step.
 fn grown(old: Extent, extent: Extent) -> Extent {
     let size = |old: u32, new: u32| match new > old {
-        true => new.max(old + old / 8),
+        true => new.max(old.saturating_add(old / 8)),
         false => old,
     };
     Extent {
         instances: size(old.instances, extent.instances),
         bags: size(old.bags, extent.bags),
         tiles: size(old.tiles, extent.tiles),
+        pairs: size(old.pairs, extent.pairs),
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Tape {
     pub groups: crate::groups::Groups,
     inputs: Vec<(Input, ValueId)>,
     dropouts: u32,
+    /// Parameters that are not trained (see [`Tape::buffer`]).
+    buffers: Vec<u32>,
 }
 
 impl Tape {
@@ -189,6 +191,23 @@ impl Tape {
         })
     }
 
+    /// A row of values `[1, cols]` that belongs to the model as its parameters do, is read, replaced and saved
+    /// by its name, but is not trained: no gradient, no update rule and no group reaches it. Operations may
+    /// write to it while the model trains (see [`crate::ops::batch_norm::RunningBatchNorm`]); else it stays as
+    /// it was set.
+    pub fn buffer(&mut self, name: &str, cols: u32, start: f32) -> ValueId {
+        let (name, init) = (name.to_string(), Init::Constant(start));
+        let value = self.param(Param { name, rows: 1, cols, init, decays: false, parts: Vec::new() });
+        self.buffers.push(self.params.len() as u32 - 1);
+        self.values[value.index()].needs_grad = false;
+        value
+    }
+
+    /// True when parameter number `param` is not trained.
+    pub fn is_buffer(&self, param: usize) -> bool {
+        self.buffers.contains(&(param as u32))
+    }
+
     /// A number for each random operation, so that two of them never draw the same bits.
     pub(crate) fn next_random_site(&mut self) -> u32 {
         self.dropouts += 1;
@@ -202,7 +221,7 @@ impl Tape {
     pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         let described: Vec<Value> = inputs.iter().map(|&i| self.values[i.index()]).collect();
         let shapes = op.rule().shapes(&described)?;
-        let needs_grad = described.iter().any(|v| v.needs_grad);
+        let needs_grad = op.rule().passes_gradient() && described.iter().any(|v| v.needs_grad);
         let outputs = shapes
             .into_iter()
             .map(|(shape, storage)| {

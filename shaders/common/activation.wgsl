@@ -17,7 +17,7 @@ fn safe_sigmoid(x: vec4<f32>) -> vec4<f32> {
     return select(e * s, s, x >= vec4(0.0));
 }
 
-// ln(1 + x) for 0 <= x <= 1: WGSL's log is only exact to an absolute error near one.
+// ln(1 + x) for -0.5 <= x <= 1: WGSL's log is only exact to an absolute error near one.
 fn log1p_unit(x: vec4<f32>) -> vec4<f32> {
     let t = x / (2.0 + x);
     let s = t * t;
@@ -29,6 +29,23 @@ fn softplus(x: vec4<f32>) -> vec4<f32> {
     return max(x, vec4(0.0)) + log1p_unit(exp(-abs(x)));
 }
 
+// e^x - 1; near zero exp leaves no digits of the difference.
+fn expm1_vec(x: vec4<f32>) -> vec4<f32> {
+    let near = x * (1.0 + x * (0.5 + x * (0.166666667 + x * (0.0416666667 + x * (0.00833333333
+        + x * (0.00138888889 + x * (1.98412698e-4 + x * 2.48015873e-5)))))));
+    return select(exp(x) - 1.0, near, abs(x) <= vec4(0.5));
+}
+
+fn log_sigmoid(x: vec4<f32>) -> vec4<f32> {
+    return min(x, vec4(0.0)) - log1p_unit(exp(-abs(x)));
+}
+
+// ln(1 - e^x) for x <= 0, kept 1e-7 below it (Maechler 2012): each form where it keeps its digits.
+fn log1mexp(x: vec4<f32>) -> vec4<f32> {
+    let a = min(x, vec4(-1e-7));
+    return select(log1p_unit(-exp(min(a, vec4(-0.693)))), log(-expm1_vec(max(a, vec4(-0.7)))), a > vec4(-0.693));
+}
+
 fn activation(kind: u32, slope: f32, x: vec4<f32>) -> vec4<f32> {
     switch kind {
         case 1u: { return max(x, vec4(0.0)); }
@@ -38,6 +55,10 @@ fn activation(kind: u32, slope: f32, x: vec4<f32>) -> vec4<f32> {
         case 5u: { return softplus(x); }
         case 6u: { return log(x); }
         case 7u: { return exp(x); }
+        case 8u: { return log_sigmoid(x); }
+        case 9u: { return log1mexp(x); }
+        case 10u: { return clamp(x, vec4(-slope), vec4(slope)); }
+        case 11u: { return sqrt(max(x, vec4(0.0))); }
         default: { return x; }
     }
 }
@@ -53,6 +74,10 @@ fn slope_of(kind: u32, slope: f32, y: vec4<f32>) -> vec4<f32> {
         case 5u: { return select(1.0 - exp(-y), y * (1.0 - 0.5 * y * (1.0 - y / 3.0)), y < vec4(1e-2)); }
         case 6u: { return exp(-y); }
         case 7u: { return y; }
+        case 8u: { return -expm1_vec(y); }
+        case 9u: { return -expm1_vec(-y); }
+        case 10u: { return select(vec4(0.0), vec4(1.0), abs(y) < vec4(slope)); }
+        case 11u: { return select(vec4(0.0), 0.5 / y, y > vec4(0.0)); }
         default: { return vec4(1.0); }
     }
 }

@@ -1,6 +1,7 @@
 //! Small tapes that between them launch every kernel, at sizes as multiple instance learning has them.
 
 mod layers;
+mod primitives;
 
 use crate::error::{Error, Result};
 use crate::groups::Group;
@@ -309,6 +310,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
         cases.push(Case { name: "windows", tape, purpose, part: Some(part), width: w.hidden as usize, bags });
     }
+    cases.extend(primitives::cases(w)?);
 
     // Updates of about a million parameters, with the loss over classes in front.
     let momentum = UpdateRule::Nesterov { momentum: 0.9 };

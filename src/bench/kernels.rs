@@ -12,7 +12,7 @@ use crate::kernels::launch::{
 use crate::kernels::matmul::TRANSPOSE;
 use crate::plan::{Class, Program};
 use crate::random::Random;
-use crate::tape::{SEGMENT, feature_stride};
+use crate::tape::feature_stride;
 use half::f16;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -146,7 +146,13 @@ impl Loaded {
         ] {
             executor.ensure(key, total as u64 * 4)?;
         }
-        executor.ensure(BufferKey::Groups, (total / SEGMENT) as u64 * 4)?;
+        // Without a table every group has rate 0, and updates would leave out what they are measured for.
+        for (key, words) in
+            [(BufferKey::Groups, case.tape.group_runs()), (BufferKey::GroupTable, case.tape.groups.table())]
+        {
+            executor.ensure(key, words.len() as u64 * 4)?;
+            executor.write_indices(key, &words)?;
+        }
         let mut random = Random::new(5, 0);
         let block: Vec<f32> = (0..1 << 16).map(|_| random.normal() as f32).collect();
         let numbers = |n: usize, scale: f32| block.iter().cycle().take(n).map(|v| v * scale).collect::<Vec<f32>>();

@@ -28,6 +28,16 @@ pub struct DivideParams {
 /// See the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
+pub struct RunningParams {
+    channels: u32,
+    count: u32,
+    momentum: f32,
+    unbiased: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 pub struct ApplyParams {
     rows: u32,
     channels: u32,
@@ -66,9 +76,11 @@ kernel!(/// Gradient of the gain.
     BATCH_GAIN, "batch_norm", batch_gain, GainParams, [Read, Write, Read]);
 kernel!(/// Gradient of the images.
     BATCH_GRAD, "batch_norm", batch_grad, BatchGradParams, [Read, Read, Read, Read, Read, Read, Read, Write]);
+kernel!(/// A running statistic, moved towards that of the batch.
+    BATCH_RUNNING, "batch_norm", batch_running, RunningParams, [Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&BATCH_PARTS, &BATCH_DIVIDE, &BATCH_APPLY, &BATCH_GAIN, &BATCH_GRAD];
+pub const KERNELS: &[&Kernel] = &[&BATCH_PARTS, &BATCH_DIVIDE, &BATCH_APPLY, &BATCH_GAIN, &BATCH_GRAD, &BATCH_RUNNING];
 
 fn batch_parts<T: Real>(a: &Args<T>) {
     let p: PartParams = a.params();
@@ -98,6 +110,18 @@ fn batch_divide<T: Real>(a: &Args<T>) {
     let p: DivideParams = a.params();
     let count = T::new(p.count as f64);
     a.write(1)[..p.channels as usize].iter_mut().zip(a.read(0)).for_each(|(o, x)| *o = *x / count);
+}
+
+fn batch_running<T: Real>(a: &Args<T>) {
+    let p: RunningParams = a.params();
+    if p.unbiased != 0 && p.count < 2 {
+        return;
+    }
+    let scale = if p.unbiased != 0 { p.count as f64 / (p.count - 1) as f64 } else { 1.0 };
+    let (momentum, scale) = (T::from_f32(p.momentum), T::new(scale));
+    for (y, x) in a.write(1)[..p.channels as usize].iter_mut().zip(a.read(0)) {
+        *y = (T::ONE - momentum) * *y + momentum * (*x * scale);
+    }
 }
 
 fn batch_apply<T: Real>(a: &Args<T>) {

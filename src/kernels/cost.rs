@@ -6,6 +6,7 @@
 
 mod bags;
 mod layers;
+mod primitives;
 
 use super::launch::{BufferKey, Extent, Input, Launch, Scalars};
 
@@ -95,8 +96,11 @@ fn known(launch: &Launch, extent: &Extent, half: bool) -> Option<Cost> {
                 "softmax_loss_grad" => ((2 + w(3)) * rows * c + 2 * rows + 1, 6 * rows * c),
                 name => {
                     let found = pooling(name, &w, [n, b, t]).or_else(|| bags::cost(name, &w, [n, b, t]));
-                    let (values, flops, shape) = found.or_else(|| layers::cost(name, &w, [n, b, t]))?;
-                    return Some(Cost { shape, bytes: 4 * values, flops });
+                    let found = found.or_else(|| layers::cost(name, &w, [n, b, t]));
+                    return match found {
+                        Some((values, flops, shape)) => Some(Cost { shape, bytes: 4 * values, flops }),
+                        None => primitives::cost(launch, extent, &w),
+                    };
                 }
             };
             (format!("{rows}x{c}"), values * 4, flops)
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn every_kernel_has_a_cost() {
         let place = Place { buffer: BufferKey::Slot(0), offset: 0, bytes: 4 };
-        let extent = Extent { instances: 4, bags: 2, tiles: 2 };
+        let extent = Extent { instances: 4, bags: 2, tiles: 2, pairs: 8 };
         for kernel in crate::kernels::all() {
             let launch = Launch {
                 kernel,

@@ -1,8 +1,9 @@
 //! Host twin of `shaders/dropout.wgsl`.
 
-use super::host::{Shared, parallel, simd};
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel, simd};
 use super::{Args, Kernel, Real, kernel};
-use crate::random::philox_blocks;
+use crate::random::{philox, philox_blocks};
 use bytemuck::{Pod, Zeroable};
 
 /// See the shader.
@@ -20,11 +21,21 @@ pub struct DropoutParams {
     first: u32,
 }
 
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ChannelParams {
+    of: DropoutParams,
+    positions: u32,
+}
+
 kernel!(/// out (+)= x, dropped or scaled.
     DROPOUT, "dropout", dropout, DropoutParams, [Read, Write]);
+kernel!(/// The same, run by run.
+    DROPOUT_CHANNELS, "dropout", dropout_channels, ChannelParams, [Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&DROPOUT];
+pub const KERNELS: &[&Kernel] = &[&DROPOUT, &DROPOUT_CHANNELS];
 
 /// Blocks of four random words drawn at a time: enough that loops over them are not unrolled away.
 const WIDE: usize = 64;
@@ -61,5 +72,17 @@ fn dropout<T: Real>(a: &Args<T>) {
                 }
             },
         );
+    });
+}
+
+fn dropout_channels<T: Real>(a: &Args<T>) {
+    let ChannelParams { of: p, positions } = a.params();
+    let (n, positions) = (p.count as usize, positions as usize);
+    let (x, scale, keep) = (a.read(0), T::from_f32(p.scale), T::new(p.accumulate as f64));
+    for_rows(&mut a.write(1)[..n], n / positions, positions, positions + 40, |run, out| {
+        let words = philox([run as u32 / 4, p.site, p.step, 0], [p.seed_low, p.seed_high]);
+        let factor = if words[run % 4] < p.threshold { T::ZERO } else { scale };
+        let x = &x[run * positions..(run + 1) * positions];
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = keep_or_zero(keep, *o) + *x * factor);
     });
 }

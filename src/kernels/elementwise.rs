@@ -64,6 +64,15 @@ pub struct MultiplyParams {
 /// See the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
+pub struct AffineParams {
+    count: u32,
+    factor: f32,
+    offset: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 pub struct UnpackParams {
     rows: u32,
     cols: u32,
@@ -86,6 +95,10 @@ kernel!(/// out (+)= factor x.
     ADD_TO, "elementwise", add_to, AddToParams, [Read, Write]);
 kernel!(/// out (+)= x y.
     MULTIPLY, "elementwise", multiply, MultiplyParams, [Read, Read, Write]);
+kernel!(/// out = factor x + offset.
+    AFFINE, "elementwise", affine, AffineParams, [Read, Write]);
+kernel!(/// out = 1 where x < limit, else 0.
+    BELOW, "elementwise", below, FillParams, [Read, Write]);
 kernel!(/// out = value.
     FILL, "elementwise", fill, FillParams, [Write]);
 kernel!(/// Features as dense f32 rows.
@@ -101,6 +114,8 @@ pub const KERNELS: &[&Kernel] = &[
     &ADD_SCALED,
     &ADD_TO,
     &MULTIPLY,
+    &AFFINE,
+    &BELOW,
     &FILL,
     &UNPACK,
 ];
@@ -148,6 +163,13 @@ fn map2<T: Real>(out: &mut [T], add: bool, x: &[T], y: &[T], work: usize, f: imp
     );
 }
 
+/// ln(1 - e^x) for x <= 0, kept 1e-7 below it: each form where it keeps its digits.
+#[inline(always)]
+pub(super) fn log1mexp<T: Real>(x: T) -> T {
+    let a = x.smaller(T::new(-1e-7));
+    if a > T::new(-0.693) { (-a.exp_m1()).ln() } else { (-a.exp()).ln_1p() }
+}
+
 /// The activation, by its number.
 #[inline(always)]
 pub fn activation<T: Real>(kind: u32, slope: T, x: T) -> T {
@@ -165,6 +187,10 @@ pub fn activation<T: Real>(kind: u32, slope: T, x: T) -> T {
         5 => x.softplus(),
         6 => x.ln(),
         7 => x.exp(),
+        8 => x.smaller(T::ZERO) - (-x.abs()).exp().ln_1p(),
+        9 => log1mexp(x),
+        10 => x.larger(-slope).smaller(slope),
+        11 => x.larger(T::ZERO).sqrt(),
         _ => x,
     }
 }
@@ -198,6 +224,22 @@ fn slope_of<T: Real>(kind: u32, slope: T, y: T) -> T {
         }
         6 => (-y).exp(),
         7 => y,
+        8 => -y.exp_m1(),
+        9 => -(-y).exp_m1(),
+        10 => {
+            if y.abs() < slope {
+                T::ONE
+            } else {
+                T::ZERO
+            }
+        }
+        11 => {
+            if y > T::ZERO {
+                T::new(0.5) / y
+            } else {
+                T::ZERO
+            }
+        }
         _ => T::ONE,
     }
 }
@@ -232,6 +274,22 @@ macro_rules! by_kind {
             }
             7 => {
                 const $k: u32 = 7;
+                $body
+            }
+            8 => {
+                const $k: u32 = 8;
+                $body
+            }
+            9 => {
+                const $k: u32 = 9;
+                $body
+            }
+            10 => {
+                const $k: u32 = 10;
+                $body
+            }
+            11 => {
+                const $k: u32 = 11;
                 $body
             }
             _ => {
@@ -359,6 +417,25 @@ fn multiply<T: Real>(a: &Args<T>) {
         #[inline(always)]
         |x, y| x * y,
     );
+}
+
+fn affine<T: Real>(a: &Args<T>) {
+    let p: AffineParams = a.params();
+    let n = p.count as usize;
+    let (factor, offset) = (T::from_f32(p.factor), T::from_f32(p.offset));
+    map1(
+        &mut a.write(1)[..n],
+        &a.read(0)[..n],
+        1,
+        #[inline(always)]
+        |x| factor * x + offset,
+    );
+}
+
+fn below<T: Real>(a: &Args<T>) {
+    let p: FillParams = a.params();
+    let (n, limit) = (p.count as usize, T::from_f32(p.value));
+    map1(&mut a.write(1)[..n], &a.read(0)[..n], 1, |x| if x < limit { T::ONE } else { T::ZERO });
 }
 
 fn fill<T: Real>(a: &Args<T>) {

@@ -37,15 +37,31 @@ pub struct DivergenceGrad {
     of_variance: u32,
 }
 
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Density {
+    rows: u32,
+    cols: u32,
+    means: u32,
+    logs: u32,
+    of: u32,
+    accumulate: u32,
+}
+
 kernel!(/// A sample, or the gradient of the logarithm of its variance.
     GAUSSIAN_SAMPLE, "gaussian", gaussian_sample, Draw, [Read, Read, Write]);
 kernel!(/// Divergence of each row from the standard normal distribution.
     GAUSSIAN_KL, "gaussian", gaussian_kl, Divergence, [Read, Read, Write]);
 kernel!(/// Its gradient.
     GAUSSIAN_KL_GRAD, "gaussian", gaussian_kl_grad, DivergenceGrad, [Read, Read, Write]);
+kernel!(/// Logarithm of the density at each row.
+    GAUSSIAN_LOG, "gaussian", gaussian_log, Density, [Read, Read, Read, Write]);
+kernel!(/// Its gradient.
+    GAUSSIAN_LOG_GRAD, "gaussian", gaussian_log_grad, Density, [Read, Read, Read, Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&GAUSSIAN_SAMPLE, &GAUSSIAN_KL, &GAUSSIAN_KL_GRAD];
+pub const KERNELS: &[&Kernel] = &[&GAUSSIAN_SAMPLE, &GAUSSIAN_KL, &GAUSSIAN_KL_GRAD, &GAUSSIAN_LOG, &GAUSSIAN_LOG_GRAD];
 
 /// Two normal numbers from two random words, see the shader. The f64 forms take the same words to the same
 /// numbers, to more digits.
@@ -117,5 +133,50 @@ fn gaussian_kl_grad<T: Real>(a: &Args<T>) {
     for_rows(a.write(2), p.rows as usize * p.cols as usize, 1, 10, |i, out| {
         let slope = if p.of_variance != 0 { T::new(0.5) * x[i].exp_m1() } else { x[i] };
         out[0] = slope * factor + keep_or_zero(keep, out[0]);
+    });
+}
+
+/// Row `r` of a matrix of `cols` columns as `count` values: one for all columns is repeated.
+fn repeated<T: Real>(x: &[T], r: usize, cols: u32, count: usize) -> impl Iterator<Item = T> {
+    let row = &x[r * cols as usize..(r + 1) * cols as usize];
+    row.iter().copied().cycle().take(count)
+}
+
+fn gaussian_log<T: Real>(a: &Args<T>) {
+    let p: Density = a.params();
+    let cols = p.cols as usize;
+    let (x, means, logs) = (a.read(0), a.read(1), a.read(2));
+    let constant = T::new(0.5 * std::f64::consts::TAU.ln() * p.cols as f64);
+    for_rows(a.write(3), p.rows as usize, 1, 10 * cols, |r, out| {
+        let parameters = repeated(means, r, p.means, cols).zip(repeated(logs, r, p.logs, cols));
+        let term = |(x, (mean, v)): (&T, (T, T))| (*x - mean) * (*x - mean) * (-v).exp() + v;
+        let sum: T = x[r * cols..(r + 1) * cols].iter().zip(parameters).map(term).sum();
+        out[0] = T::new(-0.5) * sum - constant;
+    });
+}
+
+fn gaussian_log_grad<T: Real>(a: &Args<T>) {
+    let p: Density = a.params();
+    let cols = p.cols as usize;
+    let (x, means, logs, upstream) = (a.read(0), a.read(1), a.read(2), a.read(3));
+    let width = [p.cols, p.means, p.logs][p.of as usize] as usize;
+    let (keep, half) = (T::new(p.accumulate as f64), T::new(0.5));
+    for_rows(a.write(4), p.rows as usize, width, 10 * cols, |r, out| {
+        let parameters = repeated(means, r, p.means, cols).zip(repeated(logs, r, p.logs, cols));
+        let value = |(x, (mean, v)): (&T, (T, T))| {
+            let d = *x - mean;
+            let pull = d * (-v).exp();
+            upstream[r]
+                * match p.of {
+                    0 => -pull,
+                    1 => pull,
+                    _ => half * (d * pull - T::ONE),
+                }
+        };
+        let values = x[r * cols..(r + 1) * cols].iter().zip(parameters).map(value);
+        match width == cols {
+            true => out.iter_mut().zip(values).for_each(|(o, v)| *o = v + keep_or_zero(keep, *o)),
+            false => out[0] = values.sum::<T>() + keep_or_zero(keep, out[0]),
+        }
     });
 }

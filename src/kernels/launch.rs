@@ -34,6 +34,8 @@ pub enum Dim {
     },
     /// One more than the number of bags (lengths of offset tables).
     BagsPlusOne,
+    /// Pairs of instances of one bag: the sum over the bags of their instances squared.
+    Pairs,
 }
 
 /// The sizes of one batch.
@@ -45,6 +47,13 @@ pub struct Extent {
     pub bags: u32,
     /// Tiles (see [`TILE`]).
     pub tiles: u32,
+    /// Pairs of instances of one bag; at most `u32::MAX`, which no buffer holds.
+    pub pairs: u32,
+}
+
+/// Pairs of instances of bags of these sizes, for [`Extent::pairs`].
+pub fn pairs_of(sizes: impl Iterator<Item = usize>) -> u32 {
+    sizes.fold(0u32, |sum, n| sum.saturating_add((n as u64 * n as u64).min(u32::MAX as u64) as u32))
 }
 
 impl Extent {
@@ -54,6 +63,7 @@ impl Extent {
             instances: self.instances.max(other.instances),
             bags: self.bags.max(other.bags),
             tiles: self.tiles.max(other.tiles),
+            pairs: self.pairs.max(other.pairs),
         }
     }
 
@@ -102,8 +112,9 @@ impl BatchTables {
             self.offsets.push(end);
             self.bag_tiles.push(self.tiles.len() as u32 / 4);
         }
-        let tiles = self.tiles.len() as u32 / 4;
-        self.extent = Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles };
+        let pairs = pairs_of(self.offsets.windows(2).map(|bag| (bag[1] - bag[0]) as usize));
+        let (bags, tiles) = (self.offsets.len() as u32 - 1, self.tiles.len() as u32 / 4);
+        self.extent = Extent { instances: row, bags, tiles, pairs };
     }
 }
 
@@ -120,6 +131,7 @@ impl Dim {
             Dim::TileChunks(size) => extent.tiles.div_ceil(size),
             Dim::InstanceWindow { start, size } => extent.instances.saturating_sub(start).min(size),
             Dim::BagsPlusOne => extent.bags + 1,
+            Dim::Pairs => extent.pairs,
         }
     }
 

@@ -10,19 +10,23 @@ pub mod real;
 
 pub mod attention_pool;
 pub mod batch_norm;
+pub mod cluster;
 pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod evidential;
 pub mod gaussian;
+pub mod graph;
 pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod power_pool;
+pub mod pseudo_label;
 pub mod reduce;
 pub mod routing;
 pub mod rows;
@@ -118,18 +122,22 @@ pub fn all() -> Vec<&'static Kernel> {
         attention_pool::KERNELS,
         batch_norm::KERNELS,
         conv::KERNELS,
+        cluster::KERNELS,
         contrast::KERNELS,
         critical_attention::KERNELS,
         distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
+        graph::KERNELS,
         image::KERNELS,
+        evidential::KERNELS,
         gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
+        pseudo_label::KERNELS,
         reduce::KERNELS,
         routing::KERNELS,
         rows::KERNELS,
@@ -150,18 +158,22 @@ pub fn source(file: &str) -> &'static str {
         "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
         "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
         "conv" => include_str!("../../shaders/conv.wgsl"),
+        "cluster" => include_str!("../../shaders/cluster.wgsl"),
         "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
         "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
+        "graph" => include_str!("../../shaders/graph.wgsl"),
         "image" => include_str!("../../shaders/image.wgsl"),
+        "evidential" => include_str!("../../shaders/evidential.wgsl"),
         "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
+        "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "routing" => include_str!("../../shaders/routing.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
@@ -175,6 +187,7 @@ pub fn source(file: &str) -> &'static str {
         "windows" => include_str!("../../shaders/windows.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
+        "common/block" => include_str!("../../shaders/common/block.wgsl"),
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),

@@ -77,7 +77,7 @@ kernel!(/// Rectified Adam over all parameters.
 kernel!(/// SGD with Nesterov momentum over all parameters.
     NESTEROV, "optim", nesterov, Nesterov, [Write, Read, Write, ReadIndex, Read, ReadIndex]);
 kernel!(/// Slow copy of the parameters, and the way back to it.
-    LOOKAHEAD, "optim", lookahead, Lookahead, [Write, Write]);
+    LOOKAHEAD, "optim", lookahead, Lookahead, [Write, Write, ReadIndex, ReadIndex]);
 kernel!(/// Exponential moving average of the parameters.
     AVERAGE, "optim", average, Average, [Read, Write]);
 kernel!(/// Factor that brings the gradient's norm down to a limit.
@@ -208,15 +208,22 @@ fn nesterov<T: Real>(a: &Args<T>) {
 fn lookahead<T: Real>(a: &Args<T>) {
     let p: Lookahead = a.params();
     let count = p.count as usize;
-    let (params, slow) = (&mut a.write(0)[..count], &mut a.write(1)[..count]);
-    match p.mode {
-        0 => {}
-        1 => slow.copy_from_slice(params),
-        _ => {
-            let alpha = T::from_f32(p.alpha);
-            for (slow, fast) in slow.iter_mut().zip(params) {
-                *slow += alpha * (*fast - *slow);
-                *fast = *slow;
+    let (groups, table) = (a.indices(2), a.indices(3));
+    let alpha = T::from_f32(p.alpha);
+    let runs = a.write(0)[..count].chunks_mut(RUN).zip(a.write(1)[..count].chunks_mut(RUN)).zip(groups);
+    for ((params, slow), group) in runs {
+        // What does not learn, running statistics among it, has no slow copy to return to.
+        if f32::from_bits(table[4 * (group >> 1) as usize]) == 0.0 {
+            continue;
+        }
+        match p.mode {
+            0 => {}
+            1 => slow.copy_from_slice(params),
+            _ => {
+                for (slow, fast) in slow.iter_mut().zip(params) {
+                    *slow += alpha * (*fast - *slow);
+                    *fast = *slow;
+                }
             }
         }
     }

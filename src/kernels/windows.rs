@@ -64,11 +64,10 @@ fn window_softmax<T: Real>(a: &Args<T>) {
     let p: Soft = a.params();
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
     let (z, lse, z_all, lse_all) = (a.read(0), a.read(1), a.write(2), a.write(3));
-    for number in 0..p.bags as usize * heads {
+    for (number, &here) in lse[..p.bags as usize * heads].iter().enumerate() {
         let to = p.first_bag as usize * heads + number;
         let z = &z[number * hidden..(number + 1) * hidden];
         let z_all = &mut z_all[to * hidden..(to + 1) * hidden];
-        let here = lse[number];
         if p.continued == 0 || number >= heads {
             z_all.copy_from_slice(z);
             lse_all[to] = here;
@@ -88,9 +87,9 @@ fn window_softmax_share<T: Real>(a: &Args<T>) {
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
     let (lse, z_all, lse_all, dz_all) = (a.read(0), a.read(1), a.read(2), a.read(3));
     let (z, dz) = (a.write(4), a.write(5));
-    for number in 0..p.bags as usize * heads {
+    for (number, &here) in lse[..p.bags as usize * heads].iter().enumerate() {
         let bag = p.first_bag as usize * heads + number;
-        let weight = (lse[number] - lse_all[bag]).exp();
+        let weight = (here - lse_all[bag]).exp();
         let (to, from) = (number * hidden..(number + 1) * hidden, bag * hidden..(bag + 1) * hidden);
         z[to.clone()].copy_from_slice(&z_all[from.clone()]);
         dz[to].iter_mut().zip(&dz_all[from]).for_each(|(o, d)| *o = weight * *d);

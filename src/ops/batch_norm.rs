@@ -8,7 +8,7 @@ use crate::kernels::batch_norm as k;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::tape::{Node, Shape, Source, Storage, Value, ValueId};
 
 /// Every channel with mean 0 and deviation 1, then a gain and a bias for each channel.
 ///
@@ -33,11 +33,71 @@ impl BatchNorm {
         p.cols(x) / self.channels
     }
 
-    /// The mean and variance to use: those given, or those in the outputs.
-    fn statistics(node: &Node) -> (ValueId, ValueId) {
-        match node.inputs[..] {
-            [_, _, _, mean, variance] => (mean, variance),
-            _ => (node.outputs[1], node.outputs[2]),
+    /// Statistics of the batch, in the outputs of the node.
+    fn measure(&self, p: &mut Planner, node: &Node) -> (ValueId, ValueId) {
+        let x = p.dense(node.inputs[0]);
+        let (mean, variance) = (node.outputs[1], node.outputs[2]);
+        let sums = p.temp(Dim::Fixed(1), self.channels);
+        channel_sums(p, x, self.channels, GradTarget { to: sums.into(), accumulate: false });
+        self.divide(p, x, sums, mean);
+        let squares = p.temp(Dim::Fixed(1), self.channels);
+        self.products(p, x, mean, None, squares);
+        self.divide(p, x, squares, variance);
+        (mean, variance)
+    }
+
+    /// Given statistics stand in the outputs of the node.
+    fn given(p: &mut Planner, node: &Node) -> (ValueId, ValueId) {
+        let [_, _, _, mean, variance] = node.inputs[..] else { unreachable!("statistics are given") };
+        p.alias(node.outputs[1], mean);
+        p.alias(node.outputs[2], variance);
+        (mean, variance)
+    }
+
+    fn apply(&self, p: &mut Planner, node: &Node, (mean, variance): (ValueId, ValueId)) {
+        let x = p.dense(node.inputs[0]);
+        let shape = p.value(x).shape;
+        let words = [shape.rows.into(), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
+        let affine = [node.inputs[1].into(), node.inputs[2].into()];
+        let operands = [x.into(), mean.into(), variance.into(), affine[0], affine[1], node.outputs[0].into()];
+        p.launch(&k::BATCH_APPLY, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+    }
+
+    /// Gradients of images, gain and bias; `given` statistics are constants.
+    fn gradients(&self, p: &mut Planner, node: &Node, (mean, variance): (ValueId, ValueId), given: bool) {
+        let Some(g) = p.upstream(node.outputs[0]) else { return };
+        let x = p.dense(node.inputs[0]);
+        let (sums, products) = (p.temp(Dim::Fixed(1), self.channels), p.temp(Dim::Fixed(1), self.channels));
+        channel_sums(p, g, self.channels, GradTarget { to: sums.into(), accumulate: false });
+        self.products(p, x, mean, Some(g), products);
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
+            let shape = p.value(x).shape;
+            let words = [
+                shape.rows.into(),
+                self.channels.into(),
+                self.positions(p, x).into(),
+                self.eps.into(),
+                given.into(),
+                accumulate.into(),
+            ];
+            let operands = [
+                x.into(),
+                g.into(),
+                mean.into(),
+                variance.into(),
+                node.inputs[1].into(),
+                sums.into(),
+                products.into(),
+                to,
+            ];
+            p.launch(&k::BATCH_GRAD, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+        }
+        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
+            let words = [self.channels.into(), self.eps.into(), accumulate.into()];
+            p.launch(&k::BATCH_GAIN, &[products.into(), to, variance.into()], &words, self.channel_grid());
+        }
+        if let Some(target) = p.grad(node.inputs[2]) {
+            super::pointwise::add_to(p, sums, 1.0, target);
         }
     }
 
@@ -79,62 +139,74 @@ impl Rule for BatchNorm {
         Ok(vec![(inputs[0].shape, Storage::F32), row, row])
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
-        let x = p.dense(node.inputs[0]);
-        if let [_, _, _, mean, variance] = node.inputs[..] {
-            p.alias(node.outputs[1], mean);
-            p.alias(node.outputs[2], variance);
-        } else {
-            let (mean, variance) = (node.outputs[1], node.outputs[2]);
-            let sums = p.temp(Dim::Fixed(1), self.channels);
-            channel_sums(p, x, self.channels, GradTarget { to: sums.into(), accumulate: false });
-            self.divide(p, x, sums, mean);
-            let squares = p.temp(Dim::Fixed(1), self.channels);
-            self.products(p, x, mean, None, squares);
-            self.divide(p, x, squares, variance);
-        }
-        let (mean, variance) = Self::statistics(node);
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
-        let affine = [node.inputs[1].into(), node.inputs[2].into()];
-        let operands = [x.into(), mean.into(), variance.into(), affine[0], affine[1], node.outputs[0].into()];
-        p.launch(&k::BATCH_APPLY, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+        let statistics = if node.inputs.len() == 5 { Self::given(p, node) } else { self.measure(p, node) };
+        self.apply(p, node, statistics);
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
-        let Some(g) = p.upstream(node.outputs[0]) else { return };
-        let x = p.dense(node.inputs[0]);
-        let (mean, variance) = Self::statistics(node);
         let given = node.inputs.len() == 5;
-        let (sums, products) = (p.temp(Dim::Fixed(1), self.channels), p.temp(Dim::Fixed(1), self.channels));
-        channel_sums(p, g, self.channels, GradTarget { to: sums.into(), accumulate: false });
-        self.products(p, x, mean, Some(g), products);
-        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
-            let shape = p.value(x).shape;
-            let words = [
-                shape.rows.into(),
-                self.channels.into(),
-                self.positions(p, x).into(),
-                self.eps.into(),
-                given.into(),
-                accumulate.into(),
-            ];
-            let operands = [
-                x.into(),
-                g.into(),
-                mean.into(),
-                variance.into(),
-                node.inputs[1].into(),
-                sums.into(),
-                products.into(),
-                to,
-            ];
-            p.launch(&k::BATCH_GRAD, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
+        let statistics = if given { (node.inputs[3], node.inputs[4]) } else { (node.outputs[1], node.outputs[2]) };
+        self.gradients(p, node, statistics, given);
+    }
+}
+
+/// Batch normalisation as models train and use it (PyTorch's `BatchNorm1d` and `BatchNorm2d`, Ioffe and Szegedy
+/// 2015).
+///
+/// Inputs: x `[R, channels * P]`, gain and bias `[1, channels]`, running mean and variance `[1, channels]`, which
+/// are buffers of the model ([`crate::tape::Tape::buffer`]). Outputs as [`BatchNorm`].
+///
+/// Where dropout draws masks, the statistics are those of the batch and gradients pass through them; else they are
+/// the running ones. An update of the model also moves each running statistic by `momentum` of the way to that of
+/// the batch, whose variance is taken unbiased there, over n - 1. Of a batch with one value a channel, which has no
+/// such variance and which PyTorch refuses, only the mean is taken over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunningBatchNorm {
+    /// Channels.
+    pub channels: u32,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Part of the way that a running statistic moves in one update, in 0..1.
+    pub momentum: f32,
+}
+
+impl RunningBatchNorm {
+    fn plain(&self) -> BatchNorm {
+        BatchNorm { channels: self.channels, eps: self.eps }
+    }
+}
+
+impl Rule for RunningBatchNorm {
+    fn name(&self) -> &'static str {
+        "batch norm with running statistics"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let kept = |v: &Value| matches!(v.source, Source::Param(_)) && !v.needs_grad;
+        let ok = inputs.len() == 5 && inputs[3..].iter().all(kept) && (0.0..=1.0).contains(&self.momentum);
+        let expected = "images, gain, bias, and two buffers of the model; momentum in 0..1";
+        expect(ok, self.name(), expected, inputs)?;
+        self.plain().shapes(inputs)
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let plain = self.plain();
+        if !p.dropout {
+            let statistics = BatchNorm::given(p, node);
+            return plain.apply(p, node, statistics);
         }
-        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
-            let words = [self.channels.into(), self.eps.into(), accumulate.into()];
-            p.launch(&k::BATCH_GAIN, &[products.into(), to, variance.into()], &words, self.channel_grid());
+        let statistics = plain.measure(p, node);
+        plain.apply(p, node, statistics);
+        if !p.training {
+            return;
         }
-        if let Some(target) = p.grad(node.inputs[2]) {
-            super::pointwise::add_to(p, sums, 1.0, target);
+        let x = p.dense(node.inputs[0]);
+        let count = Word::Times(p.rows(x), plain.positions(p, x));
+        for (now, running, unbiased) in [(statistics.0, node.inputs[3], false), (statistics.1, node.inputs[4], true)] {
+            let words = [self.channels.into(), count, self.momentum.into(), unbiased.into()];
+            p.launch(&k::BATCH_RUNNING, &[now.into(), running.into()], &words, plain.channel_grid());
         }
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let given = !p.dropout;
+        let statistics = if given { (node.inputs[3], node.inputs[4]) } else { (node.outputs[1], node.outputs[2]) };
+        self.plain().gradients(p, node, statistics, given);
     }
 }

@@ -4,7 +4,8 @@ use super::pointwise::{add_to, count_of, quads};
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::dropout as k;
-use crate::kernels::launch::{Dim, Scalar, Word};
+use crate::kernels::elementwise::LANES;
+use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
@@ -22,15 +23,10 @@ impl Dropout {
         p.dropout && self.rate > 0.0
     }
 
-    fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
+    fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 8] {
         // The largest u32 below rate * 2^32: a value is dropped when its random word is smaller.
         let threshold = (self.rate as f64 * 4_294_967_296.0) as u32;
-        // In a window of rows the masks are those of the whole batch.
-        let first = match p.rows(x) {
-            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
-            _ => 0u32.into(),
-        };
-        let words = [
+        [
             count_of(p, x),
             threshold.into(),
             (1.0 / (1.0 - self.rate)).into(),
@@ -39,9 +35,35 @@ impl Dropout {
             Scalar::SeedHigh.into(),
             Scalar::Step.into(),
             accumulate.into(),
-            first,
-        ];
+        ]
+    }
+
+    fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
+        // In a window of rows the masks are those of the whole batch.
+        let first = match p.rows(x) {
+            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
+            _ => 0u32.into(),
+        };
+        let words = [&self.words(p, x, accumulate)[..], &[first]].concat();
         p.launch(&k::DROPOUT, &[x.into(), to], &words, quads(p, x));
+    }
+
+    /// Forward and backward of both kinds: `launch` draws, or the value stands for itself.
+    fn compute(&self, p: &mut Planner, node: &Node, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
+        let x = p.dense(node.inputs[0]);
+        match self.active(p) {
+            true => launch(p, x, node.outputs[0].into(), false),
+            false => p.alias(node.outputs[0], x),
+        }
+    }
+
+    fn derive(&self, p: &mut Planner, node: &Node, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let Some(target @ GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        match self.active(p) {
+            true => launch(p, g, to, accumulate),
+            false => add_to(p, g, 1.0, target),
+        }
     }
 }
 
@@ -54,20 +76,45 @@ impl Rule for Dropout {
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
-        let x = p.dense(node.inputs[0]);
-        if self.active(p) {
-            self.launch(p, x, node.outputs[0].into(), false);
-        } else {
-            p.alias(node.outputs[0], x);
-        }
+        self.compute(p, node, |p, x, to, accumulate| self.launch(p, x, to, accumulate));
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
-        let g = p.upstream(node.outputs[0]).expect("a gradient");
-        let Some(target @ GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
-        if self.active(p) {
-            self.launch(p, g, to, accumulate);
-        } else {
-            add_to(p, g, 1.0, target);
-        }
+        self.derive(p, node, |p, g, to, accumulate| self.launch(p, g, to, accumulate));
+    }
+}
+
+/// Dropout of whole channels of images (PyTorch's `Dropout2d`, Tompson and others 2015): each run of `positions`
+/// values of a row is kept or dropped together. Input: `[R, channels * positions]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelDropout {
+    /// Rate and number of the draw.
+    pub dropout: Dropout,
+    /// Values of a channel.
+    pub positions: u32,
+}
+
+impl ChannelDropout {
+    fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
+        let shape = p.value(x).shape;
+        let words = [&self.dropout.words(p, x, accumulate)[..], &[self.positions.into()]].concat();
+        let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+        p.launch(&k::DROPOUT_CHANNELS, &[x.into(), to], &words, grid);
+    }
+}
+
+impl Rule for ChannelDropout {
+    fn name(&self) -> &'static str {
+        "dropout of channels"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() == 1 && self.positions > 0 && inputs[0].shape.cols.is_multiple_of(self.positions);
+        expect(ok, self.name(), &format!("images of channels of {} values", self.positions), inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        self.dropout.compute(p, node, |p, x, to, accumulate| self.launch(p, x, to, accumulate));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        self.dropout.derive(p, node, |p, g, to, accumulate| self.launch(p, g, to, accumulate));
     }
 }

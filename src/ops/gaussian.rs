@@ -1,5 +1,5 @@
-//! Diagonal Gaussians, given by mean and logarithm of the variance: samples that gradients pass through, and
-//! the divergence from the standard normal distribution.
+//! Diagonal Gaussians, given by mean and logarithm of the variance: samples that gradients pass through, the
+//! divergence from the standard normal distribution, and the logarithm of the density.
 
 use super::pointwise::{add_to, count_of, quads};
 use super::{Rule, expect, reduce};
@@ -8,7 +8,7 @@ use crate::kernels::elementwise::LANES;
 use crate::kernels::gaussian as k;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
 use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
 /// mean + e^(v / 2) eps with eps normal, from a counter: nothing is stored, backward draws the same numbers
 /// again. Inputs: mean `[R, C]`, logarithm of the variance v `[R, C]`. In prediction the mean itself.
@@ -102,6 +102,49 @@ impl Rule for GaussianKl {
                 [shape.rows.into(), shape.cols.into(), self.scale.into(), accumulate.into(), of_variance.into()];
             let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
             p.launch(&k::GAUSSIAN_KL_GRAD, &[x.into(), g.into(), to], &words, grid);
+        }
+    }
+}
+
+/// The logarithm of the density of each row, summed over its columns. Inputs: x `[R, C]`, means and logarithms of the
+/// variance, `[R, C]` or `[R, 1]` where all columns share theirs. Output `[R, 1]`. All three get gradients, so the
+/// difference of two of them is a one-sample estimate of a divergence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GaussianLogDensity;
+
+impl GaussianLogDensity {
+    fn words(p: &Planner, inputs: &[ValueId; 3], of: u32, accumulate: bool) -> [Word; 6] {
+        let [x, means, logs] = inputs.map(|v| p.value(v).shape);
+        [x.rows.into(), x.cols.into(), means.cols.into(), logs.cols.into(), of.into(), accumulate.into()]
+    }
+}
+
+impl Rule for GaussianLogDensity {
+    fn name(&self) -> &'static str {
+        "Gaussian log-density"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() == 3
+            && inputs[1..]
+                .iter()
+                .all(|v| v.shape.rows == inputs[0].shape.rows && [1, inputs[0].shape.cols].contains(&v.shape.cols));
+        expect(ok, self.name(), "x [R, C], means and logarithms of variances, each [R, C] or [R, 1]", inputs)?;
+        Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let inputs = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
+        let grid = Grid::line(Count::per(p.rows(inputs[0]), 1, LANES));
+        let operands = [inputs[0].into(), inputs[1].into(), inputs[2].into(), node.outputs[0].into()];
+        p.launch(&k::GAUSSIAN_LOG, &operands, &Self::words(p, &inputs, 0, false), grid);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let inputs = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
+        let grid = Grid::line(Count::per(p.rows(inputs[0]), 1, LANES));
+        for (of, input) in node.inputs.iter().enumerate() {
+            let Some(GradTarget { to, accumulate }) = p.grad(*input) else { continue };
+            let operands = [inputs[0].into(), inputs[1].into(), inputs[2].into(), g.into(), to];
+            p.launch(&k::GAUSSIAN_LOG_GRAD, &operands, &Self::words(p, &inputs, of as u32, accumulate), grid);
         }
     }
 }

@@ -2,17 +2,21 @@
 
 pub mod attention_pool;
 pub mod batch_norm;
+pub mod cluster;
 pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
 pub mod dropout;
+pub mod evidential;
 pub mod gaussian;
+pub mod graph;
 pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
 pub mod power_pool;
+pub mod pseudo_label;
 pub mod reduce;
 pub mod routing;
 pub mod rows;
@@ -43,6 +47,12 @@ pub enum Op {
     AddScaled(pointwise::AddScaled),
     /// x y, element by element.
     Multiply(pointwise::Multiply),
+    /// factor x + offset.
+    Affine(pointwise::Affine),
+    /// 1 where x is below a limit.
+    Below(pointwise::Below),
+    /// A constant from here on.
+    StopGradient(pointwise::StopGradient),
     /// Sum over the columns of each row.
     RowSum(reduce::RowSum),
     /// Sum over the rows of each column.
@@ -91,8 +101,32 @@ pub enum Op {
     Squash(routing::Squash),
     /// Agreement of instances with a row of their bag.
     BagDot(routing::BagDot),
+    /// Evidential loss of rows of evidence.
+    EvidentialLoss(evidential::EvidentialLoss),
+    /// Uncertainty of rows of evidence.
+    DirichletUncertainty(evidential::DirichletUncertainty),
+    /// Pseudo-label loss of instances.
+    InstancePseudoLoss(pseudo_label::InstancePseudoLoss),
+    /// Loss of bags with pseudo-labelled instances.
+    BagPseudoLoss(pseudo_label::BagPseudoLoss),
+    /// Products or distances of all pairs of a bag.
+    PairMatrix(graph::PairMatrix),
+    /// Sums or means over neighbours.
+    GraphProduct(graph::GraphProduct),
+    /// What soft assignments leave of a graph.
+    LinkLoss(graph::LinkLoss),
+    /// Nearest centroids.
+    ClusterAssign(cluster::ClusterAssign),
+    /// Means of clusters.
+    ClusterMeans(cluster::ClusterMeans),
+    /// The row of the bag for each instance.
+    BagBroadcast(segment::BagBroadcast),
+    /// Logarithm of a Gaussian density.
+    GaussianLogDensity(gaussian::GaussianLogDensity),
     /// Dropout.
     Dropout(dropout::Dropout),
+    /// Dropout of whole channels.
+    ChannelDropout(dropout::ChannelDropout),
     /// Rows picked by an index.
     GatherRows(rows::GatherRows),
     /// Two matrices side by side.
@@ -119,6 +153,8 @@ pub enum Op {
     Pad(image::Pad),
     /// Channels with mean 0 and deviation 1 over the batch.
     BatchNorm(batch_norm::BatchNorm),
+    /// The same with running statistics.
+    RunningBatchNorm(batch_norm::RunningBatchNorm),
     /// Binary cross-entropy over bags.
     SigmoidCrossEntropy(loss::SigmoidCrossEntropy),
     /// Cross-entropy over the classes of bags.
@@ -135,6 +171,9 @@ impl Op {
             Op::Logit(r) => r,
             Op::AddScaled(r) => r,
             Op::Multiply(r) => r,
+            Op::Affine(r) => r,
+            Op::Below(r) => r,
+            Op::StopGradient(r) => r,
             Op::RowSum(r) => r,
             Op::ColumnSum(r) => r,
             Op::RowSoftmax(r) => r,
@@ -159,7 +198,19 @@ impl Op {
             Op::GaussianKl(r) => r,
             Op::Squash(r) => r,
             Op::BagDot(r) => r,
+            Op::EvidentialLoss(r) => r,
+            Op::DirichletUncertainty(r) => r,
+            Op::InstancePseudoLoss(r) => r,
+            Op::BagPseudoLoss(r) => r,
+            Op::PairMatrix(r) => r,
+            Op::GraphProduct(r) => r,
+            Op::LinkLoss(r) => r,
+            Op::ClusterAssign(r) => r,
+            Op::ClusterMeans(r) => r,
+            Op::BagBroadcast(r) => r,
+            Op::GaussianLogDensity(r) => r,
             Op::Dropout(r) => r,
+            Op::ChannelDropout(r) => r,
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
             Op::SliceColumns(r) => r,
@@ -173,6 +224,7 @@ impl Op {
             Op::Upsample(r) => r,
             Op::Pad(r) => r,
             Op::BatchNorm(r) => r,
+            Op::RunningBatchNorm(r) => r,
             Op::SigmoidCrossEntropy(r) => r,
             Op::SoftmaxCrossEntropy(r) => r,
         }
@@ -189,6 +241,11 @@ pub trait Rule {
     /// # Errors
     /// [`Error::Shape`] quoting both shapes when the inputs do not fit.
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>>;
+
+    /// False when the outputs are constants to whoever uses them.
+    fn passes_gradient(&self) -> bool {
+        true
+    }
 
     /// Launches that compute the outputs.
     fn forward(&self, planner: &mut Planner, node: &Node);

@@ -29,6 +29,16 @@ pub enum Activation {
     Ln,
     /// e^x.
     Exp,
+    /// ln(1 / (1 + e^-x)); ln(1 + e^x) is [`Activation::Softplus`].
+    LogSigmoid,
+    /// ln(1 - e^x) of an x that is at most 0: from ln p to ln(1 - p). Above -1e-7 it counts as that, and the
+    /// derivative stays the one there, -1e7.
+    #[serde(rename = "log1mexp")]
+    Log1mExp,
+    /// x within plus or minus the limit; the derivative is 0 at the limit and beyond.
+    Clamp(f32),
+    /// The root of x, 0 with derivative 0 where x is not positive.
+    Sqrt,
 }
 
 impl Activation {
@@ -43,6 +53,10 @@ impl Activation {
             Activation::Softplus => (5, 0.0),
             Activation::Ln => (6, 0.0),
             Activation::Exp => (7, 0.0),
+            Activation::LogSigmoid => (8, 0.0),
+            Activation::Log1mExp => (9, 0.0),
+            Activation::Clamp(limit) => (10, limit),
+            Activation::Sqrt => (11, 0.0),
         }
     }
 }
@@ -194,6 +208,83 @@ impl Rule for Multiply {
             }
         }
     }
+}
+
+/// factor x + offset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Multiplies.
+    pub factor: f32,
+    /// Added.
+    pub offset: f32,
+}
+
+impl Rule for Affine {
+    fn name(&self) -> &'static str {
+        "affine"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let words = [count_of(p, x), self.factor.into(), self.offset.into()];
+        p.launch(&k::AFFINE, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        if let Some(target) = p.grad(node.inputs[0]) {
+            add_to(p, g, self.factor, target);
+        }
+    }
+}
+
+/// 1 where x is below the limit, else 0 (also for NaN). No gradient passes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Below {
+    /// The first number that is not below.
+    pub limit: f32,
+}
+
+impl Rule for Below {
+    fn name(&self) -> &'static str {
+        "below"
+    }
+    fn passes_gradient(&self) -> bool {
+        false
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let words = [count_of(p, x), self.limit.into()];
+        p.launch(&k::BELOW, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, _: &mut Planner, _: &Node) {}
+}
+
+/// The same numbers as a constant: no gradient passes. Nothing is computed or copied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StopGradient;
+
+impl Rule for StopGradient {
+    fn name(&self) -> &'static str {
+        "stop gradient"
+    }
+    fn passes_gradient(&self) -> bool {
+        false
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, inputs[0].storage)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        p.alias(node.outputs[0], node.inputs[0]);
+    }
+    fn backward(&self, _: &mut Planner, _: &Node) {}
 }
 
 /// Sets every element of a value.

@@ -173,3 +173,34 @@ impl Rule for SegmentSoftmax {
         p.launch(&k::SOFTMAX_GRAD, &operands, &[Dim::Tiles.into(), cols.into(), accumulate.into()], tile_grid(cols));
     }
 }
+
+/// The row of its bag for each instance. Inputs: x `[B, C]`, tables. Output `[N, C]`; backward is a sum over the bag.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BagBroadcast;
+
+impl Rule for BagBroadcast {
+    fn name(&self) -> &'static str {
+        "rows of bags for instances"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() == 4 && inputs[0].shape.rows == Dim::Bags;
+        expect(ok, self.name(), "a row for each bag [B, C], and the tables", inputs)?;
+        Ok(vec![(Shape::new(Dim::Instances, inputs[0].shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, t) = (p.dense(node.inputs[0]), Tables::of(node));
+        let cols = p.cols(x);
+        // A sum's gradient is the same row for every instance.
+        let words = [Dim::Tiles.into(), cols.into(), 0u32.into(), 0u32.into()];
+        let operands = [x.into(), t.tiles.into(), t.offsets.into(), node.outputs[0].into()];
+        p.launch(&k::SUM_GRAD, &operands, &words, tile_grid(cols));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        if let Some(target) = p.grad(node.inputs[0]) {
+            let sums = p.temp(Dim::Bags, p.cols(g));
+            sum(p, g, None, &Tables::of(node), sums, false);
+            super::pointwise::add_to(p, sums, 1.0, target);
+        }
+    }
+}

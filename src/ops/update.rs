@@ -298,7 +298,8 @@ pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize) {
     }
     let grid = Grid::line(Count::per(Dim::Fixed(count), 1, 4 * LANES));
     if let Some(Lookahead { alpha, .. }) = optimiser.lookahead {
-        let operands = [flat(BufferKey::Params), flat(BufferKey::State(optimiser.moments()))];
+        let state = flat(BufferKey::State(optimiser.moments()));
+        let operands = [flat(BufferKey::Params), state, flat(BufferKey::Groups), flat(BufferKey::GroupTable)];
         p.launch(&k::LOOKAHEAD, &operands, &[count.into(), Scalar::Lookahead.into(), alpha.into()], grid);
     }
     if let Some(state) = optimiser.average_state() {

@@ -1,7 +1,7 @@
 //! How bags become the inputs of a program: packed rows, tables of tiles and offsets, labels and targets.
 
 use crate::bag::{Bags, Features};
-use crate::kernels::launch::{BatchTables, Extent, TILE, Window};
+use crate::kernels::launch::{BatchTables, Extent, TILE, Window, pairs_of};
 use crate::tape::{Storage, feature_stride};
 use half::f16;
 use std::ops::Range;
@@ -46,6 +46,7 @@ pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
         instances: e.instances + n as u32,
         bags: e.bags + 1,
         tiles: e.tiles + (n as u32).div_ceil(TILE),
+        pairs: e.pairs.saturating_add(pairs_of(std::iter::once(n))),
     })
 }
 

@@ -36,6 +36,8 @@ impl Windows {
     }
 }
 
+type Planned = (Part, Purpose, Program);
+
 fn parts(purpose: Purpose) -> &'static [Part] {
     match purpose {
         Purpose::Predict => &[Part::Rows, Part::Bags],
@@ -101,16 +103,10 @@ impl Session {
     }
 
     /// The most rows, of [`ROWS`] and its halves, for which all programs keep the limits.
-    fn choose_rows(
-        &self,
-        tape: &Windowed,
-        purposes: &[Purpose],
-        bags: u32,
-        most: u32,
-    ) -> Result<(u32, Vec<(Part, Purpose, Program)>)> {
+    fn choose_rows(&self, tape: &Windowed, purposes: &[Purpose], bags: u32, most: u32) -> Result<(u32, Vec<Planned>)> {
         let mut rows = most;
         loop {
-            let capacity = Extent { instances: rows, bags, tiles: rows / TILE + bags };
+            let capacity = Extent { instances: rows, bags, tiles: rows / TILE + bags, pairs: 0 };
             let planned: Result<Vec<_>> = purposes
                 .iter()
                 .flat_map(|&purpose| parts(purpose).iter().map(move |&part| (part, purpose)))
@@ -238,7 +234,8 @@ impl Session {
             ranges.for_each(|(rows, _)| batch.coords.extend(coords[rows].as_flattened()));
         }
         let from = uploads(self.executor.program(id), batch, self.storage, row, &source)?;
-        let extent = batch.tables.extent;
+        // No method that looks at pairs runs in windows.
+        let extent = Extent { pairs: 0, ..batch.tables.extent };
         self.executor.run(id, &Step { extent, scalars, uploads: &from, keep: &[] })?;
         Ok((id, extent))
     }

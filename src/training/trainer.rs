@@ -7,7 +7,7 @@ use crate::bag::Bags;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{Extent, TILE};
+use crate::kernels::launch::{Extent, TILE, pairs_of};
 use crate::methods::Method;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
@@ -310,5 +310,6 @@ fn largest_batch(bags: &Bags, indices: &[usize], batch: usize) -> Extent {
         instances: largest.iter().sum(),
         bags: largest.len() as u32,
         tiles: largest.iter().map(|n| n.div_ceil(TILE)).sum(),
+        pairs: pairs_of(largest.iter().map(|n| *n as usize)),
     }
 }

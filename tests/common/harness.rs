@@ -102,6 +102,7 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
         capacity.instances += 37;
         capacity.bags += 5;
         capacity.tiles += 9;
+        capacity.pairs += 300;
     }
     let mut executor = Executor::new(device);
     let layout = tape.param_layout();

@@ -1,0 +1,86 @@
+// Losses with labels that a model gives itself: every instance is taken for what it looks like.
+#import common/grid
+#import common/activation
+
+struct Instances { count: u32, accumulate: u32 }
+var<immediate> n: Instances;
+// which: the gradient of 0 ln p of the bags, 1 their mean instance loss, 2 their mean loss as negatives.
+struct Bags { rows: u32, cols: u32, strength: f32, which: u32, accumulate: u32, scale: f32 }
+var<immediate> b: Bags;
+
+@group(0) @binding(0) var<storage, read> x0: array<f32>;
+@group(0) @binding(1) var<storage, read> x1: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y1: array<f32>;
+@group(0) @binding(2) var<storage, read> x2: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y2: array<f32>;
+@group(0) @binding(3) var<storage, read> x3: array<f32>;
+@group(0) @binding(4) var<storage, read> x4: array<f32>;
+@group(0) @binding(5) var<storage, read> x5: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y5: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y6: array<f32>;
+
+// y1 = -ln of the larger of q and 1 - q, q = sigmoid(x0).
+@compute @workgroup_size(64)
+fn instance_pseudo(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i < n.count {
+        y1[i] = log1p_unit(vec4(exp(-abs(x0[i])))).x;
+    }
+}
+
+// y2 (+)= x1 (q - u), u the label.
+@compute @workgroup_size(64)
+fn instance_pseudo_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= n.count {
+        return;
+    }
+    let small = exp(-abs(x0[i]));
+    let value = x1[i] * small / (1.0 + small) * select(1.0, -1.0, x0[i] >= 0.0);
+    y2[i] = select(value, value + y2[i], n.accumulate != 0u);
+}
+
+// y5[bag] = weight times the mean over the columns of target (l + strength (l - r)^2) + (1 - target) m, l = -x0.
+@compute @workgroup_size(64)
+fn bag_pseudo(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= b.rows {
+        return;
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < b.cols; c++) {
+        let i = r * b.cols + c;
+        let gap = -x0[i] - x1[i];
+        sum += x3[i] * (b.strength * gap * gap - x0[i]) + (1.0 - x3[i]) * x2[i];
+    }
+    y5[r] = sum / f32(b.cols) * x4[r];
+}
+
+// y6 (+)= its gradient for one of the three, times x5.
+@compute @workgroup_size(64)
+fn bag_pseudo_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= b.rows * b.cols {
+        return;
+    }
+    let pull = 2.0 * b.strength * (-x0[i] - x1[i]);
+    let slope = select(select(1.0 - x3[i], -pull * x3[i], b.which == 1u), -(1.0 + pull) * x3[i], b.which == 0u);
+    let value = slope * x4[i / b.cols] / f32(b.cols) * b.scale * x5[0];
+    y6[i] = select(value, value + y6[i], b.accumulate != 0u);
+}
