@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE};
+use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars, TILE, TokenTables};
 use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
@@ -43,6 +43,7 @@ struct Batch {
     offsets: Vec<u32>,
     tiles: Vec<u32>,
     bag_tiles: Vec<u32>,
+    tokens: TokenTables,
     labels: Vec<u32>,
     targets: Vec<f32>,
     weights: Vec<f32>,
@@ -59,8 +60,10 @@ impl Batch {
         self.bag_tiles.clear();
         self.offsets.push(0);
         self.bag_tiles.push(0);
+        self.tokens.clear();
         let mut row = 0u32;
         for (bag, size) in sizes.enumerate() {
+            self.tokens.push(size as u32);
             let end = row + size as u32;
             while row < end {
                 let rows = (end - row).min(TILE);
@@ -70,8 +73,7 @@ impl Batch {
             self.offsets.push(end);
             self.bag_tiles.push(self.tiles.len() as u32 / 4);
         }
-        self.extent =
-            Extent { instances: row, bags: self.offsets.len() as u32 - 1, tiles: self.tiles.len() as u32 / 4 };
+        self.extent = Extent::of(self.offsets.windows(2).map(|w| w[1] - w[0]));
     }
 
     /// Class of each bag, as an index and as targets of the outputs.
@@ -90,12 +92,7 @@ impl Batch {
 
 /// Sizes of a batch of these bags, without packing it.
 pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
-    let sizes = indices.iter().map(|&i| bags.rows(i).len());
-    sizes.fold(Extent::default(), |e, n| Extent {
-        instances: e.instances + n as u32,
-        bags: e.bags + 1,
-        tiles: e.tiles + (n as u32).div_ceil(TILE),
-    })
+    Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32))
 }
 
 /// Features of a whole set of bags kept on the device, so that a step uploads none.
@@ -493,6 +490,9 @@ impl Session {
                 Input::Offsets => uploads.push(Upload::U32(*key, &batch.offsets)),
                 Input::Tiles => uploads.push(Upload::U32(*key, &batch.tiles)),
                 Input::BagTiles => uploads.push(Upload::U32(*key, &batch.bag_tiles)),
+                Input::TokenOffsets => uploads.push(Upload::U32(*key, &batch.tokens.offsets)),
+                Input::TokenTiles => uploads.push(Upload::U32(*key, &batch.tokens.tiles)),
+                Input::ClassTokens => uploads.push(Upload::U32(*key, batch.tokens.classes())),
                 Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
                 Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
                 Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
@@ -635,6 +635,8 @@ fn grown(old: Extent, extent: Extent) -> Extent {
         instances: size(old.instances, extent.instances),
         bags: size(old.bags, extent.bags),
         tiles: size(old.tiles, extent.tiles),
+        tokens: size(old.tokens, extent.tokens),
+        token_tiles: size(old.token_tiles, extent.token_tiles),
     }
 }
 

@@ -6,7 +6,9 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, Upload};
 use crate::error::Result;
 use crate::kernels::cost::{Cost, cost};
-use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE};
+use crate::kernels::launch::{
+    BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, TILE, TokenTables,
+};
 use crate::kernels::matmul::TRANSPOSE;
 use crate::plan::{self, Class, Program};
 use crate::random::Random;
@@ -164,6 +166,9 @@ impl Loaded {
                 BufferKey::Input(Input::Offsets) => uploads.push(Upload::U32(key, &tables.offsets)),
                 BufferKey::Input(Input::Tiles) => uploads.push(Upload::U32(key, &tables.tiles)),
                 BufferKey::Input(Input::BagTiles) => uploads.push(Upload::U32(key, &tables.bag_tiles)),
+                BufferKey::Input(Input::TokenOffsets) => uploads.push(Upload::U32(key, &tables.tokens.offsets)),
+                BufferKey::Input(Input::TokenTiles) => uploads.push(Upload::U32(key, &tables.tokens.tiles)),
+                BufferKey::Input(Input::ClassTokens) => uploads.push(Upload::U32(key, tables.tokens.classes())),
                 BufferKey::Input(Input::Labels) => uploads.push(Upload::U32(key, &labels)),
                 BufferKey::Input(Input::Targets) => uploads.push(Upload::F32(key, &targets)),
                 BufferKey::Input(Input::Weights) => uploads.push(Upload::F32(key, &weights)),
@@ -199,6 +204,7 @@ struct Tables {
     offsets: Vec<u32>,
     tiles: Vec<u32>,
     bag_tiles: Vec<u32>,
+    tokens: TokenTables,
 }
 
 impl Tables {
@@ -214,8 +220,9 @@ impl Tables {
             offsets.push(end);
             bag_tiles.push(tiles.len() as u32 / 4);
         }
-        let extent = Extent { instances: row, bags: sizes.len() as u32, tiles: tiles.len() as u32 / 4 };
-        Self { extent, offsets, tiles, bag_tiles }
+        let sizes = || sizes.iter().map(|&n| n as u32);
+        let (extent, tokens) = (Extent::of(sizes()), TokenTables::of(sizes()));
+        Self { extent, offsets, tiles, bag_tiles, tokens }
     }
 }
 

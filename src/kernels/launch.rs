@@ -34,6 +34,16 @@ pub enum Dim {
     },
     /// One more than the number of bags (lengths of offset tables).
     BagsPlusOne,
+    /// The given number of rows for each bag.
+    BagRows(u32),
+    /// Tokens: of each bag of n instances one for the class and ceil(sqrt n)^2 for a square of instances.
+    Tokens,
+    /// Tiles of at most [`TILE`] tokens, none of which crosses a bag.
+    TokenTiles,
+    /// Groups of the given number of consecutive tokens.
+    TokenChunks(u32),
+    /// Groups of the given number of consecutive tiles of tokens.
+    TokenTileChunks(u32),
 }
 
 /// The sizes of one batch.
@@ -45,21 +55,86 @@ pub struct Extent {
     pub bags: u32,
     /// Tiles (see [`TILE`]).
     pub tiles: u32,
+    /// Tokens (see [`Dim::Tokens`]).
+    pub tokens: u32,
+    /// Tiles of tokens.
+    pub token_tiles: u32,
+}
+
+/// Tokens of a bag of `instances`: the class token and the smallest square that holds them.
+pub fn tokens_of(instances: u32) -> u32 {
+    let root = instances.isqrt();
+    let side = root + (root * root < instances) as u32;
+    side * side + 1
 }
 
 impl Extent {
+    /// Sizes of a batch of bags with these numbers of instances.
+    pub fn of(sizes: impl IntoIterator<Item = u32>) -> Self {
+        sizes.into_iter().fold(Self::default(), |e, n| Self {
+            instances: e.instances + n,
+            bags: e.bags + 1,
+            tiles: e.tiles + n.div_ceil(TILE),
+            tokens: e.tokens + tokens_of(n),
+            token_tiles: e.token_tiles + tokens_of(n).div_ceil(TILE),
+        })
+    }
+
     /// The larger of both in every size.
     pub fn max(self, other: Extent) -> Extent {
         Extent {
             instances: self.instances.max(other.instances),
             bags: self.bags.max(other.bags),
             tiles: self.tiles.max(other.tiles),
+            tokens: self.tokens.max(other.tokens),
+            token_tiles: self.token_tiles.max(other.token_tiles),
         }
     }
 
     /// True when `other` fits in.
     pub fn holds(&self, other: &Extent) -> bool {
         self.max(*other) == *self
+    }
+}
+
+/// The tables over the tokens of a packed batch; the vectors are reused from batch to batch.
+#[derive(Clone, Debug, Default)]
+pub struct TokenTables {
+    /// See [`Input::TokenOffsets`].
+    pub offsets: Vec<u32>,
+    /// See [`Input::TokenTiles`].
+    pub tiles: Vec<u32>,
+}
+
+impl TokenTables {
+    /// Those of bags with these numbers of instances.
+    pub fn of(sizes: impl IntoIterator<Item = u32>) -> Self {
+        let mut tables = Self::default();
+        tables.clear();
+        sizes.into_iter().for_each(|n| tables.push(n));
+        tables
+    }
+
+    /// No bags.
+    pub fn clear(&mut self) {
+        self.offsets.clear();
+        self.tiles.clear();
+        self.offsets.push(0);
+    }
+
+    /// One more bag.
+    pub fn push(&mut self, instances: u32) {
+        let (bag, first) = (self.offsets.len() as u32 - 1, self.offsets[self.offsets.len() - 1]);
+        let end = first + tokens_of(instances);
+        for row in (first..end).step_by(TILE as usize) {
+            self.tiles.extend([bag, row, TILE.min(end - row), 0]);
+        }
+        self.offsets.push(end);
+    }
+
+    /// See [`Input::ClassTokens`].
+    pub fn classes(&self) -> &[u32] {
+        &self.offsets[..self.offsets.len() - 1]
     }
 }
 
@@ -76,6 +151,11 @@ impl Dim {
             Dim::TileChunks(size) => extent.tiles.div_ceil(size),
             Dim::InstanceWindow { start, size } => extent.instances.saturating_sub(start).min(size),
             Dim::BagsPlusOne => extent.bags + 1,
+            Dim::BagRows(rows) => extent.bags * rows,
+            Dim::Tokens => extent.tokens,
+            Dim::TokenTiles => extent.token_tiles,
+            Dim::TokenChunks(size) => extent.tokens.div_ceil(size),
+            Dim::TokenTileChunks(size) => extent.token_tiles.div_ceil(size),
         }
     }
 
@@ -85,6 +165,8 @@ impl Dim {
             Dim::Instances => Dim::InstanceChunks(size),
             Dim::Bags => Dim::BagChunks(size),
             Dim::Tiles => Dim::TileChunks(size),
+            Dim::Tokens => Dim::TokenChunks(size),
+            Dim::TokenTiles => Dim::TokenTileChunks(size),
             Dim::Fixed(n) => Dim::Fixed(n.div_ceil(size)),
             other => panic!("rows counted by {other:?} are not split into chunks"),
         }
@@ -295,6 +377,12 @@ pub enum Input {
     Tiles,
     /// First tile of each bag, `[B + 1]`.
     BagTiles,
+    /// First token of each bag, `[B + 1]` (see [`Dim::Tokens`]).
+    TokenOffsets,
+    /// Tile table of the tokens, as that of the instances.
+    TokenTiles,
+    /// The class token of each bag, `[B]`.
+    ClassTokens,
     /// Class index of each bag, `[B]`.
     Labels,
     /// Target of each output of each bag, `[B, C]`.

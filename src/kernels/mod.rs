@@ -13,6 +13,7 @@ pub mod batch_norm;
 pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
+pub mod depthwise;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
@@ -21,6 +22,7 @@ pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod nystrom;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
@@ -31,6 +33,7 @@ pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
+pub mod tokens;
 pub mod weighting;
 
 pub use host::Args;
@@ -119,6 +122,7 @@ pub fn all() -> Vec<&'static Kernel> {
         conv::KERNELS,
         contrast::KERNELS,
         critical_attention::KERNELS,
+        depthwise::KERNELS,
         distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
@@ -127,6 +131,7 @@ pub fn all() -> Vec<&'static Kernel> {
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
+        nystrom::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
@@ -137,6 +142,7 @@ pub fn all() -> Vec<&'static Kernel> {
         sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
+        tokens::KERNELS,
         weighting::KERNELS,
     ]
     .concat()
@@ -150,6 +156,7 @@ pub fn source(file: &str) -> &'static str {
         "conv" => include_str!("../../shaders/conv.wgsl"),
         "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
+        "depthwise" => include_str!("../../shaders/depthwise.wgsl"),
         "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
@@ -158,6 +165,7 @@ pub fn source(file: &str) -> &'static str {
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
+        "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
@@ -168,6 +176,7 @@ pub fn source(file: &str) -> &'static str {
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
+        "tokens" => include_str!("../../shaders/tokens.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),

@@ -13,6 +13,7 @@ mod gaussian;
 mod image;
 mod lenet;
 mod norm;
+mod nystrom;
 mod optimisers;
 mod power_pool;
 mod routing;

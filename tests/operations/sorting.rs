@@ -50,6 +50,7 @@ fn run(
         instances: extent.instances + 100 * spare,
         bags: extent.bags + spare,
         tiles: extent.tiles + 9 * spare,
+        ..extent
     };
     let program = plan::plan(&tape, Purpose::Predict, device.target(), capacity).unwrap();
     let mut executor = Executor::new(device);
