@@ -1,8 +1,7 @@
 //! Times training steps of a method on one bag of random features, on the host.
 //!
 //! `cargo run --release --example time_method -- METHOD N D [STEPS [SETTINGS]]` prints a line of JSON with the
-//! median and the least time of a step
-//! in milliseconds.
+//! median and the least time of a step in milliseconds.
 
 use bagrad::device::{Device, DeviceChoice};
 use bagrad::methods::Method;
