@@ -76,7 +76,7 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
         let message = format!("must be a multiple of the {} heads, found {}", s.heads, s.width);
         return Err(Error::setting("width", message));
     }
-    if s.residual % 2 == 0 {
+    if s.residual.is_multiple_of(2) {
         return Err(Error::setting("residual", format!("must be odd, found {}", s.residual)));
     }
     let [tiles, _, offsets] = net.tables();

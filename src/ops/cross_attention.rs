@@ -132,7 +132,7 @@ impl Attending {
             let Some(GradTarget { to, accumulate }) = p.grad(input) else { continue };
             let (spans, unused) = (self.spans(p, rows, other), p.temp(Dim::Fixed(1), 1));
             let operands = [x.into(), y.into(), xg.into(), yg.into(), record.into(), spans.into(), to, unused.into()];
-            let flags = flip | accumulate as u32 * k::ACCUMULATE;
+            let flags = flip | (accumulate as u32 * k::ACCUMULATE);
             self.pairs(rows, width).launch(p, &k::BACK, &operands, flags, self.dims);
         }
     }

@@ -30,7 +30,7 @@ impl SequenceConv {
     fn words(&self, p: &Planner, node: &Node, tiles: Dim, accumulate: bool) -> [Word; 5] {
         let (x, w) = (p.value(node.inputs[0]).shape, p.value(node.inputs[1]).shape);
         let Dim::Fixed(heads) = w.rows else { unreachable!("weights have a fixed number of rows") };
-        let flags = accumulate as u32 * k::ACCUMULATE | self.first as u32 * k::FIRST;
+        let flags = (accumulate as u32 * k::ACCUMULATE) | (self.first as u32 * k::FIRST);
         [tiles.into(), x.cols.into(), w.cols.into(), (x.cols / heads).into(), flags.into()]
     }
 }
@@ -134,7 +134,7 @@ impl GridConv {
         let (t, cols) = (TokenTables::of(node), p.cols(node.inputs[0]));
         let operands =
             [x.into(), node.inputs[1].into(), node.inputs[2].into(), t.offsets.into(), t.tiles.into(), target.to];
-        let flags = flags | target.accumulate as u32 * k::ACCUMULATE;
+        let flags = flags | (target.accumulate as u32 * k::ACCUMULATE);
         let words = [Dim::TokenTiles.into(), cols.into(), self.side.into(), flags.into()];
         p.launch(&k::GRID, &operands, &words, tile_grid(Dim::TokenTiles, cols));
     }
