@@ -10,7 +10,7 @@ struct DropoutParams {
 var<immediate> p: DropoutParams;
 struct ChannelParams {
     count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
-    positions: u32,
+    first: u32, positions: u32,
 }
 var<immediate> c: ChannelParams;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -48,7 +48,7 @@ fn dropout_channels(
     if i >= c.count {
         return;
     }
-    let run = i / c.positions;
+    let run = (c.first + i) / c.positions;
     let words = philox(vec4(run / 4u, c.site, c.step, 0u), vec2(c.seed_low, c.seed_high));
     let value = select(values[i] * c.scale, 0.0, words[run % 4u] < c.threshold);
     out[i] = select(value, value + out[i], c.accumulate != 0u);

@@ -281,6 +281,14 @@ fn work_of(number: u32, width: u32) -> Work {
 @group(0) @binding(6) var<storage, read_write> lse6: array<f32>;
 @group(0) @binding(7) var<storage, read_write> shares7: array<f32>;
 
+// Alpha of a head, which is in the record of every row. Other energies have records of queries alone.
+fn alpha_of(row: u32, head: u32) -> f32 {
+    if KIND == RBF || KIND == INVERSE || KIND == POWER {
+        return record4[(row * p.heads + head) * RECORD].z;
+    }
+    return 0.0;
+}
+
 // Adds weight * values2 over the block of other rows to an invocation's 8 rows by UNITS units.
 fn add_values(sums: ptr<function, array<V, 64>>, at: Place, block: u32, count: u32, unit: u32, lane: u32) {
     let values = p.values / WIDTH;
@@ -310,10 +318,7 @@ fn attention_forward(
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
     var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
-    var alpha = 0.0;
-    if KIND == RBF || KIND == INVERSE || KIND == POWER {
-        alpha = record4[(span.x * p.heads + work.head) * RECORD].z;
-    }
+    let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     // Of row `lane`: largest energy, sum of exponentials, and the shares of the two value biases.
     var largest = LOWEST;
@@ -389,7 +394,7 @@ fn attention_values(
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
     var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
-    let alpha = record4[(span.x * p.heads + work.head) * RECORD].z;
+    let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     for (var block = span.z; block < span.w; block += 32u) {
         let count = min(32u, span.w - block);
@@ -467,7 +472,7 @@ fn attention_back(
     let dims = p.dims / WIDTH;
     let flip = (p.flags & FLIP) != 0u;
     var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
-    let alpha = record4[(span.x * p.heads + work.head) * RECORD].z;
+    let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     var own: array<V, 64>;
     for (var i = 0u; i < UNITS * 8u; i++) {

@@ -93,7 +93,7 @@ impl KMeans {
         let count = self.check(rows, width)?;
         let start = self.start(rows, width)?;
         let (tape, outputs) = self.record(width)?;
-        let extent = Extent { instances: count as u32, bags: 1, tiles: 1, pairs: 0 };
+        let extent = Extent { instances: count as u32, bags: 1, tiles: 1, ..Extent::default() };
         let mut executor = Executor::new(device);
         executor.ensure(BufferKey::Params, tape.param_layout().total as u64 * 4)?;
         executor.write(BufferKey::Params, 0, &start)?;

@@ -285,7 +285,7 @@ impl Session {
             return Ok(());
         }
         let old = self.capacity;
-        self.capacity = grown(old, extent);
+        self.capacity = old.grown(extent);
         for (purpose, id) in self.programs.clone() {
             // A batch that does not fit must not keep later ones, which do, from running.
             let program = self.plan_whole(purpose);
@@ -605,6 +605,9 @@ fn uploads<'a>(
             Input::Offsets => uploads.push(Upload::U32(*key, &batch.tables.offsets)),
             Input::Tiles => uploads.push(Upload::U32(*key, &batch.tables.tiles)),
             Input::BagTiles => uploads.push(Upload::U32(*key, &batch.tables.bag_tiles)),
+            Input::TokenOffsets => uploads.push(Upload::U32(*key, &batch.tables.tokens.offsets)),
+            Input::TokenTiles => uploads.push(Upload::U32(*key, &batch.tables.tokens.tiles)),
+            Input::ClassTokens => uploads.push(Upload::U32(*key, batch.tables.tokens.classes())),
             Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
             Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
             Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
@@ -615,21 +618,6 @@ fn uploads<'a>(
         }
     }
     Ok(uploads)
-}
-
-/// Room for `extent`: what was asked for, but at least an eighth more than before, so that bags that grow
-/// slowly do not replan at every step.
-fn grown(old: Extent, extent: Extent) -> Extent {
-    let size = |old: u32, new: u32| match new > old {
-        true => new.max(old.saturating_add(old / 8)),
-        false => old,
-    };
-    Extent {
-        instances: size(old.instances, extent.instances),
-        bags: size(old.bags, extent.bags),
-        tiles: size(old.tiles, extent.tiles),
-        pairs: size(old.pairs, extent.pairs),
-    }
 }
 
 impl Session {

@@ -161,9 +161,10 @@ impl Tape {
         let (rows, storage) = match input {
             Input::Features => panic!("features have their own constructor"),
             Input::Coords => (Dim::Instances, Storage::F32),
-            Input::Offsets | Input::BagTiles => (Dim::BagsPlusOne, Storage::U32),
+            Input::Offsets | Input::BagTiles | Input::TokenOffsets => (Dim::BagsPlusOne, Storage::U32),
             Input::Tiles => (Dim::Tiles, Storage::U32),
-            Input::Labels => (Dim::Bags, Storage::U32),
+            Input::TokenTiles => (Dim::TokenTiles, Storage::U32),
+            Input::Labels | Input::ClassTokens => (Dim::Bags, Storage::U32),
             Input::Targets | Input::Weights | Input::Times | Input::Events => (Dim::Bags, Storage::F32),
         };
         self.input(input, Shape::new(rows, cols), storage, cols, false)

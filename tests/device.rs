@@ -99,7 +99,7 @@ fn program(target: &Target, capacity: u32, half: bool) -> Program {
     Program {
         launches: vec![unpack, multiply, fill],
         slots: vec![dense.bytes, product.bytes, constant.bytes],
-        capacity: Extent { instances: capacity, bags: 1, tiles: capacity, pairs: 0 },
+        capacity: Extent { instances: capacity, bags: 1, tiles: capacity, ..Default::default() },
         outputs: Vec::new(),
         loss: None,
         feature_grad: None,
@@ -130,7 +130,7 @@ fn executor(device: &Device) -> Executor {
 }
 
 fn extent(n: usize) -> Extent {
-    Extent { instances: n as u32, bags: 1, tiles: n as u32, pairs: 0 }
+    Extent { instances: n as u32, bags: 1, tiles: n as u32, ..Default::default() }
 }
 
 fn step<'a>(n: usize, uploads: &'a [Upload<'a>], keep: &'a [(Place, u32, u32)]) -> Step<'a> {

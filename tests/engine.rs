@@ -33,7 +33,10 @@ fn bags(count: usize, width: usize, seed: u64) -> Bags {
 }
 
 fn small(method: &str) -> Method {
-    let settings = serde_json::json!({ "embed": [16, 12], "dropout": 0.25 });
+    let settings = match method {
+        "transmil" => serde_json::json!({ "width": 12, "heads": 2, "landmarks": 5, "iterations": 2, "dropout": 0.25 }),
+        _ => serde_json::json!({ "embed": [16, 12], "dropout": 0.25 }),
+    };
     let mut settings = settings.as_object().unwrap().clone();
     if method == "mi-net-rc" {
         settings.insert("embed".into(), serde_json::json!([12, 12]));
@@ -129,7 +132,7 @@ fn the_same_seed_gives_the_same_bits() {
     let bags = bags(20, 9, 3);
     let all: Vec<usize> = (0..bags.len()).collect();
     for device in devices() {
-        for method in ["gated-attention", "mi-net-bag"] {
+        for method in ["gated-attention", "mi-net-bag", "transmil"] {
             let run = |seed: u64| {
                 let settings = Settings { epochs: 2, batch: 3, seed, ..Settings::for_method(&small(method)) };
                 let model = Model::new(Spec::new(small(method), bags.width, 2), 5).unwrap();

@@ -10,10 +10,13 @@ use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::contrast::NtXent;
 use crate::ops::critical_attention::CriticalAttention;
+use crate::ops::cross_attention::{Between, CrossAttention, Received};
+use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
 use crate::ops::dropout::Dropout;
 use crate::ops::gaussian::{GaussianKl, Reparameterise};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
+use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
 use crate::ops::power_pool::{GeneralisedMean, PowerMean};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
@@ -21,7 +24,9 @@ use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::survival::{CoxLoss, DiscreteSurvival};
 use crate::ops::target_loss::{Distance, TargetLoss};
+use crate::ops::tokens::{LandmarkMeans, Square, TokenScores, TokenTables};
 use crate::ops::update::{Average, Optimiser, UpdateRule};
+
 use crate::ops::weighting::{RowScale, WeightedSum};
 use crate::plan::windows::{Part, Windowed};
 use crate::plan::{self, Program, Purpose, Target};
@@ -240,6 +245,13 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     s.output(z);
     add("critical attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
+    // A layer with Nyström attention and the convolutions of a square, and the scores that come of it.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let (y, scores) = nystrom(&mut s, w.hidden)?;
+    s.output(y);
+    s.output(scores);
+    add("nystrom attention", s.tape, Purpose::Upstream, w.hidden as usize);
+
     // Rows with a weight each, and two rounds of routing to a capsule.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let weight = s.linear(s.x, 1, Activation::Sigmoid)?;
@@ -339,6 +351,37 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     }
     cases.extend(layers::all(sizes)?);
     Ok(cases)
+}
+
+/// Tokens of `width` columns through one Nyström attention of 8 heads and 256 landmarks and the convolutions.
+fn nystrom(s: &mut Start, width: u32) -> Result<(ValueId, ValueId)> {
+    const HEADS: u32 = 8;
+    let scale = 1.0 / ((width / HEADS) as f32).sqrt();
+    let [tiles, _, offsets] = s.tables;
+    let tokens = TokenTables::on(&mut s.tape);
+    let with_tokens = |values: &[ValueId]| [values, &tokens].concat();
+    let class = s.param(1, width);
+    let x = s.push(Op::Square(Square), &with_tokens(&[s.x, class, tiles, offsets]))?;
+    let few = s.push(Op::LandmarkMeans(LandmarkMeans { landmarks: 256 }), &with_tokens(&[x]))?;
+    let product = |a, b, c| Op::HeadProduct(HeadProduct { heads: HEADS, scale, a, b, c });
+    let (stacked, columns) = ((Heads::Stacked, false), (Heads::Columns, false));
+    let energies = s.push(product(columns, (Heads::Columns, true), Heads::Stacked), &[few, few])?;
+    let weights = s.push(Op::RowSoftmax(RowSoftmax), &[energies])?;
+    let inverse = s.push(Op::PseudoInverse(PseudoInverse { heads: HEADS, iterations: 6 }), &[weights])?;
+    let attend = |between| Op::CrossAttention(CrossAttention { heads: HEADS, scale, between });
+    let seen = s.tape.push(attend(Between::LandmarksAndTokens), &with_tokens(&[few, x, x]))?;
+    let mixed = s.push(product(stacked, columns, Heads::Columns), &[inverse, seen[0]])?;
+    let attended = s.push(attend(Between::TokensAndLandmarks), &with_tokens(&[x, few, mixed]))?;
+    let taps = s.param(HEADS, 33);
+    let y = s.push(Op::SequenceConv(SequenceConv { first: false }), &with_tokens(&[attended, taps]))?;
+    let kernels = [49, 25, 9].map(|area| s.param(width, area));
+    let kernel = s.push(Op::MergeKernels(MergeKernels { side: 7 }), &kernels)?;
+    let bias = s.param(1, width);
+    let y = s.push(Op::GridConv(GridConv { side: 7 }), &with_tokens(&[y, kernel, bias]))?;
+    let received = Op::Received(Received { heads: HEADS, scale });
+    let scores = s.push(received, &with_tokens(&[seen[1], few, x, seen[1]]))?;
+    let scores = s.push(Op::TokenScores(TokenScores), &with_tokens(&[scores, tiles, offsets]))?;
+    Ok((y, scores))
 }
 
 impl Case {

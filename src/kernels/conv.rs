@@ -2,6 +2,7 @@
 
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
+use super::matmul::{Factor, multiply};
 use super::norm::sum_of;
 use super::{Args, Kernel, Real, kernel};
 use bytemuck::{Pod, Zeroable};
@@ -157,43 +158,11 @@ impl Geometry {
     }
 }
 
-/// A factor: its values, and how far apart rows and columns are.
-struct Factor<'a, T> {
-    values: &'a [T],
-    row: usize,
-    col: usize,
-}
-
 /// c (+)= a b on this thread, c dense.
-fn product<T: Real>([m, n, k]: [usize; 3], a: Factor<T>, b: Factor<T>, c: &mut [T], add: bool) {
-    let reaches = |f: &Factor<T>, rows: usize, cols: usize| {
-        rows == 0 || cols == 0 || f.values.len() > (rows - 1) * f.row + (cols - 1) * f.col
-    };
-    assert!(reaches(&a, m, k) && reaches(&b, k, n) && c.len() >= m * n, "sizes of a product");
-    // SAFETY: sizes were checked just now, and the borrows keep c apart from both factors.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            add,
-            a.values.as_ptr(),
-            a.col as isize,
-            a.row as isize,
-            b.values.as_ptr(),
-            b.col as isize,
-            b.row as isize,
-            T::ONE,
-            T::ONE,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+fn product<T: Real>(sizes: [usize; 3], a: Factor<T>, b: Factor<T>, c: &mut [T], add: bool) {
+    assert!(c.len() >= sizes[0] * sizes[1], "sizes of a product");
+    // SAFETY: the size was checked just now, and the borrows keep c apart from both factors.
+    unsafe { multiply(sizes, a, b, c.as_mut_ptr(), sizes[1], add, T::ONE) };
 }
 
 /// Scratch of this thread, kept between calls so that a steady step allocates nothing.
@@ -233,16 +202,16 @@ fn conv<T: Real>(a: &Args<T>) {
         with_scratch(geometry.unrolled(), |unrolled: &mut [T]| {
             if transposed {
                 let columns = to_c * geometry.area();
-                let weights = Factor { values: w, row: 1, col: columns };
-                let small = Factor { values: image, row: positions, col: 1 };
+                let weights = Factor { first: 0, values: w, row: 1, col: columns };
+                let small = Factor { first: 0, values: image, row: positions, col: 1 };
                 product([columns, positions, from_c], weights, small, unrolled, false);
                 out.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o));
                 geometry.roll(unrolled, out);
             } else {
                 let columns = from_c * geometry.area();
                 geometry.unroll(image, unrolled);
-                let weights = Factor { values: w, row: columns, col: 1 };
-                let large = Factor { values: unrolled, row: positions, col: 1 };
+                let weights = Factor { first: 0, values: w, row: columns, col: 1 };
+                let large = Factor { first: 0, values: unrolled, row: positions, col: 1 };
                 product([to_c, positions, columns], weights, large, out, add);
             }
         });
@@ -274,8 +243,8 @@ fn conv_weights<T: Real>(a: &Args<T>) {
             for r in part * chunk..((part + 1) * chunk).min(rows) {
                 geometry.unroll(&large[r * large_size..(r + 1) * large_size], unrolled);
                 let image = &small[r * small_size..(r + 1) * small_size];
-                let left = Factor { values: image, row: positions, col: 1 };
-                let right = Factor { values: unrolled, row: 1, col: positions };
+                let left = Factor { first: 0, values: image, row: positions, col: 1 };
+                let right = Factor { first: 0, values: unrolled, row: 1, col: positions };
                 product([small_c, columns, positions], left, right, out, true);
             }
         });

@@ -99,7 +99,7 @@ fn known(launch: &Launch, extent: &Extent, half: bool) -> Option<Cost> {
                     let found = found.or_else(|| layers::cost(name, &w, [n, b, t]));
                     return match found {
                         Some((values, flops, shape)) => Some(Cost { shape, bytes: 4 * values, flops }),
-                        None => primitives::cost(launch, extent, &w),
+                        None => tokens(name, &w, extent).or_else(|| primitives::cost(launch, extent, &w)),
                     };
                 }
             };
@@ -140,6 +140,76 @@ fn pooling(name: &str, w: &dyn Fn(usize) -> u64, [n, b, t]: [u64; 3]) -> Option<
     Some((values, flops, format!("N={n} {}", named.join(" "))))
 }
 
+/// Tokens, depthwise convolutions and Nyström attention. Convolutions count every tap, also where it reaches
+/// over an edge.
+fn tokens(name: &str, w: &dyn Fn(usize) -> u64, extent: &Extent) -> Option<Cost> {
+    let [n, b, t] = [extent.instances, extent.bags, extent.tokens].map(u64::from);
+    let c = w(1);
+    // Results of a convolution along the tokens, and the taps that reach anything.
+    let along = |first: bool| if first { (b, w(2) / 2 + 1) } else { (t, w(2)) };
+    let (values, flops, shape) = match name {
+        "square" => (c * (n + 1 + t), 0, format!("N={n} C={c}")),
+        "square_grad" => (c * (t + n * (1 + w(2))), c * (t - b), format!("N={n} C={c}")),
+        "landmark_means" => (c * (t + w(0)), c * (t + w(0)), format!("{t}x{c}")),
+        "landmark_grad" => (c * (b * w(2) + t * (1 + w(3))), c * t, format!("{t}x{c}")),
+        "token_scores" => (n * (c + 1), n * (c + 1), format!("N={n} K={c}")),
+        "token_scores_grad" => (n + t * c * (1 + w(3)), n, format!("N={n} K={c}")),
+        "sequence_conv" | "sequence_back" | "sequence_weights" => {
+            let first = w(4) & 2 != 0;
+            let ((results, taps), heads) = (along(first), c / w(3).max(1));
+            let seen = if first { b * taps } else { t };
+            let values = match name {
+                "sequence_conv" => c * (seen + results) + heads * w(2),
+                "sequence_back" => c * (results + t * (1 + (w(4) & 1))) + heads * w(2),
+                _ => c * (seen + results) + w(0) * heads * w(2),
+            };
+            (values, 2 * taps * results * c, format!("{t}x{c} taps={}", w(2)))
+        }
+        "grid_conv" => {
+            let (area, flip) = (w(2) * w(2), w(3) >> 1 & 1);
+            let values = c * (t * (2 + (w(3) & 1)) + area + 1 - flip);
+            (values, 2 * area * (t - b) * c, format!("{t}x{c} side={}", w(2)))
+        }
+        "grid_weights" => {
+            let (area, parts) = (w(2) * w(2), w(0).div_ceil(w(3).max(1)));
+            (c * (2 * t + parts * (area + 1)), (2 * area + 1) * (t - b) * c, format!("{t}x{c} side={}", w(2)))
+        }
+        "merge_kernels" => {
+            let area = |less: u64| w(1).saturating_sub(less).pow(2);
+            let narrow = area(2) + area(4);
+            (w(0) * (2 * area(0) + narrow), w(0) * (1 + narrow), format!("C={} side={}", w(0), w(1)))
+        }
+        "crop_kernels" => {
+            let values = w(0) * w(2) * w(2);
+            (values * (2 + w(3)), values * w(3), format!("C={} side={}", w(0), w(2)))
+        }
+        "head_product" => {
+            let ([m, n, k, layers], flags) = ([w(0), w(1), w(2), w(8)], w(4));
+            let third = flags >> 3 & 1;
+            let values = m * k + k * n + m * n * (1 + (flags & 1) + third);
+            let flops = m * n * (2 * k + 1 + 2 * third + (flags & 1));
+            (layers * values, layers * flops, format!("{layers} x [{m}x{k}] [{k}x{n}]"))
+        }
+        "inverse_sums" | "inverse_start" | "inverse_dots" | "inverse_end" => {
+            let (layers, area) = (w(0), w(2) * w(2));
+            let (values, flops) = match name {
+                "inverse_sums" => (area + 4, 4 * area),
+                "inverse_start" => (2 * area + 4, area),
+                "inverse_dots" => (2 * area + 1, 2 * area),
+                _ => (area * (3 + w(3)) + 2 * w(2) + 5, area * (2 + w(3)) + 4 * w(2)),
+            };
+            (layers * values, layers * flops, format!("{layers} x {}x{}", w(2), w(2)))
+        }
+        "cross_spans" => (4 * w(0), 0, format!("{}", w(0))),
+        "zero_keys" => {
+            let rows = w(0) * w(1);
+            (2 * rows * (1 + w(2)), rows * (w(2) + 8), format!("{rows}x{}", w(2)))
+        }
+        _ => return None,
+    };
+    Some(Cost { shape, bytes: 4 * values, flops })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +218,7 @@ mod tests {
     #[test]
     fn every_kernel_has_a_cost() {
         let place = Place { buffer: BufferKey::Slot(0), offset: 0, bytes: 4 };
-        let extent = Extent { instances: 4, bags: 2, tiles: 2, pairs: 8 };
+        let extent = Extent::of([2, 2]);
         for kernel in crate::kernels::all() {
             let launch = Launch {
                 kernel,

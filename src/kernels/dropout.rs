@@ -80,8 +80,9 @@ fn dropout_channels<T: Real>(a: &Args<T>) {
     let (n, positions) = (p.count as usize, positions as usize);
     let (x, scale, keep) = (a.read(0), T::from_f32(p.scale), T::new(p.accumulate as f64));
     for_rows(&mut a.write(1)[..n], n / positions, positions, positions + 40, |run, out| {
-        let words = philox([run as u32 / 4, p.site, p.step, 0], [p.seed_low, p.seed_high]);
-        let factor = if words[run % 4] < p.threshold { T::ZERO } else { scale };
+        let draw = p.first as usize / positions + run;
+        let words = philox([draw as u32 / 4, p.site, p.step, 0], [p.seed_low, p.seed_high]);
+        let factor = if words[draw % 4] < p.threshold { T::ZERO } else { scale };
         let x = &x[run * positions..(run + 1) * positions];
         out.iter_mut().zip(x).for_each(|(o, x)| *o = keep_or_zero(keep, *o) + *x * factor);
     });

@@ -149,6 +149,11 @@ impl<T> Shared<T> {
         Self { pointer: slice.as_mut_ptr(), len: slice.len() }
     }
 
+    /// The first value, for code that computes places itself.
+    pub fn start(&self) -> *mut T {
+        self.pointer
+    }
+
     /// The part `range`.
     ///
     /// # Safety

@@ -4,9 +4,7 @@
 //! step only fills in numbers.
 
 use super::Kernel;
-
-/// Rows of a packed batch that one tile covers at most; tiles never cross a bag.
-pub const TILE: u32 = 64;
+pub use super::extent::{BatchTables, Extent, TILE, TokenTables, tokens_of};
 
 /// A size that may depend on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,86 +34,16 @@ pub enum Dim {
     BagsPlusOne,
     /// Pairs of instances of one bag: the sum over the bags of their instances squared.
     Pairs,
-}
-
-/// The sizes of one batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
-    /// Instances over all bags.
-    pub instances: u32,
-    /// Bags.
-    pub bags: u32,
-    /// Tiles (see [`TILE`]).
-    pub tiles: u32,
-    /// Pairs of instances of one bag; at most `u32::MAX`, which no buffer holds.
-    pub pairs: u32,
-}
-
-/// Pairs of instances of bags of these sizes, for [`Extent::pairs`].
-pub fn pairs_of(sizes: impl Iterator<Item = usize>) -> u32 {
-    sizes.fold(0u32, |sum, n| sum.saturating_add((n as u64 * n as u64).min(u32::MAX as u64) as u32))
-}
-
-impl Extent {
-    /// The larger of both in every size.
-    pub fn max(self, other: Extent) -> Extent {
-        Extent {
-            instances: self.instances.max(other.instances),
-            bags: self.bags.max(other.bags),
-            tiles: self.tiles.max(other.tiles),
-            pairs: self.pairs.max(other.pairs),
-        }
-    }
-
-    /// True when `other` fits in.
-    pub fn holds(&self, other: &Extent) -> bool {
-        self.max(*other) == *self
-    }
-}
-
-/// The tables of a packed batch, as kernels read them. Filled anew for each batch; the vectors are reused.
-#[derive(Clone, Debug, Default)]
-pub struct BatchTables {
-    /// Sizes of the batch.
-    pub extent: Extent,
-    /// First row of each bag, and the end of the last, `[B + 1]`.
-    pub offsets: Vec<u32>,
-    /// Bag, first row, rows and 0 of each tile, `[T, 4]`.
-    pub tiles: Vec<u32>,
-    /// First tile of each bag, and the end of the last, `[B + 1]`.
-    pub bag_tiles: Vec<u32>,
-}
-
-impl BatchTables {
-    /// The tables of bags of these sizes.
-    pub fn of(sizes: &[usize]) -> Self {
-        let mut tables = Self::default();
-        tables.lay_out(sizes.iter().copied());
-        tables
-    }
-
-    /// Lays out bags of these sizes.
-    pub fn lay_out(&mut self, sizes: impl Iterator<Item = usize>) {
-        self.offsets.clear();
-        self.tiles.clear();
-        self.bag_tiles.clear();
-        self.offsets.push(0);
-        self.bag_tiles.push(0);
-        let mut row = 0u32;
-        for (bag, size) in sizes.enumerate() {
-            let end = row + size as u32;
-            while row < end {
-                let rows = (end - row).min(TILE);
-                self.tiles.extend([bag as u32, row, rows, 0]);
-                row += rows;
-            }
-            self.offsets.push(end);
-            self.bag_tiles.push(self.tiles.len() as u32 / 4);
-        }
-        let pairs = pairs_of(self.offsets.windows(2).map(|bag| (bag[1] - bag[0]) as usize));
-        let (bags, tiles) = (self.offsets.len() as u32 - 1, self.tiles.len() as u32 / 4);
-        self.extent = Extent { instances: row, bags, tiles, pairs };
-    }
+    /// The given number of rows for each bag.
+    BagRows(u32),
+    /// Tokens: of each bag of n instances one for the class and ceil(sqrt n)^2 for a square of instances.
+    Tokens,
+    /// Tiles of at most [`TILE`] tokens, none of which crosses a bag.
+    TokenTiles,
+    /// Groups of the given number of consecutive tokens.
+    TokenChunks(u32),
+    /// Groups of the given number of consecutive tiles of tokens.
+    TokenTileChunks(u32),
 }
 
 impl Dim {
@@ -132,6 +60,11 @@ impl Dim {
             Dim::InstanceWindow { start, size } => extent.instances.saturating_sub(start).min(size),
             Dim::BagsPlusOne => extent.bags + 1,
             Dim::Pairs => extent.pairs,
+            Dim::BagRows(rows) => extent.bags * rows,
+            Dim::Tokens => extent.tokens,
+            Dim::TokenTiles => extent.token_tiles,
+            Dim::TokenChunks(size) => extent.tokens.div_ceil(size),
+            Dim::TokenTileChunks(size) => extent.token_tiles.div_ceil(size),
         }
     }
 
@@ -141,6 +74,8 @@ impl Dim {
             Dim::Instances => Dim::InstanceChunks(size),
             Dim::Bags => Dim::BagChunks(size),
             Dim::Tiles => Dim::TileChunks(size),
+            Dim::Tokens => Dim::TokenChunks(size),
+            Dim::TokenTiles => Dim::TokenTileChunks(size),
             Dim::Fixed(n) => Dim::Fixed(n.div_ceil(size)),
             other => panic!("rows counted by {other:?} are not split into chunks"),
         }
@@ -379,6 +314,12 @@ pub enum Input {
     Tiles,
     /// First tile of each bag, `[B + 1]`.
     BagTiles,
+    /// First token of each bag, `[B + 1]` (see [`Dim::Tokens`]).
+    TokenOffsets,
+    /// Tile table of the tokens, as that of the instances.
+    TokenTiles,
+    /// The class token of each bag, `[B]`.
+    ClassTokens,
     /// Class index of each bag, `[B]`.
     Labels,
     /// Target of each output of each bag, `[B, C]`.

@@ -181,6 +181,57 @@ unsafe fn gemm<T: Real>(sizes: [usize; 3], a: Dense<T>, b: Dense<T>, c: *mut T, 
     }
 }
 
+/// A factor of a small product: its values from the first on, and how far apart rows and columns are.
+pub(super) struct Factor<'a, T> {
+    pub values: &'a [T],
+    pub first: usize,
+    pub row: usize,
+    pub col: usize,
+}
+
+/// c = alpha a b or c += it on this thread, rows of c `ldc` values apart.
+///
+/// # Safety
+/// `c` points to m rows of n values that nothing else uses and that overlap no factor.
+pub(super) unsafe fn multiply<T: Real>(
+    [m, n, k]: [usize; 3],
+    a: Factor<T>,
+    b: Factor<T>,
+    c: *mut T,
+    ldc: usize,
+    add: bool,
+    alpha: T,
+) {
+    let reaches = |f: &Factor<T>, rows: usize, cols: usize| {
+        rows == 0 || cols == 0 || f.values.len() > f.first + (rows - 1) * f.row + (cols - 1) * f.col
+    };
+    assert!(reaches(&a, m, k) && reaches(&b, k, n), "sizes of a product");
+    // SAFETY: the factors were checked just now; c is the caller's.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c,
+            1,
+            ldc as isize,
+            add,
+            a.values.as_ptr().add(a.first),
+            a.col as isize,
+            a.row as isize,
+            b.values.as_ptr().add(b.first),
+            b.col as isize,
+            b.row as isize,
+            T::ONE,
+            alpha,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
 /// Rows of an f16 factor widened at a time; a panel stays in the second-level cache.
 const PANEL: usize = 256;
 

@@ -4,6 +4,7 @@
 //! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
 
 pub mod cost;
+pub mod extent;
 pub mod host;
 pub mod launch;
 pub mod real;
@@ -14,6 +15,7 @@ pub mod cluster;
 pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
+pub mod depthwise;
 pub mod distance_attention;
 pub mod dropout;
 pub mod elementwise;
@@ -24,6 +26,7 @@ pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod nystrom;
 pub mod optim;
 pub mod power_pool;
 pub mod pseudo_label;
@@ -35,6 +38,7 @@ pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
+pub mod tokens;
 pub mod weighting;
 pub mod windows;
 
@@ -125,6 +129,7 @@ pub fn all() -> Vec<&'static Kernel> {
         cluster::KERNELS,
         contrast::KERNELS,
         critical_attention::KERNELS,
+        depthwise::KERNELS,
         distance_attention::KERNELS,
         dropout::KERNELS,
         elementwise::KERNELS,
@@ -135,6 +140,7 @@ pub fn all() -> Vec<&'static Kernel> {
         loss::KERNELS,
         matmul::KERNELS,
         norm::KERNELS,
+        nystrom::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         pseudo_label::KERNELS,
@@ -146,6 +152,7 @@ pub fn all() -> Vec<&'static Kernel> {
         sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,
+        tokens::KERNELS,
         weighting::KERNELS,
         windows::KERNELS,
     ]
@@ -161,6 +168,7 @@ pub fn source(file: &str) -> &'static str {
         "cluster" => include_str!("../../shaders/cluster.wgsl"),
         "contrast" => include_str!("../../shaders/contrast.wgsl"),
         "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
+        "depthwise" => include_str!("../../shaders/depthwise.wgsl"),
         "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
         "dropout" => include_str!("../../shaders/dropout.wgsl"),
         "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
@@ -171,6 +179,7 @@ pub fn source(file: &str) -> &'static str {
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
+        "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
@@ -182,6 +191,7 @@ pub fn source(file: &str) -> &'static str {
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
+        "tokens" => include_str!("../../shaders/tokens.wgsl"),
         "transpose" => include_str!("../../shaders/transpose.wgsl"),
         "weighting" => include_str!("../../shaders/weighting.wgsl"),
         "windows" => include_str!("../../shaders/windows.wgsl"),

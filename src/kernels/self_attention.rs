@@ -608,7 +608,8 @@ impl<T: Real> Launched<'_, T> {
         (own, other, head): (usize, usize, usize),
         share: &mut [T; 4],
     ) {
-        let mine = self.record::<K>(own, head);
+        // Keys have a record only where the energy needs one of theirs.
+        let mine = if self.flip && K != DISTANCE { &[T::ZERO; 2] } else { self.record::<K>(own, head) };
         let mut local = [T::ZERO; SIDE];
         local[..sums.len()].copy_from_slice(sums);
         self.energies::<K>(sums, alpha, (own, other, head));

@@ -6,6 +6,7 @@ pub mod image;
 pub mod layers;
 pub mod mi_net;
 pub mod mi_net_bag;
+pub mod transmil;
 
 use crate::error::{Error, Result};
 use crate::ops::update::{Optimiser, UpdateRule};
@@ -31,6 +32,9 @@ pub enum Method {
     GatedAttention(attention::Settings),
     /// DSMIL: an instance classifier, and attention to the instance it picks.
     Dsmil(dsmil::Settings),
+    /// TransMIL: a transformer with Nyström attention, whose class token is classified.
+    #[serde(rename = "transmil")]
+    TransMil(transmil::Settings),
 }
 
 /// What level a method classifies at.
@@ -88,6 +92,8 @@ const ATTENTION: &str =
     "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)";
 const DUAL_STREAM: &str = "Li, Li, Eliceiri: Dual-stream Multiple Instance Learning Network for Whole Slide Image \
      Classification with Self-supervised Contrastive Learning, 2021 (arXiv 2011.08939)";
+const TRANSFORMER: &str = "Shao, Bian, Chen, Wang, Zhang, Ji, Zhang: TransMIL: Transformer based Correlated Multiple \
+     Instance Learning for Whole Slide Image Classification, 2021 (arXiv 2106.00908)";
 
 impl Method {
     /// All methods with their defaults.
@@ -100,6 +106,7 @@ impl Method {
             Method::Attention(Default::default()),
             Method::GatedAttention(Default::default()),
             Method::Dsmil(Default::default()),
+            Method::TransMil(Default::default()),
         ]
     }
 
@@ -113,6 +120,7 @@ impl Method {
             Method::Attention(_) => "attention",
             Method::GatedAttention(_) => "gated-attention",
             Method::Dsmil(_) => "dsmil",
+            Method::TransMil(_) => "transmil",
         }
     }
 
@@ -158,6 +166,7 @@ impl Method {
             Method::Attention(_) => ("Attention MIL", ATTENTION, Level::Bag, attention::HELP),
             Method::GatedAttention(_) => ("Gated Attention MIL", ATTENTION, Level::Bag, attention::HELP),
             Method::Dsmil(_) => ("DSMIL", DUAL_STREAM, Level::Bag, dsmil::HELP),
+            Method::TransMil(_) => ("TransMIL", TRANSFORMER, Level::Bag, transmil::HELP),
         };
         let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
             unreachable!("a struct serialises as an object")
@@ -186,6 +195,11 @@ impl Method {
                 let optimiser = Optimiser { rule, ..Optimiser::adam(5e-3) };
                 Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 40 }
             }
+            // The authors stop early, after 10 epochs without a smaller loss of the validation bags.
+            Method::TransMil(_) => {
+                let optimiser = Optimiser::radam(1e-5).with_lookahead(6, 0.5);
+                Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+            }
         }
     }
 
@@ -209,6 +223,7 @@ impl Method {
             Method::Attention(settings) => attention::record(&mut network, settings, false)?,
             Method::GatedAttention(settings) => attention::record(&mut network, settings, true)?,
             Method::Dsmil(settings) => dsmil::record(&mut network, settings)?,
+            Method::TransMil(settings) => transmil::record(&mut network, settings)?,
         }
         Ok(network.tape)
     }

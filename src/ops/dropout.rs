@@ -23,7 +23,12 @@ impl Dropout {
         p.dropout && self.rate > 0.0
     }
 
-    fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 8] {
+    fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 9] {
+        // In a window of rows the masks are those of the whole batch.
+        let first = match p.rows(x) {
+            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
+            _ => 0u32.into(),
+        };
         // The largest u32 below rate * 2^32: a value is dropped when its random word is smaller.
         let threshold = (self.rate as f64 * 4_294_967_296.0) as u32;
         [
@@ -35,16 +40,12 @@ impl Dropout {
             Scalar::SeedHigh.into(),
             Scalar::Step.into(),
             accumulate.into(),
+            first,
         ]
     }
 
     fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
-        // In a window of rows the masks are those of the whole batch.
-        let first = match p.rows(x) {
-            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
-            _ => 0u32.into(),
-        };
-        let words = [&self.words(p, x, accumulate)[..], &[first]].concat();
+        let words = self.words(p, x, accumulate);
         p.launch(&k::DROPOUT, &[x.into(), to], &words, quads(p, x));
     }
 

@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod contrast;
 pub mod conv;
 pub mod critical_attention;
+pub mod cross_attention;
+pub mod depthwise;
 pub mod dropout;
 pub mod evidential;
 pub mod gaussian;
@@ -14,6 +16,7 @@ pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod nystrom;
 pub mod pointwise;
 pub mod power_pool;
 pub mod pseudo_label;
@@ -25,6 +28,7 @@ pub mod self_attention;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;
+pub mod tokens;
 pub mod update;
 pub mod weighting;
 
@@ -77,6 +81,26 @@ pub enum Op {
     SelfAttention(self_attention::SelfAttention),
     /// Attention to the critical instance of each class.
     CriticalAttention(critical_attention::CriticalAttention),
+    /// Attention between tokens and landmarks.
+    CrossAttention(cross_attention::CrossAttention),
+    /// Weights that tokens get from landmarks.
+    Received(cross_attention::Received),
+    /// Products of the small matrices of each bag and head.
+    HeadProduct(nystrom::HeadProduct),
+    /// Iterative pseudo-inverse of each bag and head.
+    PseudoInverse(nystrom::PseudoInverse),
+    /// Instances as a square behind a class token.
+    Square(tokens::Square),
+    /// Means of runs of tokens.
+    LandmarkMeans(tokens::LandmarkMeans),
+    /// Scores of instances from those of tokens.
+    TokenScores(tokens::TokenScores),
+    /// Convolution along the tokens.
+    SequenceConv(depthwise::SequenceConv),
+    /// Convolution over the square of tokens.
+    GridConv(depthwise::GridConv),
+    /// Three kernels and the identity as one.
+    MergeKernels(depthwise::MergeKernels),
     /// Rows times a weight each.
     RowScale(weighting::RowScale),
     /// Sum or mean over each bag of rows times a weight each.
@@ -186,6 +210,16 @@ impl Op {
             Op::AttentionPool(r) => r,
             Op::SelfAttention(r) => r,
             Op::CriticalAttention(r) => r,
+            Op::CrossAttention(r) => r,
+            Op::Received(r) => r,
+            Op::HeadProduct(r) => r,
+            Op::PseudoInverse(r) => r,
+            Op::Square(r) => r,
+            Op::LandmarkMeans(r) => r,
+            Op::TokenScores(r) => r,
+            Op::SequenceConv(r) => r,
+            Op::GridConv(r) => r,
+            Op::MergeKernels(r) => r,
             Op::RowScale(r) => r,
             Op::WeightedSum(r) => r,
             Op::GeneralisedMean(r) => r,

@@ -181,6 +181,12 @@ pub(crate) fn add_to(p: &mut Planner, g: ValueId, factor: f32, target: GradTarge
     p.launch(&k::ADD_TO, &[g.into(), target.to], &words, quads(p, g));
 }
 
+/// to = x y.
+pub(crate) fn multiply_into(p: &mut Planner, x: ValueId, y: ValueId, to: ValueId) {
+    let words = [count_of(p, x), 0u32.into()];
+    p.launch(&k::MULTIPLY, &[x.into(), y.into(), to.into()], &words, quads(p, x));
+}
+
 /// x y, element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Multiply;
@@ -195,8 +201,7 @@ impl Rule for Multiply {
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
         let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
-        let words = [count_of(p, x), 0u32.into()];
-        p.launch(&k::MULTIPLY, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
+        multiply_into(p, x, y, node.outputs[0]);
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");

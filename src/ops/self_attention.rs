@@ -182,6 +182,50 @@ impl Rule for SelfAttention {
     }
 }
 
+/// Launches over pairs of rows: tiles of rows, each with a range of others (see the spans of the shader).
+pub(crate) struct Pairs {
+    /// Tiles of own rows.
+    pub tiles: Dim,
+    /// Heads, side by side in the columns.
+    pub heads: u32,
+    /// Columns of a head of what the energy compares.
+    pub dims: u32,
+    /// Columns of a head of the values.
+    pub values: u32,
+    /// The energy.
+    pub energy: Energy,
+}
+
+impl Pairs {
+    /// The variant of all kernels over these pairs.
+    pub(crate) fn variant(&self) -> crate::kernels::launch::Variant {
+        k::variant(&self.energy, self.dims, self.values)
+    }
+
+    /// Launches a kernel whose result has `width` columns a head.
+    pub(crate) fn launch(
+        &self,
+        p: &mut Planner,
+        kernel: &'static crate::kernels::Kernel,
+        operands: &[Operand],
+        flags: u32,
+        width: u32,
+    ) {
+        let words: [Word; 8] = [
+            self.tiles.into(),
+            self.heads.into(),
+            self.dims.into(),
+            self.values.into(),
+            self.energy.scale().into(),
+            self.energy.unit().into(),
+            flags.into(),
+            k::kind(&self.energy).into(),
+        ];
+        let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
+        p.launch_variant(kernel, self.variant(), operands, &words, Grid::plane(Count::each(self.tiles), each));
+    }
+}
+
 /// A place for a gradient that nobody asked for.
 fn unused(p: &mut Planner, at: &Attending, heads: u32) -> GradTarget {
     GradTarget { to: p.temp(Dim::Instances, heads * at.dims).into(), accumulate: false }
@@ -244,19 +288,9 @@ impl SelfAttention {
         flags: u32,
         width: u32,
     ) {
-        let words: [Word; 8] = [
-            Dim::Tiles.into(),
-            self.heads.into(),
-            at.dims.into(),
-            at.values.into(),
-            self.energy.scale().into(),
-            self.energy.unit().into(),
-            flags.into(),
-            k::kind(&self.energy).into(),
-        ];
-        let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
-        let grid = Grid::plane(Count::each(Dim::Tiles), each);
-        p.launch_variant(kernel, self.variant(at), operands, &words, grid);
+        let pairs =
+            Pairs { tiles: Dim::Tiles, heads: self.heads, dims: at.dims, values: at.values, energy: self.energy };
+        pairs.launch(p, kernel, operands, flags, width);
     }
 
     /// The gradient of queries, or of keys with the flag: own and other rows, and their values.

@@ -1,7 +1,7 @@
 //! How bags become the inputs of a program: packed rows, tables of tiles and offsets, labels and targets.
 
 use crate::bag::{Bags, Features};
-use crate::kernels::launch::{BatchTables, Extent, TILE, Window, pairs_of};
+use crate::kernels::launch::{BatchTables, Extent, Window};
 use crate::tape::{Storage, feature_stride};
 use half::f16;
 use std::ops::Range;
@@ -41,13 +41,7 @@ impl Batch {
 
 /// Sizes of a batch of these bags, without packing it.
 pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
-    let sizes = indices.iter().map(|&i| bags.rows(i).len());
-    sizes.fold(Extent::default(), |e, n| Extent {
-        instances: e.instances + n as u32,
-        bags: e.bags + 1,
-        tiles: e.tiles + (n as u32).div_ceil(TILE),
-        pairs: e.pairs.saturating_add(pairs_of(std::iter::once(n))),
-    })
+    Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32))
 }
 
 impl Rows {

@@ -106,7 +106,7 @@ impl Session {
     fn choose_rows(&self, tape: &Windowed, purposes: &[Purpose], bags: u32, most: u32) -> Result<(u32, Vec<Planned>)> {
         let mut rows = most;
         loop {
-            let capacity = Extent { instances: rows, bags, tiles: rows / TILE + bags, pairs: 0 };
+            let capacity = Extent { instances: rows, bags, tiles: rows / TILE + bags, ..Extent::default() };
             let planned: Result<Vec<_>> = purposes
                 .iter()
                 .flat_map(|&purpose| parts(purpose).iter().map(move |&part| (part, purpose)))
@@ -234,8 +234,9 @@ impl Session {
             ranges.for_each(|(rows, _)| batch.coords.extend(coords[rows].as_flattened()));
         }
         let from = uploads(self.executor.program(id), batch, self.storage, row, &source)?;
-        // No method that looks at pairs runs in windows.
-        let extent = Extent { pairs: 0, ..batch.tables.extent };
+        // No method that looks at pairs or tokens runs in windows.
+        let Extent { instances, bags, tiles, .. } = batch.tables.extent;
+        let extent = Extent { instances, bags, tiles, ..Extent::default() };
         self.executor.run(id, &Step { extent, scalars, uploads: &from, keep: &[] })?;
         Ok((id, extent))
     }

@@ -7,7 +7,7 @@ use crate::bag::Bags;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{Extent, TILE, pairs_of};
+use crate::kernels::launch::Extent;
 use crate::methods::Method;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
@@ -305,11 +305,5 @@ fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], cla
 fn largest_batch(bags: &Bags, indices: &[usize], batch: usize) -> Extent {
     let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len() as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let largest = &sizes[..batch.min(sizes.len())];
-    Extent {
-        instances: largest.iter().sum(),
-        bags: largest.len() as u32,
-        tiles: largest.iter().map(|n| n.div_ceil(TILE)).sum(),
-        pairs: pairs_of(largest.iter().map(|n| *n as usize)),
-    }
+    Extent::of(sizes.into_iter().take(batch))
 }

@@ -76,7 +76,7 @@ impl Numbers {
 
 /// Sizes of a batch of bags.
 pub fn extent(sizes: &[usize]) -> Extent {
-    BatchTables::of(sizes).extent
+    Extent::of(sizes.iter().map(|&n| n as u32))
 }
 
 /// What a run gave.
@@ -103,6 +103,8 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
         capacity.bags += 5;
         capacity.tiles += 9;
         capacity.pairs += 300;
+        capacity.tokens += 41;
+        capacity.token_tiles += 7;
     }
     let mut executor = Executor::new(device);
     let layout = tape.param_layout();
@@ -126,6 +128,7 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
     let halves: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
     let half = tape.values.iter().any(|v| v.storage == Storage::F16);
     let [offsets, tiles, bag_tiles] = tables(&numbers.sizes);
+    let tokens = BatchTables::of(&numbers.sizes).tokens;
     let uploads: Vec<Upload> = program
         .inputs
         .iter()
@@ -137,6 +140,9 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
             BufferKey::Input(Input::Offsets) => Upload::U32(*key, &offsets),
             BufferKey::Input(Input::Tiles) => Upload::U32(*key, &tiles),
             BufferKey::Input(Input::BagTiles) => Upload::U32(*key, &bag_tiles),
+            BufferKey::Input(Input::TokenOffsets) => Upload::U32(*key, &tokens.offsets),
+            BufferKey::Input(Input::TokenTiles) => Upload::U32(*key, &tokens.tiles),
+            BufferKey::Input(Input::ClassTokens) => Upload::U32(*key, tokens.classes()),
             BufferKey::Input(Input::Labels) => Upload::U32(*key, &numbers.labels),
             BufferKey::Input(Input::Targets) => Upload::F32(*key, &numbers.targets),
             BufferKey::Input(Input::Weights) => Upload::F32(*key, &numbers.weights),

@@ -16,6 +16,7 @@ mod image;
 mod kmeans;
 mod lenet;
 mod norm;
+mod nystrom;
 mod optimisers;
 mod power_pool;
 mod pseudo_label;

@@ -1,0 +1,149 @@
+//! The sizes of a packed batch, and the tables by which kernels find their way in it.
+
+/// Rows of a packed batch that one tile covers at most; tiles never cross a bag.
+pub const TILE: u32 = 64;
+
+/// The sizes of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Instances over all bags.
+    pub instances: u32,
+    /// Bags.
+    pub bags: u32,
+    /// Tiles (see [`TILE`]).
+    pub tiles: u32,
+    /// Pairs of instances of one bag; at most `u32::MAX`, which no buffer holds.
+    pub pairs: u32,
+    /// Tokens (see [`super::launch::Dim::Tokens`]).
+    pub tokens: u32,
+    /// Tiles of tokens.
+    pub token_tiles: u32,
+}
+
+/// Tokens of a bag of `instances`: the class token and the smallest square that holds them.
+pub fn tokens_of(instances: u32) -> u32 {
+    let root = instances.isqrt();
+    let side = root + (root * root < instances) as u32;
+    side * side + 1
+}
+
+impl Extent {
+    /// Sizes of a batch of bags with these numbers of instances.
+    pub fn of(sizes: impl IntoIterator<Item = u32>) -> Self {
+        sizes.into_iter().fold(Self::default(), |e, n| Self {
+            instances: e.instances + n,
+            bags: e.bags + 1,
+            tiles: e.tiles + n.div_ceil(TILE),
+            pairs: e.pairs.saturating_add(n.saturating_mul(n)),
+            tokens: e.tokens + tokens_of(n),
+            token_tiles: e.token_tiles + tokens_of(n).div_ceil(TILE),
+        })
+    }
+
+    fn zip(self, other: Extent, f: impl Fn(u32, u32) -> u32) -> Extent {
+        Extent {
+            instances: f(self.instances, other.instances),
+            bags: f(self.bags, other.bags),
+            tiles: f(self.tiles, other.tiles),
+            pairs: f(self.pairs, other.pairs),
+            tokens: f(self.tokens, other.tokens),
+            token_tiles: f(self.token_tiles, other.token_tiles),
+        }
+    }
+
+    /// The larger of both in every size.
+    pub fn max(self, other: Extent) -> Extent {
+        self.zip(other, u32::max)
+    }
+
+    /// True when `other` fits in.
+    pub fn holds(&self, other: &Extent) -> bool {
+        self.max(*other) == *self
+    }
+
+    /// Room for `wanted`: what was asked for, but at least an eighth more than before, so that bags that grow
+    /// slowly do not replan at every step.
+    pub fn grown(self, wanted: Extent) -> Extent {
+        self.zip(wanted, |old, new| if new > old { new.max(old.saturating_add(old / 8)) } else { old })
+    }
+}
+
+/// The tables of a packed batch, as kernels read them. Filled anew for each batch; the vectors are reused.
+#[derive(Clone, Debug, Default)]
+pub struct BatchTables {
+    /// Sizes of the batch.
+    pub extent: Extent,
+    /// First row of each bag, and the end of the last, `[B + 1]`.
+    pub offsets: Vec<u32>,
+    /// Bag, first row, rows and 0 of each tile, `[T, 4]`.
+    pub tiles: Vec<u32>,
+    /// First tile of each bag, and the end of the last, `[B + 1]`.
+    pub bag_tiles: Vec<u32>,
+    /// The same of the tokens.
+    pub tokens: TokenTables,
+}
+
+impl BatchTables {
+    /// The tables of bags of these sizes.
+    pub fn of(sizes: &[usize]) -> Self {
+        let mut tables = Self::default();
+        tables.lay_out(sizes.iter().copied());
+        tables
+    }
+
+    /// Lays out bags of these sizes.
+    pub fn lay_out(&mut self, sizes: impl Iterator<Item = usize>) {
+        self.offsets.clear();
+        self.tiles.clear();
+        self.bag_tiles.clear();
+        self.tokens.clear();
+        self.offsets.push(0);
+        self.bag_tiles.push(0);
+        let mut row = 0u32;
+        for (bag, size) in sizes.enumerate() {
+            self.tokens.push(size as u32);
+            let end = row + size as u32;
+            while row < end {
+                let rows = (end - row).min(TILE);
+                self.tiles.extend([bag as u32, row, rows, 0]);
+                row += rows;
+            }
+            self.offsets.push(end);
+            self.bag_tiles.push(self.tiles.len() as u32 / 4);
+        }
+        self.extent = Extent::of(self.offsets.windows(2).map(|bag| bag[1] - bag[0]));
+    }
+}
+
+/// The tables over the tokens of a packed batch; the vectors are reused from batch to batch.
+#[derive(Clone, Debug, Default)]
+pub struct TokenTables {
+    /// See [`super::launch::Input::TokenOffsets`].
+    pub offsets: Vec<u32>,
+    /// See [`super::launch::Input::TokenTiles`].
+    pub tiles: Vec<u32>,
+}
+
+impl TokenTables {
+    /// No bags.
+    fn clear(&mut self) {
+        self.offsets.clear();
+        self.tiles.clear();
+        self.offsets.push(0);
+    }
+
+    /// One more bag.
+    fn push(&mut self, instances: u32) {
+        let (bag, first) = (self.offsets.len() as u32 - 1, self.offsets[self.offsets.len() - 1]);
+        let end = first + tokens_of(instances);
+        for row in (first..end).step_by(TILE as usize) {
+            self.tiles.extend([bag, row, TILE.min(end - row), 0]);
+        }
+        self.offsets.push(end);
+    }
+
+    /// See [`super::launch::Input::ClassTokens`].
+    pub fn classes(&self) -> &[u32] {
+        &self.offsets[..self.offsets.len() - 1]
+    }
+}

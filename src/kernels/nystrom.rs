@@ -1,0 +1,266 @@
+//! Host twins of `shaders/nystrom.wgsl`.
+
+use super::elementwise::keep_or_zero;
+use super::host::{Shared, for_rows, parallel};
+use super::matmul::{Factor, multiply};
+use super::tokens::{rows_of, stretch};
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ProductParams {
+    m: u32,
+    n: u32,
+    k: u32,
+    heads: u32,
+    flags: u32,
+    alpha: f32,
+    beta: f32,
+    gamma: f32,
+    layers: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct InverseParams {
+    layers: u32,
+    heads: u32,
+    side: u32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct SpansParams {
+    tiles: u32,
+    own: u32,
+    other: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct ZerosParams {
+    rows: u32,
+    heads: u32,
+    width: u32,
+    landmarks: u32,
+}
+
+kernel!(/// Product of two matrices of each bag and head, plus a third and a diagonal.
+    PRODUCT, "nystrom", head_product, ProductParams, [Read, Read, Read, Write]);
+kernel!(/// Largest sums of rows and columns of each bag and head.
+    SUMS, "nystrom", inverse_sums, InverseParams, [Read, Write]);
+kernel!(/// Start of the iteration to the pseudo-inverse.
+    START, "nystrom", inverse_start, InverseParams, [Read, Read, Write]);
+kernel!(/// Inner products of the matrices of each bag and head.
+    DOTS, "nystrom", inverse_dots, InverseParams, [Read, Read, Write]);
+kernel!(/// Gradient of `inverse_start`, added to that of the iteration.
+    END, "nystrom", inverse_end, InverseParams, [Read, Read, Read, Read, Read, Write]);
+kernel!(/// Rows of each tile, and the rows they look at.
+    SPANS, "nystrom", cross_spans, SpansParams, [ReadIndex, ReadIndex, WriteIndex]);
+kernel!(/// Zeros among the keys and values of attention, after it.
+    ZEROS, "nystrom", zero_keys, ZerosParams, [ReadIndex, Write, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&PRODUCT, &SUMS, &START, &DOTS, &END, &SPANS, &ZEROS];
+
+/// Add to what is there.
+pub const ACCUMULATE: u32 = 1;
+/// The first factor is stored transposed.
+pub const A_T: u32 = 2;
+/// The second factor is stored transposed.
+pub const B_T: u32 = 4;
+/// There is a third matrix.
+pub const WITH_E: u32 = 8;
+/// The heads of the first factor lie side by side.
+pub const A_COLUMNS: u32 = 16;
+/// Those of the second.
+pub const B_COLUMNS: u32 = 32;
+/// Those of the result and the third matrix.
+pub const C_COLUMNS: u32 = 64;
+/// Rows and columns of a result that a workgroup computes.
+pub const SIDE: u32 = 64;
+
+/// Rows of a result that a core computes in one go; fixed, so that bits do not depend on the cores.
+const BLOCK: usize = 128;
+
+/// First value and distance of rows of a stored matrix of a layer.
+fn place(layer: usize, heads: usize, rows: usize, cols: usize, columns: bool) -> (usize, usize) {
+    match columns {
+        true => (layer / heads * rows * heads * cols + layer % heads * cols, heads * cols),
+        false => (layer * rows * cols, cols),
+    }
+}
+
+fn head_product<T: Real>(args: &Args<T>) {
+    let p: ProductParams = args.params();
+    let [m, n, k, heads] = [p.m, p.n, p.k, p.heads].map(|v| v as usize);
+    let flag = |bit: u32| p.flags & bit != 0;
+    let (a, b, e, c) = (args.read(0), args.read(1), args.read(2), Shared::new(args.write(3)));
+    let [alpha, beta, gamma] = [p.alpha, p.beta, p.gamma].map(T::from_f32);
+    let prepared = flag(WITH_E) || p.gamma != 0.0;
+    let blocks = m.div_ceil(BLOCK);
+    parallel(p.layers as usize * blocks, 2 * BLOCK.min(m) * n * k, |range| {
+        for number in range {
+            let (layer, top) = (number / blocks, number % blocks * BLOCK);
+            let rows = BLOCK.min(m - top);
+            let factor = |values, [r, c]: [usize; 2], transposed, columns, skip: usize| {
+                let [r, c] = if transposed { [c, r] } else { [r, c] };
+                let (first, ld) = place(layer, heads, r, c, columns);
+                let (row, col) = if transposed { (1, ld) } else { (ld, 1) };
+                Factor { values, first: first + skip * row, row, col }
+            };
+            let a = factor(a, [m, k], flag(A_T), flag(A_COLUMNS), top);
+            let b = factor(b, [k, n], flag(B_T), flag(B_COLUMNS), 0);
+            let (first, ld) = place(layer, heads, m, n, flag(C_COLUMNS));
+            if prepared {
+                for r in top..top + rows {
+                    let at = first + r * ld..first + r * ld + n;
+                    // SAFETY: a piece has its own rows of its own layer.
+                    let row = unsafe { c.part(at.clone()) };
+                    if !flag(ACCUMULATE) {
+                        row.fill(T::ZERO);
+                    }
+                    if flag(WITH_E) {
+                        row.iter_mut().zip(&e[at]).for_each(|(o, e)| *o += beta * *e);
+                    }
+                    if r < n {
+                        row[r] += gamma;
+                    }
+                }
+            }
+            // SAFETY: as above; the last row is inside, so all are.
+            let to = unsafe {
+                c.part(first + (top + rows - 1) * ld..first + (top + rows - 1) * ld + n);
+                c.start().add(first + top * ld)
+            };
+            // SAFETY: as above.
+            unsafe { multiply([rows, n, k], a, b, to, ld, prepared || flag(ACCUMULATE), alpha) };
+        }
+    });
+}
+
+/// The largest and its number, of equals the first.
+fn largest<T: Real>(values: impl Iterator<Item = T>) -> (T, usize) {
+    values.enumerate().fold((-T::ONE, 0), |best, (i, v)| if v > best.0 { (v, i) } else { best })
+}
+
+fn inverse_sums<T: Real>(a: &Args<T>) {
+    let p: InverseParams = a.params();
+    let side = p.side as usize;
+    let x = a.read(0);
+    for_rows(a.write(1), p.layers as usize, 4, 2 * side * side, |layer, out| {
+        let x = &x[layer * side * side..(layer + 1) * side * side];
+        let mut columns = vec![T::ZERO; side];
+        for row in x.chunks_exact(side) {
+            columns.iter_mut().zip(row).for_each(|(c, v)| *c += v.abs());
+        }
+        let row = largest(x.chunks_exact(side).map(|r| r.iter().map(|v| v.abs()).sum()));
+        let col = largest(columns.into_iter());
+        out.copy_from_slice(&[row.0, T::new(row.1 as f64), col.0, T::new(col.1 as f64)]);
+    });
+}
+
+/// The largest sums of a bag: (sum, head, number) of a row and of a column.
+fn largest_of<T: Real>(sums: &[T], heads: usize, bag: usize) -> [(T, usize, usize); 2] {
+    let sums = &sums[4 * bag * heads..4 * (bag + 1) * heads];
+    [0, 2].map(|at| {
+        let (sum, head) = largest(sums.chunks_exact(4).map(|s| s[at]));
+        (sum, head, sums[4 * head + at + 1].f64() as usize)
+    })
+}
+
+fn inverse_start<T: Real>(a: &Args<T>) {
+    let p: InverseParams = a.params();
+    let (heads, side) = (p.heads as usize, p.side as usize);
+    let (x, sums) = (a.read(0), a.read(1));
+    for_rows(a.write(2), p.layers as usize, side * side, 2 * side * side, |layer, out| {
+        let x = &x[layer * side * side..(layer + 1) * side * side];
+        let [row, col] = largest_of(sums, heads, layer / heads);
+        let scale = T::ONE / (row.0 * col.0);
+        for (i, out) in out.chunks_exact_mut(side).enumerate() {
+            out.iter_mut().enumerate().for_each(|(j, o)| *o = x[j * side + i] * scale);
+        }
+    });
+}
+
+fn inverse_dots<T: Real>(a: &Args<T>) {
+    let p: InverseParams = a.params();
+    let (area, x, y) = ((p.side * p.side) as usize, a.read(0), a.read(1));
+    for_rows(a.write(2), p.layers as usize, 1, 2 * area, |layer, out| {
+        let at = layer * area..(layer + 1) * area;
+        out[0] = x[at.clone()].iter().zip(&y[at]).map(|(x, y)| *x * *y).sum();
+    });
+}
+
+fn inverse_end<T: Real>(a: &Args<T>) {
+    let p: InverseParams = a.params();
+    let (heads, side, keep) = (p.heads as usize, p.side as usize, T::new(p.accumulate as f64));
+    let (x, sums, g, start, dots) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4));
+    let area = side * side;
+    for_rows(a.write(5), p.layers as usize, area, 4 * area, |layer, out| {
+        let (bag, head) = (layer / heads, layer % heads);
+        let [row, col] = largest_of(sums, heads, bag);
+        let scale = T::ONE / (row.0 * col.0);
+        let [x, g, start] = [x, g, start].map(|v| &v[layer * area..(layer + 1) * area]);
+        for (i, out) in out.chunks_exact_mut(side).enumerate() {
+            for (j, o) in out.iter_mut().enumerate() {
+                *o = keep_or_zero(keep, *o) + g[i * side + j] + start[j * side + i] * scale;
+            }
+        }
+        let slope = -dots[bag * heads..(bag + 1) * heads].iter().copied().sum::<T>() * scale;
+        let sign = |v: T| if v > T::ZERO { T::ONE } else { T::new(-((v < T::ZERO) as u8 as f64)) };
+        for j in 0..side {
+            if row.1 == head {
+                out[row.2 * side + j] += col.0 * slope * sign(x[row.2 * side + j]);
+            }
+            if col.1 == head {
+                out[j * side + col.2] += row.0 * slope * sign(x[j * side + col.2]);
+            }
+        }
+    });
+}
+
+fn cross_spans<T: Real>(a: &Args<T>) {
+    let p: SpansParams = a.params();
+    let (offsets, tiles, out) = (a.indices(0), a.indices(1), a.write_indices(2));
+    for (i, span) in out.chunks_exact_mut(4).enumerate().take(p.tiles as usize) {
+        let (bag, first, rows) = match p.own {
+            0 => (tiles[4 * i], tiles[4 * i + 1], tiles[4 * i + 2]),
+            own => {
+                let each = own.div_ceil(64);
+                let (bag, from) = (i as u32 / each, i as u32 % each * 64);
+                (bag, bag * own + from, (own - from).min(64))
+            }
+        };
+        let (start, end) = match p.other {
+            0 => (offsets[bag as usize], offsets[bag as usize + 1]),
+            other => (bag * other, (bag + 1) * other),
+        };
+        span.copy_from_slice(&[first, rows, start, end]);
+    }
+}
+
+fn zero_keys<T: Real>(a: &Args<T>) {
+    let p: ZerosParams = a.params();
+    let (heads, width, landmarks) = (p.heads as usize, p.width as usize, p.landmarks as usize);
+    let (offsets, lse) = (a.indices(0), Shared::new(a.write(1)));
+    for_rows(a.write(2), p.rows as usize * heads, width, 2 * width + 20, |i, out| {
+        let (_, zeros) = stretch(rows_of(offsets, i / heads / landmarks).len(), landmarks);
+        if zeros == 0 {
+            return;
+        }
+        // SAFETY: each row and head is visited once.
+        let lse = unsafe { lse.part(i..i + 1) };
+        let old = lse[0];
+        let high = old.larger(T::ZERO);
+        lse[0] = high + ((old - high).exp() + T::new(zeros as f64) * (-high).exp()).ln();
+        let factor = (old - lse[0]).exp();
+        out.iter_mut().for_each(|o| *o *= factor);
+    });
+}
