@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let sizes: Vec<u32> = sizes.split('x').map(str::parse).collect::<Result<_, _>>()?;
     let [m, n, k] = sizes[..] else { return Err("sizes: expected MxNxK".into()) };
-    let form = Form { a_t: form == "tn", b_t: form == "nt", a_half: false, b_half: false };
+    let form = Form { a_t: form == "tn", b_t: form == "nt", a_half: false, b_half: false, rounded: false };
     let (lda, ldb) = (if form.a_t { m } else { k }, if form.b_t { k } else { n });
     let device = Device::open(&device.parse()?)?.device;
     println!("{m} x {n} x {k} on {}", device.description());

@@ -53,6 +53,7 @@
 //! | [`tape`], [`ops`], [`plan`] | a model as plain data; forward and backward rules; launches with fixed buffers |
 //! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
 //! | [`device`] | adapters, how one is chosen, and the executors |
+//! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`report`] | a run as one self-contained HTML page |
 //! | `data` | readers of npy folders, text and IDX, drawn bags, splits (feature `data`) |
@@ -79,6 +80,7 @@ pub mod methods;
 pub mod model;
 pub mod ops;
 pub mod plan;
+pub mod precision;
 pub mod random;
 pub mod report;
 pub mod session;

@@ -6,6 +6,7 @@ mod assemble;
 use crate::error::Result;
 use crate::kernels::Kernel;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Variant, Word};
+use crate::kernels::matmul_coop::Coop;
 use crate::ops::update::Optimiser;
 use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
 
@@ -20,6 +21,8 @@ pub struct Target {
     pub max_binding: u64,
     /// Parallel units to keep busy (a rough number; decides how far a long sum is split).
     pub units: u32,
+    /// Cooperative matrices, where they may be used.
+    pub coop: Option<Coop>,
 }
 
 /// Kinds of executors that want different tiles.
@@ -156,6 +159,11 @@ impl Planner<'_> {
 
     fn resolve(&self, id: ValueId) -> ValueId {
         self.alias.iter().find(|(o, _)| *o == id).map_or(id, |(_, i)| *i)
+    }
+
+    /// True when the factors of products are rounded to f16.
+    pub fn rounds(&self) -> bool {
+        self.tape.mixed.is_some()
     }
 
     /// The groups of the parameters.
@@ -301,7 +309,10 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
         Purpose::Gradients { .. } | Purpose::Train(_) => {
             let loss = tape.loss.expect("a model that trains has a loss");
             let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
-            crate::ops::pointwise::fill(&mut planner, one, 1.0);
+            match tape.mixed.filter(|_| matches!(purpose, Purpose::Train(_))) {
+                Some(scale) => crate::ops::scaling::seed(&mut planner, one, &scale),
+                None => crate::ops::pointwise::fill(&mut planner, one, 1.0),
+            }
             planner.grads[loss.index()] = Some(one);
             backward(&mut planner, tape, &needed);
         }
@@ -310,7 +321,12 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
         crate::ops::update::clear_unused(&mut planner);
     }
     if let Purpose::Train(optimiser) = purpose {
-        crate::ops::update::update(&mut planner, &optimiser, tape.param_layout().total);
+        let total = tape.param_layout().total;
+        let table = match &tape.mixed {
+            Some(scale) => crate::ops::scaling::judge(&mut planner, scale, total),
+            None => Operand::Flat(BufferKey::GroupTable),
+        };
+        crate::ops::update::update(&mut planner, &optimiser, total, table);
     }
     assemble::assemble(planner, purpose, &upstream_keys)
 }

@@ -1,5 +1,7 @@
 //! A session: one model on one device. It packs batches, runs the planned programs, and reads results.
 
+mod precision;
+
 use crate::bag::{Bags, Features};
 use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
@@ -254,8 +256,12 @@ impl Session {
         if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) {
             self.write_groups()?;
         }
+        self.replan()
+    }
+
+    fn replan(&mut self) -> Result<()> {
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
+            let program = plan::plan(&self.tape, purpose, self.target(), self.capacity)?;
             self.executor.reload(id, program)?;
         }
         Ok(())
@@ -309,7 +315,7 @@ impl Session {
         let old = self.capacity;
         self.capacity = grown(old, extent);
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+            let program = plan::plan(&self.tape, purpose, self.target(), self.capacity);
             // A batch that does not fit must not keep later ones, which do, from running.
             program.and_then(|p| self.executor.reload(id, p)).inspect_err(|_| self.capacity = old)?;
         }
@@ -337,7 +343,7 @@ impl Session {
             }
             self.write_groups()?;
         }
-        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity);
+        let program = plan::plan(&self.tape, purpose, self.target(), self.capacity);
         // As in `reserve`: what is loaded already decides how large batches may be.
         let fallback = if self.programs.is_empty() { Extent::default() } else { self.capacity };
         let id = program.and_then(|p| self.executor.load(p)).inspect_err(|_| self.capacity = fallback)?;

@@ -1,5 +1,6 @@
 //! Small tapes that between them launch every kernel, at sizes as multiple instance learning has them.
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 use crate::ops::Op;
@@ -19,7 +20,8 @@ use crate::ops::survival::{CoxLoss, DiscreteSurvival};
 use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::update::{Optimiser, UpdateRule};
 use crate::ops::weighting::{RowScale, WeightedSum};
-use crate::plan::Purpose;
+use crate::plan::{Purpose, Target};
+use crate::precision::LossScale;
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use std::str::FromStr;
 
@@ -169,6 +171,14 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         add(name, s.tape, Purpose::Upstream, w.features);
     }
 
+    // The same in mixed precision: on matrix units where they passed their test.
+    let mut s = Start::new(w.features, Storage::F32, false);
+    s.tape.mixed = Some(LossScale::default());
+    let h = s.linear(s.x, w.hidden, Activation::Relu)?;
+    let y = s.linear(h, 2 * w.attention, Activation::None)?;
+    s.output(y);
+    add("linear mixed", s.tape, Purpose::Upstream, w.features);
+
     // Gated attention: forward and backward.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let pre = s.linear(s.x, 2 * w.attention, Activation::None)?;
@@ -287,8 +297,13 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     // Updates of about a million parameters, with the loss over classes in front.
     let momentum = UpdateRule::Nesterov { momentum: 0.9 };
     let clipped = Optimiser { clip_norm: Some(1.0), ..Optimiser::adam(1e-4) };
-    for (name, optimiser) in [("adam", clipped), ("nesterov", Optimiser { rule: momentum, ..Optimiser::adam(1e-4) })] {
+    let nesterov = Optimiser { rule: momentum, ..Optimiser::adam(1e-4) };
+    let mixed = Some(LossScale::default());
+    for (name, optimiser, mixed) in
+        [("adam", clipped, None), ("nesterov", nesterov, None), ("adam mixed", Optimiser::adam(1e-4), mixed)]
+    {
         let mut s = Start::new(1024, Storage::F32, false);
+        s.tape.mixed = mixed;
         let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s.x])?;
         let y = s.linear(y, 1024, Activation::Relu)?;
         let y = s.linear(y, w.classes, Activation::None)?;
@@ -302,6 +317,11 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
 }
 
 impl Case {
+    /// What it is planned for.
+    pub(super) fn target(&self, device: &Device) -> Target {
+        device.target_for(self.tape.mixed.is_some())
+    }
+
     /// Columns of the loss's targets; 1 when there are none.
     pub(super) fn target_columns(&self) -> u32 {
         let columns = |v: &crate::tape::Value| (v.shape.rows == Dim::Bags).then_some(v.shape.cols);

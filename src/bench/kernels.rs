@@ -127,7 +127,7 @@ struct Loaded {
 impl Loaded {
     fn new(device: &Device, case: &Case) -> Result<Self> {
         let tables = Tables::of(&case.bags);
-        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        let program = plan::plan(&case.tape, case.purpose, case.target(device), tables.extent)?;
         Self::with(device, case, program, &tables)
     }
 
@@ -271,7 +271,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
     };
     for case in cases::all(sizes)? {
         let tables = Tables::of(&case.bags);
-        let program = plan::plan(&case.tape, case.purpose, device.target(), tables.extent)?;
+        let program = plan::plan(&case.tape, case.purpose, case.target(device), tables.extent)?;
         if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
             take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
         }
@@ -303,6 +303,8 @@ mod tests {
         "sort",
         "average",
         "lookahead",
+        // Runs where a device has matrix units, in the case "linear mixed".
+        "matmul_coop",
         "norm_factor",
         "radam",
         "run_squares",

@@ -20,12 +20,15 @@ pub mod gaussian;
 pub mod image;
 pub mod loss;
 pub mod matmul;
+pub mod matmul_coop;
 pub mod norm;
 pub mod optim;
 pub mod power_pool;
 pub mod reduce;
+mod round;
 pub mod routing;
 pub mod rows;
+pub mod scaling;
 pub mod segment;
 pub mod self_attention;
 pub mod sort;
@@ -126,12 +129,14 @@ pub fn all() -> Vec<&'static Kernel> {
         gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        matmul_coop::KERNELS,
         norm::KERNELS,
         optim::KERNELS,
         power_pool::KERNELS,
         reduce::KERNELS,
         routing::KERNELS,
         rows::KERNELS,
+        scaling::KERNELS,
         segment::KERNELS,
         self_attention::KERNELS,
         sort::KERNELS,
@@ -157,12 +162,14 @@ pub fn source(file: &str) -> &'static str {
         "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "matmul_coop" => include_str!("../../shaders/matmul_coop.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "routing" => include_str!("../../shaders/routing.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
+        "scaling" => include_str!("../../shaders/scaling.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
@@ -173,6 +180,8 @@ pub fn source(file: &str) -> &'static str {
         "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
+        "common/product" => include_str!("../../shaders/common/product.wgsl"),
+        "common/round" => include_str!("../../shaders/common/round.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

@@ -16,6 +16,7 @@ pub mod power_pool;
 pub mod reduce;
 pub mod routing;
 pub mod rows;
+pub(crate) mod scaling;
 pub mod segment;
 pub mod self_attention;
 pub mod sort;
