@@ -33,10 +33,10 @@ fn tile(text: &str, base: &Tile) -> Result<Tile, String> {
         let cols = of("COLS").unwrap_or(1);
         variant.retain(|(n, _)| *n != "COLS" && *n != "REGISTER");
         variant.extend([("COLS", cols), ("REGISTER", 1)]);
-        return Ok(Tile { rows, cols: 32 * cols, variant });
+        return Ok(Tile { kernel: &MATMUL, rows, cols: 32 * cols, variant });
     }
     let (tall, wide) = (of("TALL").unwrap_or(0), of("WIDE").unwrap_or(0));
-    Ok(Tile { rows: 64 << tall, cols: 64 << wide, variant })
+    Ok(Tile { kernel: &MATMUL, rows: 64 << tall, cols: 64 << wide, variant })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

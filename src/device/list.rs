@@ -2,6 +2,7 @@
 
 use super::select::{Description, Kind};
 use super::{Device, DeviceChoice, Opened, gpu};
+use crate::plan::Class;
 use serde::Serialize;
 
 /// An adapter as the driver describes it.
@@ -141,7 +142,12 @@ impl AdapterReport {
             return;
         }
         self.cooperative = Some(match Device::open(&DeviceChoice::Index(self.index)) {
-            Ok(Opened { device: Device::Gpu(gpu), .. }) => gpu.cooperative().to_string(),
+            Ok(Opened { device: Device::Gpu(gpu), .. }) => {
+                let verdict = gpu.cooperative();
+                let unused = verdict.usable().is_some() && gpu.target().class != Class::Gpu;
+                let remark = if unused { "; not used, as they are slower than plain products there" } else { "" };
+                format!("{verdict}{remark}")
+            }
             Ok(_) => unreachable!("a number is that of an adapter"),
             Err(error) => error.to_string(),
         });

@@ -159,11 +159,14 @@ impl Device {
 
 impl Device {
     /// As [`Device::target`], for a tape of mixed precision with the cooperative matrices that may be used.
-    /// The first such call tests them.
+    /// The first such call tests them, but for software drivers, where they are slower than what they replace.
     pub fn target_for(&self, mixed: bool) -> Target {
+        let target = self.target();
         match self {
-            Device::Gpu(gpu) if mixed => Target { coop: gpu.cooperative().usable(), ..gpu.target() },
-            _ => self.target(),
+            Device::Gpu(gpu) if mixed && target.class == Class::Gpu => {
+                Target { coop: gpu.cooperative().usable(), ..target }
+            }
+            _ => target,
         }
     }
 }

@@ -64,20 +64,18 @@ impl Coop {
 /// How a product of rounded factors runs on matrix units; `None` where the plain kernel is the better one.
 /// Pure, so that it can be tested.
 pub fn shape(target: &Target, m: u32, n: u32) -> Option<Shape> {
-    let coop = target.coop?;
-    // Less than one matrix is mostly padding.
+    // Software drivers multiply matrices one number at a time: lavapipe four to eight times as slowly as the
+    // plain kernel. Less than one matrix is mostly padding.
+    let coop = target.coop.filter(|_| target.class == Class::Gpu)?;
     if m < coop.side || n < coop.side {
         return None;
     }
     let groups = |shape: Shape| m.div_ceil(shape.side()) as u64 * n.div_ceil(shape.side()) as u64;
     let large = coop.shape(true);
-    let large_fits = match target.class {
-        Class::Gpu => groups(large) >= 2 * target.units as u64,
-        Class::CpuDriver { .. } => m >= large.side() && n >= large.side(),
-        Class::Host => return None,
-    };
+    // Larger tiles read less, smaller ones keep more units busy.
+    let enough = groups(large) >= 2 * target.units as u64;
     match (coop.small, coop.large) {
-        (_, true) if large_fits || !coop.small => Some(large),
+        (_, true) if enough || !coop.small => Some(large),
         (true, _) => Some(coop.shape(false)),
         (false, _) => None,
     }
@@ -101,7 +99,10 @@ mod tests {
         assert_eq!(shape(&gpu, 10_000, 2), None);
         assert_eq!(shape(&gpu, 15, 512), None);
         assert_eq!(shape(&target(Class::Gpu, None), 10_000, 512), None);
-        assert_eq!(shape(&target(Class::Host, Some(coop)), 10_000, 512), None);
+        let software = Class::CpuDriver { shuffles: true, recent: true };
+        for class in [Class::Host, software] {
+            assert_eq!(shape(&target(class, Some(coop)), 10_000, 512), None);
+        }
         let only = |small, large| target(Class::Gpu, Some(Coop { small, large, ..coop }));
         assert!(shape(&only(true, false), 10_000, 512).is_some_and(|s| !s.large));
         assert!(shape(&only(false, true), 64, 64).is_some_and(|s| s.large));

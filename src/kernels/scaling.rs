@@ -63,11 +63,11 @@ fn unscale<T: Real>(a: &Args<T>) {
             let at = part * PART as usize..((part + 1) * PART as usize).min(p.count as usize);
             // SAFETY: parts are disjoint.
             let (grads, flag) = unsafe { (grads.part(at), flags.part(part..part + 1)) };
-            // A difference with itself is NaN for infinities as well, and sums keep it: no branch in the loop.
+            // Zero times infinity is NaN, and sums keep it: no branch in the loop.
             let mut sum = T::ZERO;
             for g in grads {
-                *g = *g * factor;
-                sum += *g - *g;
+                *g *= factor;
+                sum += *g * T::ZERO;
             }
             flag[0] = (sum != T::ZERO) as u32;
         }

@@ -25,7 +25,10 @@ fn gpu_of(device: &Device) -> &GpuDevice {
 /// True when cooperative matrices are in use; says aloud when they are not.
 fn has_matrices(device: &Device) -> bool {
     match gpu_of(device).cooperative() {
-        Verdict::Passed(_) => true,
+        passed @ Verdict::Passed(_) => {
+            eprintln!("{device:?}: {passed}");
+            true
+        }
         other => {
             eprintln!("{device:?}: {other}; THE PLAIN KERNEL IS CHECKED IN THEIR PLACE");
             false

@@ -12,7 +12,7 @@ use bagrad::precision::{LossScale, Precision, ScaleState};
 use bagrad::random::Random;
 use bagrad::session::Session;
 use bagrad::tape::Storage;
-use bagrad::training::{self, Settings, predict::predict};
+use bagrad::training::{self, ClassWeights, Settings, predict::predict};
 use bagrad::{Bags, Error, Features};
 
 fn devices() -> Vec<Device> {
@@ -166,6 +166,10 @@ fn rounding_shows_and_is_small() {
         session.set_mixed(None).unwrap();
         let full = session.gradients(&bags, None).unwrap();
         for (name, full) in &full.parameters {
+            if full.values.iter().all(|v| v.abs() < 1e-6) {
+                // Nothing but rounding is left of the gradient of an attention bias.
+                continue;
+            }
             let e = error(&mixed.parameters[name].values, &full.values);
             assert!(e < 2e-2, "{name} on {device:?}: {e:.1e}");
         }
@@ -205,8 +209,18 @@ fn what_no_scale_helps_is_an_error() {
     let mut settings = Settings { epochs: 2, precision: Precision::Mixed, ..Settings::for_method(&method) };
     settings.loss_scale = LossScale { first: 2.0, grow_every: 10 };
     let all: Vec<usize> = (0..6).collect();
-    let result = training::train(&Device::host(), model(), &settings, &wild, &all, &[], &mut ());
-    assert!(matches!(result.err(), Some(Error::NotFinite { .. } | Error::GradientOverflow { .. })));
+    let tame = bags(6, 8, 6);
+    for device in devices() {
+        let train = |settings: &Settings, bags: &Bags| {
+            training::train(&device, model(), settings, bags, &all, &[], &mut ()).err().expect("an error")
+        };
+        assert!(matches!(train(&settings, &wild), Error::NotFinite { .. }), "{device:?}");
+        // The loss is finite here, its gradient is beyond f16 at a scale of 1.
+        let heavy = Settings { class_weights: ClassWeights::Given(vec![1e12; 2]), ..settings.clone() };
+        let error = train(&heavy, &tame);
+        assert!(matches!(error, Error::GradientOverflow { skipped: 6, .. }), "{error} on {device:?}");
+        assert!(error.to_string().contains("f32"), "{error}");
+    }
     settings.loss_scale.first = 3.0;
     let refused = training::train(&Device::host(), model(), &settings, &wild, &all, &[], &mut ()).err().unwrap();
     assert!(refused.to_string().contains("power of two"), "{refused}");
