@@ -1,6 +1,8 @@
 //! Mixed precision: products of rounded factors on the plain kernel and on cooperative matrices, the scale of
 //! the loss, and training. A device without cooperative matrices says so, and its fallback is checked instead.
 
+#![cfg(feature = "data")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
