@@ -33,10 +33,10 @@ fn tile(text: &str, base: &Tile) -> Result<Tile, String> {
         let cols = of("COLS").unwrap_or(1);
         variant.retain(|(n, _)| *n != "COLS" && *n != "REGISTER");
         variant.extend([("COLS", cols), ("REGISTER", 1)]);
-        return Ok(Tile { rows, cols: 32 * cols, variant });
+        return Ok(Tile { kernel: &MATMUL, rows, cols: 32 * cols, variant });
     }
     let (tall, wide) = (of("TALL").unwrap_or(0), of("WIDE").unwrap_or(0));
-    Ok(Tile { rows: 64 << tall, cols: 64 << wide, variant })
+    Ok(Tile { kernel: &MATMUL, rows: 64 << tall, cols: 64 << wide, variant })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let sizes: Vec<u32> = sizes.split('x').map(str::parse).collect::<Result<_, _>>()?;
     let [m, n, k] = sizes[..] else { return Err("sizes: expected MxNxK".into()) };
-    let form = Form { a_t: form == "tn", b_t: form == "nt", a_half: false, b_half: false };
+    let form = Form { a_t: form == "tn", b_t: form == "nt", a_half: false, b_half: false, rounded: false };
     let (lda, ldb) = (if form.a_t { m } else { k }, if form.b_t { k } else { n });
     let device = Device::open(&device.parse()?)?.device;
     println!("{m} x {n} x {k} on {}", device.description());

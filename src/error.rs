@@ -40,6 +40,12 @@ pub enum Error {
     /// Training met a loss that is not finite.
     #[error("the loss is {loss} at step {step}; try a smaller learning rate or standardise the features")]
     NotFinite { step: u64, loss: f32 },
+    /// Gradients in mixed precision stay infinite or NaN however small the scale of the loss.
+    #[error(
+        "gradients are not finite at step {step}, with the scale of the loss down to 1 ({skipped} updates left out); \
+         try a smaller learning rate, standardise the features, or train in f32"
+    )]
+    GradientOverflow { step: u64, skipped: u32 },
 }
 
 /// `Result` with the library's [`Error`].

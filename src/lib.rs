@@ -54,6 +54,7 @@
 //! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
 //! | [`device`] | adapters, how one is chosen, and the executors |
 //! | [`kmeans`] | clusters of rows, on any device |
+//! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`report`] | a run as one self-contained HTML page |
 //! | `data` | readers of npy folders, text and IDX, drawn bags, splits (feature `data`) |
@@ -81,6 +82,7 @@ pub mod methods;
 pub mod model;
 pub mod ops;
 pub mod plan;
+pub mod precision;
 pub mod random;
 pub mod report;
 pub mod session;

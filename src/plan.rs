@@ -7,6 +7,7 @@ pub mod windows;
 use crate::error::Result;
 use crate::kernels::Kernel;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Variant, Word};
+use crate::kernels::matmul_coop::Coop;
 use crate::ops::update::Optimiser;
 use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
 
@@ -21,6 +22,8 @@ pub struct Target {
     pub max_binding: u64,
     /// Parallel units to keep busy (a rough number; decides how far a long sum is split).
     pub units: u32,
+    /// Cooperative matrices, where they may be used.
+    pub coop: Option<Coop>,
 }
 
 /// Kinds of executors that want different tiles.
@@ -177,6 +180,11 @@ impl<'a> Planner<'a> {
         self.alias.iter().find(|(o, _)| *o == id).map_or(id, |(_, i)| *i)
     }
 
+    /// True when the factors of products are rounded to f16.
+    pub fn rounds(&self) -> bool {
+        self.tape.mixed.is_some()
+    }
+
     /// The groups of the parameters.
     pub fn groups(&self) -> &crate::groups::Groups {
         &self.tape.groups
@@ -313,16 +321,14 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
             backward(&mut planner, tape, &needed);
         }
         Purpose::Gradients { .. } | Purpose::Train(_) => {
-            seed_loss(&mut planner, tape);
+            seed_loss(&mut planner, tape, purpose);
             backward(&mut planner, tape, &needed);
         }
     }
     if purpose != Purpose::Predict {
         crate::ops::update::clear_unused(&mut planner);
     }
-    if let Purpose::Train(optimiser) = purpose {
-        crate::ops::update::update(&mut planner, &optimiser, tape.param_layout().total);
-    }
+    update(&mut planner, tape, purpose);
     assemble::assemble(planner, purpose, &upstream_keys)
 }
 
@@ -333,11 +339,25 @@ fn forward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
 }
 
 /// The gradient of the loss for itself.
-fn seed_loss(planner: &mut Planner, tape: &Tape) {
+fn seed_loss(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
     let loss = tape.loss.expect("a model that trains has a loss");
     let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
-    crate::ops::pointwise::fill(planner, one, 1.0);
+    match tape.mixed.filter(|_| matches!(purpose, Purpose::Train(_))) {
+        Some(scale) => crate::ops::scaling::seed(planner, one, &scale),
+        None => crate::ops::pointwise::fill(planner, one, 1.0),
+    }
     planner.grads[loss.index()] = Some(one);
+}
+
+/// The update of all parameters, when the purpose has one.
+fn update(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
+    let Purpose::Train(optimiser) = purpose else { return };
+    let total = tape.param_layout().total;
+    let table = match &tape.mixed {
+        Some(scale) => crate::ops::scaling::judge(planner, scale, total),
+        None => Operand::Flat(BufferKey::GroupTable),
+    };
+    crate::ops::update::update(planner, &optimiser, total, table);
 }
 
 fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {

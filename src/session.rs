@@ -1,6 +1,7 @@
 //! A session: one model on one device. It packs batches, runs the planned programs, and reads results.
 
 mod batch;
+mod precision;
 mod windowed;
 
 use crate::bag::Bags;
@@ -217,8 +218,12 @@ impl Session {
         if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) || self.windows.is_some() {
             self.write_groups()?;
         }
+        self.replan()
+    }
+
+    fn replan(&mut self) -> Result<()> {
         for (purpose, id) in self.programs.clone() {
-            let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
+            let program = plan::plan(&self.tape, purpose, self.target(), self.capacity)?;
             self.executor.reload(id, program)?;
         }
         self.replan_windows()
@@ -295,7 +300,7 @@ impl Session {
     }
 
     fn plan_whole(&self, purpose: Purpose) -> Result<Program> {
-        let program = plan::plan(&self.tape, purpose, self.device.target(), self.capacity)?;
+        let program = plan::plan(&self.tape, purpose, self.target(), self.capacity)?;
         self.check_budget(std::iter::once(&program), 0)?;
         Ok(program)
     }

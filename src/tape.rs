@@ -131,6 +131,8 @@ pub struct Tape {
     pub outputs: Vec<(String, ValueId)>,
     /// The scalar to minimise, when there is one.
     pub loss: Option<ValueId>,
+    /// Mixed precision: factors of products are rounded to f16, and training scales the loss like this.
+    pub mixed: Option<crate::precision::LossScale>,
     /// Groups of the parameters.
     pub groups: crate::groups::Groups,
     inputs: Vec<(Input, ValueId)>,

@@ -302,11 +302,12 @@ fn bad_settings_are_refused() {
 fn every_method_trains_on_every_way_to_divide() {
     let dir = tempfile::tempdir().unwrap();
     let data = folder(dir.path(), "bags");
-    let ways: [&[&str]; 6] = [
+    let ways: [&[&str]; 7] = [
         &["--fold", "1:2", "--folds", "4"],
         &["--test", "0.5", "--validation", "0.1"],
         &["--test", "0", "--validation", "0.25", "--class-weights", "balanced"],
         &["--half"],
+        &["--precision", "mixed", "--batch", "3"],
         &["--batch", "8", "--optimiser", "nesterov", "--no-standardise", "--lr", "1e-5"],
         &["--key", "0", "--split-seed", "5"],
     ];
@@ -323,6 +324,37 @@ fn every_method_trains_on_every_way_to_divide() {
     }
 }
 
+/// The run's files say what products computed with and where the scale of the loss went, and run again.
+#[test]
+fn mixed_precision_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let [first, again] = ["first", "again"].map(|name| dir.path().join(name));
+    let config = dir.path().join("scale.toml");
+    fs::write(&config, "[training.loss_scale]\nfirst = 1024.0\ngrow_every = 40\n").unwrap();
+    let base = ["train", "--data", text(&data), "--method", "attention", "--epochs", "3", "--quiet"];
+    let mixed = ["--precision", "mixed", "--config", text(&config), "--out", text(&first), "--json"];
+    let result = json(&[&base[..], &mixed].concat());
+    assert_eq!((&result["precision"], &result["skipped_updates"]), (&"mixed".into(), &0.into()), "{result}");
+    assert!(result["loss_scale"] == 4096.0, "{result}");
+    let written = fs::read_to_string(first.join("config.toml")).unwrap();
+    assert!(written.contains("precision = \"mixed\"") && written.contains("grow_every = 40"), "{written}");
+    let epochs = fs::read_to_string(first.join("metrics.jsonl")).unwrap();
+    let epoch: Value = serde_json::from_str(epochs.lines().next().unwrap()).unwrap();
+    assert!(epoch["loss_scale"]["scale"] == 1024.0, "{epoch}");
+    good(&["train", "--config", text(&first.join("config.toml")), "--out", text(&again), "--quiet"]);
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
+    assert_eq!(model(&first), model(&again));
+    // In f32 nothing of it appears, and the results are others.
+    let full = dir.path().join("full");
+    let result = json(&[&base[..], &["--out", text(&full), "--json"]].concat());
+    assert!(result["precision"] == "f32" && result.get("loss_scale").is_none(), "{result}");
+    assert_ne!(model(&first), model(&full));
+    assert!(!fs::read_to_string(full.join("config.toml")).unwrap().contains("loss_scale"));
+    let wrong = bagrad(&[&base[..], &["--precision", "f16"]].concat());
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("expected f32 or mixed"));
+}
+
 #[test]
 fn methods_and_devices_are_listed_for_programs() {
     let methods = json(&["methods", "--json"]);
@@ -336,6 +368,9 @@ fn methods_and_devices_are_listed_for_programs() {
     }
     let devices = json(&["devices", "--json"]);
     assert!(devices["adapters"].is_array() && devices["host"]["threads"].as_u64().unwrap() > 0);
+    for adapter in devices["adapters"].as_array().unwrap().iter().filter(|a| a["usable"] == true) {
+        assert!(adapter["cooperative"].as_str().unwrap().contains("cooperative matrices"), "{adapter}");
+    }
     assert!(good(&["methods"]).contains("gated-attention") && good(&["devices"]).contains("host"));
 }
 

@@ -66,7 +66,7 @@ fn program(target: &Target, capacity: u32, half: bool) -> Program {
         words: vec![n.into(), WIDTH.into(), WIDTH.into()],
         grid: Grid::line(Count::per(n, WIDTH, 64)),
     };
-    let form = matmul::Form { a_t: false, b_t: true, a_half: false, b_half: false };
+    let form = matmul::Form { a_t: false, b_t: true, a_half: false, b_half: false, rounded: false };
     let tile = matmul::choose(target, &form, capacity, 8, [WIDTH, WIDTH, 8]);
     let multiply = Launch {
         kernel: &matmul::MATMUL,

@@ -18,7 +18,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             let forms = ["A_T", "B_T", "A_VEC", "B_VEC", "C_VEC"];
             let halves = [("A_F16", 0, 0), ("A_F16", 1, 0), ("A_F16", 1, 1), ("B_F16", 1, 0), ("B_F16", 1, 1)];
             let mut all = Vec::new();
-            for (name, half, native) in halves {
+            for ((name, half, native), round) in halves.into_iter().flat_map(|h| [(h, 0), (h, 1)]) {
                 for (register, shuffle) in [(0, 0), (1, 0), (1, 1)] {
                     let fixed = [
                         (name, half),
@@ -27,12 +27,20 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                         ("ROWS", 16),
                         ("COLS", 1),
                         ("SUBGROUP8", shuffle),
+                        ("ROUND", round),
                     ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
                     all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
                 }
             }
             all
+        }
+        "matmul_coop" => {
+            let forms = ["A_T", "B_T", "A_VEC", "B_VEC", "C_VEC", "LARGE"];
+            let sizes = [[("SIDE", 8), ("LANES", 32)], [("SIDE", 16), ("LANES", 128)]];
+            let halves = [("A_F16", 0), ("A_F16", 1), ("B_F16", 1)];
+            let fixed = sizes.into_iter().flat_map(|s| halves.map(|h| [s[0], s[1], h, ("NATIVE_F16", h.1)]));
+            fixed.flat_map(|fixed| combinations(&forms, &fixed)).collect()
         }
         "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
         "self_attention" => {
@@ -60,7 +68,8 @@ fn check(kernel: &Kernel, variant: &[(&'static str, u32)]) {
     let capabilities = naga::valid::Capabilities::IMMEDIATES
         | naga::valid::Capabilities::SHADER_FLOAT16
         | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32
-        | naga::valid::Capabilities::SUBGROUP;
+        | naga::valid::Capabilities::SUBGROUP
+        | naga::valid::Capabilities::COOPERATIVE_MATRIX;
     let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));

@@ -8,6 +8,7 @@ use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
 use bagrad::plan::Purpose;
+use bagrad::precision::LossScale;
 use bagrad::random::Random;
 use bagrad::session::{Gradients, Session, extent_of};
 use bagrad::tape::Storage;
@@ -152,6 +153,33 @@ fn training_is_that_of_the_whole_batch() {
                 assert!(e < 1e-3, "{what}: parameters {e:.1e}");
             }
         }
+    }
+}
+
+/// With factors of products in f16 and a scaled loss, whose scale is taken out once, before the update.
+#[test]
+fn mixed_precision_is_that_of_the_whole_batch() {
+    let bags = bags(7);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let optimiser = Optimiser::adam(1e-3);
+    let even = vec![1.0 / bags.len() as f32; bags.len()];
+    let purpose = Purpose::Train(optimiser);
+    for (device, _) in devices() {
+        let method = &methods(0.0)[1];
+        let train = |session: &mut Session| {
+            session.set_mixed(Some(LossScale::default())).unwrap();
+            for _ in 0..3 {
+                session.train_step(&bags, &all, &even, None, (&optimiser, 1e-2), None).unwrap();
+            }
+            assert_eq!(session.loss_scale().unwrap().unwrap().skipped, 0);
+            session.snapshot().unwrap().into_iter().map(f64::from).collect::<Vec<_>>()
+        };
+        let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+        let wanted = train(&mut Session::new(&device, model, Storage::F32).unwrap());
+        let found = train(&mut narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all)));
+        // Where a value rounds to f16 may turn on the last bit of f32.
+        let e = error(&found, &wanted);
+        assert!(e < 1e-2, "{device:?}: {e:.1e}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod layers;
 mod primitives;
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::kernels::launch::{Dim, Extent, Input};
@@ -29,7 +30,8 @@ use crate::ops::update::{Average, Optimiser, UpdateRule};
 
 use crate::ops::weighting::{RowScale, WeightedSum};
 use crate::plan::windows::{Part, Windowed};
-use crate::plan::{self, Program, Purpose, Target};
+use crate::plan::{self, Program, Purpose};
+use crate::precision::LossScale;
 use crate::tape::{Init, Param, Storage, Tape, ValueId};
 use std::str::FromStr;
 
@@ -180,6 +182,14 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         s.output(y);
         add(name, s.tape, Purpose::Upstream, w.features);
     }
+
+    // The same in mixed precision: on matrix units where they passed their test.
+    let mut s = Start::new(w.features, Storage::F32, false);
+    s.tape.mixed = Some(LossScale::default());
+    let h = s.linear(s.x, w.hidden, Activation::Relu)?;
+    let y = s.linear(h, 2 * w.attention, Activation::None)?;
+    s.output(y);
+    add("linear mixed", s.tape, Purpose::Upstream, w.features);
 
     // Gated attention: forward and backward.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
@@ -333,9 +343,11 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         ("adam", clipped),
         ("nesterov", Optimiser { rule: momentum, ..Optimiser::adam(1e-4) }),
         ("radam", averaged.with_lookahead(5, 0.5)),
+        ("adam mixed", Optimiser::adam(1e-4)),
     ];
     for (name, optimiser) in optimisers {
         let mut s = Start::new(1024, Storage::F32, false);
+        s.tape.mixed = (name == "adam mixed").then(LossScale::default);
         let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s.x])?;
         let y = s.linear(y, 1024, Activation::Relu)?;
         let y = s.linear(y, w.classes, Activation::None)?;
@@ -385,11 +397,12 @@ fn nystrom(s: &mut Start, width: u32) -> Result<(ValueId, ValueId)> {
 }
 
 impl Case {
-    /// The program of it.
+    /// The program of it on a device.
     ///
     /// # Errors
     /// As [`plan::plan`].
-    pub fn plan(&self, target: Target, capacity: Extent) -> Result<Program> {
+    pub fn plan(&self, device: &Device, capacity: Extent) -> Result<Program> {
+        let target = device.target_for(self.tape.mixed.is_some());
         match self.part {
             None => plan::plan(&self.tape, self.purpose, target, capacity),
             Some(part) => Windowed::of(&self.tape)?.plan(part, self.purpose, target, capacity),

@@ -129,7 +129,7 @@ struct Loaded {
 impl Loaded {
     fn new(device: &Device, case: &Case) -> Result<Self> {
         let tables = BatchTables::of(&case.bags);
-        let program = case.plan(device.target(), tables.extent)?;
+        let program = case.plan(device, tables.extent)?;
         Self::with(device, case, program, &tables)
     }
 
@@ -267,7 +267,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
     };
     for case in cases::all(sizes)? {
         let tables = BatchTables::of(&case.bags);
-        let program = case.plan(device.target(), tables.extent)?;
+        let program = case.plan(device, tables.extent)?;
         if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
             take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
         }
@@ -289,7 +289,8 @@ mod tests {
     fn every_kernel_is_measured() {
         let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
         let rows = measure(&Device::host(), Sizes::Small, "", 1, &ceilings).unwrap();
-        for kernel in crate::kernels::all() {
+        // `matmul_coop` runs where a device has matrix units, in the case "linear mixed".
+        for kernel in crate::kernels::all().into_iter().filter(|k| k.name != "matmul_coop") {
             assert!(rows.iter().any(|r| r.kernel == kernel.name), "no case in bench/cases.rs launches {kernel:?}");
         }
         assert!(rows.iter().all(|r| r.median_us > 0.0 && r.share_of_ceiling.is_finite()));

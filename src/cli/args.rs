@@ -25,6 +25,9 @@ pub struct Where {
     /// auto, host, gpu, gpu:N or a part of an adapter's name [default: $BAGRAD_DEVICE or auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
+    /// Leave cooperative matrices (tensor cores) alone; so does BAGRAD_NO_COOPERATIVE=1
+    #[arg(long)]
+    pub no_cooperative: bool,
 }
 
 /// How much of the device to use.

@@ -45,7 +45,7 @@ pub struct Args {
 /// # Errors
 /// What the device answers.
 pub fn run(args: &Args) -> Result<()> {
-    let (device, _) = open_device(args.place.device.as_ref(), None, args.json)?;
+    let (device, _) = open_device(&args.place, None, args.json)?;
     if args.steps.is_empty() {
         let ceilings = Ceilings::of(&device)?;
         let rows = kernels::measure(&device, args.sizes, &args.filter, args.repeats.unwrap_or(10), &ceilings)?;

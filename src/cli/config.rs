@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bagrad::device::DeviceChoice;
 use bagrad::methods::Method;
 use bagrad::ops::update::{Optimiser, UpdateRule};
+use bagrad::precision::{LossScale, Precision};
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
 use bagrad::training::{ClassWeights, Settings};
@@ -69,6 +70,8 @@ pub struct TrainingConfig {
     pub min_epochs: Option<u32>,
     pub monitor: Option<Metric>,
     pub half: Option<bool>,
+    pub precision: Option<Precision>,
+    pub loss_scale: Option<LossScale>,
     pub class_weights: Option<ClassWeights>,
     pub schedule: Option<Schedule>,
     pub memory: Option<u64>,
@@ -110,7 +113,7 @@ impl Config {
         first_set!(self.split, below.split, validation, test, fold, folds, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, schedule, memory);
+        first_set!(self.training, below.training, precision, loss_scale, schedule, memory);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -195,6 +198,8 @@ impl Config {
         settings.min_epochs = t.min_epochs.unwrap_or(settings.min_epochs);
         settings.monitor = t.monitor.unwrap_or(settings.monitor);
         settings.half = t.half.unwrap_or(settings.half);
+        settings.precision = t.precision.unwrap_or(settings.precision);
+        settings.loss_scale = t.loss_scale.unwrap_or(settings.loss_scale);
         settings.class_weights = t.class_weights.clone().unwrap_or(settings.class_weights);
         settings.schedule = t.schedule.clone().unwrap_or(settings.schedule);
         settings.memory = t.memory.or(settings.memory);
@@ -242,6 +247,8 @@ impl Config {
                 // Asking for a metric asks for validation bags, which a run without them did not have.
                 monitor: (d.validation.is_some() || s.monitor != Metric::Loss).then_some(s.monitor),
                 half: Some(s.half),
+                precision: Some(s.precision),
+                loss_scale: (s.precision == Precision::Mixed).then_some(s.loss_scale),
                 class_weights: Some(s.class_weights.clone()),
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,

@@ -8,6 +8,7 @@ use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::{Result, bail};
 use bagrad::methods::Method;
 use bagrad::ops::update::Optimiser;
+use bagrad::precision::Precision;
 use bagrad::report::Report;
 use bagrad::training::Settings;
 use bagrad::training::metrics::Metric;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Passes over them, at most
     #[arg(long, default_value_t = 60)]
     epochs: u32,
+    /// What matrix products compute with: f32 or mixed
+    #[arg(long, default_value_t)]
+    precision: Precision,
     #[command(flatten)]
     device: Where,
     #[command(flatten)]
@@ -56,6 +60,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
     let method = Method::named("gated-attention")?.with(&set)?;
     let settings = Settings {
         epochs: args.epochs,
+        precision: args.precision,
         learning_rate: 1e-3,
         optimiser: Optimiser::adam(1e-4),
         seed,
@@ -90,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.out.is_dir() {
         bail!("{}: a folder stands there; expected the name of a file", args.out.display());
     }
-    let (device, _) = open_device(args.device.device.as_ref(), None, quiet)?;
+    let (device, _) = open_device(&args.device, None, quiet)?;
     let mut runs: Vec<Map<String, Value>> = Vec::new();
     let mut first: Option<(Report, Finished)> = None;
     for seed in args.seed..args.seed + args.seeds {

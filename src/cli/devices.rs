@@ -18,7 +18,8 @@ pub struct Args {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(args: &Args) -> Result<()> {
-    let (adapters, host) = device::list();
+    let (mut adapters, host) = device::list();
+    adapters.iter_mut().for_each(AdapterReport::examine);
     // A wrong BAGRAD_DEVICE must not hide the list, which is what would help.
     let (chosen, why) = match DeviceChoice::from_env().and_then(|choice| Device::open(&choice)) {
         Ok(opened) => (Some(opened.device.description()), opened.why),
@@ -51,9 +52,10 @@ fn adapter(a: &AdapterReport) -> String {
     let tiles = a.tiles.iter().filter(|t| t.usable);
     can.extend(tiles.map(|t| format!("tiles of {} ({} to {})", t.m, t.ab, t.cr)));
     let can = if can.is_empty() { "f32 only".to_string() } else { can.join(", ") };
+    let cooperative = a.cooperative.as_ref().map_or(String::new(), |c| format!("       {c}\n"));
     let lacking = if a.usable { "" } else { "  (cannot be used: it lacks immediates)" };
     format!(
-        "gpu:{}  {} ({}, {}, {} {} {}){lacking}\n       {can}; buffers up to {}, bindings up to {}\n",
+        "gpu:{}  {} ({}, {}, {} {} {}){lacking}\n       {can}; buffers up to {}, bindings up to {}\n{cooperative}",
         a.index,
         a.name,
         a.kind,

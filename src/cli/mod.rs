@@ -18,7 +18,7 @@ mod table;
 mod train;
 
 use anyhow::{Context, Result};
-use bagrad::device::{Device, DeviceChoice};
+use bagrad::device::{Device, DeviceChoice, GpuOptions};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
@@ -102,13 +102,14 @@ fn note(quiet: bool, text: impl AsRef<str>) {
 }
 
 /// The device to use and what was asked for: the flag, else the environment, else a configuration.
-fn open_device(flag: Option<&DeviceChoice>, config: Option<&str>, quiet: bool) -> Result<(Device, DeviceChoice)> {
-    let choice = match (flag, config) {
+fn open_device(place: &args::Where, config: Option<&str>, quiet: bool) -> Result<(Device, DeviceChoice)> {
+    let choice = match (&place.device, config) {
         (Some(choice), _) => choice.clone(),
         (None, Some(text)) if std::env::var_os("BAGRAD_DEVICE").is_none() => text.parse()?,
         _ => DeviceChoice::from_env().context("BAGRAD_DEVICE")?,
     };
-    let opened = Device::open(&choice)?;
+    let options = GpuOptions { no_cooperative: place.no_cooperative, ..GpuOptions::default() };
+    let opened = Device::open_with(&choice, options)?;
     note(quiet, format!("device: {} ({})", opened.device.description(), opened.why));
     Ok((opened.device, choice))
 }

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let classes = model.spec().classes.clone();
     let labels = labels_for(&set.bags, &classes, quiet).with_context(|| format!("data {}", args.data))?;
-    let (device, _) = open_device(args.device.device.as_ref(), None, quiet)?;
+    let (device, _) = open_device(&args.device, None, quiet)?;
     let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
 
     let mut result = Map::new();

@@ -21,6 +21,11 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
     put("steps", json!(done.outcome.steps));
     put("epochs", json!(done.outcome.epochs.len()));
     put("kept_epoch", json!(done.outcome.kept));
+    put("precision", json!(plan.settings.precision));
+    if let Some(state) = done.outcome.loss_scale {
+        put("loss_scale", json!(state.scale));
+        put("skipped_updates", json!(state.skipped));
+    }
     put("parameters", json!(done.outcome.model.parameter_count()));
     for part in Split::ALL {
         let bags = done.part(part).map_or(0, |e| e.bags.len());

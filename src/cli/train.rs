@@ -6,6 +6,7 @@ use super::experiment::{self, part_name};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::Result;
+use bagrad::precision::Precision;
 use bagrad::training::ClassWeights;
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
@@ -100,6 +101,9 @@ struct Training {
     /// Store features in 16 bits
     #[arg(long)]
     half: bool,
+    /// What matrix products compute with: f32, or mixed (f16 factors, f32 sums and parameters, a scaled loss)
+    #[arg(long)]
+    precision: Option<Precision>,
 }
 
 #[derive(clap::Args)]
@@ -167,6 +171,8 @@ impl Args {
                 min_epochs: t.min_epochs,
                 monitor: t.monitor,
                 half: t.half.then_some(true),
+                precision: t.precision,
+                loss_scale: None,
                 class_weights: t.class_weights.clone(),
                 schedule: t.schedule.clone(),
                 memory: self.memory.memory,
@@ -187,7 +193,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(out) = &args.out {
         run_folder::check(out, run_folder::MARKER, args.force)?;
     }
-    let (device, choice) = open_device(args.device.device.as_ref(), config.device.as_deref(), quiet)?;
+    let (device, choice) = open_device(&args.device, config.device.as_deref(), quiet)?;
     let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()))?;
     let mut result = summary::object(&plan, &done, &device);
     if let Some(out) = &args.out {

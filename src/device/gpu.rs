@@ -1,11 +1,12 @@
 //! An opened adapter: features, limits, faults, and checked creation of buffers.
 
+use super::cooperative::{self, Verdict};
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::plan::{Class, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a device is opened with. The defaults are what everybody wants; tests ask for less.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,10 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Most bytes that all stores of an executor may take together.
     pub store_budget: Option<u64>,
+    /// Leave cooperative matrices alone; `BAGRAD_NO_COOPERATIVE=1` does the same.
+    pub no_cooperative: bool,
+    /// Let their self-test fail, to see what happens then.
+    pub fail_self_test: bool,
     /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
     /// software driver runs what a GPU would.
     pub plan_as: Option<(Class, u32)>,
@@ -43,6 +48,7 @@ struct Shared {
     options: GpuOptions,
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
+    cooperative: OnceLock<Verdict>,
 }
 
 /// What the driver reported outside of a call that could return it.
@@ -195,7 +201,8 @@ impl GpuDevice {
         let checked = options.checked || cfg!(debug_assertions) || cfg!(test) || env_flag("BAGRAD_CHECKED");
         let (limits, features) = (device.limits(), device.features());
         let pipelines = Mutex::new(Pipelines::new(checked));
-        let shared = Shared { device, queue, info, limits, features, tiles, options, faults, pipelines };
+        let cooperative = OnceLock::new();
+        let shared = Shared { device, queue, info, limits, features, tiles, options, faults, pipelines, cooperative };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -255,12 +262,17 @@ impl GpuDevice {
         &self.shared.tiles
     }
 
+    /// What cooperative matrices are good for here. The first call tests them, which takes a moment.
+    pub fn cooperative(&self) -> &Verdict {
+        self.shared.cooperative.get_or_init(|| cooperative::examine(self))
+    }
+
     /// What it was opened with.
     pub fn options(&self) -> GpuOptions {
         self.shared.options
     }
 
-    /// What the planner needs to know.
+    /// What the planner needs to know, for f32.
     pub fn target(&self) -> Target {
         let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
         let own = || match cpu {
@@ -273,6 +285,7 @@ impl GpuDevice {
             native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
             units,
+            coop: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! What this machine can compute on, for people and for reports.
 
-use super::gpu;
 use super::select::{Description, Kind};
+use super::{Device, DeviceChoice, Opened, gpu};
+use crate::plan::Class;
 use serde::Serialize;
 
 /// An adapter as the driver describes it.
@@ -37,6 +38,8 @@ pub struct AdapterReport {
     pub workgroup_memory: u32,
     /// Time stamps inside passes.
     pub timestamps: bool,
+    /// How cooperative matrices fared in their self-test; `None` before [`AdapterReport::examine`].
+    pub cooperative: Option<String>,
 }
 
 /// A shape of cooperative matrices: `[m, k] [k, n] -> [m, n]`.
@@ -124,10 +127,30 @@ impl AdapterReport {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            cooperative: None,
             name: info.name,
             driver: info.driver,
             driver_version: info.driver_info,
         }
+    }
+}
+
+impl AdapterReport {
+    /// Opens the adapter and lets its cooperative matrices take their self-test.
+    pub fn examine(&mut self) {
+        if !self.usable {
+            return;
+        }
+        self.cooperative = Some(match Device::open(&DeviceChoice::Index(self.index)) {
+            Ok(Opened { device: Device::Gpu(gpu), .. }) => {
+                let verdict = gpu.cooperative();
+                let unused = verdict.usable().is_some() && gpu.target().class != Class::Gpu;
+                let remark = if unused { "; not used, as they are slower than plain products there" } else { "" };
+                format!("{verdict}{remark}")
+            }
+            Ok(_) => unreachable!("a number is that of an adapter"),
+            Err(error) => error.to_string(),
+        });
     }
 }
 

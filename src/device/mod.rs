@@ -1,5 +1,6 @@
 //! Devices: which there are, how one is chosen, and the executors that run programs on them.
 
+pub mod cooperative;
 pub mod executor;
 pub mod gpu;
 pub mod gpu_executor;
@@ -143,15 +144,29 @@ impl Device {
         }
     }
 
-    /// What the planner needs to know.
+    /// What the planner needs to know, for f32.
     pub fn target(&self) -> Target {
         match self {
             // Not the number of cores: how sums are split would depend on it, and results with that.
             Device::Host(_) | Device::Oracle => {
                 // Kernels count elements in 32 bits.
-                Target { class: Class::Host, native_f16: true, max_binding: 4 * u32::MAX as u64, units: 8 }
+                Target { class: Class::Host, native_f16: true, max_binding: 4 * u32::MAX as u64, units: 8, coop: None }
             }
             Device::Gpu(gpu) => gpu.target(),
+        }
+    }
+}
+
+impl Device {
+    /// As [`Device::target`], for a tape of mixed precision with the cooperative matrices that may be used.
+    /// The first such call tests them, but for software drivers, where they are slower than what they replace.
+    pub fn target_for(&self, mixed: bool) -> Target {
+        let target = self.target();
+        match self {
+            Device::Gpu(gpu) if mixed && target.class == Class::Gpu => {
+                Target { coop: gpu.cooperative().usable(), ..target }
+            }
+            _ => target,
         }
     }
 }

@@ -39,14 +39,15 @@ fn known(launch: &Launch, extent: &Extent, half: bool) -> Option<Cost> {
     let [n, b, t] = [extent.instances, extent.bags, extent.tiles].map(u64::from);
     let line = |values: u64, flops: u64| (format!("{}", w(0)), values * 4, flops);
     let (shape, bytes, flops) = match launch.kernel.name {
-        "matmul" => {
+        "matmul" | "matmul_coop" => {
             let (m, cols, k, flags) = (w(0), w(1), w(2), w(6));
             let layers = k.div_ceil(w(9).max(1)).max(1);
             let bias = flags >> 1 & 1;
             let sides = m * k * if features(0) { 2 } else { 4 } + k * cols * if features(1) { 2 } else { 4 };
             let out = 4 * (m * cols * layers * (1 + (flags & 1)) + bias * cols);
             let mark = |bit: u64| if flags & bit != 0 { "^T" } else { "" };
-            let shape = format!("[{m}x{k}]{} [{k}x{cols}]{}", mark(4), mark(8));
+            let rounded = if flags & 16 != 0 { " mixed" } else { "" };
+            let shape = format!("[{m}x{k}]{} [{k}x{cols}]{}{rounded}", mark(4), mark(8));
             (shape, sides + out, m * cols * (2 * k + bias + (w(7) != 0) as u64))
         }
         "transpose" => (format!("{}x{}", w(0), w(1)), 8 * w(0) * w(1), 0),
@@ -62,6 +63,9 @@ fn known(launch: &Launch, extent: &Extent, half: bool) -> Option<Cost> {
         "dropout" => line((2 + w(7)) * w(0), w(0)),
         "adam" => line(7 * w(0), 14 * w(0)),
         "nesterov" => line(5 * w(0), 7 * w(0)),
+        "scale_seed" => ("1".into(), 8, 0),
+        "unscale" => (format!("{}", w(0)), 8 * w(0) + 4 * w(0).div_ceil(super::scaling::PART as u64) + 4, w(0)),
+        "scale_judge" => (format!("{} parts", w(0)), 4 * (w(0) + 2 * w(1)) + 24, 1),
         "clip_factor" => ("1".into(), 8, 3),
         "squares" => line(w(0) + w(0).div_ceil(w(1).max(1)), 2 * w(0)),
         _ => {

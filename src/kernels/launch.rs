@@ -289,6 +289,8 @@ pub enum BufferKey {
     Groups,
     /// What holds for each group (see `Groups::table`).
     GroupTable,
+    /// The scale of the loss in mixed precision and how it fared (see `ScaleState`).
+    LossScale,
     /// What the batch brings.
     Input(Input),
     /// Gradient handed in from outside for output number n.

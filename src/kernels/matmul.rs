@@ -3,7 +3,7 @@
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
 use super::launch::Variant;
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Kernel, Real, kernel, matmul_coop, round};
 use crate::plan::{Class, Target};
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -58,11 +58,15 @@ pub struct Form {
     pub a_half: bool,
     /// B is in f16.
     pub b_half: bool,
+    /// Factors in f32 are rounded to f16 first.
+    pub rounded: bool,
 }
 
 /// A variant with the outputs a workgroup of it computes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
+    /// [`MATMUL`], or its form for matrix units.
+    pub kernel: &'static Kernel,
     /// Rows of C.
     pub rows: u32,
     /// Columns of C.
@@ -90,8 +94,15 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
         ("B_VEC", vectors[1] as u32),
         ("C_VEC", (vectors[2] && n.is_multiple_of(4)) as u32),
     ];
+    if form.rounded {
+        if let Some(shape) = matmul_coop::shape(target, m, n) {
+            return shape.tile(variant);
+        }
+        variant.push(("ROUND", 1));
+    }
+    let kernel = &MATMUL;
     match target.class {
-        Class::Host => Tile { rows: m.max(1), cols: n.max(1), variant: Vec::new() },
+        Class::Host => Tile { kernel, rows: m.max(1), cols: n.max(1), variant: Vec::new() },
         Class::CpuDriver { shuffles, recent } => {
             let few = n <= 32 || m.div_ceil(32) * n.div_ceil(64) < 16;
             // Passing A round by shuffles beats loading it, but for the plain form on recent drivers.
@@ -105,7 +116,7 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
                 (_, false, false) => (16, 4),
             };
             variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols), ("SUBGROUP8", shuffle as u32)]);
-            Tile { rows, cols: 32 * cols, variant }
+            Tile { kernel, rows, cols: 32 * cols, variant }
         }
         Class::Gpu => {
             // Larger tiles read less, smaller ones keep more units busy.
@@ -114,7 +125,7 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
             let tall = groups(128, 64) >= enough;
             let wide = groups(128, 128) >= enough;
             variant.extend([("TALL", tall as u32), ("WIDE", wide as u32)]);
-            Tile { rows: 64 << tall as u32, cols: 64 << wide as u32, variant }
+            Tile { kernel, rows: 64 << tall as u32, cols: 64 << wide as u32, variant }
         }
     }
 }
@@ -235,7 +246,7 @@ pub(super) unsafe fn multiply<T: Real>(
 /// Rows of an f16 factor widened at a time; a panel stays in the second-level cache.
 const PANEL: usize = 256;
 
-fn matmul<T: Real>(a: &Args<T>) {
+pub(super) fn matmul<T: Real>(a: &Args<T>) {
     let p: MatmulParams = a.params();
     let [m, n, k] = [p.m, p.n, p.k].map(|v| v as usize);
     let [lda, ldb, ldc] = [p.lda, p.ldb, p.ldc].map(|v| v as usize);
@@ -255,6 +266,8 @@ fn matmul<T: Real>(a: &Args<T>) {
     };
     if k == 0 && !add {
         for_rows(c, m, ldc, n, |_, row| row[..n].fill(T::ZERO));
+    } else if p.flags & 16 != 0 {
+        rounded_product(a, c, [m, n, k], [lda, ldb, ldc], (a_t, b_t), add);
     } else {
         match (a.features(0), a.features(1)) {
             (FeatureSlice::Full(x), FeatureSlice::Full(y)) => {
@@ -318,6 +331,84 @@ fn matmul<T: Real>(a: &Args<T>) {
     }));
 }
 
+/// C (+)= op(A) op(B) with both factors rounded to f16, a panel of A at a time; B is rounded whole, or in the
+/// same panels where both lie along the inner sum.
+fn rounded_product<T: Real>(
+    a: &Args<T>,
+    c: &mut [T],
+    [m, n, k]: [usize; 3],
+    [lda, ldb, ldc]: [usize; 3],
+    (a_t, b_t): (bool, bool),
+    add: bool,
+) {
+    let (x, y) = (a.features(0), a.features(1));
+    let together = a_t && !b_t;
+    let dense = |data: &[T], ld: usize, transposed: bool| {
+        let (row, col) = if transposed { (1, ld as isize) } else { (ld as isize, 1) };
+        Dense { data: data.as_ptr(), row, col }
+    };
+    let mut right = Scratch::take(
+        (if together {
+            PANEL.min(k)
+        } else if b_t {
+            n
+        } else {
+            k
+        }) * if b_t { k } else { n },
+    );
+    if !together {
+        let (rows, cols) = if b_t { (n, k) } else { (k, n) };
+        round::rows(y, 0..rows, cols, ldb, right.numbers());
+    }
+    // A transposed factor beside another is a stack of the whole inner sum: it has no panels.
+    let (lines, cols) = if a_t { (k, m) } else { (m, k) };
+    let panel = if a_t && b_t { lines } else { PANEL.min(lines) };
+    let mut left = Scratch::take(panel * cols);
+    for start in (0..lines).step_by(panel.max(1)) {
+        let count = panel.min(lines - start);
+        round::rows(x, start..start + count, cols, lda, left.numbers());
+        if together {
+            round::rows(y, start..start + count, n, ldb, right.numbers());
+        }
+        let (sizes, at, add) = match a_t {
+            true => ([m, n, count], 0, add || start > 0),
+            false => ([count, n, k], start * ldc, add),
+        };
+        let (x, y) = (dense(left.numbers(), cols, a_t), dense(right.numbers(), if b_t { k } else { n }, b_t));
+        // SAFETY: the scratch is as large as the panels, and `matmul` has checked C.
+        unsafe { gemm(sizes, x, y, c.as_mut_ptr().add(at), ldc, add) };
+    }
+    right.give();
+    left.give();
+}
+
+/// Memory kept between calls, so that a steady step allocates nothing.
+struct Scratch<T>(Vec<f64>, usize, std::marker::PhantomData<T>);
+
+thread_local! {
+    static SPARE: std::cell::RefCell<Vec<Vec<f64>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl<T: Real> Scratch<T> {
+    // Taken and not borrowed: while this thread waits for others it may run another step of the pool.
+    fn take(count: usize) -> Self {
+        let mut words = SPARE.with_borrow_mut(|s| s.pop()).unwrap_or_default();
+        let needed = (count * size_of::<T>()).div_ceil(8);
+        if words.len() < needed {
+            words.resize(needed, 0.0);
+        }
+        Self(words, count, std::marker::PhantomData)
+    }
+
+    fn numbers(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.0)[..self.1]
+    }
+
+    fn give(self) {
+        SPARE.with_borrow_mut(|s| s.push(self.0));
+    }
+}
+
 /// f16 values as numbers.
 pub(super) fn widen<T: Real>(from: &[f16], to: &mut [T]) {
     match bytemuck::try_cast_slice_mut::<T, f32>(to) {
@@ -332,17 +423,8 @@ fn shift<T>(matrix: Dense<T>, by: isize) -> Dense<T> {
 
 /// Calls `f(first row, rows, panel)` for each panel of an f16 matrix, widened and dense.
 fn panels<T: Real>(x: &[f16], rows: usize, cols: usize, ld: usize, mut f: impl FnMut(usize, usize, &[T])) {
-    thread_local! {
-        // Kept between calls, so that a steady step allocates nothing.
-        static SCRATCH: std::cell::RefCell<Vec<f64>> = const { std::cell::RefCell::new(Vec::new()) };
-    }
-    // Taken and not borrowed: while this thread waits for others it may run another step of the pool.
-    let mut scratch = SCRATCH.take();
-    let words = (PANEL.min(rows) * cols * size_of::<T>()).div_ceil(8);
-    if scratch.len() < words {
-        scratch.resize(words, 0.0);
-    }
-    let buffer: &mut [T] = bytemuck::cast_slice_mut(&mut scratch[..words]);
+    let mut scratch = Scratch::take(PANEL.min(rows) * cols);
+    let buffer: &mut [T] = scratch.numbers();
     for start in (0..rows).step_by(PANEL) {
         let count = PANEL.min(rows - start);
         for_rows(&mut buffer[..count * cols], count, cols, cols, |r, out| {
@@ -350,7 +432,7 @@ fn panels<T: Real>(x: &[f16], rows: usize, cols: usize, ld: usize, mut f: impl F
         });
         f(start, count, &buffer[..count * cols]);
     }
-    SCRATCH.set(scratch);
+    scratch.give();
 }
 
 /// Rows of the result that are filled together: a cache line of each row of the source.

@@ -25,14 +25,17 @@ pub mod graph;
 pub mod image;
 pub mod loss;
 pub mod matmul;
+pub mod matmul_coop;
 pub mod norm;
 pub mod nystrom;
 pub mod optim;
 pub mod power_pool;
 pub mod pseudo_label;
 pub mod reduce;
+mod round;
 pub mod routing;
 pub mod rows;
+pub mod scaling;
 pub mod segment;
 pub mod self_attention;
 pub mod sort;
@@ -139,6 +142,7 @@ pub fn all() -> Vec<&'static Kernel> {
         gaussian::KERNELS,
         loss::KERNELS,
         matmul::KERNELS,
+        matmul_coop::KERNELS,
         norm::KERNELS,
         nystrom::KERNELS,
         optim::KERNELS,
@@ -147,6 +151,7 @@ pub fn all() -> Vec<&'static Kernel> {
         reduce::KERNELS,
         routing::KERNELS,
         rows::KERNELS,
+        scaling::KERNELS,
         segment::KERNELS,
         self_attention::KERNELS,
         sort::KERNELS,
@@ -178,6 +183,7 @@ pub fn source(file: &str) -> &'static str {
         "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
+        "matmul_coop" => include_str!("../../shaders/matmul_coop.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
@@ -186,6 +192,7 @@ pub fn source(file: &str) -> &'static str {
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "routing" => include_str!("../../shaders/routing.wgsl"),
         "rows" => include_str!("../../shaders/rows.wgsl"),
+        "scaling" => include_str!("../../shaders/scaling.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
@@ -199,6 +206,8 @@ pub fn source(file: &str) -> &'static str {
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/block" => include_str!("../../shaders/common/block.wgsl"),
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
+        "common/product" => include_str!("../../shaders/common/product.wgsl"),
+        "common/round" => include_str!("../../shaders/common/round.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         other => panic!("there is no shader file {other:?}"),

@@ -57,7 +57,13 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     debug_assert_eq!(inner.of(&p.capacity), inner2.of(&p.capacity), "inner sizes of a product");
     let (target, capacity) = (p.target, p.capacity);
     let (rows, columns, length) = (m.of(&capacity), n.of(&capacity), inner.of(&capacity));
-    let form = Form { a_t: left.transposed, b_t: right.transposed, a_half: left.half, b_half: right.half };
+    let form = Form {
+        a_t: left.transposed,
+        b_t: right.transposed,
+        a_half: left.half,
+        b_half: right.half,
+        rounded: p.rounds(),
+    };
     let tile = k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
     let splits = k::splits(&target, &tile, rows, columns, length);
     let words = |accumulate: bool, act: (u32, f32), inner: Word, k_chunk: u32, split_stride: u32| {
@@ -69,7 +75,12 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
             left.stride.into(),
             right.stride.into(),
             ldc.into(),
-            (accumulate as u32 | bias << 1 | (form.a_t as u32) << 2 | (form.b_t as u32) << 3).into(),
+            (accumulate as u32
+                | bias << 1
+                | (form.a_t as u32) << 2
+                | (form.b_t as u32) << 3
+                | (form.rounded as u32) << 4)
+                .into(),
             act.0.into(),
             act.1.into(),
             k_chunk.into(),
@@ -91,13 +102,13 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
             grid.z = Count::per(used, 1, size);
             let words = words(epilogue.accumulate || start > 0, act, inner.into(), u32::MAX, 0);
             let (x, y) = (Operand::Rows(x, start), Operand::Rows(y, start));
-            p.launch_variant(&k::MATMUL, tile.variant.clone(), &[x, y, y, to], &words, grid);
+            p.launch_variant(tile.kernel, tile.variant.clone(), &[x, y, y, to], &words, grid);
         }
         return;
     }
     if splits <= 1 {
         let words = words(epilogue.accumulate, act, inner.into(), u32::MAX, 0);
-        p.launch_variant(&k::MATMUL, tile.variant, &[left.operand, right.operand, bias, to], &words, grid);
+        p.launch_variant(tile.kernel, tile.variant, &[left.operand, right.operand, bias, to], &words, grid);
         return;
     }
     // A long sum with few outputs: parts in parallel, then added in a fixed order.
@@ -107,7 +118,7 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let chunk = length.div_ceil(splits).next_multiple_of(16);
     let words = words(false, act, inner.into(), chunk, rows * columns);
     let operands = [left.operand, right.operand, right.operand, parts.into()];
-    p.launch_variant(&k::MATMUL, tile.variant, &operands, &words, grid);
+    p.launch_variant(tile.kernel, tile.variant, &operands, &words, grid);
     reduce::add_rows(p, parts, 0, rows * columns, 1.0, GradTarget { to, accumulate: epilogue.accumulate });
 }
 

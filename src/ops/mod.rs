@@ -23,6 +23,7 @@ pub mod pseudo_label;
 pub mod reduce;
 pub mod routing;
 pub mod rows;
+pub(crate) mod scaling;
 pub mod segment;
 pub mod self_attention;
 pub mod sort;

@@ -287,14 +287,14 @@ fn clip(p: &mut Planner, optimiser: &Optimiser, count: u32) -> Option<Operand> {
     Some(factors.into())
 }
 
-/// Adds the update of all parameters, whose gradients are complete.
-pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize) {
+/// Adds the update of all parameters, whose gradients are complete; `table` is that of the groups.
+pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize, table: Operand) {
     let count = count as u32;
     let flat = Operand::Flat;
     let factors = clip(p, optimiser, count);
-    step(p, &optimiser.first(), 0, count, factors);
+    step(p, &optimiser.first(), 0, count, factors, table);
     if let Some(second) = &optimiser.second {
-        step(p, second, 1, count, factors);
+        step(p, second, 1, count, factors, table);
     }
     let grid = Grid::line(Count::per(Dim::Fixed(count), 1, 4 * LANES));
     if let Some(Lookahead { alpha, .. }) = optimiser.lookahead {
@@ -309,10 +309,10 @@ pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize) {
 }
 
 /// The launch of one of the two rules. Both may use the same state: no parameter belongs to both.
-fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors: Option<Operand>) {
+fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors: Option<Operand>, table: Operand) {
     let flat = Operand::Flat;
     let (params, grads, groups) = (flat(BufferKey::Params), flat(BufferKey::Grads), flat(BufferKey::Groups));
-    let (first, second, table) = (flat(BufferKey::State(0)), flat(BufferKey::State(1)), flat(BufferKey::GroupTable));
+    let (first, second) = (flat(BufferKey::State(0)), flat(BufferKey::State(1)));
     // Without clipping the gradient's own buffer stands in for the factor, unread.
     let factor = factors.unwrap_or(grads);
     let flags = factors.is_some() as u32 | (settings.decay_biases as u32) << 1 | (index as u32) << 3;

@@ -92,6 +92,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
                     let count = match buffer {
                         BufferKey::Groups => layout.total / SEGMENT,
                         BufferKey::GroupTable => tape.groups.table_len(),
+                        BufferKey::LossScale => SEGMENT,
                         _ => layout.total,
                     };
                     Place { buffer, offset: 0, bytes: padded(count as u64 * 4) }

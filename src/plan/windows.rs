@@ -9,7 +9,7 @@
 //!
 //! The pooled rows and their gradients stay in buffers of their own between the parts ([`BufferKey::Carry`]).
 
-use super::{Operand, Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss};
+use super::{Operand, Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss, update};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{FILL, LANES};
 use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Scalar, Word};
@@ -183,7 +183,7 @@ impl Windowed {
                 }
                 forward(&mut p, tape, &bags_needed);
                 if purpose != Purpose::Predict {
-                    seed_loss(&mut p, tape);
+                    seed_loss(&mut p, tape, purpose);
                     backward(&mut p, tape, &bags_needed);
                     for pool in &used {
                         let z = pool.node.outputs[0];
@@ -201,9 +201,7 @@ impl Windowed {
                 backward(&mut p, tape, &needed);
             }
             Part::Update => {
-                if let Purpose::Train(optimiser) = purpose {
-                    crate::ops::update::update(&mut p, &optimiser, tape.param_layout().total);
-                }
+                update(&mut p, tape, purpose);
             }
         }
         assemble::assemble(p, purpose, &[])

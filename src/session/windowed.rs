@@ -73,12 +73,12 @@ impl Session {
         self.load_windows(purposes, bags)
     }
 
-    /// Plans every part again, as after a change of groups.
+    /// Plans every part again, after the tape was changed.
     pub(super) fn replan_windows(&mut self) -> Result<()> {
-        match &self.windows {
-            Some(windows) => self.load_windows(windows.purposes.clone(), windows.bags),
-            None => Ok(()),
-        }
+        let Some(windows) = &mut self.windows else { return Ok(()) };
+        windows.tape = Windowed::of(&self.tape)?;
+        let (purposes, bags) = (windows.purposes.clone(), windows.bags);
+        self.load_windows(purposes, bags)
     }
 
     fn load_windows(&mut self, purposes: Vec<Purpose>, bags: u32) -> Result<()> {
@@ -110,7 +110,7 @@ impl Session {
             let planned: Result<Vec<_>> = purposes
                 .iter()
                 .flat_map(|&purpose| parts(purpose).iter().map(move |&part| (part, purpose)))
-                .map(|(part, purpose)| Ok((part, purpose, tape.plan(part, purpose, self.device.target(), capacity)?)))
+                .map(|(part, purpose)| Ok((part, purpose, tape.plan(part, purpose, self.target(), capacity)?)))
                 .collect();
             let kept: u64 = tape.kept(bags).iter().map(|(_, bytes)| bytes).sum();
             let checked = planned.and_then(|programs| {

@@ -12,6 +12,7 @@ use crate::methods::Method;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
+use crate::precision::{LossScale, Precision, ScaleState};
 use crate::random::Random;
 use crate::session::Session;
 use crate::tape::Storage;
@@ -60,6 +61,12 @@ pub struct Settings {
     /// Bytes of device memory to stay within; larger batches then run in windows of rows. No bound when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// What matrix products compute with.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The scale of the loss in mixed precision.
+    #[serde(default)]
+    pub loss_scale: LossScale,
     /// Parameters that learn otherwise than the optimiser says, or not at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
@@ -86,6 +93,8 @@ impl Settings {
             class_weights: ClassWeights::None,
             half: false,
             memory: None,
+            precision: Precision::F32,
+            loss_scale: LossScale::default(),
             groups: Vec::new(),
         }
     }
@@ -103,6 +112,7 @@ impl Settings {
             let message = format!("expected {classes} numbers of at least 0, found {w:?}");
             return Err(Error::setting("class_weights", message));
         }
+        self.loss_scale.validate()?;
         self.optimiser.validate()?;
         self.schedule.validate()
     }
@@ -140,6 +150,9 @@ pub struct Epoch {
     pub seconds: f64,
     /// Training bags a second.
     pub bags_per_second: f64,
+    /// Where the scale of the loss stands, in mixed precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<ScaleState>,
 }
 
 /// Someone who watches training. Every method has an empty default.
@@ -166,8 +179,10 @@ pub struct Outcome {
     pub kept: u32,
     /// The last moving average of the parameters, when the optimiser keeps one.
     pub average: Option<Model>,
-    /// Updates done.
+    /// Updates done, those that mixed precision left out included.
     pub steps: u64,
+    /// Where the scale of the loss ended, in mixed precision.
+    pub loss_scale: Option<ScaleState>,
     /// Seconds for all of it.
     pub seconds: f64,
 }
@@ -181,7 +196,8 @@ const ORDER_STREAM: u64 = 1 << 40;
 ///
 /// # Errors
 /// [`Error::Bags`] without labels or training bags, [`Error::Setting`] for settings out of range,
-/// [`Error::NotFinite`] when the loss diverges, and what the device answers.
+/// [`Error::NotFinite`] when the loss diverges, [`Error::GradientOverflow`] when gradients in mixed precision
+/// do, and what the device answers.
 pub fn train(
     device: &Device,
     model: Model,
@@ -203,6 +219,7 @@ pub fn train(
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
     session.set_groups(&settings.groups)?;
+    session.set_mixed((settings.precision == Precision::Mixed).then_some(settings.loss_scale))?;
     session.set_budget(settings.memory);
     session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
     let resident = session.keep(bags)?;
@@ -230,6 +247,10 @@ pub fn train(
         if let Some(step) = losses.iter().position(|l| !l.is_finite()) {
             return Err(Error::NotFinite { step: epoch as u64 * steps as u64 + step as u64, loss: losses[step] });
         }
+        let loss_scale = session.loss_scale()?;
+        if let Some(state) = loss_scale.filter(ScaleState::stuck) {
+            return Err(Error::GradientOverflow { step: session.updates() - 1, skipped: state.skipped });
+        }
         let trained = clock.elapsed().as_secs_f64();
         let sizes = order.chunks(settings.batch).map(<[usize]>::len);
         let loss = losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / training.len() as f64;
@@ -242,6 +263,7 @@ pub fn train(
             best: false,
             seconds: 0.0,
             bags_per_second: training.len() as f64 / trained,
+            loss_scale,
         };
         if !validation.is_empty() {
             let predictions = predict(&mut session, bags, validation, resident.as_ref())?;
@@ -274,8 +296,9 @@ pub fn train(
         kept = epoch;
     }
     let steps = session.updates();
+    let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
-    Ok(Outcome { model, average, epochs, kept, steps, seconds: started.elapsed().as_secs_f64() })
+    Ok(Outcome { model, average, epochs, kept, steps, loss_scale, seconds: started.elapsed().as_secs_f64() })
 }
 
 fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {

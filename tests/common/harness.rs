@@ -3,7 +3,7 @@
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
-use bagrad::plan::{self, Program, Purpose};
+use bagrad::plan::{self, Program, Purpose, Target};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, feature_stride};
 use half::f16;
@@ -96,6 +96,18 @@ pub fn tables(sizes: &[usize]) -> [Vec<u32>; 3] {
 
 /// Plans and runs `tape`. Slots are filled with NaN first; the capacity is larger than the batch when `spare`.
 pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, spare: bool) -> Results {
+    run_on(device, device.target(), tape, purpose, numbers, spare)
+}
+
+/// The same, planned for `target`.
+pub fn run_on(
+    device: &Device,
+    target: Target,
+    tape: &Tape,
+    purpose: Purpose,
+    numbers: &Numbers,
+    spare: bool,
+) -> Results {
     let extent = extent(&numbers.sizes);
     let mut capacity = extent;
     if spare {
@@ -116,7 +128,7 @@ pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, sp
     }
     // Gradients that nothing writes must show.
     executor.write(BufferKey::Grads, 0, &vec![f32::NAN; layout.total]).unwrap();
-    let program = plan::plan(tape, purpose, device.target(), capacity).unwrap();
+    let program = plan::plan(tape, purpose, target, capacity).unwrap();
     let id = executor.load(program.clone()).unwrap();
     executor.poison().unwrap();
     let stride = feature_stride(numbers.width);

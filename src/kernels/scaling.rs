@@ -1,0 +1,93 @@
+//! Host twins of `shaders/scaling.wgsl`.
+
+use super::host::parallel;
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Seed {
+    first: f32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Unscale {
+    count: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Judge {
+    parts: u32,
+    words: u32,
+    grow_every: u32,
+    least: f32,
+    most: f32,
+}
+
+kernel!(/// The gradient that the loss starts with.
+    SCALE_SEED, "scaling", scale_seed, Seed, [WriteIndex, Write]);
+kernel!(/// Gradients without the scale, and which parts are not finite.
+    UNSCALE, "scaling", unscale, Unscale, [Write, ReadIndex, WriteIndex]);
+kernel!(/// Leaves an update out when a gradient is not finite; the next scale.
+    SCALE_JUDGE, "scaling", scale_judge, Judge, [ReadIndex, ReadIndex, WriteIndex, WriteIndex]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&SCALE_SEED, &UNSCALE, &SCALE_JUDGE];
+
+/// Gradients that a workgroup looks at.
+pub const PART: u32 = 4096;
+
+fn scale_seed<T: Real>(a: &Args<T>) {
+    let p: Seed = a.params();
+    let state = a.write_indices(0);
+    if state[0] == 0 {
+        state[0] = p.first.to_bits();
+    }
+    a.write(1)[0] = T::from_f32(f32::from_bits(state[0]));
+}
+
+fn unscale<T: Real>(a: &Args<T>) {
+    let p: Unscale = a.params();
+    let grads = super::host::Shared::new(&mut a.write(0)[..p.count as usize]);
+    let flags = a.write_indices(2);
+    let parts = (p.count as usize).div_ceil(PART as usize);
+    let flags = super::host::Shared::new(&mut flags[..parts]);
+    let factor = T::from_f32(1.0 / f32::from_bits(a.indices(1)[0]));
+    parallel(parts, 2 * PART as usize, |range| {
+        for part in range {
+            let at = part * PART as usize..((part + 1) * PART as usize).min(p.count as usize);
+            // SAFETY: parts are disjoint.
+            let (grads, flag) = unsafe { (grads.part(at), flags.part(part..part + 1)) };
+            // Zero times infinity is NaN, and sums keep it: no branch in the loop.
+            let mut sum = T::ZERO;
+            for g in grads {
+                *g *= factor;
+                sum += *g * T::ZERO;
+            }
+            flag[0] = (sum != T::ZERO) as u32;
+        }
+    });
+}
+
+fn scale_judge<T: Real>(a: &Args<T>) {
+    let p: Judge = a.params();
+    let bad = a.indices(0)[..p.parts as usize].iter().any(|&f| f != 0);
+    let (table, state, out) = (a.indices(1), a.write_indices(2), a.write_indices(3));
+    for (i, (out, word)) in out.iter_mut().zip(table).enumerate().take(p.words as usize) {
+        *out = if bad && i % 4 == 0 { 0 } else { *word };
+    }
+    let scale = f32::from_bits(state[0]);
+    let good = state[1] + 1;
+    (state[0], state[1]) = match (bad, good >= p.grow_every) {
+        (true, _) => ((scale * 0.5).max(p.least).to_bits(), 0),
+        (false, true) => (scale.max((scale * 2.0).min(p.most)).to_bits(), 0),
+        (false, false) => (state[0], good),
+    };
+    state[2] += bad as u32;
+    state[3] = bad as u32;
+}
