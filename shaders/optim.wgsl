@@ -48,7 +48,7 @@ var<immediate> f: NormFactor;
 
 // Frozen, or the other rule's.
 fn skipped(row: vec4<u32>, flags: u32) -> bool {
-    return bitcast<f32>(row.x) == 0.0 || row.w != (flags >> 3u & 1u);
+    return bitcast<f32>(row.x) == 0.0 || row.w != ((flags >> 3u) & 1u);
 }
 
 // Factor of the decay: none on biases unless the flag says so.

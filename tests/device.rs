@@ -406,3 +406,17 @@ fn submission_cost() {
         );
     }
 }
+
+/// Proves to `tests/drivers` that the validation layers see what we do: they must report this call.
+#[test]
+#[ignore = "makes a wrong call on purpose; tests/drivers runs it under the validation layers"]
+fn a_wrong_call_on_purpose() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN)).remove(0);
+    let (device, _queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+    // SAFETY: no driver has a queue of this number, and it answers a null handle, which is not used.
+    unsafe {
+        let raw = device.as_hal::<wgpu::hal::api::Vulkan>().unwrap();
+        raw.raw_device().get_device_queue(1000, 0);
+    }
+}

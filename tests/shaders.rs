@@ -52,6 +52,37 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
     }
 }
 
+/// With `BAGRAD_DUMP_WGSL=FILE`, a script with the text of every variant that a browser can compile: `tests/drivers`
+/// hands it to one. Left out is what asks for extensions that only wgpu has; f16 and subgroups are in the standard.
+#[test]
+fn variants_are_handed_to_browsers() {
+    let (mut native, mut portable) = (0, Vec::new());
+    for kernel in kernels::all() {
+        let all = variants(kernel);
+        for (n, variant) in all.iter().enumerate() {
+            let mut text = preprocess(kernel.file, variant);
+            if text.contains("enable wgpu_") {
+                native += 1;
+                continue;
+            }
+            if text.contains("subgroup") {
+                // Browsers demand the line, which naga refuses; in front of the first, so that no line moves.
+                text = format!("enable subgroups; {text}");
+            }
+            let name = format!("{} of shaders/{}.wgsl {variant:?}", kernel.name, kernel.file);
+            // A pipeline is compiled by the driver too, which takes long: of the plainest and the richest.
+            let pipeline = n == 0 || n + 1 == all.len();
+            portable
+                .push(serde_json::json!({ "name": name, "entry": kernel.entry, "text": text, "pipeline": pipeline }));
+        }
+    }
+    if let Some(path) = std::env::var_os("BAGRAD_DUMP_WGSL") {
+        let count = portable.len();
+        std::fs::write(&path, format!("const SHADERS = {};\n", serde_json::Value::from(portable))).unwrap();
+        println!("{count} variants in {}; {native} are for wgpu alone", path.display());
+    }
+}
+
 #[test]
 fn every_variant_validates_and_matches_its_declaration() {
     for kernel in kernels::all() {

@@ -1,6 +1,7 @@
 //! An opened adapter: features, limits, faults, and checked creation of buffers.
 
 use super::cooperative::{self, Verdict};
+use super::gpu_executor::LaunchError;
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::plan::{Class, Target};
@@ -30,6 +31,8 @@ pub struct GpuOptions {
     /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
     /// software driver runs what a GPU would.
     pub plan_as: Option<(Class, u32)>,
+    /// Run launches one by one and hand over how far each is from its twin in f64. Slow: for tests.
+    pub audit: Option<fn(&LaunchError)>,
 }
 
 /// An opened GPU. Clones share it.

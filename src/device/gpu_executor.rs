@@ -1,5 +1,9 @@
 //! Runs programs on a GPU: buffers by key, bind groups kept between steps, one pass and one submission a step.
 
+mod audit;
+
+pub use audit::LaunchError;
+
 use super::Counters;
 use super::executor::{ProgramId, Step, StoreId, Upload};
 use super::gpu::GpuDevice;
@@ -374,16 +378,23 @@ impl GpuExecutor {
 
     /// See [`super::executor::Executor::run`].
     pub fn run(&mut self, id: ProgramId, step: &Step) -> Result<()> {
+        if let Some(note) = self.gpu.options().audit {
+            return self.audit(id, step, note);
+        }
         let (mut encoder, staged) = self.begin(id, step)?;
         let launches = 0..self.programs[id.0].encoded.len();
         self.encode_pass(&mut encoder, id, step, launches, None);
+        self.encode_keep(&mut encoder, step);
+        self.finish(encoder, staged)
+    }
+
+    fn encode_keep(&self, encoder: &mut wgpu::CommandEncoder, step: &Step) {
         for &(place, count, first) in step.keep {
             let history = self.history.as_ref().expect("history is reserved before something is kept");
             let (from, to, bytes) = (self.buffer(place.buffer), first as u64 * 4, count as u64 * 4);
             assert!(to + bytes <= history.size(), "value {first} is beyond the reserved history");
             encoder.copy_buffer_to_buffer(from, place.offset, history, to, bytes);
         }
-        self.finish(encoder, staged)
     }
 
     /// See [`super::executor::Executor::reserve_history`]. What is in the history is kept.

@@ -13,6 +13,7 @@ mod pipelines;
 mod staging;
 
 pub use gpu::{GpuDevice, GpuOptions, quiet_drivers};
+pub use gpu_executor::LaunchError;
 pub use list::{AdapterReport, HostReport, list};
 pub use select::DeviceChoice;
 

@@ -16,6 +16,18 @@ pub enum RawBinding<T> {
     Index(*mut u32, usize),
 }
 
+impl<T> RawBinding<T> {
+    /// Without its first `count` values, or empty.
+    pub(crate) fn skip(self, count: usize) -> Self {
+        let left = |len: usize| (count.min(len), len - count.min(len));
+        match self {
+            RawBinding::Float(p, len) => RawBinding::Float(p.wrapping_add(left(len).0), left(len).1),
+            RawBinding::Half(p, len) => RawBinding::Half(p.wrapping_add(left(len).0), left(len).1),
+            RawBinding::Index(p, len) => RawBinding::Index(p.wrapping_add(left(len).0), left(len).1),
+        }
+    }
+}
+
 /// The bindings and parameters of one launch, as a host twin receives them.
 ///
 /// Built by the host executor, which guarantees that a binding that is written overlaps no other binding

@@ -2,7 +2,7 @@
 
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
-use super::launch::Variant;
+use super::launch::{MAX_WORDS, Variant};
 use super::{Args, Kernel, Real, kernel, matmul_coop, round};
 use crate::plan::{Class, Target};
 use bytemuck::{Pod, Zeroable};
@@ -46,6 +46,18 @@ kernel!(/// Rows become columns.
 
 /// All kernels of this file.
 pub const KERNELS: &[&Kernel] = &[&MATMUL, &TRANSPOSE];
+
+/// One part of a sum that is split over the layers of the grid: its parameters, and how many values of each
+/// binding lie before it. The host never splits, so the twin knows nothing of parts.
+pub(crate) fn part(words: &[u32; MAX_WORDS], part: u32) -> ([u32; MAX_WORDS], [usize; 4]) {
+    let p: MatmulParams = bytemuck::pod_read_unaligned(&bytemuck::bytes_of(words)[..size_of::<MatmulParams>()]);
+    let begin = part.saturating_mul(p.k_chunk).min(p.k);
+    let mut own = *words;
+    own[2] = (p.k - begin).min(p.k_chunk);
+    let step = |transposed: bool, ld: u32| begin as usize * if transposed { ld as usize } else { 1 };
+    let before = [step(p.flags & 4 != 0, p.lda), step(p.flags & 8 == 0, p.ldb), 0, (part * p.split_stride) as usize];
+    (own, before)
+}
 
 /// Which factor is stored transposed, and which in f16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

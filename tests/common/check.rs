@@ -1,8 +1,8 @@
 //! How any operation is checked: its backward against finite differences in f64, and a device against
 //! that oracle. A test file brings its cases.
 
-use super::error;
 use super::harness::{Numbers, Results, run};
+use super::{error, errors};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
@@ -191,8 +191,12 @@ pub fn against_oracle(device: &Device, tolerance: f64, cases: &[Case]) {
                     let seed = (w * 10 + b) as u64 + 100;
                     let classes = (case.classes)(widths);
                     let numbers = Numbers::random(&tape, &sizes, widths.input as usize, classes, seed);
-                    let wanted = run(&oracle, &tape, Purpose::Upstream, &numbers, false);
                     let found = run(device, &tape, Purpose::Upstream, &numbers, b % 2 == 0);
+                    if errors::audit().is_some() {
+                        // Every launch was held against its twin already.
+                        continue;
+                    }
+                    let wanted = run(&oracle, &tape, Purpose::Upstream, &numbers, false);
                     let name = &case.name;
                     let what = format!("{name} {widths:?} bags {sizes:?} twice {twice} on {}", device.name());
                     compare(&what, &found, &wanted, tolerance);

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod check;
+pub mod errors;
 pub mod harness;
 
-use bagrad::device::{Device, DeviceChoice};
+use bagrad::device::{Device, DeviceChoice, GpuOptions};
+use std::io::Write;
+use std::sync::Once;
 
 /// The devices that results are checked on: the host, the f64 oracle, and a GPU.
 ///
@@ -14,11 +17,29 @@ pub fn gpu() -> Option<Device> {
         eprintln!("BAGRAD_HOST_ONLY=1: the GPU half of this test DID NOT RUN");
         return None;
     }
-    let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
-    let choice: DeviceChoice = wanted.parse().expect("BAGRAD_TEST_DEVICE");
-    match Device::open(&choice) {
-        Ok(opened) => Some(opened.device),
+    match Device::open_with(&choice(), GpuOptions { audit: errors::audit(), ..Default::default() }) {
+        Ok(opened) => {
+            say_what_is_missing(&opened.device);
+            Some(opened.device)
+        }
         Err(e) => panic!("no GPU to test on ({e}); install a Vulkan driver (tests/run does) or set BAGRAD_HOST_ONLY=1"),
+    }
+}
+
+fn choice() -> DeviceChoice {
+    let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
+    wanted.parse().expect("BAGRAD_TEST_DEVICE")
+}
+
+/// Once, and past the capture of what tests print: what is not tested must be seen.
+fn say_what_is_missing(device: &Device) {
+    static SAID: Once = Once::new();
+    if !device.target().native_f16 {
+        SAID.call_once(|| {
+            let name = device.name();
+            let line = format!("######## {name} HAS NO f16 IN SHADERS: KERNELS THAT USE IT ARE NOT TESTED ########\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        });
     }
 }
 
@@ -36,13 +57,12 @@ pub fn error(found: &[f64], wanted: &[f64]) -> f64 {
 
 /// The same GPU with the shader language's f16 switched off.
 pub fn gpu_without_f16() -> Option<Device> {
-    let options = bagrad::device::GpuOptions { force_no_f16: true, ..Default::default() };
-    gpu_with(options)
+    gpu_with(GpuOptions { force_no_f16: true, ..Default::default() })
 }
 
 /// The same GPU with other options.
-pub fn gpu_with(options: bagrad::device::GpuOptions) -> Option<Device> {
+pub fn gpu_with(options: GpuOptions) -> Option<Device> {
     gpu()?;
-    let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
-    Some(Device::open_with(&wanted.parse().unwrap(), options).unwrap().device)
+    let options = GpuOptions { audit: errors::audit(), ..options };
+    Some(Device::open_with(&choice(), options).unwrap().device)
 }
