@@ -21,7 +21,8 @@ pub struct LaunchError {
     pub error: f64,
     /// How much the result moves, in the same measure, when each number that the launch read moves by half of
     /// its last bit: an error that no computation in f32 is without. Large where sums cancel. Computed, and
-    /// not 0, only where the error is above a millionth.
+    /// not 0, only where the error is above a millionth. Infinite where the twin alone overflows: numbers of the
+    /// size of 10^10, rounded to f32, then stand in an exponent.
     pub inherent: f64,
 }
 
@@ -79,7 +80,9 @@ impl GpuExecutor {
                 let (start, wanted, found) = (&before[binding], &wanted[binding], &after[binding]);
                 let error = difference(start, wanted, (start, found));
                 let mut inherent = 0.0;
-                if error > 1e-6 {
+                if overflows(wanted, found) {
+                    inherent = f64::INFINITY;
+                } else if error > 1e-6 {
                     let mut moved = before.clone();
                     moved.iter_mut().for_each(Held::nudge);
                     let from = moved[binding].clone();
@@ -111,6 +114,13 @@ impl GpuExecutor {
             _ => Held::Float(values.into_iter().map(f64::from).collect()),
         })
     }
+}
+
+/// True when the twin's results are not all finite and the device's are.
+fn overflows(wanted: &Held, found: &Held) -> bool {
+    let (Held::Float(wanted), Held::Float(found)) = (wanted, found) else { return false };
+    let pairs = || wanted.iter().zip(found);
+    pairs().any(|(w, f)| !w.is_finite() && f.is_finite()) && pairs().all(|(w, f)| !w.is_finite() || f.is_finite())
 }
 
 /// Runs the twin over `held`.
