@@ -8,8 +8,15 @@ use super::{Args, Kernel, Real, kernel};
 use crate::ops::self_attention::Energy;
 use blocks::{Block, SIDE, pair_sums, weigh};
 use bytemuck::{Pod, Zeroable};
+use energies::*;
+use launched::Launched;
 
 mod blocks;
+mod distance;
+mod energies;
+mod launched;
+
+pub use energies::kind;
 
 /// See the shader.
 #[repr(C)]
@@ -75,27 +82,6 @@ pub const ACCUMULATE: u32 = 1;
 pub const FLIP: u32 = 2;
 /// Write the shares of what all pairs share.
 pub const SHARES: u32 = 4;
-
-const DOT: u32 = 0;
-const RBF: u32 = 1;
-const INVERSE: u32 = 2;
-const LAPLACE: u32 = 3;
-const MODULE: u32 = 4;
-const POWER: u32 = 5;
-const DISTANCE: u32 = 6;
-
-/// Number of an energy in shader and twins.
-pub fn kind(energy: &Energy) -> u32 {
-    match energy {
-        Energy::Dot { .. } => DOT,
-        Energy::Rbf => RBF,
-        Energy::InverseQuadratic => INVERSE,
-        Energy::Laplace => LAPLACE,
-        Energy::Module => MODULE,
-        Energy::ModulePower => POWER,
-        Energy::Distance { .. } => DISTANCE,
-    }
-}
 
 /// The shader for an energy; vector loads where both widths are multiples of four.
 pub fn variant(energy: &Energy, dims: u32, values: u32) -> Variant {
@@ -165,93 +151,6 @@ fn attention_alpha<T: Real>(a: &Args<T>) {
     }
 }
 
-/// x^a for x >= 0; 0 at 0 for every a.
-#[inline(always)]
-fn power<T: Real>(x: T, a: T) -> T {
-    if x > T::ZERO { (a * x.ln()).exp() } else { T::ZERO }
-}
-
-/// d/da x^a.
-#[inline(always)]
-fn power_log<T: Real>(x: T, a: T) -> T {
-    if x > T::ZERO { (a * x.ln()).exp() * x.ln() } else { T::ZERO }
-}
-
-/// d/da of the sum of powers of a pair.
-#[inline(always)]
-fn term_log<T: Real>(x: T, y: T, a: T) -> T {
-    power_log((x - y).abs(), a) - power_log(x.abs(), a) - power_log(y.abs(), a)
-}
-
-#[inline(always)]
-fn sign<T: Real>(x: T) -> T {
-    let up = if x > T::ZERO { T::ONE } else { T::ZERO };
-    if x < T::ZERO { -T::ONE } else { up }
-}
-
-#[inline(always)]
-fn term<T: Real, const K: u32>(x: T, y: T, alpha: T) -> T {
-    match K {
-        RBF | INVERSE => (x - y) * (x - y),
-        LAPLACE => (x - y).abs(),
-        MODULE => (x - y).abs() - x.abs() - y.abs(),
-        POWER => power((x - y).abs(), alpha) - power(x.abs(), alpha) - power(y.abs(), alpha),
-        _ => x * y,
-    }
-}
-
-#[inline(always)]
-fn term_slope<T: Real, const K: u32>(x: T, y: T, alpha: T) -> T {
-    match K {
-        RBF | INVERSE => x - y,
-        LAPLACE => sign(x - y),
-        MODULE => sign(x - y) - sign(x),
-        POWER => {
-            let slope = |v: T| alpha * sign(v) * power(v.abs(), alpha - T::ONE);
-            slope(x - y) - slope(x)
-        }
-        _ => y,
-    }
-}
-
-#[inline(always)]
-fn energy_of<T: Real, const K: u32>(sum: T, alpha: T, scale: T) -> T {
-    match K {
-        RBF => (-alpha * sum).exp(),
-        INVERSE => T::ONE / (alpha * sum + T::ONE),
-        LAPLACE => -sum,
-        MODULE | POWER => sum,
-        _ => scale * sum,
-    }
-}
-
-#[inline(always)]
-fn slope_of<T: Real, const K: u32>(energy: T, alpha: T, scale: T) -> T {
-    let two = T::ONE + T::ONE;
-    match K {
-        RBF => -two * alpha * energy,
-        INVERSE => -two * alpha * energy * energy,
-        LAPLACE => -T::ONE,
-        MODULE | POWER => T::ONE,
-        _ => scale,
-    }
-}
-
-/// Calls a function of the energy that a launch is for.
-macro_rules! by_energy {
-    ($kind:expr, $f:ident, $($arg:expr),*) => {
-        match $kind {
-            RBF => $f::<T, RBF>($($arg),*),
-            INVERSE => $f::<T, INVERSE>($($arg),*),
-            LAPLACE => $f::<T, LAPLACE>($($arg),*),
-            MODULE => $f::<T, MODULE>($($arg),*),
-            POWER => $f::<T, POWER>($($arg),*),
-            DISTANCE => $f::<T, DISTANCE>($($arg),*),
-            _ => $f::<T, DOT>($($arg),*),
-        }
-    };
-}
-
 fn attention_forward<T: Real>(a: &Args<T>) {
     let p: Attend = a.params();
     by_energy!(p.kind, forward, a, p);
@@ -265,98 +164,6 @@ fn attention_values<T: Real>(a: &Args<T>) {
 fn attention_back<T: Real>(a: &Args<T>) {
     let p: Attend = a.params();
     by_energy!(p.kind, back, a, p);
-}
-
-/// What the three twins know of their launch.
-struct Launched<'a, T> {
-    heads: usize,
-    dims: usize,
-    values: usize,
-    scale: T,
-    unit: T,
-    record: &'a [T],
-    spans: &'a [u32],
-    flip: bool,
-}
-
-impl<'a, T: Real> Launched<'a, T> {
-    fn new(a: &Args<'a, T>, p: &Attend, flip: bool) -> Self {
-        Self {
-            heads: p.heads as usize,
-            dims: p.dims as usize,
-            values: p.values as usize,
-            scale: T::from_f32(p.scale),
-            unit: T::from_f32(p.unit),
-            record: a.read(4),
-            spans: a.indices(5),
-            flip,
-        }
-    }
-
-    /// (first row, rows, first row of the bag, end of the bag) of a tile.
-    fn span(&self, tile: usize) -> [usize; 4] {
-        std::array::from_fn(|i| self.spans[tile * 4 + i] as usize)
-    }
-
-    /// The first row of each block of the bag, and its rows.
-    fn blocks(start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
-        (start..end).step_by(SIDE).map(move |b| (b, SIDE.min(end - b)))
-    }
-
-    #[inline(always)]
-    fn record<const K: u32>(&self, row: usize, head: usize) -> &'a [T] {
-        let len = if K == DISTANCE { 12 } else { 4 };
-        &self.record[(row * self.heads + head) * len..][..len]
-    }
-
-    /// Alpha of a head; a row is needed because every record holds it.
-    fn alpha<const K: u32>(&self, row: usize, head: usize) -> T {
-        match K {
-            RBF | INVERSE | POWER => self.record::<K>(row, head)[2],
-            _ => T::ZERO,
-        }
-    }
-
-    /// Turns one row of sums into energies.
-    #[inline(always)]
-    fn energies<const K: u32>(&self, sums: &mut [T], alpha: T, (own, other, head): (usize, usize, usize)) {
-        if K == DISTANCE {
-            let mine = self.record::<K>(own, head);
-            for (j, s) in sums.iter_mut().enumerate() {
-                let theirs = self.record::<K>(other + j, head);
-                let (near_far, _) = self.near_far(mine, theirs, own == other + j);
-                let biases = self.biases(mine, theirs);
-                *s = self.scale * (*s + near_far[0] * biases[0] + near_far[1] * biases[1]);
-            }
-        } else {
-            sums.iter_mut().for_each(|s| *s = energy_of::<T, K>(*s, alpha, self.scale));
-        }
-    }
-
-    /// phi and 1 - phi, both 0 on the diagonal, and the distance.
-    #[inline(always)]
-    fn near_far(&self, own: &[T], other: &[T], same: bool) -> ([T; 2], T) {
-        let (dx, dy) = (own[8] - other[8], own[9] - other[9]);
-        let apart = self.unit * (dx * dx + dy * dy).sqrt();
-        let z = own[10] * (apart - own[11]);
-        match same {
-            true => ([T::ZERO; 2], apart),
-            false => ([z.sigmoid(), (-z).sigmoid()], apart),
-        }
-    }
-
-    #[inline(always)]
-    fn biases(&self, own: &[T], other: &[T]) -> [T; 2] {
-        match self.flip {
-            false => [own[4] + other[6], own[5] + other[7]],
-            true => [own[6] + other[4], own[7] + other[5]],
-        }
-    }
-
-    /// Elementary operations of a tile whose bag has one tile: the least there is to do.
-    fn work(&self, width: usize) -> usize {
-        SIDE * SIDE * (self.dims + width)
-    }
 }
 
 fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
@@ -399,14 +206,8 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                             largest[i] = now;
                             sums.row(i).iter_mut().for_each(|s| *s *= old);
                             if K == DISTANCE {
-                                let mine = l.record::<K>(first + i, head);
                                 near_far[i] = near_far[i].map(|s| s * old);
-                                for (j, e) in e.iter().enumerate() {
-                                    let theirs = l.record::<K>(block + j, head);
-                                    let (both, _) = l.near_far(mine, theirs, first + i == block + j);
-                                    near_far[i][0] += *e * both[0];
-                                    near_far[i][1] += *e * both[1];
-                                }
+                                l.add_near_far(e, (first + i, block, head), &mut near_far[i]);
                             }
                         }
                         weigh(
@@ -593,64 +394,4 @@ fn back<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
             }
         }
     });
-}
-
-impl<T: Real> Launched<'_, T> {
-    /// Turns one row of sums into the weights of the derivatives, and adds to the shares of what all pairs
-    /// share.
-    #[inline(always)]
-    fn weights<const K: u32>(
-        &self,
-        sums: &mut [T],
-        products: &[T],
-        logs: &[T],
-        alpha: T,
-        (own, other, head): (usize, usize, usize),
-        share: &mut [T; 4],
-    ) {
-        // Keys have a record only where the energy needs one of theirs.
-        let mine = if self.flip && K != DISTANCE { &[T::ZERO; 2] } else { self.record::<K>(own, head) };
-        let mut local = [T::ZERO; SIDE];
-        local[..sums.len()].copy_from_slice(sums);
-        self.energies::<K>(sums, alpha, (own, other, head));
-        let (mut lse, mut inner) = ([mine[0]; SIDE], [mine[1]; SIDE]);
-        if self.flip {
-            for j in 0..sums.len() {
-                let theirs = self.record::<K>(other + j, head);
-                (lse[j], inner[j]) = (theirs[0], theirs[1]);
-            }
-        }
-        if K == DISTANCE {
-            for (j, s) in sums.iter_mut().enumerate() {
-                let theirs = self.record::<K>(other + j, head);
-                let query = if self.flip { theirs } else { mine };
-                let (both, apart) = self.near_far(mine, theirs, own == other + j);
-                let biases = self.biases(mine, theirs);
-                let weight = (*s - lse[j]).exp();
-                let along = products[j] + both[0] * query[2] + both[1] * query[3];
-                let w = weight * (along - inner[j]) * self.scale;
-                *s = w;
-                let by_phi = w * (biases[0] - biases[1]) + weight * (query[2] - query[3]);
-                let inside = by_phi * both[0] * both[1];
-                share[0] += (apart - query[11]) * inside;
-                share[1] -= query[10] * inside;
-                share[2] += w * both[0];
-                share[3] += w * both[1];
-            }
-            return;
-        }
-        let mut by_alpha = [T::ZERO; SIDE];
-        for j in 0..sums.len() {
-            let energy = sums[j];
-            let g = (energy - lse[j]).exp() * (products[j] - inner[j]);
-            sums[j] = g * slope_of::<T, K>(energy, alpha, self.scale);
-            by_alpha[j] = match K {
-                RBF => -g * local[j] * energy,
-                INVERSE => -g * local[j] * energy * energy,
-                POWER => g * logs[j],
-                _ => T::ZERO,
-            };
-        }
-        share[0] += by_alpha[..sums.len()].iter().copied().sum::<T>();
-    }
 }

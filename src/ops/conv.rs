@@ -183,15 +183,59 @@ pub(crate) fn channel_sums(p: &mut Planner, x: ValueId, channels: u32, target: G
     reduce::add_rows(p, parts, 0, channels, 1.0, target);
 }
 
-fn bias_fits(inputs: &[Value], channels: u32) -> bool {
-    inputs.len() <= 3 && inputs.get(2).is_none_or(|b| norm::is_row(b, channels))
+/// What a convolution and its transpose do alike; the transpose goes from the small image to the large one.
+struct Convolution {
+    from: Image,
+    to: Option<Image>,
+    channels: u32,
+    window: Window,
+    transposed: bool,
 }
 
-fn bias_grad(p: &mut Planner, node: &Node, g: ValueId, channels: u32) {
-    if let Some(&bias) = node.inputs.get(2)
-        && let Some(target) = p.grad(bias)
-    {
-        channel_sums(p, g, channels, target);
+impl Convolution {
+    fn shapes(&self, name: &'static str, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let Convolution { from, channels, window, transposed, .. } = *self;
+        let (rows, cols) = if transposed { (from.channels, channels) } else { (channels, from.channels) };
+        let weights = Shape::new(Dim::Fixed(rows), cols * window.area());
+        let ok = (2..=3).contains(&inputs.len())
+            && inputs[0].shape.cols == from.len()
+            && inputs[1].shape == weights
+            && inputs.get(2).is_none_or(|b| norm::is_row(b, channels));
+        let inside = if transposed { "" } else { " inside" };
+        let expected = format!("{from:?}, weights {weights} and a bias [1, {channels}], {window:?}{inside}");
+        let to = self.to.filter(|to| ok && !to.is_empty());
+        expect(to.is_some(), name, &expected, inputs)?;
+        Ok(vec![(Shape::new(inputs[0].shape.rows, to.map_or(0, |to| to.len())), Storage::F32)])
+    }
+
+    fn pair(&self) -> Pair {
+        let to = self.to.expect("shapes were checked");
+        let (large, small) = if self.transposed { (to, self.from) } else { (self.from, to) };
+        Pair { large, small, window: self.window }
+    }
+
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let target = GradTarget { to: Operand::Value(node.outputs[0]), accumulate: false };
+        self.pair().convolve(p, x, node.inputs[1], node.inputs.get(2).copied(), target, self.transposed);
+    }
+
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        if let Some(target) = p.grad(x) {
+            self.pair().convolve(p, g, w, None, target, !self.transposed);
+        }
+        if let Some(target) = p.grad(w) {
+            let x = p.dense(x);
+            let (small, large) = if self.transposed { (x, g) } else { (g, x) };
+            self.pair().weights(p, small, large, target);
+        }
+        if let Some(&bias) = node.inputs.get(2)
+            && let Some(target) = p.grad(bias)
+        {
+            channel_sums(p, g, self.channels, target);
+        }
     }
 }
 
@@ -214,8 +258,9 @@ impl Conv2d {
         Some(Image::new(self.channels, height, width))
     }
 
-    fn pair(&self) -> Pair {
-        Pair { large: self.from, small: self.to().expect("shapes were checked"), window: self.window }
+    fn convolution(&self) -> Convolution {
+        let Self { from, channels, window } = *self;
+        Convolution { from, to: self.to(), channels, window, transposed: false }
     }
 }
 
@@ -224,33 +269,13 @@ impl Rule for Conv2d {
         "conv2d"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let Conv2d { from, channels, window } = *self;
-        let weights = Shape::new(Dim::Fixed(channels), from.channels * window.area());
-        let ok = inputs.len() >= 2
-            && inputs[0].shape.cols == from.len()
-            && inputs[1].shape == weights
-            && bias_fits(inputs, channels);
-        let expected = format!("{from:?}, weights {weights} and a bias [1, {channels}], {window:?} inside");
-        let to = self.to().filter(|to| ok && !to.is_empty());
-        expect(to.is_some(), self.name(), &expected, inputs)?;
-        Ok(vec![(Shape::new(inputs[0].shape.rows, to.map_or(0, |to| to.len())), Storage::F32)])
+        self.convolution().shapes(self.name(), inputs)
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
-        let x = p.dense(node.inputs[0]);
-        let target = GradTarget { to: Operand::Value(node.outputs[0]), accumulate: false };
-        self.pair().convolve(p, x, node.inputs[1], node.inputs.get(2).copied(), target, false);
+        self.convolution().forward(p, node);
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
-        let g = p.upstream(node.outputs[0]).expect("a gradient");
-        let (x, w) = (node.inputs[0], node.inputs[1]);
-        if let Some(target) = p.grad(x) {
-            self.pair().convolve(p, g, w, None, target, true);
-        }
-        if let Some(target) = p.grad(w) {
-            let x = p.dense(x);
-            self.pair().weights(p, g, x, target);
-        }
-        bias_grad(p, node, g, self.channels);
+        self.convolution().backward(p, node);
     }
 }
 
@@ -273,8 +298,9 @@ impl ConvTranspose2d {
         Some(Image::new(self.channels, height, width))
     }
 
-    fn pair(&self) -> Pair {
-        Pair { large: self.to().expect("shapes were checked"), small: self.from, window: self.window }
+    fn convolution(&self) -> Convolution {
+        let Self { from, channels, window } = *self;
+        Convolution { from, to: self.to(), channels, window, transposed: true }
     }
 }
 
@@ -283,32 +309,12 @@ impl Rule for ConvTranspose2d {
         "conv-transpose2d"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let ConvTranspose2d { from, channels, window } = *self;
-        let weights = Shape::new(Dim::Fixed(from.channels), channels * window.area());
-        let ok = inputs.len() >= 2
-            && inputs[0].shape.cols == from.len()
-            && inputs[1].shape == weights
-            && bias_fits(inputs, channels);
-        let expected = format!("{from:?}, weights {weights} and a bias [1, {channels}], {window:?}");
-        let to = self.to().filter(|to| ok && !to.is_empty());
-        expect(to.is_some(), self.name(), &expected, inputs)?;
-        Ok(vec![(Shape::new(inputs[0].shape.rows, to.map_or(0, |to| to.len())), Storage::F32)])
+        self.convolution().shapes(self.name(), inputs)
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
-        let x = p.dense(node.inputs[0]);
-        let target = GradTarget { to: Operand::Value(node.outputs[0]), accumulate: false };
-        self.pair().convolve(p, x, node.inputs[1], node.inputs.get(2).copied(), target, true);
+        self.convolution().forward(p, node);
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
-        let g = p.upstream(node.outputs[0]).expect("a gradient");
-        let (x, w) = (node.inputs[0], node.inputs[1]);
-        if let Some(target) = p.grad(x) {
-            self.pair().convolve(p, g, w, None, target, false);
-        }
-        if let Some(target) = p.grad(w) {
-            let x = p.dense(x);
-            self.pair().weights(p, x, g, target);
-        }
-        bias_grad(p, node, g, self.channels);
+        self.convolution().backward(p, node);
     }
 }
