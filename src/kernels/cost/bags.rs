@@ -1,68 +1,114 @@
-//! Costs of pools with weights and exponents, attention to critical rows, routing, samples and losses. Of each:
-//! values moved, operations, and the sizes for people.
+//! Costs of pools, attention pools, weights, routing, orders within bags, and windows.
 
-/// N instances, B bags, T tiles.
-type Batch = [u64; 3];
+use super::{At, Cost};
 
-pub(super) fn cost(name: &str, w: &dyn Fn(usize) -> u64, [n, b, t]: Batch) -> Option<(u64, u64, String)> {
+pub(super) fn cost(at: &At) -> Option<Cost> {
+    let w = |i: usize| at.word(i);
+    let [n, b, t] = at.batch();
     let (rows, c) = (w(0), w(1));
     // Most kernels over tiles have the number of tiles where those over rows have that of rows.
     let instances = format!("{n}x{c}");
     let plain = format!("{rows}x{c}");
-    Some(match name {
+    Some(Cost::of(match at.name() {
+        "max_part" => (n * c + 2 * t * c, n * c, instances),
+        "max_end" => (2 * t * c + 2 * b * c, t * c, plain),
+        "max_grad" => (n * c * (1 + w(3)) + 2 * b * c, b * c, instances),
+        "sum_part" => (n * c * (1 + w(2)) + t * c, n * c * (1 + w(2)), instances),
+        "sum_end" => (t * c + b * c, c * (t + b * w(2)), plain),
+        "sum_grad" => (n * c * (1 + w(3)) + b * c, n * c * (1 + w(3)), instances),
+        "lse_part" => (n * c + 2 * t * c, 4 * n * c, instances),
+        "lse_end" => (2 * t * c + b * c, c * (5 * t + 3 * b), plain),
+        "lse_grad" => (n * c * (2 + w(3)) + 2 * b * c, n * c * (4 + w(3)), instances),
+        "softmax" => (2 * n * c + b * c, 2 * n * c, instances),
+        "softmax_grad" => (n * c * (3 + w(2)) + b * c, n * c * (2 + w(2)), instances),
         "scale_rows" => (rows * (c * (2 + w(2)) + 1), rows * c * (1 + w(2)), plain),
         "row_dot" => (rows * (2 * c + 1 + w(2)), 2 * rows * c, plain),
         "weighted_part" => (n * (c + 1) + t * c, 2 * n * c, instances),
-        "weighted_grad" => (2 * n * (c + 1) + b * c, 4 * n * c, instances),
+        "weighted_grad" => {
+            let [x, add_x, weight, add_weight] = [0, 1, 2, 3].map(|bit| at.bit(2, bit));
+            let values = x * n * (c * (1 + add_x) + 1) + weight * n * (c + 1 + add_weight) + b * c;
+            (values, x * n * (c * (1 + add_x) + 1) + weight * n * (2 * c + 1), instances)
+        }
         "mean_stats_part" => (n * c + 4 * t * c, 5 * n * c, instances),
-        "mean_stats_end" => (4 * c * (t + b), 3 * t * c, instances),
-        "mean_part" => (n * c + t * c + 4 * b * c, 6 * n * c, instances),
-        "mean_end" => (c * (t + 6 * b), t * c + b * c, instances),
-        "mean_grad" => (2 * n * c + t * c + 5 * b * c, 17 * n * c, instances),
-        "power_part" => (n * c + 4 * t * c, 12 * n * c, instances),
-        "power_end" => (c * (4 * t + 5 * b), 9 * t * c, instances),
-        "power_grad" => (2 * n * c + t * c + 5 * b * c, 17 * n * c, instances),
+        "mean_stats_end" => (4 * c * (t + b), 3 * c * (t + b), instances),
+        "mean_part" => (n * c + c + t * c + 4 * b * c, 6 * n * c, instances),
+        "mean_end" => (c * (t + 1 + 6 * b), c * (t + 5 * b), instances),
+        "mean_grad" => (2 * n * c + c + t * c + 5 * b * c, 17 * n * c, instances),
+        "power_part" => (n * c + c + 4 * t * c, 12 * n * c, instances),
+        "power_end" => (c * (4 * t + 1 + 5 * b), c * (11 * t + 3 * b), instances),
+        "power_grad" => (2 * n * c + c + t * c + 5 * b * c, 17 * n * c, instances),
         "critical_part" => {
             let (h, q, k) = (w(1), w(2), w(3));
             let sizes = format!("N={n} H={h} Q={q} C={k}");
-            (n * (q + h + k) + t * k * (h + 2), n * k * (2 * (q + h) + 1), sizes)
+            (n * (q + h + k) + t * k * (h + 2) + b * k, n * k * (2 * (q + h) + 5), sizes)
         }
         "critical_grad" => {
             let (q, k) = (w(1), w(2));
-            (2 * n * q + n * k + t * k * q, 4 * n * k * q, format!("N={n} Q={q} C={k}"))
+            let values = n * q * (2 + w(4)) + n * k + t * k * q + b * k;
+            (values, n * k * (4 * q + 1), format!("N={n} Q={q} C={k}"))
         }
         "critical_end" => {
             let (q, k) = (w(1), w(2));
-            (k * q * (t + 2 * b), t * k * q, format!("B={b} Q={q} C={k}"))
+            (k * (q * (t + 2 * b) + b), k * q * (t + 2 * b), format!("B={b} Q={q} C={k}"))
         }
-        "squash" => (rows * (2 * c + 1), 5 * rows * c, plain),
-        "squash_grad" => (rows * (3 * c + 2), 7 * rows * c, plain),
+        "squash" => (rows * (2 * c + 1), rows * (3 * c + 5), plain),
+        "squash_grad" => {
+            let [of_row, of_length, added] = [0, 1, 2].map(|bit| at.bit(2, bit));
+            let values = rows * (c * (2 + of_row + added) + of_length);
+            (values, rows * (c * (3 + 4 * of_row + added) + 10), plain)
+        }
         "bag_dot" => (n * (c + 1) + b * c, 2 * n * c, instances),
         "bag_dot_grad" => (n * (c * (1 + w(2)) + 1) + b * c, n * c * (1 + w(2)), instances),
-        "gaussian_sample" => (3 * rows, 17 * rows, format!("{rows}")),
-        "gaussian_kl" => (rows * (2 * c + 1), 6 * rows * c, plain),
-        "gaussian_kl_grad" => (rows * (c * (2 + w(3)) + 1), 3 * rows * c, plain),
-        "hazard_loss" => (b * (c + 3), 5 * b * c, plain),
-        "hazard_grad" => (b * (2 * c + 4), 7 * b * c, plain),
-        // Each event against all bags; how many events there are is not known here, at most all.
-        "cox_terms" => (4 * b, 4 * b * b, format!("{b}")),
-        "cox_loss" => (3 * b + 1, 2 * b, format!("{b}")),
-        "cox_grad" => (5 * b + 1, 4 * b * b, format!("{b}")),
-        "pairs_loss" => (rows * (c + 2), rows * rows * (2 * c + 1), plain),
-        "pairs_grad" => (rows * (2 * c + 2), rows * rows * (4 * c + 2), plain),
-        "target_loss" => (rows * (2 * c + 1 + w(6)), 5 * rows * c, plain),
-        "target_loss_grad" => (rows * (3 * c + 1 + w(6)), 5 * rows * c, plain),
-        "radam" => (7 * rows, 16 * rows, format!("{rows}")),
-        "lookahead" => (4 * rows, 3 * rows, format!("{rows}")),
-        "average" => (3 * rows, 3 * rows, format!("{rows}")),
-        "run_squares" => (65 * rows, 128 * rows, format!("{rows}")),
-        "norm_factor" => (2 * rows, rows, format!("{rows}")),
+        "sort_keys" => (2 * n, 0, format!("{n}")),
+        "random_keys" => (n, 0, format!("{n}")),
+        "sort_tile" => (2 * n, 0, format!("{n}")),
+        "sort_merge" => (3 * n, 0, format!("{n} in runs of {c}")),
+        "sort_top" => (2 * b * c, 0, format!("{c} of {b}")),
+        "keep_count" => (n + t, 0, format!("{n}")),
+        "keep_scan" => (2 * t + b + 1, 0, format!("{t}")),
+        // All rows kept: the most there is to write.
+        "keep_rows" => (2 * n + t, 0, format!("{n}")),
         // Rows of the bags of a window; c is the width of a head where there are heads, the next word.
         "window_softmax" => (2 * rows * w(2) * (c + 1), rows * w(2) * (c + 4), plain),
         "window_softmax_share" => (rows * w(2) * (4 * c + 2), rows * w(2) * (c + 2), plain),
         "window_max" | "window_max_share" => (4 * rows * c, rows * c, plain),
         "window_mean" => (2 * rows * (c + 1), rows * c * if w(4) == 2 { 7 } else { 3 }, plain),
         "window_mean_share" => (rows * (2 * c * (1 + (w(4) == 2) as u64) + 2), 3 * rows * c, plain),
+        _ => return pooling(at),
+    }))
+}
+
+/// Attention pooling; h stands for hidden, l for inner, k for heads.
+fn pooling(at: &At) -> Option<Cost> {
+    let w = |i: usize| at.word(i);
+    let [n, b, t] = at.batch();
+    let (values, flops, shape) = match at.name() {
+        "pool_part" => {
+            let (h, l, k, gated) = (w(1), w(2), w(3), w(4));
+            let pre = l * (1 + gated);
+            let values = n * (pre + h + k) + k * l + k + t * k * (h + 2);
+            (values, n * (pre + gated * l + 2 * k * (l + h + 2)), [h, l, k])
+        }
+        "pool_end" => {
+            let (h, k) = (w(1), w(2));
+            (k * (t * (h + 2) + b * (h + 1)), k * (t * (2 * h + 5) + b * (h + 2)), [h, 0, k])
+        }
+        "pool_grad" => {
+            let (h, k, [kept, wanted, added]) = (w(1), w(2), [0, 1, 2].map(|bit| at.bit(3, bit)));
+            let values = n * h + b * k * (2 * h + 1) + n * k * (2 + kept) + wanted * n * h * (1 + added);
+            let rows = (2 * k + added).saturating_sub(1) * wanted;
+            (values, n * k * (2 * h + 4) + 2 * t * k * h + n * h * rows, [h, 0, k])
+        }
+        "score_back" => {
+            let (l, k, gated, wanted, added) = (w(1), w(2), w(3), at.bit(4, 0), at.bit(4, 1));
+            let pre = l * (1 + gated);
+            let values = n * (pre + k) + k * l + wanted * n * pre * (1 + added) + t * k * (l + 1);
+            let of_row = wanted * (l * (3 + 5 * gated) + added * pre);
+            (values, n * (pre + k * (l * (4 + gated) + 1) + of_row), [0, l, k])
+        }
         _ => return None,
-    })
+    };
+    let named = ["H", "L", "K"].iter().zip(shape).filter(|(_, v)| *v > 0);
+    let named: Vec<String> = named.map(|(s, v)| format!("{s}={v}")).collect();
+    Some(Cost::of((values, flops, format!("N={n} {}", named.join(" ")))))
 }
