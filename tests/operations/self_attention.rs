@@ -263,3 +263,30 @@ fn memory_is_linear_in_the_instances() {
         assert!(bytes[1] < bytes[0] * 21 / 2, "{energy:?}: {bytes:?}");
     }
 }
+
+/// Eight heads of 64 columns over one bag of 50,000 instances, forward and backward, hold less than 2 GB besides
+/// features and parameters; a column for the pairs of one head alone would be 10 GB.
+#[test]
+fn fifty_thousand_instances_take_less_than_two_gigabytes() {
+    use crate::common::harness::extent;
+    use bagrad::device::executor::Executor;
+    use bagrad::device::{GpuDevice, GpuOptions};
+    use bagrad::plan;
+    let device = Device::Gpu(GpuDevice::noop(GpuOptions::default()).unwrap());
+    let widths = Widths { input: 512, output: 64, hidden: 64, heads: 8 };
+    for energy in [Energy::Dot { scale: 0.125 }, DISTANCE] {
+        let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..1].to_vec());
+        // In f16 the features get no gradient, as at the start of a model.
+        let tape = record(&build, widths, Storage::F16, false);
+        let values = tape.param_layout().total as u64;
+        let mut executor = Executor::new(&device);
+        executor.ensure(BufferKey::Params, values * 4).unwrap();
+        executor.ensure(BufferKey::Grads, values * 4).unwrap();
+        let program = plan::plan(&tape, Purpose::Upstream, device.target(), extent(&[50_000])).unwrap();
+        executor.load(program).unwrap();
+        let beyond = executor.memory().1 - 2 * 50_000 * 512 - values * 4;
+        println!("{energy:?}: {beyond} bytes");
+        assert!(beyond > 8 * 4 * 50_000 * 512, "{energy:?}: {beyond} bytes cannot hold q, k, v and their gradients");
+        assert!(beyond < 2_000_000_000, "{energy:?}: {beyond} bytes");
+    }
+}
