@@ -14,18 +14,42 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Pages in a folder, by name.
+fn pages(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path());
+    let mut pages: Vec<PathBuf> = entries.filter(|p| p.extension().is_some_and(|e| e == "md")).collect();
+    pages.sort();
+    pages
+}
+
 #[test]
 fn every_kernel_has_a_row_with_its_bindings() {
-    let page = read("docs/kernels.md");
-    let rows: Vec<&str> = page.lines().filter(|l| l.starts_with("| `")).collect();
+    let index = read("docs/kernels.md");
+    let pages = pages("docs/kernels");
+    for page in &pages {
+        let link = format!("(kernels/{})", page.file_name().unwrap().to_str().unwrap());
+        assert!(index.contains(&link), "docs/kernels.md does not lead to {link}");
+    }
+    let text: String = pages.iter().map(read).collect();
+    let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| `")).collect();
     let kernels = kernels::all();
     assert_eq!(rows.len(), kernels.len(), "rows and kernels");
     for kernel in kernels {
         let head = format!("| `{}` |", kernel.name);
         let row = rows.iter().find(|r| r.starts_with(&head)).unwrap_or_else(|| panic!("no row for {}", kernel.name));
-        let bindings: Vec<bool> = row.split('|').nth(3).unwrap().split(',').map(|b| b.trim().ends_with(" w")).collect();
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 7, "cells of {}", kernel.name);
+        for (cell, column) in cells[1..6].iter().zip(["kernel", "computes", "bindings", "FLOPs", "bytes"]) {
+            assert!(!cell.is_empty(), "{} has nothing under {column}", kernel.name);
+        }
+        let bindings: Vec<&str> = cells[3].split(',').map(str::trim).collect();
+        let writes: Vec<bool> = bindings.iter().map(|b| b.ends_with(" w")).collect();
         let declared: Vec<bool> = kernel.bindings.iter().map(|b| b.writes()).collect();
-        assert_eq!(bindings, declared, "bindings of {}", kernel.name);
+        assert_eq!(writes, declared, "bindings of {}", kernel.name);
+        let named = |b: &&str| b.len() > 2 && b.starts_with(char::is_alphabetic);
+        assert!(bindings.iter().all(named), "bindings of {} have no names", kernel.name);
+        let sizes = |cell: &str| cell.chars().any(|c| c.is_ascii_digit() || c.is_ascii_uppercase()) || cell == "n";
+        assert!(sizes(cells[4]) && sizes(cells[5]), "no formula for {}", kernel.name);
     }
 }
 
@@ -66,10 +90,9 @@ fn quoted_code_is_that_of_the_examples() {
 
 #[test]
 fn links_lead_somewhere() {
-    let mut pages = vec![PathBuf::from("README.md"), PathBuf::from("ARCHITECTURE.md")];
-    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|e| e.unwrap().path());
-    pages.extend(docs.filter(|p| p.extension().is_some_and(|e| e == "md")));
-    for page in pages {
+    let mut all = vec![PathBuf::from("README.md"), PathBuf::from("ARCHITECTURE.md")];
+    all.extend(["docs", "docs/kernels"].map(pages).concat());
+    for page in all {
         let text = read(&page);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if link.starts_with("https://") || link.starts_with('#') {
