@@ -67,9 +67,9 @@ fn measure(device: &Device, tape: &Tape, n: usize, compute: bool) -> bagrad::Res
     let program = plan::plan(tape, Purpose::Upstream, device.target(), tables.extent)?;
     let inputs = program.inputs.clone();
     let id = executor.load(program)?;
-    let bytes = executor.memory().0 - 4 * (n * WIDTH as usize + params) as u64;
+    let beyond = |executor: &Executor| executor.memory().0 - 4 * (n * WIDTH as usize + params) as u64;
     if !compute {
-        return Ok((bytes, None));
+        return Ok((beyond(&executor), None));
     }
     let mut random = Random::new(1, 0);
     let mut normals = |n: usize, scale: f64| -> Vec<f32> { (0..n).map(|_| (scale * random.normal()) as f32).collect() };
@@ -86,7 +86,7 @@ fn measure(device: &Device, tape: &Tape, n: usize, compute: bool) -> bagrad::Res
     let start = Instant::now();
     executor.run(id, &Step { extent: tables.extent, scalars: Scalars::default(), uploads: &[], keep: &[] })?;
     executor.wait()?;
-    Ok((bytes, Some(start.elapsed().as_secs_f64())))
+    Ok((beyond(&executor), Some(start.elapsed().as_secs_f64())))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
