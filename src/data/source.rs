@@ -259,5 +259,10 @@ mod tests {
         let set = Dataset::open(format!("mnist-bags:{},train=6,test=4,mean=3", dir.path().display())).unwrap();
         assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 4, "mnist-bags"));
         assert_eq!(set.bags.labels, Some(vec![1, 0, 1, 0, 1, 0, 1, 0, 1, 0]));
+        let collage = |settings: &str| Dataset::open(format!("mnist-collage:{},{settings}", dir.path().display()));
+        let set = collage("train=6,test=4,onehot=true").unwrap();
+        assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 10, "mnist-collage"));
+        let message = collage("train=6").unwrap_err().to_string();
+        assert!(message.contains("mnist-collage: expected train images of every digit, found none of 0"), "{message}");
     }
 }
