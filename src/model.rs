@@ -92,9 +92,10 @@ impl Model {
             let (start, count) = (layout.offsets[i], (param.rows * param.cols) as usize);
             // A stream a parameter: adding one leaves the others as they were.
             let mut random = Random::new(seed, INIT_STREAM + i as u64);
-            for v in &mut values[start..start + count] {
+            for (i, v) in values[start..start + count].iter_mut().enumerate() {
                 *v = match param.init {
                     Init::Constant(c) => c,
+                    Init::Rows(of) => of[(i >= param.cols as usize) as usize],
                     Init::Uniform(bound) => ((random.uniform() * 2.0 - 1.0) * bound as f64) as f32,
                     Init::Normal(std) => (random.normal() * std as f64) as f32,
                 };

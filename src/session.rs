@@ -442,7 +442,8 @@ impl Session {
         self.batch.weights.extend_from_slice(weights);
         self.batch.coords.clear();
         if self.tape.values.iter().any(|v| v.source == Source::Input(Input::Coords)) {
-            let missing = "the model looks at the places of instances, and these bags have no coordinates";
+            let missing = "the model looks at the places of instances, and these bags have no coordinates: expected \
+                           coords.npy [instances, 2] in the folder of the data (Bags::coords from Rust)";
             let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
             indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
         }

@@ -95,6 +95,8 @@ pub struct Node {
 pub enum Init {
     /// All the same.
     Constant(f32),
+    /// The first row all the same, and the others.
+    Rows([f32; 2]),
     /// Uniform in plus or minus the bound.
     Uniform(f32),
     /// Normal with mean 0.
@@ -200,7 +202,12 @@ impl Tape {
     /// it was set.
     pub fn buffer(&mut self, name: &str, cols: u32, start: f32) -> ValueId {
         let (name, init) = (name.to_string(), Init::Constant(start));
-        let value = self.param(Param { name, rows: 1, cols, init, decays: false, parts: Vec::new() });
+        self.constant(Param { name, rows: 1, cols, init, decays: false, parts: Vec::new() })
+    }
+
+    /// A matrix that belongs to the model and is not trained, as [`Tape::buffer`].
+    pub fn constant(&mut self, param: Param) -> ValueId {
+        let value = self.param(param);
         self.buffers.push(self.params.len() as u32 - 1);
         self.values[value.index()].needs_grad = false;
         value

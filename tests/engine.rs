@@ -29,7 +29,11 @@ fn bags(count: usize, width: usize, seed: u64) -> Bags {
         }
         labels.push(label);
     }
-    Bags::packed(Features::F32(features), width, &sizes).unwrap().with_labels(labels).unwrap()
+    let mut bags = Bags::packed(Features::F32(features), width, &sizes).unwrap().with_labels(labels).unwrap();
+    let mut random = Random::new(seed, 1);
+    let mut coordinate = || 256.0 * random.uniform() as f32;
+    bags.coords = Some((0..bags.instances()).map(|_| [coordinate(), coordinate()]).collect());
+    bags
 }
 
 fn small(method: &str) -> Method {
@@ -125,6 +129,31 @@ fn a_bag_does_not_depend_on_its_batch_mates() {
     }
 }
 
+/// What looks at places says which are missing, in training and in prediction; what does not runs without.
+#[test]
+fn missing_coordinates_are_an_error() {
+    let mut bags = bags(4, 7, 4);
+    bags.coords = None;
+    let with = |position: &str| {
+        let settings = serde_json::json!({ "position": position });
+        let method = Method::named("das-mil").unwrap().with(settings.as_object().unwrap()).unwrap();
+        let mut session =
+            Session::new(&Device::host(), Model::new(Spec::new(method, 7, 2), 5).unwrap(), Storage::F32).unwrap();
+        let update = (&Optimiser::adam(0.0), 1e-3);
+        [
+            session.gradients(&bags, None).map(|_| ()),
+            session.train_step(&bags, &[0], &[1.0], None, update, None).map(|_| ()),
+        ]
+    };
+    for position in ["distance", "discrete", "absolute"] {
+        for result in with(position) {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains("no coordinates: expected coords.npy [instances, 2]"), "{message}");
+        }
+    }
+    assert!(with("none").iter().all(|result| result.is_ok()));
+}
+
 /// Training twice with one seed gives the same parameters, bit for bit, dropout included; another seed
 /// does not.
 #[test]
@@ -132,7 +161,7 @@ fn the_same_seed_gives_the_same_bits() {
     let bags = bags(20, 9, 3);
     let all: Vec<usize> = (0..bags.len()).collect();
     for device in devices() {
-        for method in ["gated-attention", "mi-net-bag", "transmil"] {
+        for method in ["gated-attention", "mi-net-bag", "transmil", "das-mil"] {
             let run = |seed: u64| {
                 let settings = Settings { epochs: 2, batch: 3, seed, ..Settings::for_method(&small(method)) };
                 let model = Model::new(Spec::new(small(method), bags.width, 2), 5).unwrap();

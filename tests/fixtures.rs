@@ -70,6 +70,8 @@ impl Fixture {
         let mut bags = Bags::packed(Features::F32(x), width, &sizes).unwrap();
         bags.class_names = (0..self.classes()).map(|c| c.to_string()).collect();
         bags.labels = Some(labels);
+        let places = self.tensors.get("places");
+        bags.coords = places.map(|p| p.chunks_exact(2).map(|xy| [xy[0] as f32, xy[1] as f32]).collect());
         bags.validate().unwrap();
         bags
     }

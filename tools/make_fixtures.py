@@ -151,6 +151,11 @@ TWINS = {"mi-net": mi_net, "mi-net-bag": mi_net_bag, "mi-net-ds": mi_net_ds,
          "mi-net-rc": mi_net_rc, "attention": attention, "gated-attention": attention}
 
 
+def places(data, lo, hi):
+    """Where the instances lie, for methods that look at it."""
+    return {"places": data["places"][lo:hi]} if "places" in data else {}
+
+
 def forward(spec, params, data, kinks=None):
     """(loss, {logits, scores, ..}) of the packed batch; `kinks` collects the distance
     of each ReLU and maximum to the point where its gradient jumps."""
@@ -159,7 +164,7 @@ def forward(spec, params, data, kinks=None):
     ends = data["offsets"].tolist()
     for b, (lo, hi) in enumerate(zip(ends, ends[1:])):
         z, loss, extra = TWINS[spec["method"]](
-            spec, params, data["x"][lo:hi], data["labels"][b], kinks)
+            spec, params, data["x"][lo:hi], data["labels"][b], kinks, **places(data, lo, hi))
         losses.append(loss)
         outputs.append({"logits": z.unsqueeze(0), **extra})
     loss = (data["weights"].to(data["x"].dtype) * torch.stack(losses)).sum()
@@ -336,7 +341,7 @@ def train(spec, params, data, dtype=torch.float64):
         b = step % len(d["labels"])
         lo, hi = d["offsets"][b:b + 2].tolist()
         bag = {"x": d["x"][lo:hi], "offsets": torch.tensor([0, hi - lo]),
-               "labels": d["labels"][b:b + 1], "weights": torch.ones(1)}
+               "labels": d["labels"][b:b + 1], "weights": torch.ones(1), **places(d, lo, hi)}
         for value in p.values():
             value.grad = None
         loss, _ = forward(spec, p, bag)

@@ -110,8 +110,8 @@ pub struct Protocol {
 pub const DIGITS_TRAIN_IMAGES: usize = 1000;
 
 /// Streams of the seed: one for each use, so that more training bags do not change the test bags.
-const POOLS: u64 = 0;
-const PARTS: [(Split, u64); 2] = [(Split::Train, 1), (Split::Test, 2)];
+pub(super) const POOLS: u64 = 0;
+pub(super) const PARTS: [(Split, u64); 2] = [(Split::Train, 1), (Split::Test, 2)];
 
 impl Protocol {
     /// The settings for the shipped digits: target 9, size 10 +- 2, 200 training and 200 test bags.

@@ -11,6 +11,7 @@
 //! # Ok::<(), bagrad::Error>(())
 //! ```
 
+pub mod collage;
 pub mod digits;
 mod file;
 pub mod idx;
@@ -22,6 +23,7 @@ pub mod split;
 pub mod text;
 
 pub use crate::standardise::Standardiser;
+pub use collage::Collage;
 pub use mil_bags::{Pool, Protocol};
 pub use source::Source;
 pub use split::{Folds, Split};

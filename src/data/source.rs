@@ -1,6 +1,6 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{Dataset, Protocol, idx, npy, text};
+use super::{Collage, Dataset, Protocol, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -21,16 +21,26 @@ pub enum Source {
         /// How the bags are drawn.
         protocol: Protocol,
     },
+    /// The shipped digits on a plane; see [`super::collage`].
+    DigitsCollage(Collage),
+    /// The digits of the MNIST files in a folder on a plane.
+    MnistCollage {
+        /// The folder of the four IDX files.
+        folder: PathBuf,
+        /// How the bags are drawn.
+        collage: Collage,
+    },
 }
 
-const GENERATORS: &str = "digits-bags and mnist-bags:FOLDER";
+const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-collage and mnist-collage:FOLDER";
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
-    /// The generators are `digits-bags` and `mnist-bags:FOLDER`. Settings follow after commas:
-    /// `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`; what is left out is as
-    /// in [`Protocol::digits`] and [`Protocol::mnist`]. A file or folder of the same name is written `./digits-bags`.
+    /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-collage` and `mnist-collage:FOLDER`. Settings
+    /// follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
+    /// `digits-collage,pair=0:1,inverse=true`; what is left out is as in [`Protocol::digits`], [`Protocol::mnist`] and
+    /// [`Collage::default`]. A file or folder of the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -42,13 +52,14 @@ impl Source {
             if head == "digits-bags" {
                 return Ok(Self::DigitsBags(protocol(Protocol::digits(), settings)?));
             }
-            if let Some(folder) = head.strip_prefix("mnist-bags").filter(|f| f.is_empty() || f.starts_with(':')) {
-                let folder = folder.trim_start_matches(':');
-                if folder.is_empty() {
-                    let message = "expected mnist-bags:FOLDER with the folder of the four MNIST files, found no folder";
-                    return Err(Error::setting("data", message));
-                }
-                return Ok(Self::MnistBags { folder: folder.into(), protocol: protocol(Protocol::mnist(), settings)? });
+            if head == "digits-collage" {
+                return Ok(Self::DigitsCollage(collage(settings)?));
+            }
+            if let Some(folder) = mnist_folder(head, "mnist-bags")? {
+                return Ok(Self::MnistBags { folder, protocol: protocol(Protocol::mnist(), settings)? });
+            }
+            if let Some(folder) = mnist_folder(head, "mnist-collage")? {
+                return Ok(Self::MnistCollage { folder, collage: collage(settings)? });
             }
         }
         if path.is_dir() {
@@ -67,13 +78,16 @@ impl Source {
     /// Reads or draws the bags.
     ///
     /// # Errors
-    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`] and [`Protocol::mnist_bags`].
+    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`], [`Collage::digits`] and
+    /// [`Collage::mnist`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
             Self::Text(path) => text::open(path),
             Self::DigitsBags(protocol) => protocol.digits_bags(),
             Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),
+            Self::DigitsCollage(collage) => collage.digits(),
+            Self::MnistCollage { folder, collage } => collage.mnist(folder),
         }
     }
 }
@@ -89,13 +103,61 @@ fn folder(path: &Path) -> Result<Source> {
     Err(Error::format(path, "expected features.npy or pixels.npy in this folder, found neither"))
 }
 
-/// `protocol` with the settings of `text` (name=value, comma-separated).
+/// The folder of `head` when it is `generator:FOLDER`.
+fn mnist_folder(head: &str, generator: &str) -> Result<Option<PathBuf>> {
+    let Some(folder) = head.strip_prefix(generator).filter(|f| f.is_empty() || f.starts_with(':')) else {
+        return Ok(None);
+    };
+    let folder = folder.trim_start_matches(':');
+    if folder.is_empty() {
+        let message = format!("expected {generator}:FOLDER with the folder of the four MNIST files, found no folder");
+        return Err(Error::setting("data", message));
+    }
+    Ok(Some(folder.into()))
+}
+
+/// Names and values of `text` (name=value, comma-separated).
+fn settings(text: Option<&str>) -> impl Iterator<Item = Result<(&str, &str)>> {
+    text.into_iter().flat_map(|t| t.split(',')).map(|setting| {
+        let (name, value) = setting.split_once('=').ok_or_else(|| Error::setting(setting, "expected name=value"))?;
+        Ok((name.trim(), value))
+    })
+}
+
+/// The collage with the settings of `text`.
+fn collage(text: Option<&str>) -> Result<Collage> {
+    let mut collage = Collage::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "pair" => {
+                let Some((a, b)) = value.split_once(':') else {
+                    return Err(Error::setting(name, format!("expected two digits, such as 0:1, found '{value}'")));
+                };
+                collage.pair = [number(name, a)?, number(name, b)?];
+            }
+            "inverse" => collage.inverse = number(name, value)?,
+            "distance" => collage.distance = Some(number(name, value)?),
+            "mean" => collage.mean = number(name, value)?,
+            "spread" => collage.spread = number(name, value)?,
+            "train" => collage.train = number(name, value)?,
+            "test" => collage.test = number(name, value)?,
+            "onehot" => collage.onehot = number(name, value)?,
+            "seed" => collage.seed = number(name, value)?,
+            _ => {
+                let known = "pair, inverse, distance, mean, spread, train, test, onehot or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(collage)
+}
+
+/// `protocol` with the settings of `text`.
 fn protocol(mut protocol: Protocol, text: Option<&str>) -> Result<Protocol> {
-    for setting in text.into_iter().flat_map(|t| t.split(',')) {
-        let Some((name, value)) = setting.split_once('=') else {
-            return Err(Error::setting(setting, "expected name=value"));
-        };
-        match name.trim() {
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
             "target" => protocol.target = number(name, value)?,
             "mean" => protocol.mean = number(name, value)?,
             "spread" => protocol.spread = number(name, value)?,
@@ -134,6 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn collages_take_settings() {
+        assert_eq!(Source::parse("digits-collage").unwrap(), Source::DigitsCollage(Collage::default()));
+        let set = "digits-collage,pair=3:7,inverse=true,distance=150,mean=8,spread=1,train=5,test=6,onehot=true,seed=9";
+        let expected = Collage {
+            pair: [3, 7],
+            inverse: true,
+            distance: Some(150.0),
+            mean: 8.0,
+            spread: 1.0,
+            train: 5,
+            test: 6,
+            onehot: true,
+            seed: 9,
+        };
+        assert_eq!(Source::parse(set).unwrap(), Source::DigitsCollage(expected));
+        let Source::MnistCollage { folder, collage } = Source::parse("mnist-collage:some/where,train=5").unwrap()
+        else {
+            panic!("expected a generator");
+        };
+        assert_eq!((folder, collage), ("some/where".into(), Collage { train: 5, ..Collage::default() }));
+    }
+
+    #[test]
     fn wrong_sources_are_explained() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -146,6 +231,9 @@ mod tests {
         refused(Path::new("digits-bags,"), "expected name=value");
         refused(Path::new("mnist-bags"), "found no folder");
         refused(Path::new("mnist-bags:"), "found no folder");
+        refused(Path::new("mnist-collage"), "expected mnist-collage:FOLDER");
+        refused(Path::new("digits-collage,pair=3"), "expected two digits, such as 0:1, found '3'");
+        refused(Path::new("digits-collage,target=3"), "setting target: unknown; expected pair");
         refused(&path("absent"), "the generators are digits-bags");
         refused(dir.path(), "found neither");
         std::fs::write(path("features.npz"), "").unwrap();
@@ -171,5 +259,10 @@ mod tests {
         let set = Dataset::open(format!("mnist-bags:{},train=6,test=4,mean=3", dir.path().display())).unwrap();
         assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 4, "mnist-bags"));
         assert_eq!(set.bags.labels, Some(vec![1, 0, 1, 0, 1, 0, 1, 0, 1, 0]));
+        let collage = |settings: &str| Dataset::open(format!("mnist-collage:{},{settings}", dir.path().display()));
+        let set = collage("train=6,test=4,onehot=true").unwrap();
+        assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 10, "mnist-collage"));
+        let message = collage("train=6").unwrap_err().to_string();
+        assert!(message.contains("mnist-collage: expected train images of every digit, found none of 0"), "{message}");
     }
 }

@@ -25,6 +25,16 @@ pub enum Start {
     Glorot,
 }
 
+impl Start {
+    /// How a weight matrix starts.
+    fn weights(self, inputs: u32, outputs: u32) -> Init {
+        Init::Uniform(match self {
+            Start::Torch => 1.0 / (inputs as f32).sqrt(),
+            Start::Glorot => (6.0 / (inputs + outputs) as f32).sqrt(),
+        })
+    }
+}
+
 /// Writes an f32 with the digits that a person gave it (0.1, not 0.10000000149011612).
 pub(crate) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().expect("a number prints as a number"))
@@ -61,13 +71,11 @@ impl Network {
     /// when the parts are multiplied together.
     fn parameters(&mut self, name: &str, parts: &[(&str, u32)], inputs: u32) -> [ValueId; 2] {
         let outputs: u32 = parts.iter().map(|p| p.1).sum();
-        let (weight, bias) = match self.start {
-            Start::Torch => {
-                let bound = 1.0 / (inputs as f32).sqrt();
-                (Init::Uniform(bound), Init::Uniform(bound))
-            }
-            // Parts are separate layers: their fans are their own.
-            Start::Glorot => (Init::Uniform((6.0 / (inputs + parts[0].1) as f32).sqrt()), Init::Constant(0.0)),
+        // Parts are separate layers: their fans are their own.
+        let weight = self.start.weights(inputs, parts[0].1);
+        let bias = match self.start {
+            Start::Torch => weight,
+            Start::Glorot => Init::Constant(0.0),
         };
         let named = |suffix: &str| match parts {
             [_] => Vec::new(),
@@ -98,6 +106,15 @@ impl Network {
         let inputs = self.tape.cols(x);
         let [w, b] = self.parameters(name, &[(name, outputs)], inputs);
         self.tape.push1(Op::Linear(Linear { activation }), &[x, w, b])
+    }
+
+    /// x W^T with the parameter `name.weight` and no bias.
+    pub fn unbiased(&mut self, name: &str, x: ValueId, outputs: u32) -> Result<ValueId> {
+        let inputs = self.tape.cols(x);
+        let init = self.start.weights(inputs, outputs);
+        let (name, parts) = (format!("{name}.weight"), Vec::new());
+        let weight = self.tape.param(Param { name, rows: outputs, cols: inputs, init, decays: true, parts });
+        self.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight])
     }
 
     /// Several layers over the same x as one product; columns in the order of `parts`.

@@ -1,6 +1,7 @@
 //! MIL methods: each a function that records a model on a tape, one file a method.
 
 pub mod attention;
+pub mod das_mil;
 pub mod dsmil;
 pub mod image;
 pub mod layers;
@@ -35,6 +36,8 @@ pub enum Method {
     /// TransMIL: a transformer with Nyström attention, whose class token is classified.
     #[serde(rename = "transmil")]
     TransMil(transmil::Settings),
+    /// DAS-MIL: self-attention that knows how far apart instances lie.
+    DasMil(das_mil::Settings),
 }
 
 /// What level a method classifies at.
@@ -94,6 +97,8 @@ const DUAL_STREAM: &str = "Li, Li, Eliceiri: Dual-stream Multiple Instance Learn
      Classification with Self-supervised Contrastive Learning, 2021 (arXiv 2011.08939)";
 const TRANSFORMER: &str = "Shao, Bian, Chen, Wang, Zhang, Ji, Zhang: TransMIL: Transformer based Correlated Multiple \
      Instance Learning for Whole Slide Image Classification, 2021 (arXiv 2106.00908)";
+const DISTANCES: &str = "Wölflein, Magister, Liò, Harrison, Arandjelović: Deep Multiple Instance Learning with \
+     Distance-Aware Self-Attention, 2023 (arXiv 2305.10552)";
 
 impl Method {
     /// All methods with their defaults.
@@ -107,6 +112,7 @@ impl Method {
             Method::GatedAttention(Default::default()),
             Method::Dsmil(Default::default()),
             Method::TransMil(Default::default()),
+            Method::DasMil(Default::default()),
         ]
     }
 
@@ -121,6 +127,7 @@ impl Method {
             Method::GatedAttention(_) => "gated-attention",
             Method::Dsmil(_) => "dsmil",
             Method::TransMil(_) => "transmil",
+            Method::DasMil(_) => "das-mil",
         }
     }
 
@@ -167,6 +174,7 @@ impl Method {
             Method::GatedAttention(_) => ("Gated Attention MIL", ATTENTION, Level::Bag, attention::HELP),
             Method::Dsmil(_) => ("DSMIL", DUAL_STREAM, Level::Bag, dsmil::HELP),
             Method::TransMil(_) => ("TransMIL", TRANSFORMER, Level::Bag, transmil::HELP),
+            Method::DasMil(_) => ("DAS-MIL", DISTANCES, Level::Bag, das_mil::HELP),
         };
         let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
             unreachable!("a struct serialises as an object")
@@ -200,6 +208,10 @@ impl Method {
                 let optimiser = Optimiser::radam(1e-5).with_lookahead(6, 0.5);
                 Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
             }
+            // That of the collages. The authors keep the last epoch.
+            Method::DasMil(_) => {
+                Recipe { optimiser: Optimiser::adamw(0.01), learning_rate: 1e-3, time_decay: 0.0, epochs: 50 }
+            }
         }
     }
 
@@ -224,6 +236,7 @@ impl Method {
             Method::GatedAttention(settings) => attention::record(&mut network, settings, true)?,
             Method::Dsmil(settings) => dsmil::record(&mut network, settings)?,
             Method::TransMil(settings) => transmil::record(&mut network, settings)?,
+            Method::DasMil(settings) => das_mil::record(&mut network, settings)?,
         }
         Ok(network.tape)
     }

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Write the reference results of DAS-MIL that the tests compare bagrad with.
+
+The format, the precision and the way random cases are drawn are those of make_fixtures.py, whose functions
+this script uses; only the twin is new. Our own code, in plain PyTorch and float64: every pair of a bag has its
+own vectors of bias, written out as the paper defines them. Files also hold places [N, 2] f32.
+
+    .venv/bin/python tools/make_fixtures_das_mil.py --out tests/fixtures
+    .venv/bin/python tools/make_fixtures_das_mil.py --out /tmp/f --check
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear, relu
+
+import make_fixtures as base
+
+SIDE = 40.0
+
+
+def far(spec, params, head, delta, kinks):
+    """[n, n]: how far two instances lie apart, from 0 to 1."""
+    if spec["position"] == "discrete":
+        pairs = ~torch.eye(len(delta), dtype=torch.bool)
+        if pairs.any():
+            kinks.append(10 * (delta - spec["theta"])[pairs].abs().min())
+        return (delta > spec["theta"]).to(delta.dtype)
+    return (params["attention.beta"][0, head] * (delta - params["attention.theta"][0, head])).sigmoid()
+
+
+def bias(spec, params, part, columns, phi):
+    """[n, n, d]: the vector of each pair, zero on the diagonal."""
+    ends = [params[f"attention.{part}_{end}.weight"][0, columns] for end in ("far", "near")]
+    each = phi.unsqueeze(2) * ends[0] + (1 - phi.unsqueeze(2)) * ends[1]
+    return each * (1 - torch.eye(len(phi), dtype=phi.dtype)).unsqueeze(2)
+
+
+def das_mil(spec, params, x, label, kinks, places):
+    """One bag: (logits, loss, instance outputs)."""
+    h = base.embed(spec, params, x, kinks)[-1]
+    places = places.to(h.dtype)
+    if spec["position"] == "absolute":
+        pre = base.layer(params, "position.0", places / SIDE)
+        kinks.append(pre.detach().abs().min())
+        h = h + base.layer(params, "position.1", relu(pre))
+    delta = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist") / (SIDE * math.sqrt(2))
+    rows, received = [], []
+    for head in range(spec["heads"]):
+        keys = slice(head * spec["key"], (head + 1) * spec["key"])
+        values = slice(head * spec["value"], (head + 1) * spec["value"])
+        q, k, v = [linear(h, params[f"attention.{part}.weight"][columns])
+                   for part, columns in [("query", keys), ("key", keys), ("value", values)]]
+        energies = torch.einsum("id,jd->ij", q, k)
+        each = v.expand(len(h), -1, -1)
+        if spec["position"] in ("distance", "discrete"):
+            phi = far(spec, params, head, delta, kinks)
+            energies = energies + torch.einsum("id,ijd->ij", q, bias(spec, params, "key", keys, phi))
+            energies = energies + torch.einsum("jd,ijd->ij", k, bias(spec, params, "query", keys, phi))
+            each = each + bias(spec, params, "value", values, phi)
+        a = (energies / h.shape[1] ** 0.5).softmax(1)
+        rows.append(torch.einsum("ij,ijd->id", a, each))
+        received.append(a.mean(0))
+    o = torch.cat(rows, 1)
+    if spec["pool"] == "sum":
+        pooled = o.sum(0)
+    else:
+        pooled = base.pool(spec["pool"], o, kinks)
+    z = base.layer(params, "head", pooled)
+    if len(z) == 1:
+        loss = binary_cross_entropy_with_logits(z, label.reshape(1).to(z.dtype))
+    else:
+        loss = cross_entropy(z, label)
+    return z, loss, {"scores": base.layer(params, "head", o), "attention": torch.stack(received, 1)}
+
+
+def shapes(spec):
+    """{parameter: shape}."""
+    widths = [spec["inputs"], *spec["embed"]]
+    c, m, heads = spec["classes"], widths[-1], spec["heads"]
+    columns = {"query": heads * spec["key"], "key": heads * spec["key"], "value": heads * spec["value"]}
+    layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
+    if spec["position"] == "absolute":
+        layers |= {"position.0": (m, 2), "position.1": (m, m)}
+    layers["head"] = (c, columns["value"])
+    named = {f"attention.{part}.weight": (n, m) for part, n in columns.items()}
+    if spec["position"] in ("distance", "discrete"):
+        named |= {f"attention.{part}_{end}.weight": (1, n)
+                  for part, n in columns.items() for end in ("far", "near")}
+    if spec["position"] == "distance":
+        named |= {f"attention.{part}": (1, heads) for part in ("beta", "theta")}
+    for name, (out, fan_in) in layers.items():
+        named |= {f"{name}.weight": (out, fan_in), f"{name}.bias": (out,)}
+    return named
+
+
+def draw(spec, rng):
+    """As make_fixtures.py, with biases of the size of what they are added to, a curve that bends inside of the
+    square, and two instances in one place."""
+    params, data = plain_draw(spec, rng)
+    for name in params:
+        if name.endswith(("_far.weight", "_near.weight")):
+            params[name] = params[name] * params[name].shape[1] ** 0.5 / 2
+    if spec["position"] == "distance":
+        params["attention.beta"] += 5
+        params["attention.theta"] = 0.4 + params["attention.theta"] / 5
+    data["places"] = torch.from_numpy(SIDE * rng.random((len(data["x"]), 2))).float()
+    data["places"][1] = data["places"][0]
+    return params, data
+
+
+plain_draw = base.draw
+
+
+def untrained(spec):
+    """What the model holds but does not learn."""
+    if spec["position"] != "discrete":
+        return {}
+    value = lambda v: torch.full((1, spec["heads"]), v, dtype=torch.float32)
+    return {"param/attention.beta": value(1e6), "param/attention.theta": value(spec["theta"])}
+
+
+def metadata(spec, kind):
+    keys = ["embed", "key", "value", "heads", "position", "theta", "pool"]
+    out = {"kind": kind, "method": "das-mil", "classes": str(spec["classes"]),
+           "settings": json.dumps({**{k: spec[k] for k in keys}, "side": SIDE}),
+           "generator": "tools/make_fixtures_das_mil.py"}
+    if kind == "train":
+        out["optimizer"] = json.dumps(spec["optimizer"])
+    return out
+
+
+def catalogue():
+    """{file name: spec}."""
+    small = {"method": "das-mil", "inputs": 7, "embed": [6], "key": 3, "value": 5, "heads": 1, "classes": 1,
+             "position": "distance", "theta": 0.375, "pool": "max", "sizes": base.SIZES, "paper": False}
+    specs = {}
+    for task, c in {"binary": 1, "multi": 3}.items():
+        for position in ["distance", "discrete", "absolute", "none"]:
+            specs[f"das-mil-{position}-{task}"] = {**small, "position": position, "classes": c}
+        specs[f"das-mil-heads-{task}"] = {**small, "heads": 2, "pool": "mean", "classes": c}
+        # Bags of several tiles, attention to the features themselves.
+        specs[f"das-mil-long-{task}"] = {**small, "embed": [], "inputs": 4, "key": 8, "pool": "mean", "classes": c,
+                                         "sizes": [130, 3, 64]}
+    specs["das-mil-sum"] = {**small, "pool": "sum"}
+    specs["das-mil-lse"] = {**small, "pool": "lse"}
+    adamw = {"name": "adamw", "steps": 20, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
+    specs["train-das-mil-adamw"] = {**small, "optimizer": adamw}
+    return specs
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
+    parser.add_argument("--check", action="store_true", help="verify the twin as well")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    base.TWINS["das-mil"] = das_mil
+    base.shapes = shapes
+    base.draw = draw
+    for name, spec in catalogue().items():
+        params, data = base.well_posed(spec, name)
+        training = "optimizer" in spec
+        tensors = (base.train_fixture if training else base.forward_fixture)(spec, params, data)
+        tensors |= untrained(spec)
+        assert all(torch.isfinite(t).all() for t in tensors.values()), name
+        path = args.out / f"{name}.safetensors"
+        base.save(path, tensors, metadata(spec, "train" if training else "forward"))
+        print(f"{path.stat().st_size:8} {path.name}", flush=True)
+        if args.check:
+            base.check(name, spec, params, data, tensors)
+
+
+if __name__ == "__main__":
+    main()
