@@ -53,6 +53,18 @@ fn every_kernel_has_a_row_with_its_bindings() {
     }
 }
 
+/// The table that `tests/drivers --table` writes.
+#[test]
+fn every_kernel_has_its_error_on_several_drivers() {
+    let table = read("docs/errors.md");
+    for kernel in kernels::all() {
+        let head = format!("| `{}` |", kernel.name);
+        let row = table.lines().find(|l| l.starts_with(&head));
+        let row = row.unwrap_or_else(|| panic!("docs/errors.md lacks {}; run tests/drivers --table", kernel.name));
+        assert!(row.split('|').filter(|c| !c.trim().is_empty()).count() > 2, "{row}: more than one driver");
+    }
+}
+
 #[test]
 fn every_method_and_setting_is_described() {
     let page = read("docs/methods.md");
