@@ -6,7 +6,7 @@ mod windowed;
 
 use crate::bag::Bags;
 use crate::device::Device;
-use crate::device::executor::{Executor, ProgramId, Step, StoreId, Upload};
+use crate::device::executor::{Executor, ProgramId, Step, StoreId};
 use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Input, Place, Scalars};
@@ -15,8 +15,8 @@ use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Program, Purpose};
 use crate::tape::{Source, Storage, Tape, feature_stride};
-use batch::Batch;
 pub use batch::extent_of;
+use batch::{Batch, uploads};
 use std::collections::BTreeMap;
 use windowed::{Reading, Windows};
 
@@ -354,9 +354,10 @@ impl Session {
             match self.reserve(extent).and_then(|()| self.prepare(purpose)) {
                 Ok(_) => return Ok(false),
                 Err(limit @ Error::Limit { .. }) => {
-                    // A method that cannot run in windows: the limit is what its user can act on.
-                    if plan::windows::Windowed::of(&self.tape).is_err() {
-                        return Err(limit);
+                    if self.windows.is_none() {
+                        // Of a method that cannot run in windows, the limit is what its user can act on.
+                        let tape = plan::windows::Windowed::of(&self.tape).map_err(|_| limit)?;
+                        self.windows = Some(Windows::new(tape));
                     }
                     self.too_many = Some(extent.instances);
                 }
@@ -581,49 +582,6 @@ impl Session {
         let narrow = |t: Tensor| t.values.into_iter().map(|v| v as f32).collect();
         Ok(reading.outputs.into_iter().map(|(name, t)| (name, narrow(t))).collect())
     }
-}
-
-/// What a program reads of a batch. `source` is where each bag's rows (of `row` bytes) lie on the device; empty
-/// when they are uploaded.
-fn uploads<'a>(
-    program: &Program,
-    batch: &'a Batch,
-    storage: Storage,
-    row: u64,
-    source: &[(StoreId, u64)],
-) -> Result<Vec<Upload<'a>>> {
-    let mut uploads = Vec::with_capacity(8 + source.len());
-    for (key, _) in &program.inputs {
-        let BufferKey::Input(input) = key else { continue };
-        match input {
-            Input::Features if source.is_empty() => match storage {
-                Storage::F16 => uploads.push(Upload::F16(*key, &batch.rows.f16)),
-                _ => uploads.push(Upload::F32(*key, &batch.rows.f32)),
-            },
-            Input::Features => {
-                for (bag, (store, from)) in source.iter().enumerate() {
-                    let (first, end) = (batch.tables.offsets[bag] as u64, batch.tables.offsets[bag + 1] as u64);
-                    let (to, bytes) = (first * row, (end - first) * row);
-                    uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
-                }
-            }
-            Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
-            Input::Offsets => uploads.push(Upload::U32(*key, &batch.tables.offsets)),
-            Input::Tiles => uploads.push(Upload::U32(*key, &batch.tables.tiles)),
-            Input::BagTiles => uploads.push(Upload::U32(*key, &batch.tables.bag_tiles)),
-            Input::TokenOffsets => uploads.push(Upload::U32(*key, &batch.tables.tokens.offsets)),
-            Input::TokenTiles => uploads.push(Upload::U32(*key, &batch.tables.tokens.tiles)),
-            Input::ClassTokens => uploads.push(Upload::U32(*key, batch.tables.tokens.classes())),
-            Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
-            Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
-            Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
-            // No method asks for them as yet.
-            Input::Times | Input::Events => {
-                return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
-            }
-        }
-    }
-    Ok(uploads)
 }
 
 impl Session {

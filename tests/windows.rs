@@ -197,6 +197,27 @@ fn windows_are_reproducible() {
     }
 }
 
+/// After the first, a step creates nothing and submits its passes alone.
+#[test]
+fn a_steady_step_creates_nothing() {
+    let Some(device) = common::gpu() else { return };
+    let bags = bags(8);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let (optimiser, even) = (Optimiser::adam(1e-3), vec![1.0; bags.len()]);
+    let purpose = Purpose::Train(optimiser);
+    let mut session = narrow(&device, &methods(0.0)[1], Storage::F32, purpose, extent_of(&bags, &all));
+    let step = |session: &mut Session| {
+        session.train_step(&bags, &all, &even, None, (&optimiser, 1e-3), None).unwrap();
+        session.executor().counters()
+    };
+    let (_, before, after) = (step(&mut session), step(&mut session), step(&mut session));
+    assert_eq!(after.buffers, before.buffers);
+    assert_eq!(after.bind_groups, before.bind_groups);
+    assert_eq!(after.pipelines, before.pipelines);
+    assert_eq!(after.readbacks, before.readbacks);
+    assert_eq!(after.submissions - before.submissions, after.passes - before.passes);
+}
+
 #[test]
 fn a_budget_is_kept() {
     let Some(device) = common::gpu() else { return };

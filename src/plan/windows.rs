@@ -280,35 +280,30 @@ impl Pooled {
         tape.values[self.node.outputs[0].index()].needs_grad
     }
 
-    /// Parameters that all kernels of windows begin with.
-    fn place(&self) -> [Word; 2] {
-        [Scalar::FirstBag.into(), Scalar::Continued.into()]
+    /// Parameters and workgroups, of merging and of sharing alike.
+    fn launched(&self) -> ([Word; 5], Grid) {
+        let (bags, cols, heads) = (Dim::Bags.into(), self.value.shape.cols, self.beside.shape.cols);
+        let [bag, continued] = [Scalar::FirstBag, Scalar::Continued].map(Word::from);
+        let each = |workgroups| Grid::line(Count::per(Dim::Bags, workgroups, 1));
+        match self.node.op {
+            Op::AttentionPool(_) => ([bags, (cols / heads).into(), heads.into(), bag, continued], each(heads)),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => {
+                ([bags, cols.into(), bag, continued, Scalar::FirstRow.into()], each(1))
+            }
+            _ => ([bags, cols.into(), bag, continued, self.kind().into()], each(1)),
+        }
     }
 
     fn merge(&self, p: &mut Planner) {
         let (value, beside) = (self.value.value(p), self.beside.value(p));
         let out = &self.node.outputs;
-        let (cols, offsets) = (self.value.shape.cols, Tables::of(&self.node).offsets);
-        let [bag, continued] = self.place();
-        let grid = Grid::line(Count::each(Dim::Bags));
-        match self.node.op {
-            Op::AttentionPool(_) => {
-                let heads = self.beside.shape.cols;
-                let operands = [out[0].into(), out[2].into(), value.into(), beside.into()];
-                let words = [Dim::Bags.into(), (cols / heads).into(), heads.into(), bag, continued];
-                p.launch(&k::WINDOW_SOFTMAX, &operands, &words, Grid::line(Count::per(Dim::Bags, heads, 1)));
-            }
-            Op::SegmentReduce(r) if r.0 == Pool::Max => {
-                let operands = [out[0].into(), out[1].into(), value.into(), beside.into()];
-                let words = [Dim::Bags.into(), cols.into(), bag, continued, Scalar::FirstRow.into()];
-                p.launch(&k::WINDOW_MAX, &operands, &words, grid);
-            }
-            _ => {
-                let operands = [out[0].into(), offsets.into(), value.into(), beside.into()];
-                let words = [Dim::Bags.into(), cols.into(), bag, continued, self.kind().into()];
-                p.launch(&k::WINDOW_MEAN, &operands, &words, grid);
-            }
-        }
+        let (kernel, of_window) = match self.node.op {
+            Op::AttentionPool(_) => (&k::WINDOW_SOFTMAX, out[2]),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX, out[1]),
+            _ => (&k::WINDOW_MEAN, Tables::of(&self.node).offsets),
+        };
+        let (words, grid) = self.launched();
+        p.launch(kernel, &[out[0], of_window, value, beside].map(Operand::Value), &words, grid);
     }
 
     /// Gives the window's pooled rows their part of the bag's gradient.
@@ -317,28 +312,17 @@ impl Pooled {
         let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
         let seed = p.push_value(self.value.shape, Storage::F32);
         p.grads[out[0].index()] = Some(seed);
-        let (cols, offsets) = (self.value.shape.cols, Tables::of(&self.node).offsets);
-        let [bag, continued] = self.place();
-        let grid = Grid::line(Count::each(Dim::Bags));
-        match self.node.op {
-            Op::AttentionPool(_) => {
-                let heads = self.beside.shape.cols;
-                let operands = [out[2].into(), all.into(), beside.into(), gradient.into(), out[0].into(), seed.into()];
-                let words = [Dim::Bags.into(), (cols / heads).into(), heads.into(), bag, continued];
-                let grid = Grid::line(Count::per(Dim::Bags, heads, 1));
-                p.launch(&k::WINDOW_SOFTMAX_SHARE, &operands, &words, grid);
-            }
-            Op::SegmentReduce(r) if r.0 == Pool::Max => {
-                let operands = [out[1].into(), beside.into(), gradient.into(), seed.into()];
-                let words = [Dim::Bags.into(), cols.into(), bag, continued, Scalar::FirstRow.into()];
-                p.launch(&k::WINDOW_MAX_SHARE, &operands, &words, grid);
-            }
+        let (kernel, values) = match self.node.op {
+            Op::AttentionPool(_) => (&k::WINDOW_SOFTMAX_SHARE, vec![out[2], all, beside, gradient, out[0], seed]),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX_SHARE, vec![out[1], beside, gradient, seed]),
             _ => {
-                let operands = [out[0].into(), offsets.into(), all.into(), beside.into(), gradient.into(), seed.into()];
-                let words = [Dim::Bags.into(), cols.into(), bag, continued, self.kind().into()];
-                p.launch(&k::WINDOW_MEAN_SHARE, &operands, &words, grid);
+                let offsets = Tables::of(&self.node).offsets;
+                (&k::WINDOW_MEAN_SHARE, vec![out[0], offsets, all, beside, gradient, seed])
             }
-        }
+        };
+        let operands: Vec<Operand> = values.into_iter().map(Operand::Value).collect();
+        let (words, grid) = self.launched();
+        p.launch(kernel, &operands, &words, grid);
     }
 
     fn kind(&self) -> u32 {

@@ -1,7 +1,10 @@
 //! How bags become the inputs of a program: packed rows, tables of tiles and offsets, labels and targets.
 
 use crate::bag::{Bags, Features};
-use crate::kernels::launch::{BatchTables, Extent, Window};
+use crate::device::executor::{StoreId, Upload};
+use crate::error::{Error, Result};
+use crate::kernels::launch::{BatchTables, BufferKey, Extent, Input, Window};
+use crate::plan::Program;
 use crate::tape::{Storage, feature_stride};
 use half::f16;
 use std::ops::Range;
@@ -83,6 +86,49 @@ fn pack<S: Copy, T: Copy + Default>(
             out.extend(std::iter::repeat_n(T::default(), stride - width));
         }
     }
+}
+
+/// What a program reads of a batch. `source` is where each bag's rows (of `row` bytes) lie on the device; empty
+/// when they are uploaded.
+pub(super) fn uploads<'a>(
+    program: &Program,
+    batch: &'a Batch,
+    storage: Storage,
+    row: u64,
+    source: &[(StoreId, u64)],
+) -> Result<Vec<Upload<'a>>> {
+    let mut uploads = Vec::with_capacity(8 + source.len());
+    for (key, _) in &program.inputs {
+        let BufferKey::Input(input) = key else { continue };
+        match input {
+            Input::Features if source.is_empty() => match storage {
+                Storage::F16 => uploads.push(Upload::F16(*key, &batch.rows.f16)),
+                _ => uploads.push(Upload::F32(*key, &batch.rows.f32)),
+            },
+            Input::Features => {
+                for (bag, (store, from)) in source.iter().enumerate() {
+                    let (first, end) = (batch.tables.offsets[bag] as u64, batch.tables.offsets[bag + 1] as u64);
+                    let (to, bytes) = (first * row, (end - first) * row);
+                    uploads.push(Upload::Stored { key: *key, to, store: *store, from: *from, bytes });
+                }
+            }
+            Input::Coords => uploads.push(Upload::F32(*key, &batch.coords)),
+            Input::Offsets => uploads.push(Upload::U32(*key, &batch.tables.offsets)),
+            Input::Tiles => uploads.push(Upload::U32(*key, &batch.tables.tiles)),
+            Input::BagTiles => uploads.push(Upload::U32(*key, &batch.tables.bag_tiles)),
+            Input::TokenOffsets => uploads.push(Upload::U32(*key, &batch.tables.tokens.offsets)),
+            Input::TokenTiles => uploads.push(Upload::U32(*key, &batch.tables.tokens.tiles)),
+            Input::ClassTokens => uploads.push(Upload::U32(*key, batch.tables.tokens.classes())),
+            Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
+            Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
+            Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
+            // No method asks for them as yet.
+            Input::Times | Input::Events => {
+                return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
+            }
+        }
+    }
+    Ok(uploads)
 }
 
 /// Rows `rows` of a packed batch: the bags in them, and how many of each.

@@ -1,14 +1,14 @@
 //! Batches that do not fit the device whole: the same step in windows of rows (see [`crate::plan::windows`]).
 
-use super::batch::{Batch, Cut, cut};
-use super::{Inputs, Resident, Session, Tensor, uploads};
+use super::batch::{Batch, Cut, cut, uploads};
+use super::{Inputs, Resident, Session, Tensor};
 use crate::device::executor::{ProgramId, Step, StoreId};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Place, Scalars, TILE};
 use crate::plan::windows::{Part, Windowed};
 use crate::plan::{Program, Purpose};
 use crate::tape::feature_stride;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rows of a window, unless limits want fewer: enough that launches cost little beside their work, and few
 /// enough that what a window computes takes tens of megabytes.
@@ -57,11 +57,7 @@ pub(super) struct Reading {
 impl Session {
     /// Makes ready for batches of this size in windows.
     pub(super) fn ready_windows(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {
-        self.ensure_flat(purpose)?;
-        let windows = match &mut self.windows {
-            Some(windows) => windows,
-            none => none.insert(Windows::new(Windowed::of(&self.tape)?)),
-        };
+        let windows = self.windows.as_ref().expect("`make_ready` cuts the tape first");
         if windows.bags >= extent.bags && windows.purposes.contains(&purpose) {
             return Ok(());
         }
@@ -70,6 +66,7 @@ impl Session {
             purposes.push(purpose);
         }
         let bags = windows.bags.max(extent.bags);
+        self.ensure_flat(purpose)?;
         self.load_windows(purposes, bags)
     }
 
@@ -254,12 +251,12 @@ impl Session {
     /// Refuses programs that need more than the budget, when there is one.
     pub(super) fn check_budget<'a>(&self, programs: impl Iterator<Item = &'a Program>, kept: u64) -> Result<()> {
         let Some(budget) = self.budget else { return Ok(()) };
-        let (mut slots, mut inputs, mut flats) = (Vec::<u64>::new(), BTreeMap::<String, u64>::new(), 1);
+        let (mut slots, mut inputs, mut flats) = (Vec::<u64>::new(), HashMap::<BufferKey, u64>::new(), 1);
         for program in programs {
             slots.resize(slots.len().max(program.slots.len()), 0);
             slots.iter_mut().zip(&program.slots).for_each(|(all, bytes)| *all = (*all).max(*bytes));
             for (key, bytes) in &program.inputs {
-                let all = inputs.entry(format!("{key:?}")).or_default();
+                let all = inputs.entry(*key).or_default();
                 *all = (*all).max(*bytes);
             }
             let states = |p: &Place| match p.buffer {
