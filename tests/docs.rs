@@ -85,6 +85,23 @@ fn every_method_and_setting_is_described() {
     }
 }
 
+/// Pages of results are those of the command; nobody edits them.
+#[test]
+#[cfg(feature = "cli")]
+fn every_experiment_has_a_line_and_its_page_is_that_of_its_figures() {
+    let index = read("docs/experiments.md");
+    for experiment in bagrad::reproduce::all() {
+        assert!(index.contains(&format!("`{}`", experiment.name)), "{} is not in docs/experiments.md", experiment.name);
+    }
+    for page in pages("docs/experiments") {
+        let table = std::fs::read_to_string(page.with_extension("json")).unwrap();
+        let table: bagrad::reproduce::table::Table = serde_json::from_str(&table).unwrap();
+        assert_eq!(table.markdown(), read(&page), "{}", page.display());
+        let link = format!("(experiments/{}.md)", table.experiment);
+        assert!(index.contains(&link), "docs/experiments.md does not lead to {link}");
+    }
+}
+
 /// Lines without what depends on how far they are set in.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).collect()
@@ -111,7 +128,7 @@ fn quoted_code_is_that_of_the_examples() {
 #[test]
 fn links_lead_somewhere() {
     let mut all = vec![PathBuf::from("README.md"), PathBuf::from("ARCHITECTURE.md")];
-    all.extend(["docs", "docs/kernels", "docs/methods"].map(pages).concat());
+    all.extend(["docs", "docs/experiments", "docs/kernels", "docs/methods"].map(pages).concat());
     for page in all {
         let text = read(&page);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
