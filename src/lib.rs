@@ -75,6 +75,7 @@ pub mod bench;
 pub mod data;
 pub mod device;
 pub mod error;
+mod features;
 pub mod files;
 pub mod groups;
 pub mod kernels;
@@ -93,5 +94,6 @@ pub mod standardise;
 pub mod tape;
 pub mod training;
 
-pub use bag::{Bags, Features};
+pub use bag::Bags;
 pub use error::{Error, Result};
+pub use features::{Features, Mapped};
