@@ -180,42 +180,8 @@ impl Protocol {
     /// nothing else, [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
-        if train.image != test.image {
-            return Err(Error::Shape {
-                operation: "bags from two pools",
-                expected: format!("images of {:?}", train.image),
-                found: format!("{:?}", test.image),
-            });
-        }
-        let width = train.image.iter().product();
-        let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for (part, stream) in PARTS {
-            let (pool, count) = if part == Split::Train { (train, self.train) } else { (test, self.test) };
-            let targets = pool.labels.iter().filter(|&&l| l == self.target).count();
-            if count > 0 && (targets == 0 || targets == pool.len()) {
-                return Err(Error::setting(
-                    "target",
-                    format!("expected a label of some images, found {} on {targets} of {}", self.target, pool.len()),
-                ));
-            }
-            let mut random = Random::new(self.seed, stream);
-            for (bag, images) in self.draw(&pool.labels, count, &mut random).into_iter().enumerate() {
-                sizes.push(images.len());
-                labels.push(u32::from(images.iter().any(|&i| pool.labels[i] == self.target)));
-                digits.extend(images.iter().map(|&i| i32::from(pool.labels[i])));
-                features.extend(images.iter().flat_map(|&i| pool.image_values(i)));
-                split.push(part);
-                names.push(format!("{}-{bag}", if part == Split::Train { "train" } else { "test" }));
-            }
-        }
-        let mut bags = Bags::packed(Features::F32(features), width, &sizes)?.with_labels(labels)?;
-        bags.class_names = vec![format!("without {}", self.target), format!("with {}", self.target)];
-        bags.instance_labels = Some(digits);
-        bags.names = names;
-        bags.image = Some(train.image);
-        let key = Key::Labels(vec![i32::from(self.target)]);
-        Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key })
+        let drawn = Drawn { target: self.target, counts: [self.train, self.test], seed: self.seed };
+        drawn.dataset([train, test], name, |labels, count, random| self.draw(labels, count, random))
     }
 
     /// Bags of the shipped digits; training and test bags come from disjoint images (1000 and 797,
@@ -236,6 +202,61 @@ impl Protocol {
     pub fn mnist_bags(&self, folder: &std::path::Path) -> Result<Dataset> {
         let [train, test] = super::idx::mnist(folder)?;
         self.bags(&train, &test, "mnist-bags")
+    }
+}
+
+/// What bags drawn from two pools have in common, whatever the draw: a target, numbers of bags, a seed.
+pub(super) struct Drawn {
+    pub target: u8,
+    /// Training and test bags.
+    pub counts: [usize; 2],
+    pub seed: u64,
+}
+
+impl Drawn {
+    /// The bags whose images `draw` picks from the labels of a pool: for each of so many bags, indices of images.
+    pub fn dataset(
+        &self,
+        pools: [&Pool; 2],
+        name: &str,
+        draw: impl Fn(&[u8], usize, &mut Random) -> Vec<Vec<usize>>,
+    ) -> Result<Dataset> {
+        let [train, test] = pools;
+        if train.image != test.image {
+            return Err(Error::Shape {
+                operation: "bags from two pools",
+                expected: format!("images of {:?}", train.image),
+                found: format!("{:?}", test.image),
+            });
+        }
+        let width = train.image.iter().product();
+        let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for ((part, stream), (pool, count)) in PARTS.into_iter().zip(pools.into_iter().zip(self.counts)) {
+            let targets = pool.labels.iter().filter(|&&l| l == self.target).count();
+            if count > 0 && (targets == 0 || targets == pool.len()) {
+                return Err(Error::setting(
+                    "target",
+                    format!("expected a label of some images, found {} on {targets} of {}", self.target, pool.len()),
+                ));
+            }
+            let mut random = Random::new(self.seed, stream);
+            for (bag, images) in draw(&pool.labels, count, &mut random).into_iter().enumerate() {
+                sizes.push(images.len());
+                labels.push(u32::from(images.iter().any(|&i| pool.labels[i] == self.target)));
+                digits.extend(images.iter().map(|&i| i32::from(pool.labels[i])));
+                features.extend(images.iter().flat_map(|&i| pool.image_values(i)));
+                split.push(part);
+                names.push(format!("{}-{bag}", if part == Split::Train { "train" } else { "test" }));
+            }
+        }
+        let mut bags = Bags::packed(Features::F32(features), width, &sizes)?.with_labels(labels)?;
+        bags.class_names = vec![format!("without {}", self.target), format!("with {}", self.target)];
+        bags.instance_labels = Some(digits);
+        bags.names = names;
+        bags.image = Some(train.image);
+        let key = Key::Labels(vec![i32::from(self.target)]);
+        Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key })
     }
 }
 

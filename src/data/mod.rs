@@ -14,6 +14,7 @@
 pub mod collage;
 pub mod digits;
 mod file;
+pub mod haystack;
 pub mod idx;
 pub mod mil_bags;
 pub mod npy;
@@ -24,6 +25,7 @@ pub mod text;
 
 pub use crate::standardise::Standardiser;
 pub use collage::Collage;
+pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
 pub use source::Source;
 pub use split::{Folds, Split};
