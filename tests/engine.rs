@@ -359,3 +359,72 @@ fn wrong_input_is_an_error_that_says_what() {
         }
     }
 }
+
+/// What a student learns does not depend on where the whole bags' features lie, and its teacher follows it.
+#[test]
+fn students_learn_the_same_wherever_bags_lie() {
+    let bags = bags(10, 6, 12);
+    for device in devices() {
+        for method in ["mhim-attention", "mhim-dsmil", "mhim-transmil"] {
+            let run = |keep: bool| {
+                let mut session = Session::new(&device, model(method, &bags), Storage::F16).unwrap();
+                session.set_planned(Some(6));
+                let resident = if keep { session.keep(&bags).unwrap() } else { None };
+                for step in 0..6 {
+                    let batch = [step, step + 4];
+                    let rule = (&Optimiser::adam(0.0), 1e-2);
+                    session.train_step(&bags, &batch, &[0.5, 0.5], resident.as_ref(), rule, None).unwrap();
+                }
+                let teacher = session.teacher().unwrap().unwrap();
+                (session.into_model().unwrap().to_bytes(), teacher.to_bytes())
+            };
+            let models = run(true);
+            assert!(models == run(false), "{method} on {device:?}");
+            let (student, teacher) = models;
+            let start = model(method, &bags).to_bytes();
+            assert!(student != start && teacher != start && teacher != student, "{method}: both have moved");
+        }
+    }
+}
+
+/// A teacher looks at whole bags: a batch that does not fit is refused with the limit, not run in windows.
+#[test]
+fn a_teacher_has_no_windows() {
+    let bags = bags(8, 64, 13);
+    for method in ["mhim-attention", "mhim-dsmil", "mhim-transmil"] {
+        let mut session = Session::new(&Device::host(), model(method, &bags), Storage::F32).unwrap();
+        session.set_budget(Some(40_000));
+        let all: Vec<usize> = (0..bags.len()).collect();
+        let update = (&Optimiser::adam(0.0), 1e-3);
+        let result = session.train_step(&bags, &all, &[0.125; 8], None, update, None);
+        assert!(matches!(result, Err(Error::Limit { limit: "memory budget", .. })), "{method}: {result:?}");
+    }
+}
+
+#[test]
+fn what_a_teacher_starts_from_has_to_fit() {
+    let bags = bags(4, 6, 14);
+    let refused = |method: &str, from: &str| {
+        let message = model(method, &bags).start_from(&model(from, &bags)).unwrap_err().to_string();
+        assert!(message.starts_with("setting start"), "{message}");
+        message
+    };
+    assert!(refused("attention", "attention").contains("attention learns from no teacher"));
+    let message = refused("mhim-attention", "attention");
+    assert!(message.contains("expected attention.w.weight [1, 20], found attention.v.bias [20]"), "{message}");
+    assert!(refused("mhim-dsmil", "mhim-attention").contains("the same parameters: expected score.weight"));
+    // The plain transformer has the parameters of the masked one.
+    let (mut student, plain) =
+        (model("mhim-transmil", &bags), Model::new(Spec::new(small("transmil"), 6, 2), 8).unwrap());
+    let before = student.clone();
+    student.start_from(&plain).unwrap();
+    for p in plain.parameters() {
+        let from = if p.name.starts_with("fc.") { &plain } else { &before };
+        assert_eq!(student.parameter(&p.name).unwrap(), from.parameter(&p.name).unwrap(), "{}", p.name);
+    }
+    let mut session = Session::new(&Device::host(), student, Storage::F32).unwrap();
+    let teacher = session.teacher().unwrap().unwrap();
+    let weight = |m: &Model| m.parameter("layer1.out.weight").unwrap().to_vec();
+    assert_eq!(weight(&teacher), weight(&plain));
+    assert!(Session::new(&Device::host(), plain, Storage::F32).unwrap().teacher().unwrap().is_none());
+}
