@@ -138,12 +138,12 @@ mod tests {
         assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (30, 64, "digits-haystack"));
         let targets = set.instance_targets().unwrap();
         let mut last = false;
-        for bag in 0..30 {
+        for (bag, &label) in labels.iter().enumerate() {
             let rows = set.bags.rows(bag);
             let (size, keys) = (rows.len(), digits[rows.clone()].iter().filter(|&&d| d == 9).count());
             assert!((50..=400).contains(&size), "{size}");
-            assert_eq!(labels[bag], u32::from((bag % 20).is_multiple_of(2)));
-            match labels[bag] {
+            assert_eq!(label, u32::from((bag % 20).is_multiple_of(2)));
+            match label {
                 0 => assert_eq!(keys, 0),
                 _ => {
                     let (low, high) = (0.01 * size as f64 - 0.5, (0.05 * size as f64).max(1.0) + 0.5);

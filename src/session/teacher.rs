@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn rows_become_runs() {
         assert_eq!(runs(&[0, 1, 2, 5, 7, 8], 10), [10..13, 15..16, 17..19]);
-        assert_eq!(runs(&[3], 0), [3..4]);
+        assert_eq!(runs(&[3, 5], 0), [3..4, 5..6]);
         assert_eq!(runs(&[], 4), []);
     }
 
