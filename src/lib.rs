@@ -58,6 +58,7 @@
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`report`] | a run as one self-contained HTML page |
+//! | `reproduce` | experiments of papers, from data to table (feature `cli`) |
 //! | `data` | readers of npy folders, text and IDX, drawn bags, splits (feature `data`) |
 //!
 //! # Features
@@ -87,6 +88,8 @@ pub mod plan;
 pub mod precision;
 pub mod random;
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod reproduce;
 pub mod session;
 pub mod standardise;
 pub mod tape;

@@ -1,4 +1,4 @@
-//! `bagrad demo | train | predict | devices | methods | bench`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | devices | methods | bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -12,6 +12,7 @@ mod methods;
 mod page;
 mod predict;
 mod progress;
+mod reproduce;
 mod run_folder;
 mod summary;
 mod table;
@@ -57,6 +58,8 @@ enum Command {
     Methods(methods::Args),
     /// Measure kernels and whole training steps
     Bench(bench::Args),
+    /// Run an experiment of a paper from data to table
+    Reproduce(reproduce::Args),
 }
 
 /// Runs the command line; an error is printed with its causes and makes the exit code 1.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,8 +28,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-collage,
-    /// mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, each with [,k=v...]
+    /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-classes,
+    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
     /// Method (`bagrad methods` lists them)

@@ -4,7 +4,7 @@
 //! Ours. Images come from the pools of [`super::mil_bags`]; negative bags hold no target.
 
 use super::Dataset;
-use super::mil_bags::{DIGITS_TRAIN_IMAGES, Drawn, POOLS, Pool};
+use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, bags_with, check_sizes};
 use crate::bag::Features;
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -52,15 +52,7 @@ impl Haystack {
         if !(0.0..=1e3).contains(&self.noise) {
             return Err(Error::setting("noise", format!("expected 0 to 1000, found {}", self.noise)));
         }
-        for (name, value) in [("train", self.train), ("test", self.test)] {
-            if value > 1_000_000 {
-                return Err(Error::setting(name, format!("expected at most 1000000 bags, found {value}")));
-            }
-        }
-        if self.train + self.test == 0 {
-            return Err(Error::setting("train", "expected at least one training or test bag, found none"));
-        }
-        Ok(())
+        check_sizes(least as f64, 0.0, [self.train, self.test])
     }
 
     /// Images of `count` bags, positive and negative in turn, the first positive.
@@ -89,8 +81,8 @@ impl Haystack {
     /// nothing else, [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
-        let drawn = Drawn { target: self.target, counts: [self.train, self.test], seed: self.seed };
-        let mut set = drawn.dataset([train, test], name, |labels, count, random| self.draw(labels, count, random))?;
+        let draw = |labels: &[u8], count: usize, random: &mut Random| self.draw(labels, count, random);
+        let mut set = bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw)?;
         if let (true, Features::F32(values)) = (self.noise > 0.0, &mut set.bags.features) {
             // Each part has a stream of its own, so that more training bags leave the test bags as they are.
             let (first, rest) = values.split_at_mut(set.bags.offsets[self.train] * set.bags.width);

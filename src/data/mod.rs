@@ -11,6 +11,7 @@
 //! # Ok::<(), bagrad::Error>(())
 //! ```
 
+pub mod class_bags;
 pub mod collage;
 pub mod digits;
 mod file;
@@ -24,6 +25,7 @@ pub mod split;
 pub mod text;
 
 pub use crate::standardise::Standardiser;
+pub use class_bags::ClassBags;
 pub use collage::Collage;
 pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
