@@ -76,6 +76,7 @@ pub mod bench;
 pub mod data;
 pub mod device;
 pub mod error;
+mod features;
 pub mod files;
 pub mod groups;
 pub mod kernels;
@@ -95,5 +96,6 @@ pub mod standardise;
 pub mod tape;
 pub mod training;
 
-pub use bag::{Bags, Features};
+pub use bag::Bags;
 pub use error::{Error, Result};
+pub use features::{Features, Mapped};

@@ -9,7 +9,7 @@ use bagrad::ops::update::{Optimiser, UpdateRule};
 use bagrad::precision::{LossScale, Precision};
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
-use bagrad::training::{ClassWeights, Settings};
+use bagrad::training::{Cache, ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,7 @@ pub struct TrainingConfig {
     pub schedule: Option<Schedule>,
     pub memory: Option<u64>,
     pub start: Option<PathBuf>,
+    pub cache: Option<Cache>,
 }
 
 /// An update rule with its usual constants.
@@ -114,7 +115,7 @@ impl Config {
         first_set!(self.split, below.split, validation, test, fold, folds, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, start);
+        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, start, cache);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -205,6 +206,7 @@ impl Config {
         settings.class_weights = t.class_weights.clone().unwrap_or(settings.class_weights);
         settings.schedule = t.schedule.clone().unwrap_or(settings.schedule);
         settings.memory = t.memory.or(settings.memory);
+        settings.cache = t.cache.unwrap_or(settings.cache);
         Ok(settings)
     }
 
@@ -255,6 +257,7 @@ impl Config {
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,
                 start: plan.start.clone(),
+                cache: (s.cache != Cache::Auto).then_some(s.cache),
             },
         })
     }

@@ -15,8 +15,9 @@
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
 use super::{Dataset, Folds, Key, Split, file};
-use crate::bag::{Bags, Features};
+use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::features::{Features, Mapped};
 use half::f16;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::fs::File;
@@ -38,6 +39,8 @@ struct Array {
     descr: String,
     big_endian: bool,
     fortran: bool,
+    /// Bytes in front of the items.
+    header: usize,
     reader: BufReader<File>,
 }
 
@@ -76,6 +79,7 @@ impl Array {
             big_endian: dtype.endianness() == Endianness::Big,
             fortran: parsed.order() == Order::Fortran && shape.len() > 1,
             shape,
+            header: text.len(),
             reader,
         })
     }
@@ -180,20 +184,15 @@ fn check_finite(path: &Path, features: &Features, width: usize) -> Result<()> {
     let bad = match features {
         Features::F32(v) => v.iter().position(|x| !x.is_finite()),
         Features::F16(v) => v.iter().position(|x| !x.is_finite()),
+        Features::Mapped(_) => None,
     };
-    bad.map_or(Ok(()), |i| {
-        let (row, column, value) = (i / width, i % width, features.get(i));
-        Err(Error::format(
-            path,
-            format!("row {row}, column {column} (0-based) is {value}; expected a finite number within float32"),
-        ))
-    })
+    bad.map_or(Ok(()), |i| Err(Error::not_finite(path, i, width, features.get(i))))
 }
 
 /// Features, width and image shape.
 type Instances = (Features, usize, Option<[usize; 3]>);
 
-fn instances(folder: &Path) -> Result<Instances> {
+fn instances(folder: &Path, mapped: bool) -> Result<Instances> {
     let path = folder.join("features.npy");
     if !path.exists() {
         return pixels(folder);
@@ -204,6 +203,12 @@ fn instances(folder: &Path) -> Result<Instances> {
     };
     if rows == 0 || width == 0 {
         return array.wrong("at least one instance and one feature", format!("shape {:?}", array.shape));
+    }
+    let usable = array.kind == TypeChar::Float && array.size <= 4 && !array.big_endian && !array.fortran;
+    if mapped && usable {
+        if let Some(features) = Mapped::open(&path, array.header, [rows, width], array.size == 2)? {
+            return Ok((Features::Mapped(features), width, None));
+        }
     }
     let features = array.floats()?;
     check_finite(&path, &features, width)?;
@@ -267,8 +272,21 @@ fn optional<T>(folder: &Path, name: &str, read: impl FnOnce(Array) -> Result<T>)
 /// # Errors
 /// [`Error::Format`] that names the file, the row or the shape, and what was expected and found.
 pub fn open(folder: &Path) -> Result<Dataset> {
+    read(folder, false)
+}
+
+/// As [`open`], with the features left in the file: the system reads them when they are wanted. Float64,
+/// big-endian and Fortran-ordered features, and pixels, are read into memory all the same.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_mapped(folder: &Path) -> Result<Dataset> {
+    read(folder, true)
+}
+
+fn read(folder: &Path, mapped: bool) -> Result<Dataset> {
     let ids = folder.join("bag_ids.npy");
-    let (features, width, image) = instances(folder)?;
+    let (features, width, image) = instances(folder, mapped)?;
     if !ids.exists() {
         return Err(Error::format(
             folder,

@@ -109,6 +109,17 @@ impl Source {
         Ok(Self::Text(path.into()))
     }
 
+    /// As [`Source::open`], with the features left in their file where that is possible: in a folder of npy files.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_mapped(&self) -> Result<Dataset> {
+        match self {
+            Self::Npy(folder) => npy::open_mapped(folder),
+            other => other.open(),
+        }
+    }
+
     /// Reads or draws the bags.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Training: the loop, how its learning rate moves, and how its results are measured.
 
+pub mod cache;
 pub mod metrics;
 pub mod predict;
 pub mod schedule;
 pub mod trainer;
 
+pub use cache::Cache;
 pub use predict::{Predictions, predict};
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train};

@@ -1,5 +1,6 @@
 //! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
 
+use super::cache::Cache;
 use super::metrics::{Metric, Scores};
 use super::predict::predict;
 use super::schedule::Schedule;
@@ -61,6 +62,9 @@ pub struct Settings {
     /// Bytes of device memory to stay within; larger batches then run in windows of rows. No bound when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Where features are meanwhile.
+    #[serde(default)]
+    pub cache: Cache,
     /// What matrix products compute with.
     #[serde(default)]
     pub precision: Precision,
@@ -89,6 +93,7 @@ impl Settings {
             class_weights: ClassWeights::None,
             half: false,
             memory: None,
+            cache: Cache::Auto,
             precision: Precision::F32,
             loss_scale: LossScale::default(),
             groups: Vec::new(),
@@ -223,7 +228,7 @@ pub fn train(
     let total = steps as u64 * settings.epochs as u64;
     session.set_planned(Some(total));
     session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
-    let resident = session.keep(bags)?;
+    let resident = settings.cache.keep(&mut session, bags)?;
     session.executor().reserve_history(steps)?;
 
     let mut epochs: Vec<Epoch> = Vec::new();
