@@ -561,7 +561,8 @@ impl Session {
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
-    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device.
+    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device. Of a
+    /// student it repeats the update alone, on the rows that were kept.
     ///
     /// # Errors
     /// What the device answers.

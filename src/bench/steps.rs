@@ -259,8 +259,8 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
     let weights = vec![1.0 / bags.len() as f32; bags.len()];
     let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
     session.train_step(&bags, &all, &weights, None, (&optimiser, RATE), None)?;
-    // What stays on the device needs no second copy here.
-    let bags = windows.then_some(bags);
+    // What stays on the device needs no second copy here. A student's rows change from step to step.
+    let bags = (windows || session.has_teacher()).then_some(bags);
     session.executor().wait()?;
     let run = |session: &mut Session, steps: usize| -> Result<f64> {
         let start = Instant::now();
@@ -331,7 +331,7 @@ fn launches(session: &mut Session, optimiser: &Optimiser, half: bool, repeats: u
     Ok(rows.into_iter().map(time).collect())
 }
 
-/// Operations of all launches of a step.
+/// Operations of all launches of a step; of a student that sees everything, without its teacher's.
 fn arithmetic(session: &mut Session, optimiser: &Optimiser, half: bool) -> Result<f64> {
     let id = session.prepare(Purpose::Train(*optimiser))?;
     let program = session.executor().program(id);

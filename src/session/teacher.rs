@@ -36,6 +36,11 @@ impl Session {
         self.planned = updates;
     }
 
+    /// True when steps ask a teacher before the student learns.
+    pub fn has_teacher(&self) -> bool {
+        self.tape.teacher.is_some()
+    }
+
     /// The model with the parameters of its teacher; `None` of a method without one.
     ///
     /// # Errors
