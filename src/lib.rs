@@ -46,7 +46,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`Bags`] | packed bags and the rules they keep |
-//! | [`methods`] | seven MIL methods, one file each, and the layers they are made of |
+//! | [`methods`] | twelve MIL methods, one file each family, and the layers they are made of |
 //! | [`model`] | a method with its parameters: by name, and as one file |
 //! | [`training`] | the loop, schedules, metrics, prediction |
 //! | [`session`] | one model on one device: batches, steps, gradients of everything |
@@ -54,6 +54,7 @@
 //! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
 //! | [`device`] | adapters, how one is chosen, and the executors |
 //! | [`kmeans`] | clusters of rows, on any device |
+//! | [`masking`] | which instances of a bag a student is trained on, by the scores of its teacher |
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`report`] | a run as one self-contained HTML page |
@@ -80,6 +81,7 @@ pub mod files;
 pub mod groups;
 pub mod kernels;
 pub mod kmeans;
+pub mod masking;
 pub mod methods;
 pub mod model;
 pub mod ops;
@@ -93,6 +95,7 @@ pub mod session;
 pub mod standardise;
 pub mod tape;
 pub mod training;
+pub mod tuning;
 
 pub use bag::Bags;
 pub use error::{Error, Result};

@@ -74,6 +74,8 @@ pub struct Model {
     infos: Vec<ParamInfo>,
     layout: ParamLayout,
     pub(crate) values: Vec<f32>,
+    /// Parameters that a teacher starts with, where they are not the model's (see [`Model::start_from`]).
+    pub(crate) teacher: Option<Vec<f32>>,
     /// Applied to features before the model sees them, when there is one.
     pub standardisation: Option<Standardiser>,
 }
@@ -118,7 +120,7 @@ impl Model {
                 infos.push(info);
             }
         }
-        Ok(Self { spec, infos, layout, values, standardisation: None })
+        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None })
     }
 
     /// Method, width and classes.
@@ -166,6 +168,35 @@ impl Model {
             });
         }
         self.values[info.offset..info.offset + info.len()].copy_from_slice(values);
+        Ok(())
+    }
+
+    /// Lets a model that learns from a teacher start from a trained one: the teacher starts with all of its
+    /// parameters, the model with those of its first layer. The other may be of another method, as long as its
+    /// parameters have the same names and shapes: MHIM-MIL without masks, or the plain method.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when this method has no teacher, or says which parameter does not fit.
+    pub fn start_from(&mut self, trained: &Model) -> Result<()> {
+        if self.record(Storage::F32, false)?.teacher.is_none() {
+            let message = format!("{} learns from no teacher, which could start from a model", self.spec.method.name());
+            return Err(Error::setting("start", message));
+        }
+        let shape = |infos: &[ParamInfo]| infos.iter().map(|p| format!("{} {:?}", p.name, p.shape)).collect::<Vec<_>>();
+        let (wanted, found) = (shape(&self.infos), shape(&trained.infos));
+        if let Some(at) = (0..wanted.len().max(found.len())).find(|&i| wanted.get(i) != found.get(i)) {
+            let [wanted, found] = [wanted, found].map(|all| all.get(at).map_or("nothing more".into(), String::clone));
+            let method = trained.spec.method.name();
+            let message = format!("a model to start from needs the same parameters: expected {wanted}, found {found}");
+            return Err(Error::setting("start", format!("{message} ({method})")));
+        }
+        let layer = |name: &str| name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_string();
+        let first = layer(&self.infos[0].name);
+        for info in self.infos.iter().filter(|p| layer(&p.name) == first) {
+            let range = info.offset..info.offset + info.len();
+            self.values[range.clone()].copy_from_slice(&trained.values[range]);
+        }
+        self.teacher = Some(trained.values.clone());
         Ok(())
     }
 

@@ -6,13 +6,14 @@ pub mod windows;
 
 use crate::error::Result;
 use crate::kernels::Kernel;
-use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Variant, Word};
+use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Scalar, Variant, Word};
 use crate::kernels::matmul_coop::Coop;
 use crate::ops::update::Optimiser;
 use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
+use crate::tuning::Tuning;
 
 /// What the planner needs to know of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
     /// Which matmul tiles and grids suit it.
     pub class: Class,
@@ -24,6 +25,8 @@ pub struct Target {
     pub units: u32,
     /// Cooperative matrices, where they may be used.
     pub coop: Option<Coop>,
+    /// Tiles of matrix products that were found by measurement.
+    pub tuning: Option<&'static Tuning>,
 }
 
 /// Kinds of executors that want different tiles.
@@ -56,6 +59,18 @@ pub enum Purpose {
     Upstream,
     /// Gradients, then one update of the parameters.
     Train(Optimiser),
+    /// What the teacher says (see [`crate::tape::Teacher`]): forward with its parameters.
+    Teach {
+        /// Draw dropout masks.
+        dropout: bool,
+    },
+}
+
+impl Purpose {
+    /// True when no gradient is computed.
+    pub fn only_forward(&self) -> bool {
+        matches!(self, Purpose::Predict | Purpose::Teach { .. })
+    }
 }
 
 /// Launches with fixed buffers, for one tape, device class and capacity.
@@ -147,7 +162,10 @@ impl<'a> Planner<'a> {
         Self {
             tape,
             target,
-            dropout: matches!(purpose, Purpose::Train(_) | Purpose::Gradients { dropout: true }),
+            dropout: matches!(
+                purpose,
+                Purpose::Train(_) | Purpose::Gradients { dropout: true } | Purpose::Teach { dropout: true }
+            ),
             training: matches!(purpose, Purpose::Train(_)),
             capacity,
             values: tape.values.clone(),
@@ -305,7 +323,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
     forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
     match purpose {
-        Purpose::Predict => {}
+        Purpose::Predict | Purpose::Teach { .. } => {}
         Purpose::Upstream => {
             for (n, (_, value)) in tape.outputs.iter().enumerate() {
                 if !planner.wants(*value) {
@@ -325,7 +343,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
             backward(&mut planner, tape, &needed);
         }
     }
-    if purpose != Purpose::Predict {
+    if !purpose.only_forward() {
         crate::ops::update::clear_unused(&mut planner);
     }
     update(&mut planner, tape, purpose);
@@ -358,6 +376,9 @@ fn update(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
         None => Operand::Flat(BufferKey::GroupTable),
     };
     crate::ops::update::update(planner, &optimiser, total, table);
+    if tape.teacher.is_some() {
+        crate::ops::update::follow(planner, total, BufferKey::Teacher, Scalar::TeacherWeight);
+    }
 }
 
 fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
@@ -376,12 +397,25 @@ fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
 fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
     let mut wanted = vec![false; tape.values.len()];
     if !matches!(purpose, Purpose::Train(_)) {
-        tape.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
+        outputs(tape, purpose).iter().for_each(|(_, v)| wanted[v.index()] = true);
     }
-    if let (Some(loss), false) = (tape.loss, matches!(purpose, Purpose::Predict | Purpose::Upstream)) {
+    if let (Some(loss), true) = (tape.loss, matches!(purpose, Purpose::Gradients { .. } | Purpose::Train(_))) {
         wanted[loss.index()] = true;
     }
     needed(tape, wanted)
+}
+
+/// Scores of the instances, and the output that bags are compared by, of a program for [`Purpose::Teach`].
+pub(crate) const TEACHER_OUTPUTS: [&str; 2] = ["teacher scores", "teacher features"];
+
+/// What can be read of a program by name.
+fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
+    let Purpose::Teach { .. } = purpose else { return tape.outputs.clone() };
+    let teacher = tape.teacher.expect("a model with a teacher");
+    let masks = &teacher.masks;
+    let values = [(masks.needs_scores(), teacher.scores), (masks.consistency > 0.0, teacher.features)];
+    let asked = TEACHER_OUTPUTS.into_iter().zip(values).filter(|(_, (wanted, _))| *wanted);
+    asked.map(|(name, (_, value))| (name.to_string(), value)).collect()
 }
 
 /// The nodes that values depend on.

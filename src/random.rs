@@ -117,6 +117,21 @@ impl Random {
         }
     }
 
+    /// `k` of the numbers 0 .. `n`, each set of them as likely as any other (the first places of a Fisher-Yates
+    /// shuffle, in their order).
+    ///
+    /// # Panics
+    /// When `k` exceeds `n`.
+    pub fn sample(&mut self, n: usize, k: usize) -> Vec<usize> {
+        assert!(k <= n, "sample({n}, {k}) asks for more than there is");
+        let mut order: Vec<usize> = (0..n).collect();
+        for i in 0..k {
+            order.swap(i, i + self.below(n - i));
+        }
+        order.truncate(k);
+        order
+    }
+
     /// The numbers 0 .. `n` in a uniformly random order.
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();

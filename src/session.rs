@@ -2,6 +2,7 @@
 
 mod batch;
 mod precision;
+mod teacher;
 mod windowed;
 
 use crate::bag::Bags;
@@ -54,6 +55,28 @@ struct Inputs<'a> {
     bags: &'a Bags,
     indices: &'a [usize],
     resident: Option<&'a Resident>,
+    /// Rows of each bag that are left of it; all when `None`. Their features are not resident.
+    kept: Option<&'a [Vec<usize>]>,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(bags: &'a Bags, indices: &'a [usize], resident: Option<&'a Resident>) -> Self {
+        Self { bags, indices, resident, kept: None }
+    }
+
+    /// Instances of each bag.
+    fn sizes(&self) -> impl Iterator<Item = usize> {
+        let size = |(n, &i): (usize, &usize)| self.kept.map_or(self.bags.rows(i).len(), |kept| kept[n].len());
+        self.indices.iter().enumerate().map(size)
+    }
+
+    /// Runs of rows of `bags`, in order.
+    fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.indices.iter().enumerate().flat_map(|(n, &i)| match self.kept {
+            None => vec![self.bags.rows(i)],
+            Some(kept) => teacher::runs(&kept[n], self.bags.rows(i).start),
+        })
+    }
 }
 
 /// One model on one device.
@@ -84,6 +107,8 @@ pub struct Session {
     updates: u64,
     /// State that holds the moving average of the parameters, once there is one.
     average: Option<u8>,
+    /// Updates that the training will take in all, where that is known.
+    planned: Option<u64>,
 }
 
 impl Session {
@@ -123,6 +148,7 @@ impl Session {
             seed: 0,
             updates: 0,
             average: None,
+            planned: None,
             model,
         };
         let bytes = session.model.layout().total as u64 * 4;
@@ -166,6 +192,7 @@ impl Session {
     /// What the device answers.
     pub fn into_model(mut self) -> Result<Model> {
         self.fetch()?;
+        self.model.teacher = None;
         Ok(self.model)
     }
 
@@ -331,8 +358,11 @@ impl Session {
     /// Gradients, optimiser states and groups, as a purpose needs them.
     fn ensure_flat(&mut self, purpose: Purpose) -> Result<()> {
         let bytes = self.model.layout().total as u64 * 4;
-        if purpose != Purpose::Predict {
+        if !purpose.only_forward() {
             self.executor.ensure(BufferKey::Grads, bytes)?;
+        }
+        if self.tape.teacher.is_some() {
+            self.executor.ensure(BufferKey::Teacher, bytes)?;
         }
         let Purpose::Train(optimiser) = purpose else { return Ok(()) };
         for state in 0..optimiser.states() {
@@ -351,7 +381,9 @@ impl Session {
     /// [`Error::Limit`] for a batch that the device can run in neither way, and what else it answers.
     pub fn make_ready(&mut self, purpose: Purpose, extent: Extent) -> Result<bool> {
         if self.too_many.is_none_or(|n| extent.instances < n) {
-            match self.reserve(extent).and_then(|()| self.prepare(purpose)) {
+            let asked = self.asks_first(purpose);
+            let asked = |session: &mut Self| asked.map_or(Ok(()), |purpose| session.prepare(purpose).map(|_| ()));
+            match self.reserve(extent).and_then(|()| self.prepare(purpose)).and_then(|_| asked(self)) {
                 Ok(_) => return Ok(false),
                 Err(limit @ Error::Limit { .. }) => {
                     if self.windows.is_none() {
@@ -427,7 +459,7 @@ impl Session {
     /// answers. `weights` are those of the bags in the loss; unlabelled bags count as class 0, which prediction
     /// does not look at.
     fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
-        let Inputs { bags, indices, resident } = *inputs;
+        let Inputs { bags, indices, resident, .. } = *inputs;
         self.check_width(bags)?;
         let outputs = outputs_for(self.model.spec().classes.len());
         if let Some(labels) = &bags.labels
@@ -436,7 +468,7 @@ impl Session {
             let classes = self.model.spec().classes.len();
             return Err(Error::bags(format!("bag {bag} has label {}, the model has {classes} classes", labels[bag])));
         }
-        self.batch.tables.lay_out(indices.iter().map(|&i| bags.rows(i).len()));
+        self.batch.tables.lay_out(inputs.sizes());
         let label = |i: usize| bags.labels.as_ref().map_or(0, |l| l[i]);
         self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
         self.batch.weights.clear();
@@ -446,12 +478,12 @@ impl Session {
             let missing = "the model looks at the places of instances, and these bags have no coordinates: expected \
                            coords.npy [instances, 2] in the folder of the data (Bags::coords from Rust)";
             let coords = bags.coords.as_ref().ok_or_else(|| Error::bags(missing))?;
-            indices.iter().for_each(|&i| self.batch.coords.extend(coords[bags.rows(i)].as_flattened()));
+            inputs.runs().for_each(|rows| self.batch.coords.extend(coords[rows].as_flattened()));
         }
         self.batch.tables.extent = self.counted(self.batch.tables.extent);
         let windows = self.make_ready(purpose, self.batch.tables.extent)?;
         if resident.is_none() && !windows {
-            self.batch.rows.pack(bags, self.storage, indices.iter().map(|&i| bags.rows(i)));
+            self.batch.rows.pack(bags, self.storage, inputs.runs());
         }
         Ok(windows)
     }
@@ -465,7 +497,7 @@ impl Session {
         (inputs, windows): (&Inputs, bool),
         reading: Option<&mut Reading>,
     ) -> Result<()> {
-        scalars.seed = self.seed;
+        scalars.seed = self.seed_of(purpose);
         if windows {
             return self.run_windows(purpose, scalars, keep, inputs, reading);
         }
@@ -480,7 +512,7 @@ impl Session {
         self.executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: kept.as_slice() })?;
         let Some(reading) = reading else { return Ok(()) };
         self.read_outputs(id, &extent, reading)?;
-        if purpose != Purpose::Predict {
+        if !purpose.only_forward() {
             reading.loss = Some(self.executor.read(loss.expect("a loss"), 1)?[0]);
             if let Some((place, shape)) = feature_grad {
                 let shape = vec![shape.rows.of(&extent) as usize, shape.cols as usize];
@@ -506,7 +538,12 @@ impl Session {
         keep: Option<u32>,
     ) -> Result<()> {
         let purpose = Purpose::Train(*optimiser);
-        let inputs = Inputs { bags, indices, resident };
+        let whole = Inputs::of(bags, indices, resident);
+        let kept = self.teach(purpose, &whole, true)?;
+        let inputs = match &kept {
+            Some(kept) => Inputs { resident: None, kept: Some(kept), ..whole },
+            None => whole,
+        };
         let windows = self.set_batch(purpose, &inputs, weights)?;
         let scalars = self.scalars(optimiser, rate);
         self.start_average(optimiser)?;
@@ -518,11 +555,14 @@ impl Session {
 
     /// The numbers of the next update.
     pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
-        Scalars { seed: self.seed, ..optimiser.scalars(self.updates + 1, rate) }
+        let teacher_weight =
+            self.tape.teacher.map_or(0.0, |teacher| teacher.masks.teacher_weight(self.updates, self.planned));
+        Scalars { seed: self.seed, teacher_weight, ..optimiser.scalars(self.updates + 1, rate) }
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
-    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device.
+    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device. Of a
+    /// student it repeats the update alone, on the rows that were kept.
     ///
     /// # Errors
     /// What the device answers.
@@ -541,14 +581,41 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Bags`] without labels, [`Error::Shape`] for a wrong width, and what the device answers.
+    ///
+    /// Of a model that learns from a teacher, which is asked too, the bags are whole;
+    /// [`masked_gradients`](Session::masked_gradients) gives those of a step.
     pub fn gradients(&mut self, bags: &Bags, weights: Option<&[f32]>) -> Result<Gradients> {
+        Ok(self.gradients_of(bags, weights, false)?.0)
+    }
+
+    /// As [`gradients`](Session::gradients), of what the next update would keep of the bags; and the rows of each
+    /// bag that are kept (`None` where nothing is masked). Outputs and gradients of instances are those of kept rows.
+    ///
+    /// # Errors
+    /// As [`gradients`](Session::gradients).
+    pub fn masked_gradients(
+        &mut self,
+        bags: &Bags,
+        weights: Option<&[f32]>,
+    ) -> Result<(Gradients, Option<Vec<Vec<usize>>>)> {
+        self.gradients_of(bags, weights, true)
+    }
+
+    fn gradients_of(
+        &mut self,
+        bags: &Bags,
+        weights: Option<&[f32]>,
+        masked: bool,
+    ) -> Result<(Gradients, Option<Vec<Vec<usize>>>)> {
         if bags.labels.is_none() {
             return Err(Error::bags("gradients need a label for every bag"));
         }
         let even = vec![1.0 / bags.len() as f32; bags.len()];
         let indices: Vec<usize> = (0..bags.len()).collect();
-        let inputs = Inputs { bags, indices: &indices, resident: None };
         let purpose = Purpose::Gradients { dropout: false };
+        let whole = Inputs::of(bags, &indices, None);
+        let kept = self.teach(purpose, &whole, masked)?;
+        let inputs = Inputs { kept: kept.as_deref(), ..whole };
         let windows = self.set_batch(purpose, &inputs, weights.unwrap_or(&even))?;
         let mut reading = Reading::default();
         self.run(purpose, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
@@ -562,7 +629,7 @@ impl Session {
         let trained = self.model.parameters().iter().filter(|p| p.trained);
         let parameters = trained.map(|p| (p.name.clone(), of(p))).collect();
         let Reading { outputs, loss, instances } = reading;
-        Ok(Gradients { loss: loss.expect("a loss was read"), outputs, parameters, instances })
+        Ok((Gradients { loss: loss.expect("a loss was read"), outputs, parameters, instances }, kept))
     }
 
     /// Outputs of the bags `indices`, by name, without labels or dropout.
@@ -575,7 +642,7 @@ impl Session {
         indices: &[usize],
         resident: Option<&Resident>,
     ) -> Result<BTreeMap<String, Vec<f32>>> {
-        let inputs = Inputs { bags, indices, resident };
+        let inputs = Inputs::of(bags, indices, resident);
         let windows = self.set_batch(Purpose::Predict, &inputs, &vec![0.0; indices.len()])?;
         let mut reading = Reading::default();
         self.run(Purpose::Predict, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;

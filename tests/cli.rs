@@ -355,6 +355,68 @@ fn mixed_precision_is_recorded() {
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("expected f32 or mixed"));
 }
 
+/// A model without masks, and the same with a teacher that starts from it; only bags of the same division will do.
+#[test]
+fn a_teacher_starts_from_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let run = |name: &str| dir.path().join(name);
+    let (plain, masked, again) = (run("plain"), run("masked"), run("again"));
+    let train = |out: &Path, more: &[&str]| {
+        let base =
+            ["train", "--data", text(&data), "--method", "mhim-attention", "--set", "embed=[8]", "--epochs", "6"];
+        let settings = ["--set", "attention=4", "--seed", "3", "--json", "--out", text(out)];
+        [&base[..], &settings, more].concat().into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    let plain_args = train(&plain, &["--set", "strategy=none", "--set", "consistency=0"]);
+    json(&plain_args.iter().map(String::as_str).collect::<Vec<_>>());
+    let masked_args = train(&masked, &["--start", text(&plain), "--set", "momentum=0.9"]);
+    let result = json(&masked_args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(result["test_auc"].is_f64(), "{result}");
+    assert!(metrics(&masked)[0] != metrics(&plain)[0]);
+    let config = fs::read_to_string(masked.join("config.toml")).unwrap();
+    assert!(config.contains("strategy = \"r-ham\"") && config.contains("start = "), "{config}");
+    good(&["train", "--config", text(&masked.join("config.toml")), "--out", text(&again)]);
+    assert_eq!(metrics(&masked), metrics(&again));
+    assert!(good(&["predict", "--model", text(&masked), "--data", text(&data)]).lines().count() > BAGS);
+
+    let refuse = |more: &[&str]| {
+        let args = train(&run("no"), more);
+        refused(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(refuse(&["--start", text(&plain), "--split-seed", "9"]).contains("z-scored by other bags"));
+    assert!(refuse(&["--start", text(&plain), "--set", "attention=5"]).contains("expected attention.v.weight [5, 8]"));
+    assert!(refuse(&["--start", text(&run("absent"))]).contains("absent"));
+    assert!(refuse(&["--set", "strategy=hard"]).contains("l-ham"));
+    assert!(refuse(&["--set", "high=2"]).contains("setting high"));
+    assert!(refuse(&["--memory", "10kB"]).contains("memory budget"));
+}
+
+/// What a search found is written whole, and taken only by the device that it was found on.
+#[test]
+fn a_tuning_is_searched_kept_and_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tuning.json");
+    let search = ["bench", "--tune", "--steps", "40,8,8,4", "--repeats", "1", "--json", "--out", text(&file)];
+    assert!(refused(&search).contains("the host leaves its products to a library"));
+    assert!(!file.exists());
+    if std::env::var("BAGRAD_HOST_ONLY").is_ok_and(|v| v == "1") {
+        eprintln!("BAGRAD_HOST_ONLY=1: the GPU half of this test DID NOT RUN");
+        return;
+    }
+    let device = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".into());
+    let on = ["--device", &device[..]];
+    let candidates = json(&[&search[..], &on].concat());
+    assert!(candidates.as_array().unwrap().iter().any(|c| c["chosen"] == true));
+    let step = ["bench", "--steps", "40,8,8,4", "--repeats", "1", "--tuning"];
+    let out = bagrad(&[&step[..], &[text(&file)], &on].concat());
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stderr).contains("tuned by"));
+    let other = fs::read_to_string(&file).unwrap().replacen("\"device\": \"", "\"device\": \"another ", 1);
+    fs::write(&file, other).unwrap();
+    let message = refused(&[&step[..], &[text(&file)], &on].concat());
+    assert!(message.contains("--tuning: ") && message.contains("found that of another "), "{message}");
+}
+
 #[test]
 fn methods_and_devices_are_listed_for_programs() {
     let methods = json(&["methods", "--json"]);

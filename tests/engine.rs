@@ -38,7 +38,9 @@ fn bags(count: usize, width: usize, seed: u64) -> Bags {
 
 fn small(method: &str) -> Method {
     let settings = match method {
-        "transmil" => serde_json::json!({ "width": 12, "heads": 2, "landmarks": 5, "iterations": 2, "dropout": 0.25 }),
+        "transmil" | "mhim-transmil" => {
+            serde_json::json!({ "width": 12, "heads": 2, "landmarks": 5, "iterations": 2, "dropout": 0.25 })
+        }
         _ => serde_json::json!({ "embed": [16, 12], "dropout": 0.25 }),
     };
     let mut settings = settings.as_object().unwrap().clone();
@@ -47,6 +49,8 @@ fn small(method: &str) -> Method {
     }
     if method.contains("attention") {
         settings.insert("attention".into(), 20.into());
+    }
+    if matches!(method, "attention" | "gated-attention") {
         settings.insert("heads".into(), 2.into());
     }
     Method::named(method).unwrap().with(&settings).unwrap()
@@ -82,12 +86,15 @@ fn a_steady_step_creates_nothing() {
             let before = session.executor().counters();
             (4..24).for_each(|n| step(&mut session, n));
             let after = session.executor().counters();
+            // A teacher's scores and features are read before its student's step can be laid out.
+            let teachers = method.name().starts_with("mhim") as u64;
             assert_eq!(after.buffers, before.buffers, "{}: buffers", method.name());
             assert_eq!(after.bind_groups, before.bind_groups, "{}: bind groups", method.name());
             assert_eq!(after.pipelines, before.pipelines, "{}: pipelines", method.name());
-            assert_eq!(after.readbacks, before.readbacks, "{}: read-backs", method.name());
-            assert_eq!(after.passes - before.passes, 20, "{}: one pass a step", method.name());
-            assert_eq!(after.submissions - before.submissions, 20, "{}: one submission a step", method.name());
+            assert_eq!(after.readbacks - before.readbacks, 40 * teachers, "{}: read-backs", method.name());
+            assert_eq!(after.passes - before.passes, 20 + 20 * teachers, "{}: one pass a step", method.name());
+            let submissions = 20 + 60 * teachers;
+            assert_eq!(after.submissions - before.submissions, submissions, "{}: submissions", method.name());
         }
     }
 }
@@ -161,7 +168,7 @@ fn the_same_seed_gives_the_same_bits() {
     let bags = bags(20, 9, 3);
     let all: Vec<usize> = (0..bags.len()).collect();
     for device in devices() {
-        for method in ["gated-attention", "mi-net-bag", "transmil", "das-mil"] {
+        for method in ["gated-attention", "mi-net-bag", "transmil", "das-mil", "mhim-attention", "mhim-transmil"] {
             let run = |seed: u64| {
                 let settings = Settings { epochs: 2, batch: 3, seed, ..Settings::for_method(&small(method)) };
                 let model = Model::new(Spec::new(small(method), bags.width, 2), 5).unwrap();
@@ -351,4 +358,124 @@ fn wrong_input_is_an_error_that_says_what() {
             }
         }
     }
+}
+
+/// What a student learns does not depend on where the whole bags' features lie, and its teacher follows it.
+#[test]
+fn students_learn_the_same_wherever_bags_lie() {
+    let bags = bags(10, 6, 12);
+    for device in devices() {
+        for method in ["mhim-attention", "mhim-dsmil", "mhim-transmil"] {
+            let run = |keep: bool| {
+                let mut session = Session::new(&device, model(method, &bags), Storage::F16).unwrap();
+                session.set_planned(Some(6));
+                let resident = if keep { session.keep(&bags).unwrap() } else { None };
+                for step in 0..6 {
+                    let batch = [step, step + 4];
+                    let rule = (&Optimiser::adam(0.0), 1e-2);
+                    session.train_step(&bags, &batch, &[0.5, 0.5], resident.as_ref(), rule, None).unwrap();
+                }
+                let teacher = session.teacher().unwrap().unwrap();
+                (session.into_model().unwrap().to_bytes(), teacher.to_bytes())
+            };
+            let models = run(true);
+            assert!(models == run(false), "{method} on {device:?}");
+            let (student, teacher) = models;
+            let start = model(method, &bags).to_bytes();
+            assert!(student != start && teacher != start && teacher != student, "{method}: both have moved");
+        }
+    }
+}
+
+/// A teacher looks at whole bags: a batch that does not fit is refused with the limit, not run in windows.
+#[test]
+fn a_teacher_has_no_windows() {
+    let bags = bags(8, 64, 13);
+    for method in ["mhim-attention", "mhim-dsmil", "mhim-transmil"] {
+        let mut session = Session::new(&Device::host(), model(method, &bags), Storage::F32).unwrap();
+        session.set_budget(Some(40_000));
+        let all: Vec<usize> = (0..bags.len()).collect();
+        let update = (&Optimiser::adam(0.0), 1e-3);
+        let result = session.train_step(&bags, &all, &[0.125; 8], None, update, None);
+        assert!(matches!(result, Err(Error::Limit { limit: "memory budget", .. })), "{method}: {result:?}");
+    }
+}
+
+#[test]
+fn what_a_teacher_starts_from_has_to_fit() {
+    let bags = bags(4, 6, 14);
+    let refused = |method: &str, from: &str| {
+        let message = model(method, &bags).start_from(&model(from, &bags)).unwrap_err().to_string();
+        assert!(message.starts_with("setting start"), "{message}");
+        message
+    };
+    assert!(refused("attention", "attention").contains("attention learns from no teacher"));
+    let message = refused("mhim-attention", "attention");
+    assert!(message.contains("expected attention.w.weight [1, 20], found attention.v.bias [20]"), "{message}");
+    assert!(refused("mhim-dsmil", "mhim-attention").contains("the same parameters: expected score.weight"));
+    // The plain transformer has the parameters of the masked one.
+    let (mut student, plain) =
+        (model("mhim-transmil", &bags), Model::new(Spec::new(small("transmil"), 6, 2), 8).unwrap());
+    let before = student.clone();
+    student.start_from(&plain).unwrap();
+    for p in plain.parameters() {
+        let from = if p.name.starts_with("fc.") { &plain } else { &before };
+        assert_eq!(student.parameter(&p.name).unwrap(), from.parameter(&p.name).unwrap(), "{}", p.name);
+    }
+    let mut session = Session::new(&Device::host(), student, Storage::F32).unwrap();
+    let teacher = session.teacher().unwrap().unwrap();
+    let weight = |m: &Model| m.parameter("layer1.out.weight").unwrap().to_vec();
+    assert_eq!(weight(&teacher), weight(&plain));
+    assert!(Session::new(&Device::host(), plain, Storage::F32).unwrap().teacher().unwrap().is_none());
+}
+
+/// A search measures what plans would take, what it found is taken from then on, and no tile changes a result by
+/// more than rounding.
+#[cfg(feature = "cli")]
+#[test]
+fn tuned_tiles_give_the_same_results() {
+    use bagrad::bench::steps::Work;
+    use bagrad::bench::tune::search;
+    use bagrad::tuning::{Choice, Product, Tuning};
+    let work = [Work::Gated("70x2,12,40,9".parse().unwrap())];
+    assert!(search(&Device::host(), &work, false, 1, &mut |_| {}).is_err());
+    let Some(device) = common::gpu() else { return };
+    let Device::Gpu(gpu) = &device else { unreachable!() };
+    let (tuning, candidates) = search(&device, &work, false, 1, &mut |_| {}).unwrap();
+    assert_eq!((device.target().tuning, &tuning.device), (None, &device.description()));
+    let products: Vec<Product> = tuning.products.iter().map(|e| e.product).collect();
+    // Forward, the gradient of a weight, and the gradient of an input.
+    for (a_t, b_t) in [(false, true), (true, false), (false, false)] {
+        assert!(products.iter().any(|p| (p.form.a_t, p.form.b_t) == (a_t, b_t)), "{products:?}");
+    }
+    for product in &products {
+        let of: Vec<_> = candidates.iter().filter(|c| c.product == *product).collect();
+        let count = |f: &dyn Fn(&&&bagrad::bench::tune::Candidate) -> bool| of.iter().filter(f).count();
+        assert_eq!((count(&|c| c.standard), count(&|c| c.chosen)), (1, 1), "{product:?}");
+        assert!(of.len() >= 4 && of.iter().all(|c| c.us > 0.0));
+    }
+    let bags = bags(6, 12, 4);
+    let gradients = || Session::new(&device, model("attention", &bags), Storage::F32).unwrap().gradients(&bags, None);
+    let wanted = gradients().unwrap();
+    // A few of the candidates for everything: entries for all products that could occur.
+    let product = candidates[0].product;
+    let choices: Vec<Choice> = candidates.iter().filter(|c| c.product == product).map(|c| c.choice).collect();
+    for choice in choices.iter().step_by(4) {
+        let mut all = Vec::new();
+        for entry in &tuning.products {
+            let sizes = (0..12).flat_map(|m| (0..12).map(move |n| (1 << m, 1 << n)));
+            all.extend(sizes.map(|(m, n)| bagrad::tuning::Entry {
+                product: Product { form: entry.product.form, m, n },
+                choice: *choice,
+                ..*entry
+            }));
+        }
+        gpu.set_tuning(Some(Tuning::new(device.description(), all)));
+        let found = gradients().unwrap();
+        for (name, tensor) in &found.parameters {
+            let e = error(&tensor.values, &wanted.parameters[name].values);
+            assert!(e < 1e-5, "{choice:?}: {name} {e:.1e}");
+        }
+    }
+    gpu.set_tuning(None);
 }

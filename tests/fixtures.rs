@@ -89,12 +89,28 @@ impl Fixture {
             settings.insert("pool".into(), "log-mean-exp".into());
         }
         let method = Method::named(&self.metadata["method"]).unwrap().with(&settings).unwrap();
-        let mut model = Model::new(Spec::new(method, width, self.classes()), 0).unwrap();
+        let model = Model::new(Spec::new(method, width, self.classes()), 0).unwrap();
+        self.parameters(model, "param")
+    }
+
+    /// The model with the parameters that the file has under `kind`.
+    fn parameters(&self, mut model: Model, kind: &str) -> Model {
         let names: Vec<String> = model.parameters().iter().map(|p| p.name.clone()).collect();
         for name in names {
-            model.set_parameter(&name, &self.f32(&format!("param/{name}"))).unwrap();
+            model.set_parameter(&name, &self.f32(&format!("{kind}/{name}"))).unwrap();
         }
         model
+    }
+
+    /// A session of the student, whose teacher starts as the file says.
+    fn student(&self, device: &Device, bags: &Bags) -> Session {
+        let model = self.model(bags.width);
+        let (mut student, teacher) = (model.clone(), self.parameters(model, "teacher"));
+        student.start_from(&teacher).unwrap();
+        let student = self.parameters(student, "param");
+        let mut session = Session::with_instance_gradients(device, student, Storage::F32, true).unwrap();
+        session.set_seed(self.metadata["seed"].parse().unwrap());
+        session
     }
 }
 
@@ -216,5 +232,82 @@ fn host_trains_as_pytorch_does() {
 fn gpu_trains_as_pytorch_does() {
     if let Some(gpu) = common::gpu() {
         train(&gpu, 1e-4);
+    }
+}
+
+/// Students of teachers: what is masked, and loss, outputs and every gradient of what is left.
+fn compare_masked(device: &Device, tolerance: f64) {
+    let mut checked = 0;
+    for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "masked") {
+        let bags = fixture.bags();
+        let mut session = fixture.student(device, &bags);
+        session.executor().poison().unwrap();
+        let (found, kept) = session.masked_gradients(&bags, Some(&fixture.f32("weights"))).unwrap();
+        let mut flags = vec![0.0; bags.instances()];
+        for (bag, rows) in kept.unwrap().iter().enumerate() {
+            rows.iter().for_each(|row| flags[bags.offsets[bag] + row] = 1.0);
+        }
+        assert_eq!(flags, fixture.tensors["kept"], "{}: rows kept on {}", fixture.name, device.name());
+        let check = |what: &str, found: &[f64], wanted: &[f64]| {
+            let e = error(found, wanted);
+            assert!(e < tolerance, "{} {what}: error {e:.2e} on {}", fixture.name, device.name());
+        };
+        check("loss", &[found.loss], &fixture.tensors["loss"]);
+        check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
+        check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
+        check("grad x", &found.instances.as_ref().unwrap().values, &fixture.tensors["grad/x"]);
+        for (name, gradient) in &found.parameters {
+            check(name, &gradient.values, &fixture.tensors[&format!("grad/{name}")]);
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8, "only {checked} fixtures");
+}
+
+/// A hundred steps of student and teacher.
+fn train_masked(device: &Device, tolerance: f64) {
+    let mut checked = 0;
+    for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "masked-train") {
+        let bags = fixture.bags();
+        let optimizer: serde_json::Value = serde_json::from_str(&fixture.metadata["optimizer"]).unwrap();
+        let number = |name: &str| optimizer[name].as_f64().unwrap_or_else(|| panic!("{name} in {optimizer}"));
+        let optimiser = Optimiser::adam(number("weight_decay") as f32);
+        let mut session = fixture.student(device, &bags);
+        let wanted = &fixture.tensors["losses"];
+        session.set_planned(Some(wanted.len() as u64));
+        session.executor().reserve_history(wanted.len()).unwrap();
+        for step in 0..wanted.len() {
+            let rule = (&optimiser, number("lr"));
+            session.train_step(&bags, &[step % bags.len()], &[1.0], None, rule, Some(step as u32)).unwrap();
+        }
+        let losses: Vec<f64> = session.executor().history(wanted.len()).unwrap().iter().map(|&l| l as f64).collect();
+        let e = error(&losses, wanted);
+        assert!(e < tolerance, "{}: losses {e:.2e} on {}", fixture.name, device.name());
+        let (teacher, student) = (session.teacher().unwrap().unwrap(), session.into_model().unwrap());
+        for (kind, model) in [("final", student), ("followed", teacher)] {
+            for p in model.parameters() {
+                let found: Vec<f64> = model.parameter(&p.name).unwrap().iter().map(|&v| v as f64).collect();
+                let e = error(&found, &fixture.tensors[&format!("{kind}/{}", p.name)]);
+                assert!(e < tolerance, "{} {kind} {}: {e:.2e} on {}", fixture.name, p.name, device.name());
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked >= 3, "only {checked} fixtures");
+}
+
+#[test]
+fn students_and_teachers_agree_with_pytorch() {
+    compare_masked(&Device::oracle(), 1e-6);
+    compare_masked(&Device::host(), 3e-5);
+    train_masked(&Device::oracle(), 1e-5);
+    train_masked(&Device::host(), 1e-4);
+}
+
+#[test]
+fn students_and_teachers_agree_with_pytorch_on_the_gpu() {
+    if let Some(gpu) = common::gpu() {
+        compare_masked(&gpu, 5e-5);
+        train_masked(&gpu, 1e-4);
     }
 }

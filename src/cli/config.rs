@@ -11,7 +11,7 @@ use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
 use bagrad::training::{Cache, ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The whole configuration; what is `None` was not asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,7 @@ pub struct TrainingConfig {
     pub class_weights: Option<ClassWeights>,
     pub schedule: Option<Schedule>,
     pub memory: Option<u64>,
+    pub start: Option<PathBuf>,
     pub cache: Option<Cache>,
 }
 
@@ -114,7 +115,7 @@ impl Config {
         first_set!(self.split, below.split, validation, test, fold, folds, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, cache);
+        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, start, cache);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -158,7 +159,8 @@ impl Config {
             validation_asked: s.validation.is_some(),
             seed: s.seed.unwrap_or(settings.seed),
         };
-        Ok(Plan { data, key: self.key.clone(), standardise: self.standardise, division, method, settings })
+        let start = self.training.start.clone();
+        Ok(Plan { data, key: self.key.clone(), standardise: self.standardise, division, method, settings, start })
     }
 
     fn settings(&self, method: &Method) -> Result<Settings> {
@@ -254,6 +256,7 @@ impl Config {
                 class_weights: Some(s.class_weights.clone()),
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,
+                start: plan.start.clone(),
                 cache: (s.cache != Cache::Auto).then_some(s.cache),
             },
         })

@@ -75,6 +75,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         division: Division { validation: Some(0.2), validation_asked: true, seed, ..Division::default() },
         method,
         settings,
+        start: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::FoldOf;
 use super::progress::Progress;
+use super::run_folder;
 use anyhow::{Context, Result, bail};
 use bagrad::Bags;
 use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, split};
@@ -12,6 +13,7 @@ use bagrad::session::Session;
 use bagrad::tape::Storage;
 use bagrad::training::metrics::{self, InstanceAuc, Scores};
 use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What is to be run.
@@ -29,6 +31,8 @@ pub struct Plan {
     pub method: Method,
     /// How it is trained.
     pub settings: Settings,
+    /// Model that the teacher of a method starts from.
+    pub start: Option<PathBuf>,
 }
 
 /// Which bags train, validate and test.
@@ -171,7 +175,18 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     }
     let classes = set.bags.class_names.clone();
     let spec = Spec { method: plan.method.clone(), width: set.bags.width, classes };
-    let model = Model::new(spec, plan.settings.seed)?;
+    let mut model = Model::new(spec, plan.settings.seed)?;
+    if let Some(path) = &plan.start {
+        let trained = Model::load(run_folder::model_of(path))?;
+        if trained.standardisation != standardiser {
+            bail!(
+                "--start {}: its features were z-scored by other bags than these; expected a model of the same data \
+                 and training bags",
+                path.display()
+            );
+        }
+        model.start_from(&trained).with_context(|| format!("--start {}", path.display()))?;
+    }
     let mut outcome = {
         progress.begin(&plan.settings, training.len());
         let outcome = train(device, model, &plan.settings, &set.bags, &training, &validation, progress);

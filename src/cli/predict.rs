@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(folder) = folder {
         run_folder::check(folder, MARKER, true)?;
     }
-    let path = if args.model.is_dir() { args.model.join("model.safetensors") } else { args.model.clone() };
+    let path = run_folder::model_of(&args.model);
     let model = Model::load(&path)?;
     let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache)?;
     let (wanted, found) = (model.spec().width, set.bags.width);

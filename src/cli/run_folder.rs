@@ -17,6 +17,13 @@ use std::path::{Path, PathBuf};
 
 /// A file that every run folder has; a folder without it is not replaced.
 pub const MARKER: &str = "config.toml";
+/// The model in it.
+const MODEL: &str = "model.safetensors";
+
+/// The model file that a path names: itself, or that of the run folder.
+pub fn model_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(MODEL) } else { path.to_owned() }
+}
 
 /// Refuses a place that a folder with `marker` could not take at the end, before the work is done.
 ///
@@ -72,7 +79,7 @@ pub fn write(path: &Path, config: &Config, done: &Finished, result: &Map<String,
     files::replace_folder(path, MARKER, |place| {
         files::write_atomically(place.join(MARKER), &config)?;
         files::write_atomically(place.join("metrics.jsonl"), &lines)?;
-        done.outcome.model.save(place.join("model.safetensors"))?;
+        done.outcome.model.save(place.join(MODEL))?;
         table_file(place.join("predictions.csv"), |out| {
             let labels = bags.labels.as_deref();
             bag_table(out, bags, predictions, &bags.class_names, split, labels)

@@ -30,7 +30,7 @@ Examples:
 #[command(after_help = HELP)]
 pub struct Args {
     /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-classes,
-    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, each with [,k=v...]
+    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
     /// Method (`bagrad methods` lists them)
@@ -100,6 +100,10 @@ struct Training {
     /// Weights of the classes in the loss: none, balanced, or a number for each class
     #[arg(long, value_name = "WEIGHTS", value_parser = args::class_weights)]
     class_weights: Option<ClassWeights>,
+    /// Trained model, or the run folder it is in, that a teacher starts from, and the first layer of its student
+    /// too (MHIM methods)
+    #[arg(long, value_name = "MODEL")]
+    start: Option<PathBuf>,
     /// Store features in 16 bits
     #[arg(long)]
     half: bool,
@@ -175,6 +179,7 @@ impl Args {
                 clip_norm: t.clip_norm,
                 patience: t.patience,
                 min_epochs: t.min_epochs,
+                start: t.start.clone(),
                 monitor: t.monitor,
                 half: t.half.then_some(true),
                 precision: t.precision,

@@ -167,20 +167,8 @@ impl Protocol {
     /// nothing else, [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
-        same_images(train, test)?;
-        for (part, pool, count) in [("train", train, self.train), ("test", test, self.test)] {
-            let targets = pool.labels.iter().filter(|&&l| l == self.target).count();
-            if count > 0 && (targets == 0 || targets == pool.len()) {
-                let message = format!("found {} on {targets} of {} {part} images", self.target, pool.len());
-                return Err(Error::setting("target", format!("expected a label of some images, {message}")));
-            }
-        }
-        let draw = |pool: &Pool, count: usize, random: &mut Random| self.draw(&pool.labels, count, random);
-        let label = |digits: &[u8]| u32::from(digits.contains(&self.target));
-        let mut set = assemble([(train, self.train), (test, self.test)], self.seed, name, draw, label)?;
-        set.bags.class_names = vec![format!("without {}", self.target), format!("with {}", self.target)];
-        set.key = Key::Labels(vec![i32::from(self.target)]);
-        Ok(set)
+        let draw = |labels: &[u8], count: usize, random: &mut Random| self.draw(labels, count, random);
+        bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw)
     }
 
     /// Bags of the shipped digits; training and test bags come from disjoint images (1000 and 797,
@@ -237,6 +225,31 @@ pub(super) fn same_images(train: &Pool, test: &Pool) -> Result<()> {
 /// A bag's size: a normal draw, cut to an integer toward zero, at least 1.
 pub(super) fn draw_size(mean: f64, spread: f64, random: &mut Random) -> usize {
     ((mean + spread * random.normal()) as i64).max(1) as usize
+}
+
+/// Bags of two classes, without and with an image labelled `target`, which is the key; `draw` picks the images of so
+/// many bags from the labels of a pool.
+pub(super) fn bags_with(
+    target: u8,
+    parts: [(&Pool, usize); 2],
+    seed: u64,
+    name: &str,
+    draw: impl Fn(&[u8], usize, &mut Random) -> Vec<Vec<usize>>,
+) -> Result<Dataset> {
+    same_images(parts[0].0, parts[1].0)?;
+    for ((pool, count), part) in parts.into_iter().zip(["train", "test"]) {
+        let targets = pool.labels.iter().filter(|&&l| l == target).count();
+        if count > 0 && (targets == 0 || targets == pool.len()) {
+            let message = format!("found {target} on {targets} of {} {part} images", pool.len());
+            return Err(Error::setting("target", format!("expected a label of some images, {message}")));
+        }
+    }
+    let draw = |pool: &Pool, count: usize, random: &mut Random| draw(&pool.labels, count, random);
+    let label = |digits: &[u8]| u32::from(digits.contains(&target));
+    let mut set = assemble(parts, seed, name, draw, label)?;
+    set.bags.class_names = vec![format!("without {target}"), format!("with {target}")];
+    set.key = Key::Labels(vec![i32::from(target)]);
+    Ok(set)
 }
 
 /// Training and test bags from pools of images of one size and numbers of bags: `draw` gives the images of so many bags as indices into a

@@ -1,6 +1,6 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{ClassBags, Collage, Dataset, Protocol, idx, npy, text};
+use super::{ClassBags, Collage, Dataset, Haystack, Protocol, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -39,19 +39,30 @@ pub enum Source {
         /// How the bags are drawn.
         collage: Collage,
     },
+    /// Long bags of the shipped digits with few key instances; see [`super::haystack`].
+    DigitsHaystack(Haystack),
+    /// Long bags drawn from the MNIST files in a folder.
+    MnistHaystack {
+        /// The folder of the four IDX files.
+        folder: PathBuf,
+        /// How the bags are drawn.
+        haystack: Haystack,
+    },
 }
 
-const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage and \
-                          mnist-collage:FOLDER";
+const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage, \
+                          mnist-collage:FOLDER, digits-haystack and mnist-haystack:FOLDER";
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
     /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-classes`, `mnist-classes:FOLDER`,
-    /// `digits-collage` and `mnist-collage:FOLDER`. Settings follow after commas:
-    /// `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
-    /// `digits-classes,classes=3:5:9`, `digits-collage,pair=0:1,inverse=true`; what is left out is as in
-    /// [`Protocol::digits`], [`Protocol::mnist`], [`ClassBags::default`] and [`Collage::default`]. A file or folder of the same name is written `./digits-bags`.
+    /// `digits-collage`, `mnist-collage:FOLDER`, `digits-haystack` and `mnist-haystack:FOLDER`. Settings follow after
+    /// commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
+    /// `digits-classes,classes=3:5:9`, `digits-collage,pair=0:1,inverse=true`,
+    /// `digits-haystack,size=500:5000,share=0.01:0.05`; what is left out is as in [`Protocol::digits`],
+    /// [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`] and [`Haystack::default`]. A file or folder of
+    /// the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -66,6 +77,9 @@ impl Source {
             if head == "digits-collage" {
                 return Ok(Self::DigitsCollage(collage(settings)?));
             }
+            if head == "digits-haystack" {
+                return Ok(Self::DigitsHaystack(haystack(settings)?));
+            }
             if head == "digits-classes" {
                 return Ok(Self::DigitsClasses(class_bags(settings)?));
             }
@@ -77,6 +91,9 @@ impl Source {
             }
             if let Some(folder) = mnist_folder(head, "mnist-collage")? {
                 return Ok(Self::MnistCollage { folder, collage: collage(settings)? });
+            }
+            if let Some(folder) = mnist_folder(head, "mnist-haystack")? {
+                return Ok(Self::MnistHaystack { folder, haystack: haystack(settings)? });
             }
         }
         if path.is_dir() {
@@ -107,7 +124,8 @@ impl Source {
     ///
     /// # Errors
     /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
-    /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`] and [`Collage::mnist`].
+    /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`] and
+    /// [`Haystack::mnist`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
@@ -118,6 +136,8 @@ impl Source {
             Self::MnistClasses { folder, classes } => classes.mnist(folder),
             Self::DigitsCollage(collage) => collage.digits(),
             Self::MnistCollage { folder, collage } => collage.mnist(folder),
+            Self::DigitsHaystack(haystack) => haystack.digits(),
+            Self::MnistHaystack { folder, haystack } => haystack.mnist(folder),
         }
     }
 }
@@ -161,10 +181,10 @@ fn collage(text: Option<&str>) -> Result<Collage> {
         let (name, value) = setting?;
         match name {
             "pair" => {
-                let Some((a, b)) = value.split_once(':') else {
+                if !value.contains(':') {
                     return Err(Error::setting(name, format!("expected two digits, such as 0:1, found '{value}'")));
-                };
-                collage.pair = [number(name, a)?, number(name, b)?];
+                }
+                collage.pair = range(name, value)?;
             }
             "inverse" => collage.inverse = number(name, value)?,
             "distance" => collage.distance = Some(number(name, value)?),
@@ -181,6 +201,34 @@ fn collage(text: Option<&str>) -> Result<Collage> {
         }
     }
     Ok(collage)
+}
+
+/// The haystack with the settings of `text`.
+fn haystack(text: Option<&str>) -> Result<Haystack> {
+    let mut haystack = Haystack::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "target" => haystack.target = number(name, value)?,
+            "size" => haystack.size = range(name, value)?,
+            "share" => haystack.share = range(name, value)?,
+            "noise" => haystack.noise = number(name, value)?,
+            "train" => haystack.train = number(name, value)?,
+            "test" => haystack.test = number(name, value)?,
+            "seed" => haystack.seed = number(name, value)?,
+            _ => {
+                let known = "target, size, share, noise, train, test or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(haystack)
+}
+
+/// Two numbers `a:b`; a single one stands for both.
+fn range<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<[T; 2]> {
+    let (a, b) = value.split_once(':').unwrap_or((value, value));
+    Ok([number(name, a)?, number(name, b)?])
 }
 
 /// The bags of several classes with the settings of `text`.
@@ -270,6 +318,20 @@ mod tests {
     }
 
     #[test]
+    fn haystacks_take_settings() {
+        assert_eq!(Source::parse("digits-haystack").unwrap(), Source::DigitsHaystack(Haystack::default()));
+        let set = "digits-haystack,target=3,size=20:30,share=0.1,noise=0.5,train=5,test=6,seed=9";
+        let expected =
+            Haystack { target: 3, size: [20, 30], share: [0.1, 0.1], noise: 0.5, train: 5, test: 6, seed: 9 };
+        assert_eq!(Source::parse(set).unwrap(), Source::DigitsHaystack(expected));
+        let Source::MnistHaystack { folder, haystack } = Source::parse("mnist-haystack:some/where,train=5").unwrap()
+        else {
+            panic!("expected a generator");
+        };
+        assert_eq!((folder, haystack), ("some/where".into(), Haystack { train: 5, ..Haystack::default() }));
+    }
+
+    #[test]
     fn classes_take_settings() {
         assert_eq!(Source::parse("digits-classes").unwrap(), Source::DigitsClasses(ClassBags::default()));
         let set = "digits-classes,classes=1:7,mean=8,spread=1,train=5,test=6,seed=9";
@@ -301,6 +363,9 @@ mod tests {
         refused(Path::new("mnist-collage"), "expected mnist-collage:FOLDER");
         refused(Path::new("digits-collage,pair=3"), "expected two digits, such as 0:1, found '3'");
         refused(Path::new("digits-collage,target=3"), "setting target: unknown; expected pair");
+        refused(Path::new("digits-haystack,pair=3:4"), "setting pair: unknown; expected target, size");
+        refused(Path::new("digits-haystack,size=a:4"), "setting size: 'a'");
+        refused(Path::new("mnist-haystack"), "expected mnist-haystack:FOLDER");
         refused(&path("absent"), "the generators are digits-bags");
         refused(dir.path(), "found neither");
         std::fs::write(path("features.npz"), "").unwrap();
@@ -329,6 +394,9 @@ mod tests {
         let collage = |settings: &str| Dataset::open(format!("mnist-collage:{},{settings}", dir.path().display()));
         let set = collage("train=6,test=4,onehot=true").unwrap();
         assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (10, 10, "mnist-collage"));
+        let haystack = format!("mnist-haystack:{},size=5:9,train=2,test=2", dir.path().display());
+        let set = Dataset::open(haystack).unwrap();
+        assert_eq!((set.bags.len(), set.bags.width, &set.name[..]), (4, 4, "mnist-haystack"));
         let message = collage("train=6").unwrap_err().to_string();
         assert!(message.contains("mnist-collage: expected train images of every digit, found none of 0"), "{message}");
     }

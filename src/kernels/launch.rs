@@ -101,6 +101,8 @@ pub enum Scalar {
     Lookahead,
     /// Part of the parameters that enters their moving average in this update.
     AverageWeight,
+    /// Part of the parameters that enters the teacher in this update.
+    TeacherWeight,
     /// First row of the window in its batch; 0 for a batch that runs whole.
     FirstRow,
     /// First bag of the window in its batch.
@@ -122,6 +124,8 @@ pub struct Scalars {
     pub lookahead: u32,
     /// See [`Scalar::AverageWeight`].
     pub average_weight: f32,
+    /// See [`Scalar::TeacherWeight`].
+    pub teacher_weight: f32,
     /// Where the window lies in its batch.
     pub window: Window,
 }
@@ -159,6 +163,7 @@ impl Scalars {
             Scalar::Correction2(rule) => self.rules[rule as usize].correction2.to_bits(),
             Scalar::Lookahead => self.lookahead,
             Scalar::AverageWeight => self.average_weight.to_bits(),
+            Scalar::TeacherWeight => self.teacher_weight.to_bits(),
             Scalar::FirstRow => self.window.first_row,
             Scalar::FirstBag => self.window.first_bag,
             Scalar::Continued => self.window.continued as u32,
@@ -285,6 +290,8 @@ pub enum BufferKey {
     Grads,
     /// Optimiser state, the same layout: moments of the rule, then slow copy, then moving average.
     State(u8),
+    /// The parameters of the teacher, the same layout (see `tape::Teacher`).
+    Teacher,
     /// Group of each 64-float segment of the flat layout.
     Groups,
     /// What holds for each group (see `Groups::table`).
@@ -328,6 +335,8 @@ pub enum Input {
     Targets,
     /// Weight of each bag in the loss, `[B]`.
     Weights,
+    /// What a teacher makes of each bag, `[B, C]` (see `tape::Teacher`).
+    Teacher,
     /// Time until the event or the end of observation, `[B]`.
     Times,
     /// 1 when the event was seen, 0 when the bag is censored, `[B]`.

@@ -12,6 +12,7 @@ use crate::ops::Op;
 use crate::ops::critical_attention::CriticalAttention;
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
+use crate::tape::ValueId;
 use serde::{Deserialize, Serialize};
 
 /// Which of the two networks that were published under the name.
@@ -80,6 +81,24 @@ pub const HELP: &[(&str, &str)] = &[
 /// [`Error::Setting`] for a width of 0, a dropout rate out of range, or a value dropout without the layer
 /// it would act on.
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+    let streams = network(net, settings)?;
+    net.finish(streams.logits, streams.scores, streams.loss);
+    net.tape.output(ATTENTION_WEIGHTS, streams.weights);
+    Ok(())
+}
+
+/// What the two streams give.
+pub(super) struct Streams {
+    pub logits: ValueId,
+    pub scores: ValueId,
+    /// Attention of the instances.
+    pub weights: ValueId,
+    /// Weighted sums of the values, of all classes side by side `[B, C H]`.
+    pub features: ValueId,
+    pub loss: ValueId,
+}
+
+pub(super) fn network(net: &mut Network, settings: &Settings) -> Result<Streams> {
     if settings.query == 0 {
         return Err(Error::setting("query", "the width of the queries must be above 0"));
     }
@@ -119,7 +138,5 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let losses = [net.sigmoid_cross_entropy(largest, 0.0)?, net.sigmoid_cross_entropy(bag, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
     let logits = net.add(largest, bag, 0.5, 0.5)?;
-    net.finish(logits, scores, loss);
-    net.tape.output(ATTENTION_WEIGHTS, weights);
-    Ok(())
+    Ok(Streams { logits, scores, weights, features: attended[0], loss })
 }

@@ -23,15 +23,19 @@ pub enum Start {
     Torch,
     /// Glorot uniform weights, zero biases (Keras' default).
     Glorot,
+    /// Glorot normal weights, zero biases.
+    GlorotNormal,
 }
 
 impl Start {
     /// How a weight matrix starts.
     fn weights(self, inputs: u32, outputs: u32) -> Init {
-        Init::Uniform(match self {
-            Start::Torch => 1.0 / (inputs as f32).sqrt(),
-            Start::Glorot => (6.0 / (inputs + outputs) as f32).sqrt(),
-        })
+        let fans = (inputs + outputs) as f32;
+        match self {
+            Start::Torch => Init::Uniform(1.0 / (inputs as f32).sqrt()),
+            Start::Glorot => Init::Uniform((6.0 / fans).sqrt()),
+            Start::GlorotNormal => Init::Normal((2.0 / fans).sqrt()),
+        }
     }
 }
 
@@ -75,7 +79,7 @@ impl Network {
         let weight = self.start.weights(inputs, parts[0].1);
         let bias = match self.start {
             Start::Torch => weight,
-            Start::Glorot => Init::Constant(0.0),
+            Start::Glorot | Start::GlorotNormal => Init::Constant(0.0),
         };
         let named = |suffix: &str| match parts {
             [_] => Vec::new(),

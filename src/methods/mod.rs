@@ -5,6 +5,7 @@ pub mod das_mil;
 pub mod dsmil;
 pub mod image;
 pub mod layers;
+pub mod mhim;
 pub mod mi_net;
 pub mod mi_net_bag;
 pub mod transmil;
@@ -12,6 +13,7 @@ pub mod transmil;
 use crate::error::{Error, Result};
 use crate::ops::update::{Optimiser, UpdateRule};
 use crate::tape::{Storage, Tape, ValueId};
+use crate::training::schedule::Schedule;
 use layers::Network;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,15 @@ pub enum Method {
     TransMil(transmil::Settings),
     /// DAS-MIL: self-attention that knows how far apart instances lie.
     DasMil(das_mil::Settings),
+    /// MHIM-MIL with attention pooling: a teacher masks what its student learns from.
+    #[serde(deserialize_with = "mhim::over_defaults")]
+    MhimAttention(mhim::Attention),
+    /// MHIM-MIL with DSMIL.
+    #[serde(deserialize_with = "mhim::over_defaults")]
+    MhimDsmil(mhim::Dsmil),
+    /// MHIM-MIL with TransMIL.
+    #[serde(rename = "mhim-transmil", deserialize_with = "mhim::over_defaults")]
+    MhimTransMil(mhim::TransMil),
 }
 
 /// What level a method classifies at.
@@ -99,6 +110,8 @@ const TRANSFORMER: &str = "Shao, Bian, Chen, Wang, Zhang, Ji, Zhang: TransMIL: T
      Instance Learning for Whole Slide Image Classification, 2021 (arXiv 2106.00908)";
 const DISTANCES: &str = "Wölflein, Magister, Liò, Harrison, Arandjelović: Deep Multiple Instance Learning with \
      Distance-Aware Self-Attention, 2023 (arXiv 2305.10552)";
+const HARD_INSTANCES: &str = "Tang, Huang, Zhang, Zhou, Zhang, Liu: Multiple Instance Learning Framework with Masked \
+     Hard Instance Mining for Whole Slide Image Classification, 2023 (arXiv 2307.15254)";
 
 impl Method {
     /// All methods with their defaults.
@@ -113,6 +126,9 @@ impl Method {
             Method::Dsmil(Default::default()),
             Method::TransMil(Default::default()),
             Method::DasMil(Default::default()),
+            Method::MhimAttention(Default::default()),
+            Method::MhimDsmil(Default::default()),
+            Method::MhimTransMil(Default::default()),
         ]
     }
 
@@ -128,6 +144,9 @@ impl Method {
             Method::Dsmil(_) => "dsmil",
             Method::TransMil(_) => "transmil",
             Method::DasMil(_) => "das-mil",
+            Method::MhimAttention(_) => "mhim-attention",
+            Method::MhimDsmil(_) => "mhim-dsmil",
+            Method::MhimTransMil(_) => "mhim-transmil",
         }
     }
 
@@ -175,12 +194,17 @@ impl Method {
             Method::Dsmil(_) => ("DSMIL", DUAL_STREAM, Level::Bag, dsmil::HELP),
             Method::TransMil(_) => ("TransMIL", TRANSFORMER, Level::Bag, transmil::HELP),
             Method::DasMil(_) => ("DAS-MIL", DISTANCES, Level::Bag, das_mil::HELP),
+            Method::MhimAttention(_) => ("MHIM-MIL", HARD_INSTANCES, Level::Bag, mhim::ATTENTION_HELP),
+            Method::MhimDsmil(_) => ("MHIM-MIL with DSMIL", HARD_INSTANCES, Level::Bag, dsmil::HELP),
+            Method::MhimTransMil(_) => ("MHIM-MIL with TransMIL", HARD_INSTANCES, Level::Bag, transmil::HELP),
         };
+        // What comes with a teacher is the same whatever its student.
+        let help = || help.iter().chain(mhim::TRANSMIL_HELP).chain(crate::masking::HELP);
         let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
             unreachable!("a struct serialises as an object")
         };
         let setting = |(name, default): (String, serde_json::Value)| Setting {
-            help: help.iter().find(|(n, _)| *n == name).map_or("", |(_, h)| h),
+            help: help().find(|(n, _)| *n == name).map_or("", |(_, h)| h),
             name,
             default,
         };
@@ -212,6 +236,23 @@ impl Method {
             Method::DasMil(_) => {
                 Recipe { optimiser: Optimiser::adamw(0.01), learning_rate: 1e-3, time_decay: 0.0, epochs: 50 }
             }
+            // The authors stop early, by the AUC of the validation bags.
+            Method::MhimAttention(_) | Method::MhimDsmil(_) | Method::MhimTransMil(_) => {
+                Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+            }
+        }
+    }
+
+    /// How the learning rate of the recipe moves.
+    pub fn schedule(&self) -> Schedule {
+        match self {
+            Method::MhimAttention(_) | Method::MhimDsmil(_) | Method::MhimTransMil(_) => {
+                Schedule::CosineEpochs { floor: 0.0 }
+            }
+            _ => match self.recipe().time_decay {
+                0.0 => Schedule::Constant,
+                decay => Schedule::TimeDecay { decay },
+            },
         }
     }
 
@@ -237,6 +278,9 @@ impl Method {
             Method::Dsmil(settings) => dsmil::record(&mut network, settings)?,
             Method::TransMil(settings) => transmil::record(&mut network, settings)?,
             Method::DasMil(settings) => das_mil::record(&mut network, settings)?,
+            Method::MhimAttention(settings) => mhim::attention(&mut network, settings)?,
+            Method::MhimDsmil(settings) => mhim::dsmil(&mut network, settings)?,
+            Method::MhimTransMil(settings) => mhim::transmil(&mut network, settings)?,
         }
         Ok(network.tape)
     }

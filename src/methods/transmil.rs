@@ -64,7 +64,24 @@ const SIDE: u32 = 7;
 /// [`Error::Setting`] for a width that is no multiple of the heads, nothing where there must be something, an
 /// even number of taps, or a dropout rate out of range.
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
-    let s = settings;
+    let parts = network(net, settings, 0.0, false)?;
+    net.finish(parts.logits, parts.scores, parts.loss);
+    Ok(())
+}
+
+/// What the network gives.
+pub(super) struct Parts {
+    pub logits: ValueId,
+    pub scores: ValueId,
+    /// The class token that is classified, `[B, width]`.
+    pub features: ValueId,
+    /// What the class token attends to in the first attention `[Tokens, heads]`, when asked for.
+    pub first: Option<ValueId>,
+    pub loss: ValueId,
+}
+
+/// The network with this dropout of the instances' rows.
+pub(super) fn network(net: &mut Network, s: &Settings, row_dropout: f32, first_scores: bool) -> Result<Parts> {
     for (name, value) in
         [("width", s.width), ("heads", s.heads), ("landmarks", s.landmarks), ("iterations", s.iterations)]
     {
@@ -82,6 +99,7 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let [tiles, _, offsets] = net.tables();
     let tokens = TokenTables::on(&mut net.tape);
     let h = net.linear("fc", net.features, s.width, Activation::Relu)?;
+    let h = net.dropout(h, row_dropout)?;
     let class = parameter(net, "class_token.weight", 1, s.width, Init::Normal(1.0), true);
     let t = net.tape.push1(Op::Square(Square), &[h, class, tiles, offsets, tokens[0], tokens[1]])?;
 
@@ -95,6 +113,14 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let residual = first.residual(net, seen.values, false)?;
     let y = first.out(net, attended, residual, s.dropout)?;
     let t = net.add(t, y, 1.0, 1.0)?;
+    let first_scores = match first_scores {
+        true => {
+            let q = class_tokens(&mut net.tape, q)?;
+            let weights = first.class_row(net, q, &seen)?;
+            Some(first.received(net, weights, landmarks, &seen)?)
+        }
+        false => None,
+    };
 
     let t = positions(net, t, tokens)?;
 
@@ -106,9 +132,7 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let seen = second.look(net, landmarks, x)?;
     let x = class_tokens(&mut net.tape, x)?;
     let q = second.project(net, x, second.query)?;
-    let energies = second.product(second.scale, (Heads::Columns, false), (Heads::Columns, true), Heads::Stacked);
-    let energies = net.tape.push1(energies, &[q, seen.keys])?;
-    let weights = net.tape.push1(Op::RowSoftmax(RowSoftmax), &[energies])?;
+    let weights = second.class_row(net, q, &seen)?;
     let sum = second.product(1.0, (Heads::Stacked, false), (Heads::Columns, false), Heads::Columns);
     let attended = net.tape.push1(sum, &[weights, seen.mixed])?;
     let residual = second.residual(net, seen.values, true)?;
@@ -119,16 +143,11 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let z = norm(net, "norm", t)?;
     let outputs = net.outputs();
     let logits = net.linear("head", z, outputs, Activation::None)?;
-    // The row of the class token in softmax(q k_l) Z softmax(q_l k).
-    let row = second.product(1.0, (Heads::Stacked, true), (Heads::Stacked, true), Heads::Columns);
-    let row = net.tape.push1(row, &[seen.inverse, weights])?;
-    let received = Op::Received(Received { heads: s.heads, scale: second.scale });
-    let tokens_get = net.tape.push1(received, &[row, landmarks, seen.token_keys, seen.lse, tokens[0], tokens[1]])?;
+    let tokens_get = second.received(net, weights, landmarks, &seen)?;
     let op = Op::TokenScores(TokenScores);
     let scores = net.tape.push1(op, &[tokens_get, tiles, offsets, tokens[0], tokens[1]])?;
     let loss = net.cross_entropy(logits, 0.0)?;
-    net.finish(logits, scores, loss);
-    Ok(())
+    Ok(Parts { logits, scores, features: z, first: first_scores, loss })
 }
 
 fn parameter(net: &mut Network, name: &str, rows: u32, cols: u32, init: Init, decays: bool) -> ValueId {
@@ -229,6 +248,23 @@ impl Layer {
         let mix = self.product(1.0, (Heads::Stacked, false), (Heads::Columns, false), Heads::Columns);
         let mixed = net.tape.push1(mix, &[inverse, seen[0]])?;
         Ok(Seen { token_keys, values, keys, inverse, lse: seen[1], mixed })
+    }
+
+    /// softmax(q k_l) of the class tokens' queries.
+    fn class_row(&self, net: &mut Network, q: ValueId, seen: &Seen) -> Result<ValueId> {
+        let energies = self.product(self.scale, (Heads::Columns, false), (Heads::Columns, true), Heads::Stacked);
+        let energies = net.tape.push1(energies, &[q, seen.keys])?;
+        net.tape.push1(Op::RowSoftmax(RowSoftmax), &[energies])
+    }
+
+    /// The row of the class token in softmax(q k_l) Z softmax(q_l k), `[Tokens, heads]`; `weights` is its row of the
+    /// first factor.
+    fn received(&self, net: &mut Network, weights: ValueId, landmarks: ValueId, seen: &Seen) -> Result<ValueId> {
+        let row = self.product(1.0, (Heads::Stacked, true), (Heads::Stacked, true), Heads::Columns);
+        let row = net.tape.push1(row, &[seen.inverse, weights])?;
+        let op = Op::Received(Received { heads: self.heads, scale: self.scale });
+        let [offsets, tiles] = self.tokens;
+        net.tape.push1(op, &[row, landmarks, seen.token_keys, seen.lse, offsets, tiles])
     }
 
     /// The convolution of the values along the tokens, of the class tokens alone where `first`.

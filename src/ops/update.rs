@@ -75,12 +75,15 @@ impl Average {
     pub fn weight(&self, t: u64) -> f32 {
         // From the f32 nearest to what was written to what was written: 0.9999 has few digits below 1.
         let start = 1.0 - self.momentum.to_string().parse::<f64>().unwrap_or(self.momentum as f64);
-        let weight = match self.cosine_over {
-            None => start,
-            Some(total) if t > total => 0.0,
-            Some(total) => start * 0.5 * (1.0 + (std::f64::consts::PI * (t - 1) as f64 / total.max(1) as f64).cos()),
-        };
-        weight as f32
+        (start * self.cosine_over.map_or(1.0, |total| half_cosine(t - 1, total))) as f32
+    }
+}
+
+/// From 1 down to 0 along half a cosine, `done` of `total` updates behind; 0 from the last on.
+pub(crate) fn half_cosine(done: u64, total: u64) -> f64 {
+    match done < total {
+        true => 0.5 * (1.0 + (std::f64::consts::PI * done as f64 / total as f64).cos()),
+        false => 0.0,
     }
 }
 
@@ -303,9 +306,16 @@ pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize, table
         p.launch(&k::LOOKAHEAD, &operands, &[count.into(), Scalar::Lookahead.into(), alpha.into()], grid);
     }
     if let Some(state) = optimiser.average_state() {
-        let operands = [flat(BufferKey::Params), flat(BufferKey::State(state))];
-        p.launch(&k::AVERAGE, &operands, &[count.into(), Scalar::AverageWeight.into()], grid);
+        follow(p, count as usize, BufferKey::State(state), Scalar::AverageWeight);
     }
+}
+
+/// Moves a copy of the parameters by `weight` of the way to them.
+pub(crate) fn follow(p: &mut Planner, count: usize, copy: BufferKey, weight: Scalar) {
+    let count = count as u32;
+    let operands = [BufferKey::Params, copy].map(Operand::Flat);
+    let grid = Grid::line(Count::per(Dim::Fixed(count), 1, 4 * LANES));
+    p.launch(&k::AVERAGE, &operands, &[count.into(), weight.into()], grid);
 }
 
 /// The launch of one of the two rules. Both may use the same state: no parameter belongs to both.

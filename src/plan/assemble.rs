@@ -28,16 +28,18 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
         }
     }
     let forever = drafts.len();
-    tape.outputs.iter().for_each(|(_, v)| last_use[resolve(*v).index()] = forever);
+    let named = super::outputs(tape, purpose);
+    named.iter().for_each(|(_, v)| last_use[resolve(*v).index()] = forever);
     if let Some(loss) = tape.loss {
         last_use[loss.index()] = forever;
     }
     let features = tape.values.iter().position(|v| matches!(v.source, Source::Input(Input::Features)));
-    let feature_grad = features.and_then(|f| grads[f]).filter(|_| purpose != Purpose::Predict);
+    let feature_grad = features.and_then(|f| grads[f]).filter(|_| !purpose.only_forward());
     if let Some(grad) = feature_grad {
         last_use[grad.index()] = forever;
     }
 
+    let params = if matches!(purpose, Purpose::Teach { .. }) { BufferKey::Teacher } else { BufferKey::Params };
     let mut pool = SlotPool::default();
     let mut slot_of: Vec<Option<u16>> = vec![None; values.len()];
     let mut inputs: Vec<(BufferKey, u64)> = Vec::new();
@@ -48,9 +50,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
         match described.source {
             Source::Input(input) => Place { buffer: BufferKey::Input(input), offset: 0, bytes },
             Source::Kept(buffer) => Place { buffer, offset: 0, bytes },
-            Source::Param(p) => {
-                Place { buffer: BufferKey::Params, offset: layout.offsets[p as usize] as u64 * 4, bytes }
-            }
+            Source::Param(p) => Place { buffer: params, offset: layout.offsets[p as usize] as u64 * 4, bytes },
             Source::Node => match upstream.iter().find(|(v, _)| *v == value) {
                 Some((_, key)) => Place { buffer: *key, offset: 0, bytes },
                 None => {
@@ -135,12 +135,11 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
             grid: draft.grid,
         });
     }
-    let outputs = tape
-        .outputs
-        .iter()
-        .map(|(name, v)| (name, resolve(*v)))
+    let outputs = named
+        .into_iter()
+        .map(|(name, v)| (name, resolve(v)))
         .filter(|(_, v)| slot_of[v.index()].is_some() || matches!(values[v.index()].source, Source::Kept(_)))
-        .map(|(name, v)| (name.clone(), place(v, &slot_of), values[v.index()].shape))
+        .map(|(name, v)| (name, place(v, &slot_of), values[v.index()].shape))
         .collect();
     let loss = tape.loss.filter(|l| slot_of[l.index()].is_some()).map(|l| place(l, &slot_of));
     let feature_grad = feature_grad.map(|g| (place(g, &slot_of), values[g.index()].shape));

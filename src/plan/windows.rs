@@ -108,6 +108,9 @@ impl Windowed {
     /// # Errors
     /// [`Error::Setting`] that names the operation for which a bag must be whole.
     pub fn of(tape: &Tape) -> Result<Self> {
+        if tape.teacher.is_some() {
+            return Err(Error::setting("windows", "a teacher looks at whole bags before its student does"));
+        }
         let mut kinds: Vec<Kind> = tape.values.iter().map(|v| kind_of(v.shape.rows)).collect();
         let (mut rows, mut bags) = (tape.clone(), tape.clone());
         (rows.nodes, bags.nodes, rows.outputs, bags.outputs) = Default::default();

@@ -56,6 +56,20 @@ impl Fit {
     /// # Errors
     /// Of the bags, the settings or the device.
     pub fn run(&self, device: &Device, set: &Dataset, seed: u64) -> Result<Metrics> {
+        Ok(self.run_from(device, set, seed, None)?.0)
+    }
+
+    /// As [`Fit::run`], with the model; a teacher starts from `start` where that is given.
+    ///
+    /// # Errors
+    /// As [`Fit::run`], and of [`Model::start_from`].
+    pub fn run_from(
+        &self,
+        device: &Device,
+        set: &Dataset,
+        seed: u64,
+        start: Option<&Model>,
+    ) -> Result<(Metrics, Model)> {
         set.check_for_training()?;
         let [train, validation, test] = Split::ALL.map(|part| set.indices(part));
         let mut bags = Cow::Borrowed(&set.bags);
@@ -63,7 +77,10 @@ impl Fit {
             Standardiser::fit(&bags, &train)?.apply(bags.to_mut())?;
         }
         let classes = bags.class_names.clone();
-        let model = Model::new(Spec { method: self.method.clone(), width: bags.width, classes }, seed)?;
+        let mut model = Model::new(Spec { method: self.method.clone(), width: bags.width, classes }, seed)?;
+        if let Some(start) = start {
+            model.start_from(start)?;
+        }
         let settings = Settings { seed, ..self.training.clone() };
         let outcome = training::train(device, model, &settings, &bags, &train, &validation, &mut ())?;
         let epochs = outcome.epochs.len() as f64;
@@ -85,6 +102,7 @@ impl Fit {
             ("instance_auc_per_bag", instances.and_then(|i| i.per_bag)),
             ("epochs", Some(epochs)),
         ];
-        Ok(measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+        let metrics = measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        Ok((metrics, session.into_model()?))
     }
 }

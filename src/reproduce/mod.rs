@@ -11,6 +11,7 @@ pub mod classic;
 pub mod collage;
 pub mod digits;
 pub mod fit;
+pub mod mhim;
 pub mod mnist_bags;
 pub mod runs;
 pub mod sets;
@@ -131,7 +132,15 @@ impl Grid {
 
 /// All experiments.
 pub fn all() -> Vec<Experiment> {
-    vec![digits::EXPERIMENT, mnist_bags::BAGS, mnist_bags::CLASSES, collage::NEAR, collage::FAR, classic::EXPERIMENT]
+    vec![
+        digits::EXPERIMENT,
+        mnist_bags::BAGS,
+        mnist_bags::CLASSES,
+        collage::NEAR,
+        collage::FAR,
+        classic::EXPERIMENT,
+        mhim::EXPERIMENT,
+    ]
 }
 
 /// The experiment called `name`.

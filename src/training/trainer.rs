@@ -80,15 +80,11 @@ impl Settings {
     /// The recipe of the method's paper; bag by bag, no early stopping.
     pub fn for_method(method: &Method) -> Self {
         let recipe = method.recipe();
-        let schedule = match recipe.time_decay {
-            0.0 => Schedule::Constant,
-            decay => Schedule::TimeDecay { decay },
-        };
         Self {
             epochs: recipe.epochs,
             batch: 1,
             learning_rate: recipe.learning_rate,
-            schedule,
+            schedule: method.schedule(),
             optimiser: recipe.optimiser,
             seed: 1,
             patience: None,
@@ -184,6 +180,8 @@ pub struct Outcome {
     pub kept: u32,
     /// The last moving average of the parameters, when the optimiser keeps one.
     pub average: Option<Model>,
+    /// The teacher as it ended, where the method has one.
+    pub teacher: Option<Model>,
     /// Updates done, those that mixed precision left out included.
     pub steps: u64,
     /// Where the scale of the loss ended, in mixed precision.
@@ -226,14 +224,15 @@ pub fn train(
     session.set_groups(&settings.groups)?;
     session.set_mixed((settings.precision == Precision::Mixed).then_some(settings.loss_scale))?;
     session.set_budget(settings.memory);
+    let steps = training.len().div_ceil(settings.batch);
+    let total = steps as u64 * settings.epochs as u64;
+    session.set_planned(Some(total));
     session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
     let resident = settings.cache.keep(&mut session, bags)?;
-    let steps = training.len().div_ceil(settings.batch);
     session.executor().reserve_history(steps)?;
 
     let mut epochs: Vec<Epoch> = Vec::new();
     let mut best: Option<(u32, Option<f64>, Vec<f32>)> = None;
-    let total = steps as u64 * settings.epochs as u64;
     for epoch in 0..settings.epochs {
         let clock = Instant::now();
         let order = Random::new(settings.seed, ORDER_STREAM + epoch as u64).permutation(training.len());
@@ -294,7 +293,7 @@ pub fn train(
             break;
         }
     }
-    let average = session.average()?;
+    let (average, teacher) = (session.average()?, session.teacher()?);
     let mut kept = epochs.len() as u32 - 1;
     if let Some((epoch, _, snapshot)) = best {
         session.restore(&snapshot)?;
@@ -303,7 +302,7 @@ pub fn train(
     let steps = session.updates();
     let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
-    Ok(Outcome { model, average, epochs, kept, steps, loss_scale, seconds: started.elapsed().as_secs_f64() })
+    Ok(Outcome { model, average, teacher, epochs, kept, steps, loss_scale, seconds: started.elapsed().as_secs_f64() })
 }
 
 fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {

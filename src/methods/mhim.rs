@@ -1,0 +1,242 @@
+//! MHIM-MIL (Tang, Huang, Zhang, Zhou, Zhang, Liu 2023, arXiv 2307.15254): a student learns from the instances that
+//! its teacher, a moving average of it, leaves it: without the easiest ones it has to find the hard ones.
+//!
+//! Three students: attention pooling, DSMIL and TransMIL. What is masked is in [`crate::masking`], the step of teacher
+//! and student in [`crate::session`]. The loss is that of the student's network and
+//! alpha times the cross-entropy of softmax(F_student) against softmax(F_teacher / tau), over the columns of the
+//! bags' features F.
+
+use super::layers::{Network, Start};
+use super::{ATTENTION_WEIGHTS, dsmil, total, transmil};
+use crate::error::{Error, Result};
+use crate::kernels::launch::Input;
+use crate::masking::{Masks, Strategy};
+use crate::ops::Op;
+use crate::ops::pointwise::{Activate, Activation, Multiply};
+use crate::ops::rows::SliceColumns;
+use crate::ops::segment::SegmentSoftmax;
+use crate::ops::target_loss::{Distance, TargetLoss};
+use crate::ops::weighting::WeightedSum;
+use crate::tape::{Teacher, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the student that pools by attention; the defaults are the paper's for Camelyon16.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attention {
+    /// Widths of the fully connected layers in front; none pools the features themselves.
+    pub embed: Vec<u32>,
+    /// Dropout after each of them.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub dropout: f32,
+    /// Hidden width L of the attention.
+    pub attention: u32,
+    /// Multiply the hidden row by sigmoid(U h).
+    pub gated: bool,
+    /// How weights start.
+    pub init: Start,
+    /// Masks and teacher.
+    #[serde(flatten)]
+    pub masks: Masks,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self {
+            embed: vec![512],
+            dropout: 0.25,
+            attention: 128,
+            gated: false,
+            init: Start::GlorotNormal,
+            masks: Masks::default(),
+        }
+    }
+}
+
+/// Settings of the attention, for people.
+pub const ATTENTION_HELP: &[(&str, &str)] = &[
+    ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
+    ("dropout", "dropout after each of these layers"),
+    ("attention", "hidden width of the attention"),
+    ("gated", "multiply the hidden row of the attention by a gate"),
+    ("init", "start of the weights: torch, glorot or glorot-normal"),
+];
+
+/// Settings of the student of two streams; the defaults are the paper's for Camelyon16.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dsmil {
+    /// The network.
+    #[serde(flatten)]
+    pub network: dsmil::Settings,
+    /// Masks and teacher.
+    #[serde(flatten)]
+    pub masks: Masks,
+}
+
+impl Default for Dsmil {
+    fn default() -> Self {
+        let network = dsmil::Settings {
+            variant: dsmil::Variant::H,
+            embed: vec![512],
+            dropout: 0.25,
+            value_layer: true,
+            init: Start::GlorotNormal,
+            ..dsmil::Settings::default()
+        };
+        Self { network, masks: Masks::default() }
+    }
+}
+
+/// Settings of the student that is a transformer; the defaults are the paper's for Camelyon16.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransMil {
+    /// The network.
+    #[serde(flatten)]
+    pub network: transmil::Settings,
+    /// Dropout of the instances' rows, in front of the transformer.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub row_dropout: f32,
+    /// Masks and teacher.
+    #[serde(flatten)]
+    pub masks: Masks,
+}
+
+impl Default for TransMil {
+    fn default() -> Self {
+        let masks = Masks { strategy: Strategy::LHam, high: 0.03, momentum_rises: true, ..Masks::default() };
+        Self { network: transmil::Settings::default(), row_dropout: 0.25, masks }
+    }
+}
+
+/// The setting of TransMIL that its network does not have, for people.
+pub const TRANSMIL_HELP: &[(&str, &str)] = &[("row_dropout", "dropout of the instances' rows before the transformer")];
+
+/// Reads settings over their defaults, which are not those of the parts they are made of.
+///
+/// # Errors
+/// A setting that there is not, listing those there are, or a value of the wrong kind.
+pub fn over_defaults<'de, D, S>(deserializer: D) -> Result<S, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    S: Default + Serialize + serde::de::DeserializeOwned,
+{
+    use serde::de::Error;
+    let given = serde_json::Map::deserialize(deserializer)?;
+    let Ok(serde_json::Value::Object(mut all)) = serde_json::to_value(S::default()) else {
+        unreachable!("settings are plain")
+    };
+    for (name, value) in given {
+        match all.get_mut(&name) {
+            Some(setting) => *setting = value,
+            None => {
+                let names: Vec<&String> = all.keys().collect();
+                return Err(D::Error::custom(format!("unknown field `{name}`, expected one of {names:?}")));
+            }
+        }
+    }
+    serde_json::from_value(serde_json::Value::Object(all)).map_err(D::Error::custom)
+}
+
+/// What a student's network gives.
+struct Student {
+    logits: ValueId,
+    scores: ValueId,
+    loss: ValueId,
+    /// Features of the bags, and the distributions side by side in them.
+    features: ValueId,
+    parts: u32,
+    /// What its teacher scores instances by.
+    teacher_scores: ValueId,
+    vote: bool,
+}
+
+/// Adds the consistency loss, and asks for a teacher unless there is nothing to ask it.
+fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
+    masks.validate()?;
+    let Student { features, parts, .. } = student;
+    let mut losses = vec![student.loss];
+    if masks.consistency > 0.0 {
+        let width = net.tape.cols(features);
+        let wanted = net.tape.batch(Input::Teacher, width);
+        let weights = net.tape.batch(Input::Weights, 1);
+        let scale = (masks.consistency / parts as f64) as f32;
+        let count = width / parts;
+        for first in (0..width).step_by(count as usize) {
+            let mut part = |x| match parts {
+                1 => Ok(x),
+                _ => net.tape.push1(Op::SliceColumns(SliceColumns { first, count }), &[x]),
+            };
+            let (x, y) = (part(features)?, part(wanted)?);
+            let op = TargetLoss { distance: Distance::SoftTargets, scale };
+            losses.push(net.tape.push1(Op::TargetLoss(op), &[x, y, weights])?);
+        }
+    }
+    let loss = total(&mut net.tape, &losses)?;
+    net.finish(student.logits, student.scores, loss);
+    if !masks.idle() {
+        let Student { teacher_scores: scores, vote, .. } = student;
+        net.tape.teacher = Some(Teacher { scores, vote, features, parts, masks: *masks });
+    }
+    Ok(())
+}
+
+/// Records the student that pools by attention: e_n = w . relu(V h_n) without biases, z = sum of softmax(e)_n h_n.
+///
+/// # Errors
+/// [`Error::Setting`] for a width of 0, a dropout rate or a setting of the masks out of range.
+pub fn attention(net: &mut Network, settings: &Attention) -> Result<()> {
+    let s = settings;
+    if s.attention == 0 {
+        return Err(Error::setting("attention", "the hidden width must be above 0"));
+    }
+    net.start = s.init;
+    let h = net.embed_with_dropout(net.features, &s.embed, s.dropout)?;
+    let mut hidden = net.unbiased("attention.v", h, s.attention)?;
+    hidden = net.tape.push1(Op::Activate(Activate(Activation::Relu)), &[hidden])?;
+    if s.gated {
+        let gate = net.unbiased("attention.u", h, s.attention)?;
+        let gate = net.tape.push1(Op::Activate(Activate(Activation::Sigmoid)), &[gate])?;
+        hidden = net.tape.push1(Op::Multiply(Multiply), &[hidden, gate])?;
+    }
+    let scores = net.unbiased("attention.w", hidden, 1)?;
+    let [tiles, bag_tiles, offsets] = net.tables();
+    let softmax = Op::SegmentSoftmax(SegmentSoftmax);
+    let weights = net.tape.push(softmax, &[scores, tiles, bag_tiles, offsets])?[0];
+    let sum = Op::WeightedSum(WeightedSum { mean: false });
+    let features = net.tape.push1(sum, &[h, weights, tiles, bag_tiles, offsets])?;
+    let outputs = net.outputs();
+    let logits = net.linear("head", features, outputs, Activation::None)?;
+    let loss = net.cross_entropy(logits, 0.0)?;
+    let student = Student { logits, scores, loss, features, parts: 1, teacher_scores: scores, vote: false };
+    finish(net, student, &s.masks)?;
+    net.tape.output(ATTENTION_WEIGHTS, weights);
+    Ok(())
+}
+
+/// Records the student of two streams. Its teacher scores instances by the largest of their classes' logits.
+///
+/// # Errors
+/// As [`dsmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
+pub fn dsmil(net: &mut Network, settings: &Dsmil) -> Result<()> {
+    let dsmil::Streams { logits, scores, weights, features, loss } = dsmil::network(net, &settings.network)?;
+    let parts = net.outputs();
+    let student = Student { logits, scores, loss, features, parts, teacher_scores: scores, vote: false };
+    finish(net, student, &settings.masks)?;
+    net.tape.output(ATTENTION_WEIGHTS, weights);
+    Ok(())
+}
+
+/// Records the student that is a transformer. Its teacher scores instances, head by head, by what the class token
+/// attends to in the first attention; its feature is the class token.
+///
+/// # Errors
+/// As [`transmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
+pub fn transmil(net: &mut Network, settings: &TransMil) -> Result<()> {
+    let asked = settings.masks.needs_scores();
+    let transmil::Parts { logits, scores, features, first, loss } =
+        transmil::network(net, &settings.network, settings.row_dropout, asked)?;
+    let teacher_scores = first.unwrap_or(scores);
+    finish(net, Student { logits, scores, loss, features, parts: 1, teacher_scores, vote: true }, &settings.masks)
+}
