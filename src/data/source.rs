@@ -1,6 +1,6 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{Collage, Dataset, Protocol, idx, npy, text};
+use super::{Collage, Dataset, Protocol, Textures, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -30,17 +30,20 @@ pub enum Source {
         /// How the bags are drawn.
         collage: Collage,
     },
+    /// Bags of procedural textures; see [`super::textures`].
+    Textures(Textures),
 }
 
-const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-collage and mnist-collage:FOLDER";
+const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-collage, mnist-collage:FOLDER and textures";
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
-    /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-collage` and `mnist-collage:FOLDER`. Settings
-    /// follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
-    /// `digits-collage,pair=0:1,inverse=true`; what is left out is as in [`Protocol::digits`], [`Protocol::mnist`] and
-    /// [`Collage::default`]. A file or folder of the same name is written `./digits-bags`.
+    /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-collage`, `mnist-collage:FOLDER` and `textures`.
+    /// Settings follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
+    /// `digits-collage,pair=0:1,inverse=true`, `textures,key=3,rate=0.2`; what is left out is as in
+    /// [`Protocol::digits`], [`Protocol::mnist`], [`Collage::default`] and [`Textures::default`]. A file or folder of
+    /// the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -54,6 +57,9 @@ impl Source {
             }
             if head == "digits-collage" {
                 return Ok(Self::DigitsCollage(collage(settings)?));
+            }
+            if head == "textures" {
+                return Ok(Self::Textures(textures(settings)?));
             }
             if let Some(folder) = mnist_folder(head, "mnist-bags")? {
                 return Ok(Self::MnistBags { folder, protocol: protocol(Protocol::mnist(), settings)? });
@@ -78,8 +84,8 @@ impl Source {
     /// Reads or draws the bags.
     ///
     /// # Errors
-    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`], [`Collage::digits`] and
-    /// [`Collage::mnist`].
+    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`], [`Collage::digits`],
+    /// [`Collage::mnist`] and [`Textures::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
@@ -88,6 +94,7 @@ impl Source {
             Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),
             Self::DigitsCollage(collage) => collage.digits(),
             Self::MnistCollage { folder, collage } => collage.mnist(folder),
+            Self::Textures(textures) => textures.bags(),
         }
     }
 }
@@ -153,6 +160,29 @@ fn collage(text: Option<&str>) -> Result<Collage> {
     Ok(collage)
 }
 
+/// The textures with the settings of `text`.
+fn textures(text: Option<&str>) -> Result<Textures> {
+    let mut textures = Textures::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "key" => textures.key = number(name, value)?,
+            "side" => textures.side = number(name, value)?,
+            "mean" => textures.mean = number(name, value)?,
+            "spread" => textures.spread = number(name, value)?,
+            "rate" => textures.rate = number(name, value)?,
+            "train" => textures.train = number(name, value)?,
+            "test" => textures.test = number(name, value)?,
+            "seed" => textures.seed = number(name, value)?,
+            _ => {
+                let known = "key, side, mean, spread, rate, train, test or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(textures)
+}
+
 /// `protocol` with the settings of `text`.
 fn protocol(mut protocol: Protocol, text: Option<&str>) -> Result<Protocol> {
     for setting in settings(text) {
@@ -216,6 +246,16 @@ mod tests {
             panic!("expected a generator");
         };
         assert_eq!((folder, collage), ("some/where".into(), Collage { train: 5, ..Collage::default() }));
+    }
+
+    #[test]
+    fn textures_take_settings() {
+        assert_eq!(Source::parse("textures").unwrap(), Source::Textures(Textures::default()));
+        let set = "textures,key=3,side=16,mean=9,spread=1,rate=0.2,train=5,test=6,seed=9";
+        let (mean, spread, rate) = (9.0, 1.0, 0.2);
+        let expected = Textures { key: 3, side: 16, mean, spread, rate, train: 5, test: 6, seed: 9 };
+        assert_eq!(Source::parse(set).unwrap(), Source::Textures(expected));
+        assert!(Source::parse("textures,pair=3").unwrap_err().to_string().contains("expected key, side"));
     }
 
     #[test]

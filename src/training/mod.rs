@@ -5,5 +5,9 @@ pub mod predict;
 pub mod schedule;
 pub mod trainer;
 
+#[cfg(feature = "data")]
+pub(crate) use predict::push_probabilities;
 pub use predict::{Predictions, predict};
+#[cfg(feature = "data")]
+pub(crate) use trainer::epoch_loss;
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train};
