@@ -41,7 +41,7 @@ impl Default for Textures {
 /// Number of patterns.
 pub const PATTERNS: usize = 8;
 /// Pixels of a period at scale 1.
-const PERIOD: f64 = 8.0;
+const PERIOD: f64 = 12.0;
 const MOST: usize = 100_000;
 
 /// The pattern `kind` at a point, 0 to 1; its period is 1 both ways.
@@ -79,7 +79,7 @@ fn colours(random: &mut Random) -> [[f64; 3]; 2] {
     loop {
         let colours = [0, 1].map(|_| [0, 1, 2].map(|_| 0.1 + 0.8 * random.uniform()));
         let [a, b] = colours.map(|[r, g, b]| 0.299 * r + 0.587 * g + 0.114 * b);
-        if (a - b).abs() >= 0.15 {
+        if (a - b).abs() >= 0.25 {
             return colours;
         }
     }
@@ -124,7 +124,7 @@ impl Textures {
                 let [ly, lx] = [y, x].map(|p| p as f64 / self.side as f64 - 0.5);
                 let light = 1.0 + slope[0] * ly + slope[1] * lx;
                 for (a, b) in colours[0].iter().zip(colours[1]) {
-                    let value = (a + (b - a) * t) * light + 0.08 * (random.uniform() - 0.5);
+                    let value = (a + (b - a) * t) * light + 0.06 * (random.uniform() - 0.5);
                     out.push((value * 255.0).round().clamp(0.0, 255.0) as u8);
                 }
             }
