@@ -1,63 +1,7 @@
 //! Bags of instances, packed: the rows of all bags stacked in one matrix, with offsets.
 
 use crate::error::{Error, Result};
-use half::f16;
-
-/// A row-major matrix of instance features, stored as f32 or f16.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Features {
-    /// Four bytes a value.
-    F32(Vec<f32>),
-    /// Two bytes a value; arithmetic accumulates in f32.
-    F16(Vec<f16>),
-}
-
-impl Features {
-    /// Number of values (instances times width).
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F16(v) => v.len(),
-        }
-    }
-
-    /// True when there is no value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The value at `index`, widened to f32.
-    pub fn get(&self, index: usize) -> f32 {
-        match self {
-            Self::F32(v) => v[index],
-            Self::F16(v) => v[index].to_f32(),
-        }
-    }
-
-    /// A copy of `range` (in values, not rows).
-    pub fn slice(&self, range: std::ops::Range<usize>) -> Features {
-        match self {
-            Self::F32(v) => Self::F32(v[range].to_vec()),
-            Self::F16(v) => Self::F16(v[range].to_vec()),
-        }
-    }
-
-    /// All values as f32.
-    pub fn to_f32(&self) -> Vec<f32> {
-        match self {
-            Self::F32(v) => v.clone(),
-            Self::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
-        }
-    }
-
-    /// The same matrix stored in f16 (round to nearest even; beyond 65504 it becomes infinite).
-    pub fn to_f16(&self) -> Features {
-        match self {
-            Self::F32(v) => Self::F16(v.iter().map(|&x| f16::from_f32(x)).collect()),
-            Self::F16(v) => Self::F16(v.clone()),
-        }
-    }
-}
+pub(crate) use crate::features::Features;
 
 /// A packed set of bags.
 ///
@@ -171,6 +115,7 @@ impl Bags {
             features: match &self.features {
                 Features::F32(v) => Features::F32(gather(self, v, self.width, indices)),
                 Features::F16(v) => Features::F16(gather(self, v, self.width, indices)),
+                Features::Mapped(v) => v.gather(indices.iter().map(|&i| self.rows(i))),
             },
             width: self.width,
             offsets,
@@ -209,6 +154,8 @@ impl Bags {
         let bad = match &self.features {
             Features::F32(v) => v.iter().position(|x| !x.is_finite()),
             Features::F16(v) => v.iter().position(|x| !x.is_finite()),
+            // Looked through when it was mapped.
+            Features::Mapped(_) => None,
         };
         if let Some(i) = bad {
             return Err(Error::bags(format!(

@@ -1,6 +1,6 @@
 //! What can go wrong, as a type: which file, which shape, which limit of the device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The error of every public function of the library.
 ///
@@ -63,6 +63,13 @@ impl Error {
     /// A file whose content is wrong.
     pub fn format(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self::Format { path: path.into(), message: message.into() }
+    }
+
+    /// A value of a file, `width` of them a row, that is not finite.
+    pub(crate) fn not_finite(path: &Path, index: usize, width: usize, value: f32) -> Self {
+        let (row, column) = (index / width, index % width);
+        let expected = "expected a finite number within float32";
+        Self::format(path, format!("row {row}, column {column} (0-based) is {value}; {expected}"))
     }
 
     /// A file that could not be opened, read or written.

@@ -59,6 +59,7 @@
 //! | [`report`] | a run as one self-contained HTML page |
 //! | `data` | readers of npy folders, pictures, text and IDX, drawn bags, splits, fusion (feature `data`) |
 //! | `pretrain` | encoders of patches, by contrast or by classes (feature `data`) |
+//! | `reproduce` | experiments of papers, from data to table (feature `cli`) |
 //!
 //! # Features
 //!
@@ -75,6 +76,7 @@ pub mod bench;
 pub mod data;
 pub mod device;
 pub mod error;
+mod features;
 pub mod files;
 pub mod groups;
 pub mod kernels;
@@ -88,10 +90,13 @@ pub mod precision;
 pub mod pretrain;
 pub mod random;
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod reproduce;
 pub mod session;
 pub mod standardise;
 pub mod tape;
 pub mod training;
 
-pub use bag::{Bags, Features};
+pub use bag::Bags;
 pub use error::{Error, Result};
+pub use features::{Features, Mapped};

@@ -1,6 +1,7 @@
 //! Features with mean 0 and standard deviation 1, by the statistics of the training bags.
 
-use crate::bag::{Bags, Features};
+use crate::Features;
+use crate::bag::Bags;
 use crate::error::{Error, Result};
 use half::f16;
 use rayon::prelude::*;
@@ -47,7 +48,8 @@ impl Standardiser {
         Ok(Self { mean: mean.collect(), std: std.collect() })
     }
 
-    /// Replaces every feature of every bag by (value - mean) / std, in place; f16 stays f16.
+    /// Replaces every feature of every bag by (value - mean) / std, in place; f16 stays f16, and features in a file
+    /// are standardised as they are read.
     ///
     /// # Errors
     /// [`Error::Shape`] when the width differs, [`Error::Bags`] when a result is not finite (a spread so
@@ -61,7 +63,7 @@ impl Standardiser {
                 found: format!("{width}"),
             });
         }
-        let scaled = |c: usize, v: f32| (v - self.mean[c]) / self.std[c];
+        let scaled = |c: usize, v: f32| self.scaled(c, v);
         match &mut bags.features {
             Features::F32(v) => v
                 .par_chunks_mut(width)
@@ -70,8 +72,14 @@ impl Standardiser {
             Features::F16(v) => v.par_chunks_mut(width).with_min_len(256).for_each(|row| {
                 row.iter_mut().enumerate().for_each(|(c, v)| *v = f16::from_f32(scaled(c, v.to_f32())));
             }),
+            Features::Mapped(v) => v.standardise(self),
         }
         bags.validate()
+    }
+
+    /// A value of column `c` standardised.
+    pub(crate) fn scaled(&self, c: usize, value: f32) -> f32 {
+        (value - self.mean[c]) / self.std[c]
     }
 }
 

@@ -394,6 +394,53 @@ fn the_demo_finds_the_nines() {
 }
 
 #[test]
+fn an_experiment_goes_from_data_to_table_and_on_where_it_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    let reproduce = |more: &[&str]| {
+        let args = ["reproduce", "digits", "--quick", "--json", "--out", text(dir.path())];
+        let out = bagrad(&[&args[..], more].concat());
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.success(), "{said}");
+        (serde_json::from_slice::<Value>(&out.stdout).unwrap(), said)
+    };
+    let (first, said) = reproduce(&["--only", "gated attention"]);
+    assert!(said.contains("1 runs done, 0 were there"), "{said}");
+    let cell = &first["cells"][0];
+    assert_eq!((cell["row"].as_str(), cell["seeds"].as_u64()), (Some("gated attention"), Some(1)));
+    assert!((0.3..=1.0).contains(&cell["mean"].as_f64().unwrap()) && cell["spread"].is_null(), "{first}");
+    let (both, said) = reproduce(&["--seeds", "2"]);
+    assert!(said.contains("3 runs done, 1 were there"), "{said}");
+    assert_eq!(both["cells"].as_array().unwrap().len(), 2);
+    assert!(both["cells"].as_array().unwrap().iter().all(|c| c["seeds"] == 2 && c["spread"].is_f64()), "{both}");
+    let (again, said) = reproduce(&["--seeds", "2", "--table"]);
+    assert!(again == both && !said.contains("runs done"), "{said}");
+    let page = fs::read_to_string(dir.path().join("digits-quick.md")).unwrap();
+    assert!(page.contains("bagrad reproduce digits --seeds 2 --quick") && page.contains("| gated attention | 30 |"));
+    assert_eq!(names(dir.path()), ["digits-quick.json", "digits-quick.md", "digits-quick.runs.jsonl"]);
+    assert_eq!(fs::read_to_string(dir.path().join("digits-quick.runs.jsonl")).unwrap().lines().count(), 4);
+}
+
+#[test]
+fn experiments_are_listed_and_say_what_they_lack() {
+    let list = json(&["reproduce", "--json"]);
+    for experiment in list.as_array().unwrap() {
+        for key in ["name", "title", "paper", "takes", "protocol"] {
+            assert!(!experiment[key].as_str().unwrap().is_empty(), "{key} of {experiment}");
+        }
+        let name = experiment["name"].as_str().unwrap();
+        assert!(good(&["reproduce"]).contains(name), "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(dir.path());
+    let at = ["--data", out, "--out", out];
+    let message = refused(&[&["reproduce", "mnist-bags"], &at[..]].concat());
+    assert!(message.contains("tools/fetch_data mnist") && message.contains("seed 1"), "{message}");
+    assert!(refused(&["reproduce", "nothing"]).contains("there are: digits"));
+    assert!(refused(&["reproduce", "digits", "--only", "nothing", "--out", out]).contains("no row or column"));
+    assert!(refused(&["reproduce", "digits", "--table", "--out", out]).contains("no run of this experiment"));
+}
+
+#[test]
 #[cfg(unix)]
 fn a_reader_that_goes_away_is_no_error() {
     let program = env!("CARGO_BIN_EXE_bagrad");

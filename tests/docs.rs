@@ -67,13 +67,38 @@ fn every_kernel_has_its_error_on_several_drivers() {
 
 #[test]
 fn every_method_and_setting_is_described() {
-    let page = read("docs/methods.md");
+    let index = read("docs/methods.md");
+    let pages = pages("docs/methods");
+    for page in &pages {
+        let link = format!("(methods/{})", page.file_name().unwrap().to_str().unwrap());
+        assert!(index.contains(&link), "docs/methods.md does not lead to {link}");
+    }
     for method in Method::all() {
-        assert!(page.contains(&format!("`{}`", method.name())), "{}", method.name());
+        let name = format!("`{}`", method.name());
+        assert!(index.contains(&name), "docs/methods.md does not name {name}");
+        let page = pages.iter().map(read).find(|p| p.lines().next().is_some_and(|title| title.contains(&name)));
+        let page = page.unwrap_or_else(|| panic!("no page in docs/methods has {name} in its title"));
         for setting in method.info().parameters {
             assert!(page.contains(&format!("| `{}` |", setting.name)), "{} of {}", setting.name, method.name());
             assert!(!setting.help.is_empty(), "help for {} of {}", setting.name, method.name());
         }
+    }
+}
+
+/// Pages of results are those of the command; nobody edits them.
+#[test]
+#[cfg(feature = "cli")]
+fn every_experiment_has_a_line_and_its_page_is_that_of_its_figures() {
+    let index = read("docs/experiments.md");
+    for experiment in bagrad::reproduce::all() {
+        assert!(index.contains(&format!("`{}`", experiment.name)), "{} is not in docs/experiments.md", experiment.name);
+    }
+    for page in pages("docs/experiments") {
+        let table = std::fs::read_to_string(page.with_extension("json")).unwrap();
+        let table: bagrad::reproduce::table::Table = serde_json::from_str(&table).unwrap();
+        assert_eq!(table.markdown(), read(&page), "{}", page.display());
+        let link = format!("(experiments/{}.md)", table.experiment);
+        assert!(index.contains(&link), "docs/experiments.md does not lead to {link}");
     }
 }
 
@@ -103,7 +128,7 @@ fn quoted_code_is_that_of_the_examples() {
 #[test]
 fn links_lead_somewhere() {
     let mut all = vec![PathBuf::from("README.md"), PathBuf::from("ARCHITECTURE.md")];
-    all.extend(["docs", "docs/kernels"].map(pages).concat());
+    all.extend(["docs", "docs/experiments", "docs/kernels", "docs/methods"].map(pages).concat());
     for page in all {
         let text = read(&page);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

@@ -281,3 +281,41 @@ fn methods_that_need_whole_bags_say_which_limit_they_meet() {
         other => panic!("expected a limit, found {:?}", other.map(|_| ())),
     }
 }
+
+/// A folder of npy files whose features stay there, in windows within a budget: the training of the bags in memory.
+#[cfg(feature = "data")]
+#[test]
+fn features_may_stay_in_their_file() {
+    use bagrad::data::Source;
+    use bagrad::training::{Cache, Settings, train};
+    let bags = bags(9);
+    let dir = tempfile::tempdir().unwrap();
+    let mut ids = Vec::new();
+    (0..bags.len()).for_each(|b| ids.extend(bags.rows(b).map(|_| b as u32)));
+    let write = |name: &str, descr: &str, shape: String, bytes: &[u8]| {
+        let head = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        let head = format!("{head:117}\n");
+        let size = (head.len() as u16).to_le_bytes();
+        std::fs::write(dir.path().join(name), [b"\x93NUMPY\x01\x00", &size[..], head.as_bytes(), bytes].concat())
+    };
+    let rows = bags.instances();
+    write("features.npy", "<f4", format!("({rows}, {WIDTH})"), bytemuck::cast_slice(&bags.features.to_f32())).unwrap();
+    write("bag_ids.npy", "<u4", format!("({rows},)"), bytemuck::cast_slice(&ids)).unwrap();
+    let labels = bags.labels.as_ref().unwrap();
+    write("labels.npy", "<u4", format!("({},)", labels.len()), bytemuck::cast_slice(labels)).unwrap();
+    let file = Source::parse(dir.path()).unwrap().open_mapped().unwrap().bags;
+    assert!(matches!(file.features, Features::Mapped(_)));
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let method = &methods(0.0)[0];
+    for (device, _) in devices() {
+        let trained = |bags: &Bags, cache, memory| {
+            let settings = Settings { epochs: 2, batch: 4, cache, memory, ..Settings::for_method(method) };
+            let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
+            train(&device, model, &settings, bags, &all, &[], &mut ()).unwrap().model.to_bytes()
+        };
+        let wanted = trained(&bags, Cache::Auto, None);
+        assert!(trained(&file, Cache::None, None) == wanted && trained(&bags, Cache::Host, None) == wanted);
+        let narrow = Some(200_000);
+        assert!(trained(&file, Cache::None, narrow) == trained(&bags, Cache::Host, narrow));
+    }
+}

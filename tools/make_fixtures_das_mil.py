@@ -15,7 +15,8 @@ import math
 from pathlib import Path
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear, relu
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits, conv2d, cross_entropy, linear, max_pool2d, relu)
 
 import make_fixtures as base
 
@@ -39,9 +40,26 @@ def bias(spec, params, part, columns, phi):
     return each * (1 - torch.eye(len(phi), dtype=phi.dtype)).unsqueeze(2)
 
 
+def lenet_small(spec, params, x, kinks):
+    """The authors' encoder of pictures, without its dropout; features one channel after the other."""
+    height, width, channels = spec["image"]
+    h = x.reshape(-1, channels, height, width)
+    for i in range(2):
+        weight = params[f"embed.conv{i}.weight"]
+        pre = conv2d(h, weight.reshape(len(weight), -1, 5, 5), params[f"embed.conv{i}.bias"])
+        windows = pre.detach().unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
+        first, second = windows.topk(2, dim=4).values.unbind(4)
+        kinks += [first.abs().min(), (first - second)[first > 0].min()]
+        h = relu(max_pool2d(pre, 2))
+    pre = base.layer(params, "embed.fc", h.flatten(1))
+    kinks.append(pre.detach().abs().min())
+    return relu(pre)
+
+
 def das_mil(spec, params, x, label, kinks, places):
     """One bag: (logits, loss, instance outputs)."""
-    h = base.embed(spec, params, x, kinks)[-1]
+    small = spec.get("embedder") == "lenet-small"
+    h = lenet_small(spec, params, x, kinks) if small else base.embed(spec, params, x, kinks)[-1]
     places = places.to(h.dtype)
     if spec["position"] == "absolute":
         pre = base.layer(params, "position.0", places / SIDE)
@@ -79,10 +97,15 @@ def das_mil(spec, params, x, label, kinks, places):
 
 def shapes(spec):
     """{parameter: shape}."""
-    widths = [spec["inputs"], *spec["embed"]]
+    small = spec.get("embedder") == "lenet-small"
+    widths = [32] if small else [spec["inputs"], *spec["embed"]]
     c, m, heads = spec["classes"], widths[-1], spec["heads"]
     columns = {"query": heads * spec["key"], "key": heads * spec["key"], "value": heads * spec["value"]}
     layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
+    if small:
+        height, width, channels = spec["image"]
+        places = ((height - 12) // 4) * ((width - 12) // 4)
+        layers |= {"embed.conv0": (10, channels * 25), "embed.conv1": (20, 250), "embed.fc": (32, 20 * places)}
     if spec["position"] == "absolute":
         layers |= {"position.0": (m, 2), "position.1": (m, m)}
     layers["head"] = (c, columns["value"])
@@ -125,6 +148,7 @@ def untrained(spec):
 
 def metadata(spec, kind):
     keys = ["embed", "key", "value", "heads", "position", "theta", "pool"]
+    keys += [k for k in ("embedder", "image") if k in spec]
     out = {"kind": kind, "method": "das-mil", "classes": str(spec["classes"]),
            "settings": json.dumps({**{k: spec[k] for k in keys}, "side": SIDE}),
            "generator": "tools/make_fixtures_das_mil.py"}
@@ -145,6 +169,9 @@ def catalogue():
         # Bags of several tiles, attention to the features themselves.
         specs[f"das-mil-long-{task}"] = {**small, "embed": [], "inputs": 4, "key": 8, "pool": "mean", "classes": c,
                                          "sizes": [130, 3, 64]}
+    # Few pictures: the more there are, the surer one of their maxima or ReLUs is at its kink.
+    specs["das-mil-lenet-small"] = {**small, "embedder": "lenet-small", "image": [17, 16, 1], "inputs": 272,
+                                    "sizes": [2, 1]}
     specs["das-mil-sum"] = {**small, "pool": "sum"}
     specs["das-mil-lse"] = {**small, "pool": "lse"}
     adamw = {"name": "adamw", "steps": 20, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}

@@ -84,7 +84,7 @@ pub(super) struct Launched {
     pub shape: String,
     pub us: f64,
     pub least_us: f64,
-    cost: Cost,
+    pub cost: Cost,
 }
 
 /// Profiles a loaded program a few times.

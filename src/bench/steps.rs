@@ -1,12 +1,13 @@
-//! Whole training steps W(N, D, H, L), with their memory.
+//! Whole training steps, with their memory: of any method, or W(N, D, H, L).
 //!
-//! h = relu(X Wf + bf) with X `[N, D]`; gated attention pooling of hidden size L over h `[N, H]`; a linear
+//! W is h = relu(X Wf + bf) with X `[N, D]`; gated attention pooling of hidden size L over h `[N, H]`; a linear
 //! head with one logit; binary cross-entropy; gradients of all parameters; Adam.
 
 use super::kernels::Launched;
 use super::median;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::kernels::cost::cost;
 use crate::kernels::launch::TILE;
 use crate::methods::{Method, attention};
 use crate::model::{Model, Spec};
@@ -22,68 +23,108 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
-/// The sizes of a step: `N,D,H,L`, or `SIZExBAGS,D,H,L` for equal bags packed into one batch.
+/// Equal bags in one batch: `N,D`, or `SIZExBAGS,D`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct Batch {
     /// Instances of a bag.
     pub size: usize,
     /// Bags.
     pub bags: usize,
     /// Features of an instance (D).
     pub width: usize,
+}
+
+/// The sizes of a step W: `N,D,H,L`, or `SIZExBAGS,D,H,L`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Its bags.
+    pub batch: Batch,
     /// Width of the embedding (H).
     pub hidden: usize,
     /// Hidden width of the attention (L).
     pub attention: usize,
 }
 
+/// The numbers of a shape: size of a bag, bags, and the widths that follow.
+fn numbers<const N: usize>(text: &str, expected: &str) -> Result<(usize, usize, [usize; N])> {
+    let wrong =
+        || Error::Setting { name: "steps".into(), message: format!("{text:?}: expected {expected}, all above 0") };
+    let number = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=1 << 31).contains(n)).ok_or_else(wrong);
+    let (first, rest) = text.split_once(',').ok_or_else(wrong)?;
+    let widths = rest.split(',').map(number).collect::<Result<Vec<_>>>()?;
+    let (size, bags) = first.split_once('x').unwrap_or((first, "1"));
+    Ok((number(size)?, number(bags)?, widths.try_into().map_err(|_| wrong())?))
+}
+
+impl FromStr for Batch {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (size, bags, [width]) = numbers(text, "N,D or SIZExBAGS,D")?;
+        Ok(Self { size, bags, width })
+    }
+}
+
 impl FromStr for Shape {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::Setting {
-            name: "steps".into(),
-            message: format!("{text:?}: expected N,D,H,L or SIZExBAGS,D,H,L, all above 0"),
-        };
-        let number = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=1 << 31).contains(n)).ok_or_else(wrong);
-        let [first, width, hidden, attention] = text.split(',').collect::<Vec<_>>()[..] else { return Err(wrong()) };
-        let (size, bags) = first.split_once('x').unwrap_or((first, "1"));
-        Ok(Self {
-            size: number(size)?,
-            bags: number(bags)?,
-            width: number(width)?,
-            hidden: number(hidden)?,
-            attention: number(attention)?,
-        })
+        let (size, bags, [width, hidden, attention]) = numbers(text, "N,D,H,L or SIZExBAGS,D,H,L")?;
+        Ok(Self { batch: Batch { size, bags, width }, hidden, attention })
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bags {
+            1 => write!(f, "{},{}", self.size, self.width),
+            bags => write!(f, "{}x{bags},{}", self.size, self.width),
+        }
     }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bags {
-            1 => write!(f, "{}", self.size)?,
-            bags => write!(f, "{}x{bags}", self.size)?,
-        }
-        write!(f, ",{},{},{}", self.width, self.hidden, self.attention)
+        write!(f, "{},{},{}", self.batch, self.hidden, self.attention)
     }
 }
 
-impl Shape {
+impl Batch {
     /// Instances of all bags (N).
     pub fn instances(&self) -> usize {
         self.size * self.bags
     }
 
+    fn draw(&self, half: bool) -> Result<Bags> {
+        let count = self.instances() * self.width;
+        // A block of random numbers again and again: drawing hundreds of millions would take minutes.
+        let mut random = Random::new(7, 0);
+        let block: Vec<f32> = (0..count.min(1 << 20)).map(|_| random.normal() as f32).collect();
+        let values = block.iter().cycle().take(count);
+        let features = match half {
+            false => Features::F32(values.copied().collect()),
+            true => Features::F16(values.map(|v| f16::from_f32(*v)).collect()),
+        };
+        let labels = (0..self.bags as u32).map(|b| b % 2).collect();
+        let mut bags = Bags::packed(features, self.width, &vec![self.size; self.bags])?.with_labels(labels)?;
+        // For methods that ask where instances lie: patches of 256 pixels in rows of 200.
+        let place = |i: usize| [(i % 200) as f32 * 256.0, (i / 200) as f32 * 256.0];
+        bags.coords = Some((0..self.instances()).map(|i| place(i % self.size)).collect());
+        Ok(bags)
+    }
+}
+
+impl Shape {
     /// Trained values: embedding, both halves of the gate, attention vector, head.
     pub fn parameters(&self) -> usize {
-        let (d, h, l) = (self.width, self.hidden, self.attention);
+        let (d, h, l) = (self.batch.width, self.hidden, self.attention);
         (d * h + h) + 2 * (h * l + l) + (l + 1) + (h + 1)
     }
 
     /// Multiplications and additions of the matrix products of a step: forward, gradients of the weights,
     /// and the gradient of h, but none of X.
     pub fn flops(&self) -> f64 {
-        let [n, d, h, l] = [self.instances(), self.width, self.hidden, self.attention].map(|v| v as f64);
+        let [n, d, h, l] = [self.batch.instances(), self.batch.width, self.hidden, self.attention].map(|v| v as f64);
         2.0 * 2.0 * n * d * h + 3.0 * 2.0 * n * h * 2.0 * l
     }
 
@@ -100,11 +141,12 @@ impl Shape {
     ///
     /// With `staged` also the buffer that a GPU's features are uploaded through, as large as they are.
     pub fn predicted_bytes(&self, half: bool, staged: bool) -> u64 {
-        let (n, h, l) = (self.instances(), self.hidden, self.attention);
-        let features = n * feature_stride(self.width) * if half { 2 } else { 4 };
-        let kept = 4 * (n * h + n * 2 * l + n + self.bags * h);
+        let Batch { size, bags, width } = self.batch;
+        let (n, h, l) = (size * bags, self.hidden, self.attention);
+        let features = n * feature_stride(width) * if half { 2 } else { 4 };
+        let kept = 4 * (n * h + n * 2 * l + n + bags * h);
         let gradients = kept;
-        let tiles = self.bags * self.size.div_ceil(TILE as usize);
+        let tiles = bags * size.div_ceil(TILE as usize);
         let partial = 4 * tiles * (h + 2 + l + 1);
         let parameters = 4 * self.parameters();
         let state = 2 * parameters;
@@ -112,18 +154,34 @@ impl Shape {
         (features + staging + kept + gradients + partial + parameters + parameters + state) as u64
     }
 
-    fn bags(&self, half: bool) -> Result<Bags> {
-        let count = self.instances() * self.width;
-        // A block of random numbers again and again: drawing hundreds of millions would take minutes.
-        let mut random = Random::new(7, 0);
-        let block: Vec<f32> = (0..count.min(1 << 20)).map(|_| random.normal() as f32).collect();
-        let values = block.iter().cycle().take(count);
-        let features = match half {
-            false => Features::F32(values.copied().collect()),
-            true => Features::F16(values.map(|v| f16::from_f32(*v)).collect()),
-        };
-        let labels = (0..self.bags as u32).map(|b| b % 2).collect();
-        Bags::packed(features, self.width, &vec![self.size; self.bags])?.with_labels(labels)
+    /// The method that takes this step.
+    pub fn method(&self) -> Method {
+        Method::GatedAttention(attention::Settings {
+            embed: vec![self.hidden as u32],
+            dropout: 0.0,
+            attention: self.attention as u32,
+            ..Default::default()
+        })
+    }
+}
+
+/// What is timed.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// The step W, with Adam.
+    Gated(Shape),
+    /// A step of any method, with the optimiser of its recipe.
+    Method(Method, Batch),
+}
+
+impl Work {
+    fn parts(&self) -> (String, Method, Batch, Optimiser) {
+        match self {
+            Self::Gated(shape) => (shape.to_string(), shape.method(), shape.batch, Optimiser::adam(0.0)),
+            Self::Method(method, batch) => {
+                (format!("{} {batch}", method.name()), method.clone(), *batch, method.recipe().optimiser)
+            }
+        }
     }
 }
 
@@ -153,12 +211,13 @@ pub struct Row {
     pub min_us: f64,
     /// Steps between two waits for the device, whose time is divided by their number.
     pub steps_each: usize,
-    /// Arithmetic of the matrix products over the median.
+    /// Arithmetic over the median: of W that of the matrix products, of other methods that of all launches.
     pub gflops: f64,
     /// The most device memory that was held.
     pub peak_bytes: u64,
-    /// What [`Shape::predicted_bytes`] says of a step that runs whole.
-    pub predicted_bytes: u64,
+    /// What [`Shape::predicted_bytes`] says of a step W that runs whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_bytes: Option<u64>,
     /// True when the step ran in windows of rows; its features were then uploaded in each.
     pub windows: bool,
     /// Launches of a step, in order, when they were asked for.
@@ -177,41 +236,38 @@ pub struct LaunchTime {
     pub median_us: f64,
     /// The fastest of them.
     pub min_us: f64,
+    /// Operations of the median, in 10^9 a second.
+    pub gflops: f64,
+    /// Bytes read and written once, in 10^9 a second.
+    pub gbps: f64,
 }
 
 const RATE: f64 = 5e-4;
 
-/// Times steps of `shape` on `device`.
+/// Times steps of `work` on `device`.
 ///
 /// # Errors
-/// What the device answers.
-pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
-    let predicted_bytes = shape.predicted_bytes(settings.half, matches!(device, Device::Gpu(_)));
-    let method = Method::GatedAttention(attention::Settings {
-        embed: vec![shape.hidden as u32],
-        dropout: 0.0,
-        attention: shape.attention as u32,
-        ..Default::default()
-    });
-    let model = Model::new(Spec::new(method, shape.width, 2), 1)?;
+/// What the device answers, and a method that does not take such bags.
+pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
+    let (name, method, batch, optimiser) = work.parts();
+    let model = Model::new(Spec::new(method, batch.width, 2), 1)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     session.set_budget(settings.memory);
-    let adam = Optimiser::adam(0.0);
-    let bags = shape.bags(settings.half)?;
+    let bags = batch.draw(settings.half)?;
     let all: Vec<usize> = (0..bags.len()).collect();
     let weights = vec![1.0 / bags.len() as f32; bags.len()];
-    let windows = session.make_ready(Purpose::Train(adam), extent_of(&bags, &all))?;
-    session.train_step(&bags, &all, &weights, None, (&adam, RATE), None)?;
+    let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
+    session.train_step(&bags, &all, &weights, None, (&optimiser, RATE), None)?;
     // What stays on the device needs no second copy here.
     let bags = windows.then_some(bags);
     session.executor().wait()?;
-    let batch = |session: &mut Session, steps: usize| -> Result<f64> {
+    let run = |session: &mut Session, steps: usize| -> Result<f64> {
         let start = Instant::now();
         for _ in 0..steps {
             match &bags {
-                Some(bags) => session.train_step(bags, &all, &weights, None, (&adam, RATE), None)?,
-                None => session.repeat_step(&adam, RATE)?,
+                Some(bags) => session.train_step(bags, &all, &weights, None, (&optimiser, RATE), None)?,
+                None => session.repeat_step(&optimiser, RATE)?,
             }
         }
         session.executor().wait()?;
@@ -220,7 +276,7 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
     // Warm up for a quarter of a second: clocks rise, caches and branch predictors fill.
     let (start, mut warm) = (Instant::now(), Vec::new());
     while warm.len() < 3 || (start.elapsed().as_secs_f64() < 0.25 && warm.len() < 1000) {
-        warm.push(batch(&mut session, 1)?);
+        warm.push(run(&mut session, 1)?);
     }
     // On the host every step is waited for anyway. A GPU is kept busy: while one step runs, the next is
     // recorded, as in training.
@@ -230,21 +286,28 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
     };
     let mut times = Vec::with_capacity(settings.repeats);
     for _ in 0..settings.repeats.max(1) {
-        times.push(batch(&mut session, steps_each)?);
+        times.push(run(&mut session, steps_each)?);
     }
     let (_, peak_bytes) = session.executor().memory();
     let launches = match settings.profile && !windows {
-        true => launches(&mut session, &adam, settings.half, settings.repeats)?,
+        true => launches(&mut session, &optimiser, settings.half, settings.repeats)?,
         false => Vec::new(),
     };
     let median_us = median(times.clone());
+    let (flops, predicted_bytes) = match work {
+        Work::Gated(shape) => {
+            let staged = matches!(device, Device::Gpu(_));
+            (shape.flops(), Some(shape.predicted_bytes(settings.half, staged)))
+        }
+        Work::Method(..) => (arithmetic(&mut session, &optimiser, settings.half)?, None),
+    };
     Ok(Row {
-        shape: shape.to_string(),
+        shape: name,
         device: device.description(),
         median_us,
         min_us: times.iter().copied().fold(f64::INFINITY, f64::min),
         steps_each,
-        gflops: shape.flops() / median_us / 1e3,
+        gflops: flops / median_us / 1e3,
         peak_bytes,
         predicted_bytes,
         windows,
@@ -252,13 +315,27 @@ pub fn time(device: &Device, shape: Shape, settings: &Settings) -> Result<Row> {
     })
 }
 
-fn launches(session: &mut Session, adam: &Optimiser, half: bool, repeats: usize) -> Result<Vec<LaunchTime>> {
-    let id = session.prepare(Purpose::Train(*adam))?;
+fn launches(session: &mut Session, optimiser: &Optimiser, half: bool, repeats: usize) -> Result<Vec<LaunchTime>> {
+    let id = session.prepare(Purpose::Train(*optimiser))?;
     let extent = session.executor().program(id).capacity;
-    let scalars = session.scalars(adam, RATE);
+    let scalars = session.scalars(optimiser, RATE);
     let rows = super::kernels::profile(session.executor(), id, extent, scalars, &[], half, repeats)?;
-    let time = |r: Launched| LaunchTime { kernel: r.kernel, shape: r.shape, median_us: r.us, min_us: r.least_us };
+    let time = |r: Launched| LaunchTime {
+        gflops: r.cost.flops as f64 / r.us / 1e3,
+        gbps: r.cost.bytes as f64 / r.us / 1e3,
+        kernel: r.kernel,
+        shape: r.shape,
+        median_us: r.us,
+        min_us: r.least_us,
+    };
     Ok(rows.into_iter().map(time).collect())
+}
+
+/// Operations of all launches of a step.
+fn arithmetic(session: &mut Session, optimiser: &Optimiser, half: bool) -> Result<f64> {
+    let id = session.prepare(Purpose::Train(*optimiser))?;
+    let program = session.executor().program(id);
+    Ok(program.launches.iter().map(|l| cost(l, &program.capacity, half).flops as f64).sum())
 }
 
 #[cfg(test)]
@@ -269,6 +346,10 @@ mod tests {
     fn shapes_read_back() {
         for text in ["10000,1024,512,256", "12x32,166,128,64"] {
             assert_eq!(text.parse::<Shape>().unwrap().to_string(), text);
+        }
+        for text in ["10000,1024", "12x32,166"] {
+            assert_eq!(text.parse::<Batch>().unwrap().to_string(), text);
+            assert!(text.parse::<Shape>().is_err());
         }
         for text in ["", "1,2,3", "0,1,1,1", "1,2,3,4,5", "2x,1,1,1", "ax2,1,1,1"] {
             assert!(text.parse::<Shape>().unwrap_err().to_string().contains("SIZExBAGS"), "{text}");
@@ -288,10 +369,22 @@ mod tests {
         let shape: Shape = "500x3,101,64,32".parse().unwrap();
         for half in [false, true] {
             let row =
-                time(&Device::host(), shape, &Settings { repeats: 1, half, profile: true, memory: None }).unwrap();
-            let ratio = row.peak_bytes as f64 / row.predicted_bytes as f64;
-            assert!((0.95..1.1).contains(&ratio), "{} held, {} predicted", row.peak_bytes, row.predicted_bytes);
+                time(&Device::host(), &Work::Gated(shape), &Settings { repeats: 1, half, profile: true, memory: None })
+                    .unwrap();
+            let predicted = row.predicted_bytes.unwrap();
+            let ratio = row.peak_bytes as f64 / predicted as f64;
+            assert!((0.95..1.1).contains(&ratio), "{} held, {predicted} predicted", row.peak_bytes);
             assert!(row.launches.len() > 10 && row.min_us <= row.median_us);
+        }
+    }
+
+    #[test]
+    fn every_method_is_timed() {
+        let batch: Batch = "20x2,16".parse().unwrap();
+        for method in Method::all() {
+            let settings = Settings { repeats: 1, half: false, profile: true, memory: None };
+            let row = time(&Device::host(), &Work::Method(method, batch), &settings).unwrap();
+            assert!(row.gflops > 0.0 && !row.launches.is_empty(), "{row:?}");
         }
     }
 }

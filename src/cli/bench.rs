@@ -1,12 +1,13 @@
 //! `bagrad bench`: how fast kernels and whole training steps are on this machine.
 
-use super::args::{Where, bytes};
+use super::args::{Where, bytes, settings};
 use super::table::table;
 use super::{answer, answer_json, note, open_device};
 use anyhow::Result;
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
-use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Shape};
+use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
+use bagrad::methods::Method;
 
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
@@ -19,7 +20,13 @@ pub struct Args {
     /// Time whole training steps of gated attention instead: N,D,H,L for a bag of N instances with D
     /// features, embedding H, attention L; or SIZExBAGS,D,H,L for equal bags in one batch
     #[arg(long, value_name = "SHAPE", num_args = 1..)]
-    steps: Vec<Shape>,
+    steps: Vec<String>,
+    /// With --steps: steps of this method with its recipe's optimiser; shapes are then N,D or SIZExBAGS,D
+    #[arg(long, value_name = "NAME", requires = "steps")]
+    method: Option<String>,
+    /// With --method: a setting of it
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "method")]
+    set: Vec<String>,
     /// With --steps: features in f16
     #[arg(long, requires = "steps")]
     half: bool,
@@ -68,26 +75,42 @@ pub fn run(args: &Args) -> Result<()> {
     let Args { half, profile, memory, .. } = *args;
     let settings = Settings { repeats: args.repeats.unwrap_or(30), half, profile, memory };
     let mut rows = Vec::new();
-    for shape in &args.steps {
-        rows.push(steps::time(&device, *shape, &settings)?);
+    for work in work(args)? {
+        rows.push(steps::time(&device, &work, &settings)?);
     }
     if args.json { answer_json(&rows) } else { answer(&text(&rows)) }
+}
+
+/// What to time; all of it is read before anything runs.
+fn work(args: &Args) -> Result<Vec<Work>> {
+    let Some(name) = &args.method else {
+        return args.steps.iter().map(|shape| Ok(Work::Gated(shape.parse()?))).collect();
+    };
+    let method = Method::named(name)?.with(&settings(&args.set)?)?;
+    args.steps.iter().map(|batch| Ok(Work::Method(method.clone(), batch.parse()?))).collect()
 }
 
 fn text(rows: &[Row]) -> String {
     let mib = |bytes: u64| format!("{:.2}", bytes as f64 / (1 << 20) as f64);
     let line = |r: &Row| {
         let times = [r.median_us, r.min_us, r.gflops].map(|v| format!("{v:.0}"));
-        [std::slice::from_ref(&r.shape), &times[..], &[mib(r.peak_bytes), mib(r.predicted_bytes)]].concat()
+        let predicted = r.predicted_bytes.map_or_else(|| "-".to_owned(), mib);
+        [std::slice::from_ref(&r.shape), &times[..], &[mib(r.peak_bytes), predicted]].concat()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     let mut text = table(&["step", "median us", "min us", "GFLOP/s", "peak MiB", "predicted MiB"], &lines);
     for row in rows.iter().filter(|r| !r.launches.is_empty()) {
         let launches = row.launches.iter();
-        let us = |time: f64| format!("{time:.1}");
-        let line = |l: &LaunchTime| vec![l.kernel.to_owned(), l.shape.clone(), us(l.median_us), us(l.min_us)];
+        let line = |l: &LaunchTime| {
+            let numbers = [l.median_us, l.min_us, l.gflops, l.gbps].map(|v| format!("{v:.1}"));
+            [&[l.kernel.to_owned(), l.shape.clone()], &numbers[..]].concat()
+        };
         let lines: Vec<Vec<String>> = launches.map(line).collect();
-        text += &format!("\n{}\n\n{}", row.shape, table(&["launch", "shape", "median us", "min us"], &lines));
+        text += &format!(
+            "\n{}\n\n{}",
+            row.shape,
+            table(&["launch", "shape", "median us", "min us", "GFLOP/s", "GB/s"], &lines)
+        );
     }
     text
 }

@@ -9,7 +9,7 @@ use bagrad::ops::update::{Optimiser, UpdateRule};
 use bagrad::precision::{LossScale, Precision};
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
-use bagrad::training::{ClassWeights, Settings};
+use bagrad::training::{Cache, ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -75,6 +75,7 @@ pub struct TrainingConfig {
     pub class_weights: Option<ClassWeights>,
     pub schedule: Option<Schedule>,
     pub memory: Option<u64>,
+    pub cache: Option<Cache>,
 }
 
 /// An update rule with its usual constants.
@@ -113,7 +114,7 @@ impl Config {
         first_set!(self.split, below.split, validation, test, fold, folds, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, precision, loss_scale, schedule, memory);
+        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, cache);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -203,6 +204,7 @@ impl Config {
         settings.class_weights = t.class_weights.clone().unwrap_or(settings.class_weights);
         settings.schedule = t.schedule.clone().unwrap_or(settings.schedule);
         settings.memory = t.memory.or(settings.memory);
+        settings.cache = t.cache.unwrap_or(settings.cache);
         Ok(settings)
     }
 
@@ -252,6 +254,7 @@ impl Config {
                 class_weights: Some(s.class_weights.clone()),
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,
+                cache: (s.cache != Cache::Auto).then_some(s.cache),
             },
         })
     }

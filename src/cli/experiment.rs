@@ -11,7 +11,7 @@ use bagrad::model::{Model, Spec};
 use bagrad::session::Session;
 use bagrad::tape::Storage;
 use bagrad::training::metrics::{self, InstanceAuc, Scores};
-use bagrad::training::{Outcome, Predictions, Settings, predict, train};
+use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train};
 use std::time::Instant;
 
 /// What is to be run.
@@ -129,12 +129,15 @@ pub fn part_name(part: Split) -> &'static str {
     }
 }
 
-/// Opens the bags; `key` replaces what the data set says of its instance labels.
+/// Opens the bags; `key` replaces what the data set says of its instance labels. Without a cache features stay in
+/// their file.
 ///
 /// # Errors
 /// With the name of the file that is wrong.
-pub fn open(data: &str, key: Option<&[i32]>) -> Result<Dataset> {
-    let mut set = Source::parse(data)?.open().with_context(|| format!("data {data}"))?;
+pub fn open(data: &str, key: Option<&[i32]>, cache: Cache) -> Result<Dataset> {
+    let source = Source::parse(data)?;
+    let opened = if cache == Cache::None { source.open_mapped() } else { source.open() };
+    let mut set = opened.with_context(|| format!("data {data}"))?;
     if let Some(labels) = key {
         if set.bags.instance_labels.is_none() {
             bail!("--key: {data}: expected labels of the instances, found none");
@@ -150,7 +153,7 @@ pub fn open(data: &str, key: Option<&[i32]>) -> Result<Dataset> {
 /// Of the data (with its name), the settings, or the device.
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
     let clock = Instant::now();
-    let mut set = open(&plan.data, plan.key.as_deref())?;
+    let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache)?;
     let prepared = || -> Result<Option<Standardiser>> {
         set.split = Some(plan.division.of(&mut set)?);
         set.check_for_training()?;

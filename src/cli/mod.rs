@@ -1,4 +1,5 @@
-//! `bagrad demo | train | predict | pretrain | embed | fuse | devices | methods | bench`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
+//! runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -16,6 +17,7 @@ mod patches;
 mod predict;
 mod pretrain;
 mod progress;
+mod reproduce;
 mod run_folder;
 mod summary;
 mod table;
@@ -69,6 +71,8 @@ enum Command {
     Methods(methods::Args),
     /// Measure kernels and whole training steps
     Bench(bench::Args),
+    /// Run an experiment of a paper from data to table
+    Reproduce(reproduce::Args),
 }
 
 /// Runs the command line; an error is printed with its causes and makes the exit code 1.
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use super::{answer, answer_json, experiment, note, open_device, table};
 use anyhow::{Context, Result, bail};
 use bagrad::Bags;
 use bagrad::model::Model;
-use bagrad::training::Predictions;
+use bagrad::training::{Cache, Predictions};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,9 @@ pub struct Args {
     device: Where,
     #[command(flatten)]
     memory: Memory,
+    /// none: leave features in features.npy, and read them when they are wanted
+    #[arg(long, default_value = "auto", hide_default_value = true)]
+    cache: Cache,
     #[command(flatten)]
     output: Output,
 }
@@ -55,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let path = if args.model.is_dir() { args.model.join("model.safetensors") } else { args.model.clone() };
     let model = Model::load(&path)?;
-    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]))?;
+    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache)?;
     let (wanted, found) = (model.spec().width, set.bags.width);
     if wanted != found {
         bail!(

@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::Result;
 use bagrad::precision::Precision;
+use bagrad::training::Cache;
 use bagrad::training::ClassWeights;
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
@@ -28,8 +29,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-collage,
-    /// mnist-collage:DIR, each with [,k=v...]
+    /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-classes,
+    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
     /// Method (`bagrad methods` lists them)
@@ -102,6 +103,10 @@ struct Training {
     /// Store features in 16 bits
     #[arg(long)]
     half: bool,
+    /// Where features are meanwhile: auto (on the device if they fit), device, host (each step uploads its own), or
+    /// none (left in features.npy, and read when they are wanted)
+    #[arg(long)]
+    cache: Option<Cache>,
     /// What matrix products compute with: f32, or mixed (f16 factors, f32 sums and parameters, a scaled loss)
     #[arg(long)]
     precision: Option<Precision>,
@@ -177,6 +182,7 @@ impl Args {
                 class_weights: t.class_weights.clone(),
                 schedule: t.schedule.clone(),
                 memory: self.memory.memory,
+                cache: t.cache,
             },
         })
     }

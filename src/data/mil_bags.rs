@@ -125,24 +125,11 @@ impl Protocol {
     }
 
     fn check(&self) -> Result<()> {
-        for (name, value, least) in [("mean", self.mean, 1.0), ("spread", self.spread, 0.0)] {
-            if !(least..=1e6).contains(&value) {
-                return Err(Error::setting(name, format!("expected {least} to 1000000 instances, found {value}")));
-            }
-        }
-        for (name, value) in [("train", self.train), ("test", self.test)] {
-            if value > 10_000_000 {
-                return Err(Error::setting(name, format!("expected at most 10000000 bags, found {value}")));
-            }
-        }
-        if self.train + self.test == 0 {
-            return Err(Error::setting("train", "expected at least one training or test bag, found none"));
-        }
-        Ok(())
+        check_sizes(self.mean, self.spread, [self.train, self.test])
     }
 
     fn size(&self, random: &mut Random) -> usize {
-        ((self.mean + self.spread * random.normal()) as i64).max(1) as usize
+        draw_size(self.mean, self.spread, random)
     }
 
     /// The images of `count` bags as indices into a pool with `labels`; images repeat within and between bags.
@@ -180,42 +167,19 @@ impl Protocol {
     /// nothing else, [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
-        if train.image != test.image {
-            return Err(Error::Shape {
-                operation: "bags from two pools",
-                expected: format!("images of {:?}", train.image),
-                found: format!("{:?}", test.image),
-            });
-        }
-        let width = train.image.iter().product();
-        let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for (part, stream) in PARTS {
-            let (pool, count) = if part == Split::Train { (train, self.train) } else { (test, self.test) };
+        for (part, pool, count) in [("train", train, self.train), ("test", test, self.test)] {
             let targets = pool.labels.iter().filter(|&&l| l == self.target).count();
             if count > 0 && (targets == 0 || targets == pool.len()) {
-                return Err(Error::setting(
-                    "target",
-                    format!("expected a label of some images, found {} on {targets} of {}", self.target, pool.len()),
-                ));
-            }
-            let mut random = Random::new(self.seed, stream);
-            for (bag, images) in self.draw(&pool.labels, count, &mut random).into_iter().enumerate() {
-                sizes.push(images.len());
-                labels.push(u32::from(images.iter().any(|&i| pool.labels[i] == self.target)));
-                digits.extend(images.iter().map(|&i| i32::from(pool.labels[i])));
-                features.extend(images.iter().flat_map(|&i| pool.image_values(i)));
-                split.push(part);
-                names.push(format!("{}-{bag}", if part == Split::Train { "train" } else { "test" }));
+                let message = format!("found {} on {targets} of {} {part} images", self.target, pool.len());
+                return Err(Error::setting("target", format!("expected a label of some images, {message}")));
             }
         }
-        let mut bags = Bags::packed(Features::F32(features), width, &sizes)?.with_labels(labels)?;
-        bags.class_names = vec![format!("without {}", self.target), format!("with {}", self.target)];
-        bags.instance_labels = Some(digits);
-        bags.names = names;
-        bags.image = Some(train.image);
-        let key = Key::Labels(vec![i32::from(self.target)]);
-        Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key })
+        let draw = |pool: &Pool, count: usize, random: &mut Random| self.draw(&pool.labels, count, random);
+        let label = |digits: &[u8]| u32::from(digits.contains(&self.target));
+        let mut set = assemble([(train, self.train), (test, self.test)], self.seed, name, draw, label)?;
+        set.bags.class_names = vec![format!("without {}", self.target), format!("with {}", self.target)];
+        set.key = Key::Labels(vec![i32::from(self.target)]);
+        Ok(set)
     }
 
     /// Bags of the shipped digits; training and test bags come from disjoint images (1000 and 797,
@@ -237,6 +201,67 @@ impl Protocol {
         let [train, test] = super::idx::mnist(folder)?;
         self.bags(&train, &test, "mnist-bags")
     }
+}
+
+/// The least and the largest number of instances, and the most bags, of any protocol that draws from pools.
+pub(super) fn check_sizes(mean: f64, spread: f64, counts: [usize; 2]) -> Result<()> {
+    for (name, value, least) in [("mean", mean, 1.0), ("spread", spread, 0.0)] {
+        if !(least..=1e6).contains(&value) {
+            return Err(Error::setting(name, format!("expected {least} to 1000000 instances, found {value}")));
+        }
+    }
+    for (name, value) in ["train", "test"].into_iter().zip(counts) {
+        if value > 10_000_000 {
+            return Err(Error::setting(name, format!("expected at most 10000000 bags, found {value}")));
+        }
+    }
+    if counts == [0, 0] {
+        return Err(Error::setting("train", "expected at least one training or test bag, found none"));
+    }
+    Ok(())
+}
+
+/// A bag's size: a normal draw, cut to an integer toward zero, at least 1.
+pub(super) fn draw_size(mean: f64, spread: f64, random: &mut Random) -> usize {
+    ((mean + spread * random.normal()) as i64).max(1) as usize
+}
+
+/// Training and test bags from pools and numbers of bags: `draw` gives the images of so many bags as indices into a
+/// pool, `label` a bag's class from the labels of its images, which become those of its instances.
+pub(super) fn assemble(
+    parts: [(&Pool, usize); 2],
+    seed: u64,
+    name: &str,
+    draw: impl Fn(&Pool, usize, &mut Random) -> Vec<Vec<usize>>,
+    label: impl Fn(&[u8]) -> u32,
+) -> Result<Dataset> {
+    let [image, other] = parts.map(|(pool, _)| pool.image);
+    if image != other {
+        return Err(Error::Shape {
+            operation: "bags from two pools",
+            expected: format!("images of {image:?}"),
+            found: format!("{other:?}"),
+        });
+    }
+    let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for ((pool, count), (part, stream)) in parts.into_iter().zip(PARTS) {
+        let mut random = Random::new(seed, stream);
+        for (bag, images) in draw(pool, count, &mut random).into_iter().enumerate() {
+            let of_bag: Vec<u8> = images.iter().map(|&i| pool.labels[i]).collect();
+            sizes.push(images.len());
+            labels.push(label(&of_bag));
+            digits.extend(of_bag.into_iter().map(i32::from));
+            features.extend(images.iter().flat_map(|&i| pool.image_values(i)));
+            split.push(part);
+            names.push(format!("{}-{bag}", if part == Split::Train { "train" } else { "test" }));
+        }
+    }
+    let mut bags = Bags::packed(Features::F32(features), image.iter().product(), &sizes)?.with_labels(labels)?;
+    bags.instance_labels = Some(digits);
+    bags.names = names;
+    bags.image = Some(image);
+    Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key: Key::AboveZero })
 }
 
 #[cfg(test)]

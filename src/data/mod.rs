@@ -11,6 +11,7 @@
 //! # Ok::<(), bagrad::Error>(())
 //! ```
 
+pub mod class_bags;
 pub mod collage;
 pub mod digits;
 mod file;
@@ -27,6 +28,7 @@ pub mod text;
 pub mod textures;
 
 pub use crate::standardise::Standardiser;
+pub use class_bags::ClassBags;
 pub use collage::Collage;
 pub use mil_bags::{Pool, Protocol};
 pub use patches::Patches;

@@ -17,8 +17,9 @@
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
 use super::{Dataset, Folds, Key, Patches, Split, file};
-use crate::bag::{Bags, Features};
+use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::features::{Features, Mapped};
 use half::f16;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 use std::fs::File;
@@ -40,6 +41,8 @@ struct Array {
     descr: String,
     big_endian: bool,
     fortran: bool,
+    /// Bytes in front of the items.
+    header: usize,
     reader: BufReader<File>,
 }
 
@@ -78,6 +81,7 @@ impl Array {
             big_endian: dtype.endianness() == Endianness::Big,
             fortran: parsed.order() == Order::Fortran && shape.len() > 1,
             shape,
+            header: text.len(),
             reader,
         })
     }
@@ -182,20 +186,15 @@ fn check_finite(path: &Path, features: &Features, width: usize) -> Result<()> {
     let bad = match features {
         Features::F32(v) => v.iter().position(|x| !x.is_finite()),
         Features::F16(v) => v.iter().position(|x| !x.is_finite()),
+        Features::Mapped(_) => None,
     };
-    bad.map_or(Ok(()), |i| {
-        let (row, column, value) = (i / width, i % width, features.get(i));
-        Err(Error::format(
-            path,
-            format!("row {row}, column {column} (0-based) is {value}; expected a finite number within float32"),
-        ))
-    })
+    bad.map_or(Ok(()), |i| Err(Error::not_finite(path, i, width, features.get(i))))
 }
 
 /// Features, width and image shape.
 type Instances = (Features, usize, Option<[usize; 3]>);
 
-fn instances(folder: &Path) -> Result<Instances> {
+fn instances(folder: &Path, mapped: bool) -> Result<Instances> {
     let path = folder.join("features.npy");
     if !path.exists() {
         let (pixels, width, image) = pixels(folder)?;
@@ -207,6 +206,12 @@ fn instances(folder: &Path) -> Result<Instances> {
     };
     if rows == 0 || width == 0 {
         return array.wrong("at least one instance and one feature", format!("shape {:?}", array.shape));
+    }
+    let usable = array.kind == TypeChar::Float && array.size <= 4 && !array.big_endian && !array.fortran;
+    if mapped && usable {
+        if let Some(features) = Mapped::open(&path, array.header, [rows, width], array.size == 2)? {
+            return Ok((Features::Mapped(features), width, None));
+        }
     }
     let features = array.floats()?;
     check_finite(&path, &features, width)?;
@@ -271,7 +276,20 @@ fn optional<T>(folder: &Path, name: &str, read: impl FnOnce(Array) -> Result<T>)
 /// # Errors
 /// [`Error::Format`] that names the file, the row or the shape, and what was expected and found.
 pub fn open(folder: &Path) -> Result<Dataset> {
-    let (features, width, image) = instances(folder)?;
+    read(folder, false)
+}
+
+/// As [`open`], with the features left in the file: the system reads them when they are wanted. Float64,
+/// big-endian and Fortran-ordered features, and pixels, are read into memory all the same.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_mapped(folder: &Path) -> Result<Dataset> {
+    read(folder, true)
+}
+
+fn read(folder: &Path, mapped: bool) -> Result<Dataset> {
+    let (features, width, image) = instances(folder, mapped)?;
     let mut set = around(folder, features, width)?;
     set.bags.image = image;
     Ok(set)
@@ -341,17 +359,15 @@ fn lines(folder: &Path, name: &str, right: impl Fn(usize) -> bool, expected: Str
     }
 }
 
-/// Writes bags in the layout above into the folder `to`, which is there. Pixels are written as features.
+/// Writes bags in the layout above into the folder `to`, which is there. Features are written in float32, pixels as features.
 ///
 /// # Errors
 /// [`Error::Io`] with the file.
 pub fn save(set: &Dataset, to: &Path) -> Result<()> {
     let bags = &set.bags;
     let rows = [bags.instances() as u64, bags.width as u64];
-    match &bags.features {
-        Features::F32(values) => array(to, "features.npy", &rows, values.iter().copied())?,
-        Features::F16(values) => array(to, "features.npy", &rows, values.iter().map(|v| v.to_f32()))?,
-    }
+    let features = &bags.features;
+    array(to, "features.npy", &rows, (0..features.len()).map(|i| features.get(i)))?;
     let ids = (0..bags.len()).flat_map(|bag| bags.rows(bag).map(move |_| bag as i64));
     array(to, "bag_ids.npy", &rows[..1], ids)?;
     let each = [bags.len() as u64];

@@ -239,3 +239,42 @@ fn wrong_pixels_are_refused() {
     assert!(message(npy("|u1", false, "(3, 0, 2)", &[])).contains("at least one"));
     assert!(message(npy("|u1", true, "(3, 2, 2)", &[0; 12])).contains("Fortran order [3, 2, 2]"));
 }
+
+/// Features that stay in their file read, select, standardise and pack as those in memory.
+#[test]
+fn mapped_features_are_those_in_memory() {
+    use crate::standardise::Standardiser;
+    let values: Vec<f32> = (0..600).map(|i| (i as f32 * 0.37).sin() * 3.0 + 1.0).collect();
+    let ids: Vec<i32> = (0..200).map(|row| row / 10).collect();
+    let labels: Vec<i32> = (0..20).map(|bag| bag % 2).collect();
+    let half: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+    let double: Vec<u8> = values.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect();
+    for (features, stays) in [
+        (f32s("(200, 3)", &values), true),
+        (npy("<f2", false, "(200, 3)", &half), true),
+        (npy("<f8", false, "(200, 3)", &double), false),
+    ] {
+        let dir = folder(&[
+            ("features.npy", features),
+            ("bag_ids.npy", i32s("(200,)", &ids)),
+            ("labels.npy", i32s("(20,)", &labels)),
+        ]);
+        let (mut memory, mut file) = (open(dir.path()).unwrap().bags, open_mapped(dir.path()).unwrap().bags);
+        assert_eq!(matches!(file.features, Features::Mapped(_)), stays);
+        for standardised in [false, true] {
+            if standardised {
+                let standardiser = Standardiser::fit(&memory, &[0, 3, 4]).unwrap();
+                assert_eq!(Standardiser::fit(&file, &[0, 3, 4]).unwrap(), standardiser);
+                standardiser.apply(&mut memory).unwrap();
+                standardiser.apply(&mut file).unwrap();
+            }
+            assert_eq!(file.features.to_f32(), memory.features.to_f32());
+            assert_eq!(file.features.slice(4..11), memory.features.slice(4..11));
+            assert_eq!((0..600).find(|&i| file.features.get(i) != memory.features.get(i)), None);
+            assert_eq!(file.select(&[7, 0, 19]).features, memory.select(&[7, 0, 19]).features);
+        }
+    }
+    let bad = folder(&[("features.npy", f32s("(3, 2)", &[1.0, 2.0, 3.0, f32::NAN, 5.0, 6.0]))]);
+    let message = open_mapped(bad.path()).unwrap_err().to_string();
+    assert!(message.contains("features.npy: row 1, column 1 (0-based) is NaN"), "{message}");
+}

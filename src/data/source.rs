@@ -1,6 +1,6 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{Collage, Dataset, Protocol, Textures, idx, npy, text};
+use super::{ClassBags, Collage, Dataset, Protocol, Textures, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -21,6 +21,15 @@ pub enum Source {
         /// How the bags are drawn.
         protocol: Protocol,
     },
+    /// Bags of several classes drawn from the shipped digits; see [`super::class_bags`].
+    DigitsClasses(ClassBags),
+    /// Bags of several classes drawn from the MNIST files in a folder.
+    MnistClasses {
+        /// The folder of the four IDX files.
+        folder: PathBuf,
+        /// How the bags are drawn.
+        classes: ClassBags,
+    },
     /// The shipped digits on a plane; see [`super::collage`].
     DigitsCollage(Collage),
     /// The digits of the MNIST files in a folder on a plane.
@@ -34,16 +43,18 @@ pub enum Source {
     Textures(Textures),
 }
 
-const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-collage, mnist-collage:FOLDER and textures";
+const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage, \
+                          mnist-collage:FOLDER and textures";
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
-    /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-collage`, `mnist-collage:FOLDER` and `textures`.
-    /// Settings follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
-    /// `digits-collage,pair=0:1,inverse=true`, `textures,key=3,rate=0.2`; what is left out is as in
-    /// [`Protocol::digits`], [`Protocol::mnist`], [`Collage::default`] and [`Textures::default`]. A file or folder of
-    /// the same name is written `./digits-bags`.
+    /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-classes`, `mnist-classes:FOLDER`,
+    /// `digits-collage`, `mnist-collage:FOLDER` and `textures`. Settings follow after commas:
+    /// `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
+    /// `digits-classes,classes=3:5:9`, `digits-collage,pair=0:1,inverse=true`, `textures,key=3,rate=0.2`; what is left
+    /// out is as in [`Protocol::digits`], [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`] and
+    /// [`Textures::default`]. A file or folder of the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -60,6 +71,12 @@ impl Source {
             }
             if head == "textures" {
                 return Ok(Self::Textures(textures(settings)?));
+            }
+            if head == "digits-classes" {
+                return Ok(Self::DigitsClasses(class_bags(settings)?));
+            }
+            if let Some(folder) = mnist_folder(head, "mnist-classes")? {
+                return Ok(Self::MnistClasses { folder, classes: class_bags(settings)? });
             }
             if let Some(folder) = mnist_folder(head, "mnist-bags")? {
                 return Ok(Self::MnistBags { folder, protocol: protocol(Protocol::mnist(), settings)? });
@@ -81,17 +98,30 @@ impl Source {
         Ok(Self::Text(path.into()))
     }
 
+    /// As [`Source::open`], with the features left in their file where that is possible: in a folder of npy files.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_mapped(&self) -> Result<Dataset> {
+        match self {
+            Self::Npy(folder) => npy::open_mapped(folder),
+            other => other.open(),
+        }
+    }
+
     /// Reads or draws the bags.
     ///
     /// # Errors
-    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`], [`Collage::digits`],
-    /// [`Collage::mnist`] and [`Textures::bags`].
+    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
+    /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`] and [`Textures::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
             Self::Text(path) => text::open(path),
             Self::DigitsBags(protocol) => protocol.digits_bags(),
             Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),
+            Self::DigitsClasses(classes) => classes.digits(),
+            Self::MnistClasses { folder, classes } => classes.mnist(folder),
             Self::DigitsCollage(collage) => collage.digits(),
             Self::MnistCollage { folder, collage } => collage.mnist(folder),
             Self::Textures(textures) => textures.bags(),
@@ -183,6 +213,27 @@ fn textures(text: Option<&str>) -> Result<Textures> {
     Ok(textures)
 }
 
+/// The bags of several classes with the settings of `text`.
+fn class_bags(text: Option<&str>) -> Result<ClassBags> {
+    let mut bags = ClassBags::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "classes" => bags.classes = value.split(':').map(|digit| number(name, digit)).collect::<Result<_>>()?,
+            "mean" => bags.mean = number(name, value)?,
+            "spread" => bags.spread = number(name, value)?,
+            "train" => bags.train = number(name, value)?,
+            "test" => bags.test = number(name, value)?,
+            "seed" => bags.seed = number(name, value)?,
+            _ => {
+                let known = "classes, mean, spread, train, test or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(bags)
+}
+
 /// `protocol` with the settings of `text`.
 fn protocol(mut protocol: Protocol, text: Option<&str>) -> Result<Protocol> {
     for setting in settings(text) {
@@ -259,6 +310,20 @@ mod tests {
     }
 
     #[test]
+    fn classes_take_settings() {
+        assert_eq!(Source::parse("digits-classes").unwrap(), Source::DigitsClasses(ClassBags::default()));
+        let set = "digits-classes,classes=1:7,mean=8,spread=1,train=5,test=6,seed=9";
+        let expected = ClassBags { classes: vec![1, 7], mean: 8.0, spread: 1.0, train: 5, test: 6, seed: 9 };
+        assert_eq!(Source::parse(set).unwrap(), Source::DigitsClasses(expected.clone()));
+        let Source::MnistClasses { folder, classes } =
+            Source::parse(set.replace("digits-classes", "mnist-classes:x/y")).unwrap()
+        else {
+            panic!("expected a generator");
+        };
+        assert_eq!((folder, classes), ("x/y".into(), expected));
+    }
+
+    #[test]
     fn wrong_sources_are_explained() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -269,6 +334,8 @@ mod tests {
         refused(Path::new("digits-bags,colour=3"), "setting colour: unknown; expected target");
         refused(Path::new("digits-bags,target=300"), "setting target: '300'");
         refused(Path::new("digits-bags,"), "expected name=value");
+        refused(Path::new("digits-classes,classes=3:x"), "setting classes: 'x'");
+        refused(Path::new("digits-classes,target=3"), "setting target: unknown; expected classes");
         refused(Path::new("mnist-bags"), "found no folder");
         refused(Path::new("mnist-bags:"), "found no folder");
         refused(Path::new("mnist-collage"), "expected mnist-collage:FOLDER");

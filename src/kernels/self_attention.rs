@@ -1,13 +1,15 @@
-//! Host twins of `shaders/self_attention.wgsl`: blocks of 64 by 64 pairs, each through small loops over
-//! registers; tiles of own rows in parallel.
+//! Host twins of `shaders/self_attention.wgsl`: a tile of 64 own rows against blocks of 128 others. Sums that are
+//! products of matrices go to the `gemm` crate, the rest through small loops over registers; tiles in parallel.
 
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::{Args, Kernel, Real, kernel};
 use crate::ops::self_attention::Energy;
-use blocks::{Block, SIDE, pair_sums, weigh};
+use blocks::{BLOCK, LANES, Rows, SIDE, Turned, lanes, lanes_mut};
+use blocks::{pair_sums, products, sums_of, weigh, weigh_slopes};
 use bytemuck::{Pod, Zeroable};
+use distance::Curve;
 use energies::*;
 use launched::Launched;
 
@@ -172,69 +174,78 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let (x, y, v) = (a.read(0), a.read(1), a.read(2));
     let (out, lse, shares) = (Shared::new(a.write(3)), Shared::new(a.write(6)), Shared::new(a.write(7)));
     parallel(p.tiles as usize * heads, l.work(width), |range| {
-        let (mut own, mut other, mut values) = (Block::new(dims), Block::new(dims), Block::new(width));
-        let (mut sums, mut pairs) = (Block::new(width), vec![T::ZERO; SIDE * SIDE]);
+        let (mut own, mut sums) = (Turned::new(dims), Turned::new(width));
+        let (mut pairs, mut curve) = (vec![T::ZERO; SIDE * BLOCK], Curve::new(K));
         for number in range {
-            let (head, [first, rows, start, end]) = (number % heads, l.span(number / heads));
+            let (tile, head) = (number / heads, number % heads);
+            let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
             let (mut largest, mut total) = ([T::LOWEST; SIDE], [T::ZERO; SIDE]);
-            let mut near_far = [[T::ZERO; 2]; SIDE];
-            own.load(x, heads, head, first, rows);
+            let mut near_far = [[T::ZERO; SIDE]; 2];
+            own.load(Rows::new(x, (heads, head), dims, first, rows));
             sums.clear();
-            for (block, count) in Launched::<T>::blocks(start, end) {
-                other.load_columns(y, heads, head, block, count);
-                values.load(v, heads, head, block, count);
+            for place in l.blocks(tile, head) {
+                let other = Rows::new(y, (heads, head), dims, place.other, place.count);
+                sums_of::<T, K>(&own, other, place.used, alpha, &mut pairs);
+                l.energies::<K>(&mut pairs, alpha, place, &mut curve);
                 simd(
                     #[inline(always)]
                     || {
-                        pair_sums(
-                            &own,
-                            &other,
-                            rows,
-                            dims,
-                            &mut pairs,
-                            #[inline(always)]
-                            |x, y| term::<T, K>(x, y, alpha),
-                        );
-                        for i in 0..rows {
-                            let e = &mut pairs[i * SIDE..i * SIDE + count];
-                            l.energies::<K>(e, alpha, (first + i, block, head));
-                            let now = e.iter().fold(largest[i], |m, e| e.larger(m));
-                            let old = (largest[i] - now).exp();
-                            e.iter_mut().for_each(|e| *e = (*e - now).exp());
-                            total[i] = total[i] * old + e.iter().copied().sum::<T>();
-                            largest[i] = now;
-                            sums.row(i).iter_mut().for_each(|s| *s *= old);
-                            if K == DISTANCE {
-                                near_far[i] = near_far[i].map(|s| s * old);
-                                l.add_near_far(e, (first + i, block, head), &mut near_far[i]);
+                        for at in (0..place.used).step_by(LANES) {
+                            let (was, mut now) = (*lanes(&largest, at), *lanes(&largest, at));
+                            for j in 0..place.count {
+                                let e = lanes(&pairs, j * SIDE + at);
+                                for l in 0..LANES {
+                                    now[l] = e[l].larger(now[l]);
+                                }
+                            }
+                            let mut old = [T::ZERO; LANES];
+                            let mut total_of = *lanes(&total, at);
+                            let mut both = [*lanes(&near_far[0], at), *lanes(&near_far[1], at)];
+                            for l in 0..LANES {
+                                old[l] = (was[l] - now[l]).exp();
+                                total_of[l] = total_of[l] * old[l];
+                                both[0][l] = both[0][l] * old[l];
+                                both[1][l] = both[1][l] * old[l];
+                            }
+                            sums.scale(at, &old);
+                            for j in 0..place.count {
+                                let e = lanes_mut(&mut pairs, j * SIDE + at);
+                                for l in 0..LANES {
+                                    e[l] = (e[l] - now[l]).exp();
+                                    total_of[l] += e[l];
+                                }
+                                if K == DISTANCE {
+                                    let far = lanes(&curve.far, j * SIDE + at);
+                                    let near = lanes(&curve.near, j * SIDE + at);
+                                    for l in 0..LANES {
+                                        both[0][l] += e[l] * far[l];
+                                        both[1][l] += e[l] * near[l];
+                                    }
+                                }
+                            }
+                            *lanes_mut(&mut largest, at) = now;
+                            *lanes_mut(&mut total, at) = total_of;
+                            for (all, part) in near_far.iter_mut().zip(&both) {
+                                *lanes_mut(all, at) = *part;
                             }
                         }
-                        weigh(
-                            &pairs,
-                            rows,
-                            count,
-                            &values,
-                            None,
-                            &mut sums,
-                            #[inline(always)]
-                            |_, v| v,
-                        );
                     },
                 );
+                weigh(&pairs, Rows::new(v, (heads, head), width, place.other, place.count), place.used, &mut sums);
             }
             for i in 0..rows {
                 let at = (first + i) * heads + head;
                 // SAFETY: a tile owns its rows, and each head its columns.
                 let (out, lse) = unsafe { (out.part(at * width..(at + 1) * width), lse.part(at..at + 1)) };
-                out.iter_mut().zip(sums.row(i)).for_each(|(o, s)| *o = *s / total[i]);
+                out.iter_mut().zip(sums.row(i)).for_each(|(o, s)| *o = s / total[i]);
                 lse[0] = largest[i] + total[i].ln();
                 if K == DISTANCE {
-                    for (part, share) in near_far[i].into_iter().enumerate() {
+                    for (part, share) in near_far.iter().enumerate() {
                         let at = ((first + i) * 2 + part) * heads + head;
                         // SAFETY: as above.
                         let out = unsafe { shares.part(at..at + 1) };
-                        out[0] = share / total[i];
+                        out[0] = share[i] / total[i];
                     }
                 }
             }
@@ -248,55 +259,50 @@ fn values<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let (x, y, v, out) = (a.read(0), a.read(1), a.read(2), Shared::new(a.write(3)));
     let keep = T::new((p.flags & ACCUMULATE) as f64);
     parallel(p.tiles as usize * heads, l.work(width), |range| {
-        let (mut own, mut other, mut values) = (Block::new(dims), Block::new(dims), Block::new(width));
-        let (mut sums, mut pairs) = (Block::new(width), vec![T::ZERO; SIDE * SIDE]);
+        let (mut own, mut sums) = (Turned::new(dims), Turned::new(width));
+        let (mut pairs, mut curve) = (vec![T::ZERO; SIDE * BLOCK], Curve::new(K));
         for number in range {
-            let (head, [first, rows, start, end]) = (number % heads, l.span(number / heads));
+            let (tile, head) = (number / heads, number % heads);
+            let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
-            own.load(x, heads, head, first, rows);
+            own.load(Rows::new(x, (heads, head), dims, first, rows));
             sums.clear();
-            for (block, count) in Launched::<T>::blocks(start, end) {
-                other.load_columns(y, heads, head, block, count);
-                values.load(v, heads, head, block, count);
-                let lse: [T; SIDE] = std::array::from_fn(|j| l.record::<K>(block + j.min(count - 1), head)[0]);
+            for place in l.blocks(tile, head) {
+                let other = Rows::new(y, (heads, head), dims, place.other, place.count);
+                sums_of::<T, K>(&own, other, place.used, alpha, &mut pairs);
+                l.energies::<K>(&mut pairs, alpha, place, &mut curve);
                 simd(
                     #[inline(always)]
                     || {
-                        pair_sums(
-                            &own,
-                            &other,
-                            rows,
-                            dims,
-                            &mut pairs,
-                            #[inline(always)]
-                            |x, y| term::<T, K>(x, y, alpha),
-                        );
-                        for i in 0..rows {
-                            let e = &mut pairs[i * SIDE..i * SIDE + count];
-                            l.energies::<K>(e, alpha, (first + i, block, head));
-                            e.iter_mut().zip(&lse).for_each(|(e, l)| *e = (*e - *l).exp());
+                        for (j, e) in pairs.chunks_exact_mut(SIDE).take(place.count).enumerate() {
+                            let lse = l.record::<K>(place.other + j, head)[0];
+                            e[..place.used].iter_mut().for_each(|e| *e = (*e - lse).exp());
                         }
-                        weigh(
-                            &pairs,
-                            rows,
-                            count,
-                            &values,
-                            None,
-                            &mut sums,
-                            #[inline(always)]
-                            |_, v| v,
-                        );
                     },
                 );
+                weigh(&pairs, Rows::new(v, (heads, head), width, place.other, place.count), place.used, &mut sums);
             }
-            for i in 0..rows {
-                let at = (first + i) * heads + head;
-                // SAFETY: a tile owns its rows, and each head its columns.
-                let out = unsafe { out.part(at * width..(at + 1) * width) };
-                out.iter_mut().zip(sums.row(i)).for_each(|(o, s)| *o = keep_or_zero(keep, *o) + *s);
-            }
+            add_rows(&out, &sums, (heads, head), first, rows, keep);
         }
     });
+}
+
+/// Writes or adds the rows of a tile to its columns.
+fn add_rows<T: Real>(
+    out: &Shared<T>,
+    sums: &Turned<T>,
+    (heads, head): (usize, usize),
+    first: usize,
+    rows: usize,
+    keep: T,
+) {
+    let width = sums.width();
+    for i in 0..rows {
+        let at = (first + i) * heads + head;
+        // SAFETY: a tile owns its rows, and each head its columns.
+        let out = unsafe { out.part(at * width..(at + 1) * width) };
+        out.iter_mut().zip(sums.row(i)).for_each(|(o, s)| *o = keep_or_zero(keep, *o) + s);
+    }
 }
 
 fn back<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
@@ -308,86 +314,45 @@ fn back<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let kinds = if K == DISTANCE { 4 } else { 1 };
     let wanted = p.flags & SHARES != 0;
     parallel(p.tiles as usize * heads, l.work(dims + width), |range| {
-        let (mut own, mut other, mut columns) = (Block::new(dims), Block::new(dims), Block::new(dims));
-        let (mut own_values, mut other_values) = (Block::new(width), Block::new(width));
-        let (mut pairs, mut products) = (vec![T::ZERO; SIDE * SIDE], vec![T::ZERO; SIDE * SIDE]);
-        let (mut sums, mut logs) = (Block::new(dims), vec![T::ZERO; SIDE * SIDE]);
+        let (mut own, mut own_values, mut sums) = (Turned::new(dims), Turned::new(width), Turned::new(dims));
+        let [mut pairs, mut along, mut logs] = std::array::from_fn(|_| vec![T::ZERO; SIDE * BLOCK]);
+        let mut curve = Curve::new(K);
         for number in range {
-            let (head, [first, rows, start, end]) = (number % heads, l.span(number / heads));
+            let (tile, head) = (number / heads, number % heads);
+            let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
-            let mut share = [[T::ZERO; 4]; SIDE];
-            own.load(x, heads, head, first, rows);
-            own_values.load(xg, heads, head, first, rows);
+            let mut share = [[T::ZERO; SIDE]; 4];
+            own.load(Rows::new(x, (heads, head), dims, first, rows));
+            own_values.load(Rows::new(xg, (heads, head), width, first, rows));
             sums.clear();
-            for (block, count) in Launched::<T>::blocks(start, end) {
-                other.load(y, heads, head, block, count);
-                columns.load_columns(y, heads, head, block, count);
-                other_values.load_columns(yg, heads, head, block, count);
-                simd(
-                    #[inline(always)]
-                    || {
-                        pair_sums(
-                            &own,
-                            &columns,
-                            rows,
-                            dims,
-                            &mut pairs,
-                            #[inline(always)]
-                            |x, y| term::<T, K>(x, y, alpha),
-                        );
-                        pair_sums(
-                            &own_values,
-                            &other_values,
-                            rows,
-                            width,
-                            &mut products,
-                            #[inline(always)]
-                            |x, y| x * y,
-                        );
-                        if K == POWER && wanted {
-                            pair_sums(
-                                &own,
-                                &columns,
-                                rows,
-                                dims,
-                                &mut logs,
-                                #[inline(always)]
-                                |x, y| term_log(x, y, alpha),
-                            );
-                        }
-                        for (i, share) in share.iter_mut().enumerate().take(rows) {
-                            let at = i * SIDE..i * SIDE + count;
-                            let place = (first + i, block, head);
-                            l.weights::<K>(
-                                &mut pairs[at.clone()],
-                                &products[at.clone()],
-                                &logs[at],
-                                alpha,
-                                place,
-                                share,
-                            );
-                        }
-                        weigh(
-                            &pairs,
-                            rows,
-                            count,
-                            &other,
-                            Some(&own),
-                            &mut sums,
-                            #[inline(always)]
-                            |x, y| term_slope::<T, K>(x, y, alpha),
-                        );
-                    },
-                );
+            for place in l.blocks(tile, head) {
+                let other = Rows::new(y, (heads, head), dims, place.other, place.count);
+                let other_values = Rows::new(yg, (heads, head), width, place.other, place.count);
+                sums_of::<T, K>(&own, other, place.used, alpha, &mut pairs);
+                products(&own_values, other_values, place.used, &mut along);
+                if K == POWER && wanted {
+                    pair_sums(
+                        &own,
+                        other,
+                        place.used,
+                        &mut logs,
+                        #[inline(always)]
+                        |x, y| term_log(x, y, alpha),
+                    );
+                }
+                if K == DISTANCE {
+                    l.distance_energies(&mut pairs, place, &mut curve);
+                    l.distance_weights(&mut pairs, &along, place, &curve, &mut share);
+                } else {
+                    l.weights::<K>(&mut pairs, &along, &logs, alpha, place, &mut share);
+                }
+                weigh_slopes::<T, K>(&pairs, &own, other, place.used, alpha, &mut sums);
             }
-            for (i, share) in share.iter().enumerate().take(rows) {
-                let at = (first + i) * heads + head;
-                // SAFETY: a tile owns its rows, and each head its columns.
-                let out = unsafe { grad.part(at * dims..(at + 1) * dims) };
-                out.iter_mut().zip(sums.row(i)).for_each(|(o, s)| *o = keep_or_zero(keep, *o) + *s);
-                for (kind, share) in share.iter().enumerate().take(if wanted { kinds } else { 0 }) {
+            add_rows(&grad, &sums, (heads, head), first, rows, keep);
+            for (kind, share) in share.iter().enumerate().take(if wanted { kinds } else { 0 }) {
+                for (i, share) in share.iter().enumerate().take(rows) {
                     let at = ((first + i) * kinds + kind) * heads + head;
-                    // SAFETY: as above.
+                    // SAFETY: a tile owns its rows, and each head its columns.
                     let out = unsafe { shares.part(at..at + 1) };
                     out[0] = *share;
                 }

@@ -5,7 +5,7 @@
 //! stand side by side.
 
 use super::ATTENTION_WEIGHTS;
-use super::image::{self, Embedder};
+use super::image::Embedder;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::ops::Op;
@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What embeds an instance: the layers of `embed`, or LeNet in their place.
+    /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
     pub image: [u32; 3],
     /// Widths of the fully connected layers in front; none pools the features themselves.
     pub embed: Vec<u32>,
-    /// Dropout after each of them.
+    /// Dropout after each of them, or inside of the small LeNet.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Hidden width L of the attention.
@@ -51,10 +51,10 @@ impl Default for Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
-    ("embedder", "what embeds an instance: dense (the layers of embed) or lenet in their place"),
-    ("image", "height, width and channels of the pictures that lenet reads"),
+    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
+    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
-    ("dropout", "dropout after each of these layers"),
+    ("dropout", "dropout after each of these layers; inside of lenet-small"),
     ("attention", "hidden width of the attention"),
     ("heads", "attention heads, pooled side by side"),
     ("init", "start of the weights: torch or glorot"),
@@ -73,9 +73,9 @@ pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()>
     }
     net.start = settings.init;
     let features = net.features;
-    let h = match settings.embedder {
-        Embedder::Dense => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
-        Embedder::Lenet => image::lenet(net, features, settings.image)?,
+    let h = match settings.embedder.record(net, settings.image, settings.dropout)? {
+        Some(h) => h,
+        None => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
     };
     let inner = settings.attention;
     let pre = match gated {

@@ -5,7 +5,7 @@
 //! (see [`Energy::Distance`]), z = the largest o_i of each column, and a linear head classifies z.
 
 use super::ATTENTION_WEIGHTS;
-use super::image::{self, Embedder};
+use super::image::Embedder;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
@@ -35,13 +35,13 @@ pub enum Position {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What embeds an instance: the layers of `embed`, or LeNet in their place.
+    /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
     pub image: [u32; 3],
     /// Widths of the fully connected layers in front; none attends to the features themselves.
     pub embed: Vec<u32>,
-    /// Dropout after each of them.
+    /// Dropout after each of them, or inside of the small LeNet.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Columns of a head's queries and keys.
@@ -89,10 +89,10 @@ impl Default for Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
-    ("embedder", "what embeds an instance: dense (the layers of embed) or lenet in their place"),
-    ("image", "height, width and channels of the pictures that lenet reads"),
+    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
+    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
-    ("dropout", "dropout after each of these layers"),
+    ("dropout", "dropout after each of these layers; inside of lenet-small"),
     ("key", "width of a head's queries and keys"),
     ("value", "width of a head's values"),
     ("heads", "attention heads, side by side"),
@@ -135,9 +135,9 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     settings.check()?;
     net.start = settings.init;
     let features = net.features;
-    let mut h = match settings.embedder {
-        Embedder::Dense => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
-        Embedder::Lenet => image::lenet(net, features, settings.image)?,
+    let mut h = match settings.embedder.record(net, settings.image, settings.dropout)? {
+        Some(h) => h,
+        None => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
     };
     if settings.position == Position::Absolute {
         h = placed(net, h, settings.side)?;

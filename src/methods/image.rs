@@ -18,31 +18,60 @@ pub enum Embedder {
     Dense,
     /// Two convolutions and a fully connected layer, for small pictures.
     Lenet,
+    /// The same with fewer channels, and dropout inside.
+    LenetSmall,
 }
 
-/// Channels that LeNet's convolutions write.
-const CHANNELS: [u32; 2] = [20, 50];
-/// Width of its embedding.
-const WIDTH: u32 = 500;
+/// Channels that the two convolutions write, and the width of the embedding.
+#[derive(Clone, Copy)]
+struct Sizes {
+    channels: [u32; 2],
+    width: u32,
+}
 
-/// Twice a convolution of 5 x 5, the largest of 2 x 2, ReLU; then a fully connected layer with ReLU. The
-/// features of an instance are a picture of `[height, width, channels]`, one channel after the other.
+/// That of Attention MIL for MNIST-bags.
+const LENET: Sizes = Sizes { channels: [20, 50], width: 500 };
+/// That of DAS-MIL for its collages.
+const LENET_SMALL: Sizes = Sizes { channels: [10, 20], width: 32 };
+
+impl Embedder {
+    /// Records the embedder of pictures of `[height, width, channels]`, one channel after the other; `None` when
+    /// the layers are dense, which are the method's own. `dropout` acts in the small one alone: in front of its last
+    /// layer, and a fifth of it on the channels of its first convolution.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the picture is too small or is not what the features hold, or for a bad dropout rate.
+    pub fn record(self, net: &mut Network, picture: [u32; 3], dropout: f32) -> Result<Option<ValueId>> {
+        Ok(match self {
+            Embedder::Dense => None,
+            Embedder::Lenet => Some(lenet(net, picture, LENET, 0.0)?),
+            Embedder::LenetSmall => Some(lenet(net, picture, LENET_SMALL, dropout)?),
+        })
+    }
+
+    /// The dropout that a method puts behind the embedding: none where it acts inside.
+    pub fn dropout_behind(self, dropout: f32) -> f32 {
+        if self == Embedder::LenetSmall { 0.0 } else { dropout }
+    }
+}
+
+/// The dropout of the channels is this part of that in front of the last layer: 0.1 and 0.5 in DAS-MIL.
+const OF_CHANNELS: f32 = 0.2;
+
+/// Twice a convolution of 5 x 5, the largest of 2 x 2, ReLU; then a fully connected layer with ReLU.
 ///
 /// ReLU comes after the pool, which picks the same values from a quarter as many.
-///
-/// # Errors
-/// [`Error::Setting`] when the picture is too small, or is not what the features hold.
-pub fn lenet(net: &mut Network, x: ValueId, picture: [u32; 3]) -> Result<ValueId> {
+fn lenet(net: &mut Network, picture: [u32; 3], sizes: Sizes, dropout: f32) -> Result<ValueId> {
     let [height, width, channels] = picture;
     let values = picture.iter().map(|&v| v as u64).product::<u64>();
-    let features = net.tape.cols(x);
+    let mut h = net.features;
+    let features = net.tape.cols(h);
     if values != features as u64 {
         let message = format!("a picture of {height} x {width} x {channels} has {values} values, not {features}");
         return Err(Error::setting("image", message));
     }
     let mut image = Image::new(channels, height, width);
-    let mut h = x;
-    for (i, channels) in CHANNELS.into_iter().enumerate() {
+    for (i, channels) in sizes.channels.into_iter().enumerate() {
         let too_small = || Error::setting("image", format!("{height} x {width} is too small: 16 x 16 is the least"));
         let conv = Conv2d { from: image, channels, window: Window::valid(5, 1) };
         let pool = MaxPool { from: conv.to().ok_or_else(too_small)?, window: Window::valid(2, 2) };
@@ -51,6 +80,10 @@ pub fn lenet(net: &mut Network, x: ValueId, picture: [u32; 3]) -> Result<ValueId
         image = pool.to().ok_or_else(too_small)?;
         h = net.tape.push1(Op::MaxPool(pool), &[h])?;
         h = net.tape.push1(Op::Activate(Activate(Activation::Relu)), &[h])?;
+        if i == 0 {
+            h = net.channel_dropout(h, dropout * OF_CHANNELS, image.height * image.width)?;
+        }
     }
-    net.linear("embed.fc", h, WIDTH, Activation::Relu)
+    h = net.dropout(h, dropout)?;
+    net.linear("embed.fc", h, sizes.width, Activation::Relu)
 }

@@ -3,7 +3,7 @@
 use super::{BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::ops::dropout::Dropout;
+use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit};
@@ -141,6 +141,18 @@ impl Network {
     /// # Errors
     /// [`Error::Setting`] for a rate outside of [0, 1).
     pub fn dropout(&mut self, x: ValueId, rate: f32) -> Result<ValueId> {
+        self.drop(x, rate, Op::Dropout)
+    }
+
+    /// Dropout of whole channels of pictures with `positions` places each, when the rate is above 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a rate outside of [0, 1).
+    pub fn channel_dropout(&mut self, x: ValueId, rate: f32, positions: u32) -> Result<ValueId> {
+        self.drop(x, rate, |dropout| Op::ChannelDropout(ChannelDropout { dropout, positions }))
+    }
+
+    fn drop(&mut self, x: ValueId, rate: f32, op: impl FnOnce(Dropout) -> Op) -> Result<ValueId> {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::setting("dropout", format!("must be at least 0 and below 1, found {rate}")));
         }
@@ -148,7 +160,7 @@ impl Network {
             return Ok(x);
         }
         let site = self.tape.next_random_site();
-        self.tape.push1(Op::Dropout(Dropout { rate, site }), &[x])
+        self.tape.push1(op(Dropout { rate, site }), &[x])
     }
 
     /// Fully connected layers `embed.0`, `embed.1`, ... with ReLU, each followed by dropout; every layer's

@@ -1,5 +1,6 @@
 //! mi-Net (Wang, Yan, Tang, Bai, Liu 2018): an instance classifier whose probabilities are pooled.
 
+use super::image::Embedder;
 use super::layers::{Network, Start};
 use crate::error::Result;
 use crate::ops::Op;
@@ -11,9 +12,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
+    pub embedder: Embedder,
+    /// Height, width and channels of the pictures that LeNet reads.
+    pub image: [u32; 3],
     /// Widths of the fully connected layers.
     pub embed: Vec<u32>,
-    /// Dropout after the last of them.
+    /// Dropout after the last of them, after LeNet, or inside of the small LeNet.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Pool of the instances' probabilities.
@@ -24,14 +29,23 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { embed: vec![256, 128, 64], dropout: 0.5, pool: Pool::Max, init: Start::Glorot }
+        Self {
+            embedder: Embedder::Dense,
+            image: [28, 28, 1],
+            embed: vec![256, 128, 64],
+            dropout: 0.5,
+            pool: Pool::Max,
+            init: Start::Glorot,
+        }
     }
 }
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
+    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
+    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers; [] for none"),
-    ("dropout", "dropout after the last of these layers"),
+    ("dropout", "dropout after the last of these layers or after lenet; inside of lenet-small"),
     ("pool", "pool of the instances' probabilities: max, mean, log-mean-exp"),
     ("init", "start of the weights: torch or glorot"),
 ];
@@ -46,9 +60,11 @@ const CLIP: f32 = 1e-7;
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     net.start = settings.init;
     let features = net.features;
-    let layers = net.embed(features, &settings.embed)?;
-    let h = *layers.last().unwrap_or(&features);
-    let h = net.dropout(h, settings.dropout)?;
+    let h = match settings.embedder.record(net, settings.image, settings.dropout)? {
+        Some(h) => h,
+        None => *net.embed(features, &settings.embed)?.last().unwrap_or(&features),
+    };
+    let h = net.dropout(h, settings.embedder.dropout_behind(settings.dropout))?;
     let outputs = net.outputs();
     let scores = net.linear("score", h, outputs, Activation::None)?;
     let bag = match settings.pool {

@@ -1,6 +1,7 @@
 //! MI-Net (Wang, Yan, Tang, Bai, Liu 2018): pooled embeddings, a bag classifier; plain, with deep
 //! supervision, or with residual connections.
 
+use super::image::Embedder;
 use super::layers::{Network, Start};
 use super::total;
 use crate::error::{Error, Result};
@@ -13,9 +14,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
+    pub embedder: Embedder,
+    /// Height, width and channels of the pictures that LeNet reads.
+    pub image: [u32; 3],
     /// Widths of the fully connected layers.
     pub embed: Vec<u32>,
-    /// Dropout on each branch that is pooled.
+    /// Dropout on each branch that is pooled, or inside of the small LeNet.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
     /// Pool of the embeddings.
@@ -26,7 +31,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { embed: vec![256, 128, 64], dropout: 0.5, pool: Pool::Max, init: Start::Glorot }
+        Self {
+            embedder: Embedder::Dense,
+            image: [28, 28, 1],
+            embed: vec![256, 128, 64],
+            dropout: 0.5,
+            pool: Pool::Max,
+            init: Start::Glorot,
+        }
     }
 }
 
@@ -39,8 +51,10 @@ impl Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
+    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
+    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers (the residual form needs equal ones)"),
-    ("dropout", "dropout on each layer's output that is pooled"),
+    ("dropout", "dropout on each layer's output that is pooled; inside of lenet-small"),
     ("pool", "pool of the embeddings: max, mean, sum, log-mean-exp"),
     ("init", "start of the weights: torch or glorot"),
 ];
@@ -65,7 +79,10 @@ const CLIP: f32 = 1e-7;
 /// # Errors
 /// [`Error::Setting`] for layers that do not fit the form or a bad dropout rate.
 pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> {
-    if settings.embed.is_empty() {
+    if settings.embedder != Embedder::Dense && form != Form::Plain {
+        return Err(Error::setting("embedder", "this form pools several layers, which must be dense"));
+    }
+    if settings.embedder == Embedder::Dense && settings.embed.is_empty() {
         return Err(Error::setting("embed", "MI-Net needs at least one layer"));
     }
     if form == Form::Residual && settings.embed.windows(2).any(|w| w[0] != w[1]) {
@@ -74,7 +91,11 @@ pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> 
     }
     net.start = settings.init;
     let features = net.features;
-    let layers = net.embed(features, &settings.embed)?;
+    let layers = match settings.embedder.record(net, settings.image, settings.dropout)? {
+        Some(h) => vec![h],
+        None => net.embed(features, &settings.embed)?,
+    };
+    let dropout = settings.embedder.dropout_behind(settings.dropout);
     let pooled = match form {
         Form::Plain => &layers[layers.len() - 1..],
         _ => &layers[..],
@@ -82,7 +103,7 @@ pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> 
     // (dropped-out embedding of the instances, pooled embedding) of each branch.
     let mut branches = Vec::new();
     for &layer in pooled {
-        let dropped = net.dropout(layer, settings.dropout)?;
+        let dropped = net.dropout(layer, dropout)?;
         branches.push((dropped, net.pool(dropped, settings.pool)?));
     }
     let outputs = net.outputs();

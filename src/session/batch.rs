@@ -1,6 +1,7 @@
 //! How bags become the inputs of a program: packed rows, tables of tiles and offsets, labels and targets.
 
-use crate::bag::{Bags, Features};
+use crate::Features;
+use crate::bag::Bags;
 use crate::device::executor::{StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BatchTables, BufferKey, Extent, Input, Window};
@@ -50,8 +51,25 @@ pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
 impl Rows {
     /// Copies ranges of rows of `bags`.
     pub fn pack(&mut self, bags: &Bags, storage: Storage, ranges: impl Iterator<Item = Range<usize>>) {
-        let sizes @ (width, stride) = (bags.width, feature_stride(bags.width));
-        match (&bags.features, storage) {
+        match &bags.features {
+            Features::Mapped(file) => {
+                let features = file.gather(ranges);
+                let rows = features.len() / bags.width;
+                self.pack_from(&features, bags.width, storage, std::iter::once(0..rows));
+            }
+            features => self.pack_from(features, bags.width, storage, ranges),
+        }
+    }
+
+    fn pack_from(
+        &mut self,
+        features: &Features,
+        width: usize,
+        storage: Storage,
+        ranges: impl Iterator<Item = Range<usize>>,
+    ) {
+        let sizes @ (width, stride) = (width, feature_stride(width));
+        match (features, storage) {
             (Features::F32(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, f16::from_f32),
             (Features::F16(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, |x| x),
             (Features::F32(v), _) if width == stride => {
@@ -60,6 +78,7 @@ impl Rows {
             }
             (Features::F32(v), _) => pack(&mut self.f32, v, ranges, sizes, |x| x),
             (Features::F16(v), _) => pack(&mut self.f32, v, ranges, sizes, f16::to_f32),
+            (Features::Mapped(_), _) => unreachable!("read into memory above"),
         }
     }
 

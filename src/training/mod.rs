@@ -1,10 +1,12 @@
 //! Training: the loop, how its learning rate moves, and how its results are measured.
 
+pub mod cache;
 pub mod metrics;
 pub mod predict;
 pub mod schedule;
 pub mod trainer;
 
+pub use cache::Cache;
 #[cfg(feature = "data")]
 pub(crate) use predict::push_probabilities;
 pub use predict::{Predictions, predict};

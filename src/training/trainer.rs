@@ -1,5 +1,6 @@
 //! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
 
+use super::cache::Cache;
 use super::metrics::{Metric, Scores};
 use super::predict::predict;
 use super::schedule::Schedule;
@@ -61,6 +62,9 @@ pub struct Settings {
     /// Bytes of device memory to stay within; larger batches then run in windows of rows. No bound when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Where features are meanwhile.
+    #[serde(default)]
+    pub cache: Cache,
     /// What matrix products compute with.
     #[serde(default)]
     pub precision: Precision,
@@ -93,6 +97,7 @@ impl Settings {
             class_weights: ClassWeights::None,
             half: false,
             memory: None,
+            cache: Cache::Auto,
             precision: Precision::F32,
             loss_scale: LossScale::default(),
             groups: Vec::new(),
@@ -222,7 +227,7 @@ pub fn train(
     session.set_mixed((settings.precision == Precision::Mixed).then_some(settings.loss_scale))?;
     session.set_budget(settings.memory);
     session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
-    let resident = session.keep(bags)?;
+    let resident = settings.cache.keep(&mut session, bags)?;
     let steps = training.len().div_ceil(settings.batch);
     session.executor().reserve_history(steps)?;
 

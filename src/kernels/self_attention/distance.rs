@@ -1,81 +1,126 @@
 //! The distance-aware energy: biases of near and far pairs, from the records of both rows.
 
+use super::blocks::{BLOCK, LANES, SIDE, lanes, lanes_mut};
 use super::energies::DISTANCE;
-use super::launched::Launched;
+use super::launched::{Launched, Place};
 use crate::kernels::Real;
+use crate::kernels::host::simd;
+
+/// phi and 1 - phi of the pairs of a block, both 0 on the diagonal, and their distances.
+pub struct Curve<T> {
+    pub far: Vec<T>,
+    pub near: Vec<T>,
+    apart: Vec<T>,
+}
+
+impl<T: Real> Curve<T> {
+    /// Room for a block; none for energies that know no distance.
+    pub fn new(kind: u32) -> Self {
+        let room = || vec![T::ZERO; if kind == DISTANCE { SIDE * BLOCK } else { 0 }];
+        Self { far: room(), near: room(), apart: room() }
+    }
+}
 
 impl<T: Real> Launched<'_, T> {
-    /// phi and 1 - phi, both 0 on the diagonal, and the distance.
-    #[inline(always)]
-    fn near_far(&self, own: &[T], other: &[T], same: bool) -> ([T; 2], T) {
-        let (dx, dy) = (own[8] - other[8], own[9] - other[9]);
-        let apart = self.unit * (dx * dx + dy * dy).sqrt();
-        let z = own[10] * (apart - own[11]);
-        match same {
-            true => ([T::ZERO; 2], apart),
-            false => ([z.sigmoid(), (-z).sigmoid()], apart),
-        }
+    /// The first of the two values that a record has for its row as a query, or as a key.
+    fn bias_fields(&self) -> [usize; 2] {
+        if self.flip { [6, 4] } else { [4, 6] }
     }
 
-    #[inline(always)]
-    fn biases(&self, own: &[T], other: &[T]) -> [T; 2] {
-        match self.flip {
-            false => [own[4] + other[6], own[5] + other[7]],
-            true => [own[6] + other[4], own[7] + other[5]],
-        }
+    /// Turns the sums of a block into energies.
+    pub fn distance_energies(&self, sums: &mut [T], place: Place, curve: &mut Curve<T>) {
+        let [mine, theirs] = self.bias_fields();
+        simd(
+            #[inline(always)]
+            || {
+                for at in (0..place.used).step_by(LANES) {
+                    let own: [[T; LANES]; 6] =
+                        [8, 9, 10, 11, mine, mine + 1].map(|field| self.own_records::<DISTANCE>(place, at, field));
+                    for j in 0..place.count {
+                        let other = self.record::<DISTANCE>(place.other + j, place.head);
+                        let (x, y, bias) = (other[8], other[9], [other[theirs], other[theirs + 1]]);
+                        let run = j * SIDE + at;
+                        let sums = lanes_mut(sums, run);
+                        let (far, near) = (lanes_mut(&mut curve.far, run), lanes_mut(&mut curve.near, run));
+                        let all_apart = lanes_mut(&mut curve.apart, run);
+                        for l in 0..LANES {
+                            let (dx, dy) = (own[0][l] - x, own[1][l] - y);
+                            let apart = self.unit * (dx * dx + dy * dy).sqrt();
+                            let z = own[2][l] * (apart - own[3][l]);
+                            // One exponential for both: each is exact to rounding where it is small.
+                            let e = (-z.abs()).exp();
+                            let large = T::ONE / (T::ONE + e);
+                            let small = e * large;
+                            let up = z > T::ZERO;
+                            far[l] = if up { large } else { small };
+                            near[l] = if up { small } else { large };
+                            all_apart[l] = apart;
+                        }
+                        // A row of this bag may be a pair with itself, which has no bias.
+                        let same = (place.other + j).wrapping_sub(place.own + at);
+                        if same < LANES {
+                            (far[same], near[same]) = (T::ZERO, T::ZERO);
+                        }
+                        for l in 0..LANES {
+                            let bias = far[l] * (own[4][l] + bias[0]) + near[l] * (own[5][l] + bias[1]);
+                            sums[l] = self.scale * (sums[l] + bias);
+                        }
+                    }
+                }
+            },
+        );
     }
 
-    /// Turns one row of sums into energies.
-    #[inline(always)]
-    pub fn distance_energies(&self, sums: &mut [T], (own, other, head): (usize, usize, usize)) {
-        let mine = self.record::<DISTANCE>(own, head);
-        for (j, s) in sums.iter_mut().enumerate() {
-            let theirs = self.record::<DISTANCE>(other + j, head);
-            let (near_far, _) = self.near_far(mine, theirs, own == other + j);
-            let biases = self.biases(mine, theirs);
-            *s = self.scale * (*s + near_far[0] * biases[0] + near_far[1] * biases[1]);
-        }
-    }
-
-    /// Adds a row's weights of near and of far pairs.
-    #[inline(always)]
-    pub fn add_near_far(&self, weights: &[T], (own, other, head): (usize, usize, usize), sums: &mut [T; 2]) {
-        let mine = self.record::<DISTANCE>(own, head);
-        for (j, e) in weights.iter().enumerate() {
-            let theirs = self.record::<DISTANCE>(other + j, head);
-            let (both, _) = self.near_far(mine, theirs, own == other + j);
-            sums[0] += *e * both[0];
-            sums[1] += *e * both[1];
-        }
-    }
-
-    /// Turns one row of energies into the weights of the derivatives, and adds to the shares of beta, theta and
-    /// both prototypes; log-sum-exp and inner product are those of each pair's query.
-    #[inline(always)]
+    /// Turns the energies of a block into the weights of the derivatives, and adds to the shares of beta, theta
+    /// and both prototypes.
     pub fn distance_weights(
         &self,
         energies: &mut [T],
         products: &[T],
-        (lse, inner): (&[T], &[T]),
-        (own, other, head): (usize, usize, usize),
-        share: &mut [T; 4],
+        place: Place,
+        curve: &Curve<T>,
+        shares: &mut [[T; SIDE]; 4],
     ) {
-        let mine = self.record::<DISTANCE>(own, head);
-        for (j, s) in energies.iter_mut().enumerate() {
-            let theirs = self.record::<DISTANCE>(other + j, head);
-            let query = if self.flip { theirs } else { mine };
-            let (both, apart) = self.near_far(mine, theirs, own == other + j);
-            let biases = self.biases(mine, theirs);
-            let weight = (*s - lse[j]).exp();
-            let along = products[j] + both[0] * query[2] + both[1] * query[3];
-            let w = weight * (along - inner[j]) * self.scale;
-            *s = w;
-            let by_phi = w * (biases[0] - biases[1]) + weight * (query[2] - query[3]);
-            let inside = by_phi * both[0] * both[1];
-            share[0] += (apart - query[11]) * inside;
-            share[1] -= query[10] * inside;
-            share[2] += w * both[0];
-            share[3] += w * both[1];
-        }
+        let [mine, theirs] = self.bias_fields();
+        simd(
+            #[inline(always)]
+            || {
+                for at in (0..place.used).step_by(LANES) {
+                    let queries = self.own_queries::<DISTANCE>(place, at);
+                    let own: [[T; LANES]; 6] =
+                        [2, 3, 10, 11, mine, mine + 1].map(|field| self.own_records::<DISTANCE>(place, at, field));
+                    let mut share: [[T; LANES]; 4] = std::array::from_fn(|part| *lanes(&shares[part], at));
+                    for j in 0..place.count {
+                        let [lse, inner] = self.of_query::<DISTANCE>(&queries, place, j);
+                        let other = self.record::<DISTANCE>(place.other + j, place.head);
+                        let bias = [other[theirs], other[theirs + 1]];
+                        let along = match self.flip {
+                            true => [[other[2]; LANES], [other[3]; LANES]],
+                            false => [own[0], own[1]],
+                        };
+                        let run = j * SIDE + at;
+                        let (energies, products) = (lanes_mut(energies, run), lanes(products, run));
+                        let (far, near) = (lanes(&curve.far, run), lanes(&curve.near, run));
+                        let apart = lanes(&curve.apart, run);
+                        for l in 0..LANES {
+                            let weight = (energies[l] - lse[l]).exp();
+                            let value = products[l] + far[l] * along[0][l] + near[l] * along[1][l];
+                            let w = weight * (value - inner[l]) * self.scale;
+                            energies[l] = w;
+                            let biases = own[4][l] + bias[0] - (own[5][l] + bias[1]);
+                            let by_phi = w * biases + weight * (along[0][l] - along[1][l]);
+                            let inside = by_phi * far[l] * near[l];
+                            share[0][l] += (apart[l] - own[3][l]) * inside;
+                            share[1][l] -= own[2][l] * inside;
+                            share[2][l] += w * far[l];
+                            share[3][l] += w * near[l];
+                        }
+                    }
+                    for (all, share) in shares.iter_mut().zip(&share) {
+                        *lanes_mut(all, at) = *share;
+                    }
+                }
+            },
+        );
     }
 }

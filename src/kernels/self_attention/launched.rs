@@ -1,8 +1,10 @@
-//! What the twins over pairs know of their launch, and a row of sums made into energies or weights.
+//! What the twins over pairs know of their launch, and a block of sums made into energies or weights.
 
 use super::Attend;
-use super::blocks::SIDE;
+use super::blocks::{BLOCK, LANES, SIDE, lanes, lanes_mut};
+use super::distance::Curve;
 use super::energies::{DISTANCE, INVERSE, POWER, RBF, energy_of, slope_of};
+use crate::kernels::host::simd;
 use crate::kernels::{Args, Real};
 
 /// What the three twins know of their launch.
@@ -15,6 +17,17 @@ pub struct Launched<'a, T> {
     pub record: &'a [T],
     pub spans: &'a [u32],
     pub flip: bool,
+}
+
+/// Where a block of pairs lies: own rows, other rows, head, and how many lanes are used (whole runs).
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub own: usize,
+    pub rows: usize,
+    pub other: usize,
+    pub count: usize,
+    pub head: usize,
+    pub used: usize,
 }
 
 impl<'a, T: Real> Launched<'a, T> {
@@ -36,15 +49,27 @@ impl<'a, T: Real> Launched<'a, T> {
         std::array::from_fn(|i| self.spans[tile * 4 + i] as usize)
     }
 
-    /// The first row of each block of the bag, and its rows.
-    pub fn blocks(start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
-        (start..end).step_by(SIDE).map(move |b| (b, SIDE.min(end - b)))
+    /// The blocks of a tile against its bag.
+    pub fn blocks(&self, tile: usize, head: usize) -> impl Iterator<Item = Place> + use<T> {
+        let [own, rows, start, end] = self.span(tile);
+        let used = rows.next_multiple_of(LANES);
+        let place = move |other| Place { own, rows, other, count: BLOCK.min(end - other), head, used };
+        (start..end).step_by(BLOCK).map(place)
     }
 
     #[inline(always)]
     pub fn record<const K: u32>(&self, row: usize, head: usize) -> &'a [T] {
         let len = if K == DISTANCE { 12 } else { 4 };
         &self.record[(row * self.heads + head) * len..][..len]
+    }
+
+    /// A value of the record of each own row of a run of lanes, zeros beyond the rows.
+    #[inline(always)]
+    pub fn own_records<const K: u32>(&self, place: Place, at: usize, field: usize) -> [T; LANES] {
+        std::array::from_fn(|l| match at + l < place.rows {
+            true => self.record::<K>(place.own + at + l, place.head)[field],
+            false => T::ZERO,
+        })
     }
 
     /// Alpha of a head; a row is needed because every record holds it.
@@ -55,14 +80,18 @@ impl<'a, T: Real> Launched<'a, T> {
         }
     }
 
-    /// Turns one row of sums into energies.
-    #[inline(always)]
-    pub fn energies<const K: u32>(&self, sums: &mut [T], alpha: T, (own, other, head): (usize, usize, usize)) {
+    /// Turns the sums of a block into energies.
+    pub fn energies<const K: u32>(&self, sums: &mut [T], alpha: T, place: Place, curve: &mut Curve<T>) {
         if K == DISTANCE {
-            self.distance_energies(sums, (own, other, head));
-        } else {
-            sums.iter_mut().for_each(|s| *s = energy_of::<T, K>(*s, alpha, self.scale));
+            return self.distance_energies(sums, place, curve);
         }
+        simd(
+            #[inline(always)]
+            || {
+                let sums = &mut sums[..place.count * SIDE];
+                sums.iter_mut().for_each(|s| *s = energy_of::<T, K>(*s, alpha, self.scale));
+            },
+        );
     }
 
     /// Elementary operations of a tile whose bag has one tile: the least there is to do.
@@ -70,45 +99,66 @@ impl<'a, T: Real> Launched<'a, T> {
         SIDE * SIDE * (self.dims + width)
     }
 
-    /// Turns one row of sums into the weights of the derivatives, and adds to the shares of what all pairs
-    /// share.
+    /// Log-sum-exp and inner product of the query of the pairs of other row j, along a run of lanes.
     #[inline(always)]
+    pub fn of_query<const K: u32>(&self, mine: &[[T; LANES]; 2], place: Place, j: usize) -> [[T; LANES]; 2] {
+        match self.flip {
+            true => {
+                let theirs = self.record::<K>(place.other + j, place.head);
+                [[theirs[0]; LANES], [theirs[1]; LANES]]
+            }
+            false => *mine,
+        }
+    }
+
+    /// What own rows have in place of it, when they are queries.
+    #[inline(always)]
+    pub fn own_queries<const K: u32>(&self, place: Place, at: usize) -> [[T; LANES]; 2] {
+        // Keys have a record only where the energy needs one of theirs.
+        match self.flip {
+            true => [[T::ZERO; LANES]; 2],
+            false => [0, 1].map(|field| self.own_records::<K>(place, at, field)),
+        }
+    }
+
+    /// Turns the sums of a block into the weights of the derivatives, and adds to the shares of what all pairs
+    /// share.
     pub fn weights<const K: u32>(
         &self,
         sums: &mut [T],
         products: &[T],
         logs: &[T],
         alpha: T,
-        (own, other, head): (usize, usize, usize),
-        share: &mut [T; 4],
+        place: Place,
+        shares: &mut [[T; SIDE]; 4],
     ) {
-        // Keys have a record only where the energy needs one of theirs.
-        let mine = if self.flip && K != DISTANCE { &[T::ZERO; 2] } else { self.record::<K>(own, head) };
-        let mut local = [T::ZERO; SIDE];
-        local[..sums.len()].copy_from_slice(sums);
-        self.energies::<K>(sums, alpha, (own, other, head));
-        let (mut lse, mut inner) = ([mine[0]; SIDE], [mine[1]; SIDE]);
-        if self.flip {
-            for j in 0..sums.len() {
-                let theirs = self.record::<K>(other + j, head);
-                (lse[j], inner[j]) = (theirs[0], theirs[1]);
-            }
-        }
-        if K == DISTANCE {
-            return self.distance_weights(sums, products, (&lse, &inner), (own, other, head), share);
-        }
-        let mut by_alpha = [T::ZERO; SIDE];
-        for j in 0..sums.len() {
-            let energy = sums[j];
-            let g = (energy - lse[j]).exp() * (products[j] - inner[j]);
-            sums[j] = g * slope_of::<T, K>(energy, alpha, self.scale);
-            by_alpha[j] = match K {
-                RBF => -g * local[j] * energy,
-                INVERSE => -g * local[j] * energy * energy,
-                POWER => g * logs[j],
-                _ => T::ZERO,
-            };
-        }
-        share[0] += by_alpha[..sums.len()].iter().copied().sum::<T>();
+        simd(
+            #[inline(always)]
+            || {
+                for at in (0..place.used).step_by(LANES) {
+                    let mine = self.own_queries::<K>(place, at);
+                    let mut share = *lanes(&shares[0], at);
+                    for j in 0..place.count {
+                        let [lse, inner] = self.of_query::<K>(&mine, place, j);
+                        let run = j * SIDE + at;
+                        let (sums, products) = (lanes_mut(sums, run), lanes(products, run));
+                        let logs = if K == POWER { lanes(logs, run) } else { products };
+                        for l in 0..LANES {
+                            let sum = sums[l];
+                            let energy = energy_of::<T, K>(sum, alpha, self.scale);
+                            let g = (energy - lse[l]).exp() * (products[l] - inner[l]);
+                            sums[l] = g * slope_of::<T, K>(energy, alpha, self.scale);
+                            share[l] += match K {
+                                RBF => -g * sum * energy,
+                                INVERSE => -g * sum * energy * energy,
+                                POWER => g * logs[l],
+                                _ => T::ZERO,
+                            };
+                        }
+                    }
+                    *lanes_mut(&mut shares[0], at) = share;
+                }
+            },
+        );
     }
 }

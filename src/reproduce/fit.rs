@@ -1,0 +1,90 @@
+//! What most runs are: a method trained on the training bags of a data set and judged by its test bags.
+
+use super::Metrics;
+use crate::data::{Dataset, Split, Standardiser};
+use crate::device::Device;
+use crate::methods::Method;
+use crate::model::{Model, Spec};
+use crate::session::Session;
+use crate::tape::Storage;
+use crate::training::{self, Settings};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// A method and how it is trained.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// With its settings.
+    pub method: Method,
+    /// The recipe of its paper unless changed. The seed is that of the run.
+    pub training: Settings,
+    /// Features are z-scored by the training bags.
+    pub standardise: bool,
+}
+
+impl Fit {
+    /// The method called `name` with `settings`, an object, and the recipe of its paper.
+    ///
+    /// # Errors
+    /// For a method or setting that does not exist.
+    pub fn new(name: &str, settings: Value) -> Result<Self> {
+        let method = Method::named(name)?.with(settings.as_object().context("settings are an object")?)?;
+        let training = Settings::for_method(&method);
+        Ok(Self { method, training, standardise: false })
+    }
+
+    /// The same with the training changed.
+    pub fn trained(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.training);
+        self
+    }
+
+    /// All that decides the result, together with the data described by `data`.
+    ///
+    /// # Errors
+    /// None in practice: settings are plain data.
+    pub fn settings(&self, data: Value) -> Result<Value> {
+        let mut training = serde_json::to_value(&self.training)?;
+        training.as_object_mut().context("settings are an object")?.remove("seed");
+        Ok(json!({ "data": data, "method": self.method, "training": training, "standardise": self.standardise }))
+    }
+
+    /// Trains on the training bags of `set` and measures on its test bags. Where it has validation bags, they choose
+    /// the epoch; otherwise the last one is taken.
+    ///
+    /// # Errors
+    /// Of the bags, the settings or the device.
+    pub fn run(&self, device: &Device, set: &Dataset, seed: u64) -> Result<Metrics> {
+        set.check_for_training()?;
+        let [train, validation, test] = Split::ALL.map(|part| set.indices(part));
+        let mut bags = Cow::Borrowed(&set.bags);
+        if self.standardise {
+            Standardiser::fit(&bags, &train)?.apply(bags.to_mut())?;
+        }
+        let classes = bags.class_names.clone();
+        let model = Model::new(Spec { method: self.method.clone(), width: bags.width, classes }, seed)?;
+        let settings = Settings { seed, ..self.training.clone() };
+        let outcome = training::train(device, model, &settings, &bags, &train, &validation, &mut ())?;
+        let epochs = outcome.epochs.len() as f64;
+        let storage = if settings.half { Storage::F16 } else { Storage::F32 };
+        let mut session = Session::new(device, outcome.model, storage)?;
+        let found = training::predict(&mut session, &bags, &test, None)?;
+        let labels = bags.labels.as_ref().context("labels were checked")?;
+        let scores = found.measure(&test.iter().map(|&b| labels[b]).collect::<Vec<_>>())?;
+        let instances = set.instance_targets().map(|targets| {
+            let of_test: Vec<u8> = test.iter().flat_map(|&b| &targets[bags.rows(b)]).copied().collect();
+            found.instance_auc(&of_test)
+        });
+        let measured = [
+            ("auc", scores.auc),
+            ("accuracy", scores.accuracy),
+            ("balanced_accuracy", scores.balanced_accuracy),
+            ("log_loss", scores.log_loss),
+            ("instance_auc", instances.and_then(|i| i.pooled)),
+            ("instance_auc_per_bag", instances.and_then(|i| i.per_bag)),
+            ("epochs", Some(epochs)),
+        ];
+        Ok(measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    }
+}

@@ -1,0 +1,177 @@
+//! Experiments of papers, run from data to table.
+//!
+//! An [`Experiment`] lays out a [`Grid`]: cells in rows and columns, each with the settings that decide its result, what
+//! a paper published for it, and a closure from seed to metrics. [`runs::Runs`] does what is missing, seed by seed, and
+//! keeps each finished run as a line of a file; [`table::Table`] sets means and spreads beside the published figures.
+//!
+//! No figure is tuned on the bags it is measured on: epochs and settings are those of the papers, or chosen on
+//! validation bags.
+
+pub mod classic;
+pub mod collage;
+pub mod digits;
+pub mod fit;
+pub mod mnist_bags;
+pub mod runs;
+pub mod sets;
+pub mod simclr;
+pub mod table;
+
+use crate::device::Device;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a run measured, by name; an undefined metric is left out.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// A table of a paper that can be computed again.
+pub struct Experiment {
+    /// Name on the command line and in files.
+    pub name: &'static str,
+    /// What is measured, as a heading.
+    pub title: &'static str,
+    /// Where it was published.
+    pub paper: &'static str,
+    /// Which data it needs below the data folder, and where they come from; empty when they are shipped.
+    pub data: &'static str,
+    /// How long it takes, on what.
+    pub takes: &'static str,
+    /// How runs are trained and judged, where this differs from the paper too; for under the table.
+    pub protocol: &'static str,
+    /// Seeds unless asked otherwise.
+    pub seeds: u64,
+    /// Lays out the runs. Reads no data: that is for the closures.
+    pub grid: fn(&Options) -> Result<Grid>,
+}
+
+/// What a user asked of an experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The folder with the data sets.
+    pub data: PathBuf,
+    /// A small version, to see that it works; its figures mean little.
+    pub quick: bool,
+    /// The costly columns too.
+    pub full: bool,
+}
+
+/// A published figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The mean.
+    pub value: f64,
+    /// Its standard deviation, where it was published.
+    pub spread: Option<f64>,
+    /// Where it stands.
+    pub source: String,
+}
+
+impl Published {
+    /// A mean with its standard deviation, if there is one.
+    pub fn new(value: f64, spread: impl Into<Option<f64>>, source: &str) -> Option<Self> {
+        Some(Self { value, spread: spread.into(), source: source.into() })
+    }
+}
+
+/// One run about to be done.
+pub struct Task<'a> {
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Decides all that is drawn: data, weights, order, dropout.
+    pub seed: u64,
+}
+
+/// From seed to metrics.
+pub type Run = Box<dyn Fn(&Task) -> Result<Metrics>>;
+
+/// A row and a column of the table: one setting, run with several seeds.
+pub struct Cell {
+    /// Name of its row.
+    pub row: String,
+    /// Name of its column.
+    pub column: String,
+    /// All that decides the result besides the seed and the device; runs are told apart by it.
+    pub settings: Value,
+    /// What was published for it.
+    pub published: Option<Published>,
+    /// One run.
+    pub run: Run,
+}
+
+/// The runs of an experiment.
+pub struct Grid {
+    /// The metric that the table shows; the others stand in the files.
+    pub metric: &'static str,
+    /// What rows and columns are.
+    pub axes: [&'static str; 2],
+    /// Row by row.
+    pub cells: Vec<Cell>,
+}
+
+impl Grid {
+    /// A grid without cells.
+    pub fn new(metric: &'static str, axes: [&'static str; 2]) -> Self {
+        Self { metric, axes, cells: Vec::new() }
+    }
+
+    /// Adds a cell.
+    pub fn cell(
+        &mut self,
+        [row, column]: [&str; 2],
+        settings: Value,
+        published: Option<Published>,
+        run: impl Fn(&Task) -> Result<Metrics> + 'static,
+    ) {
+        let (row, column) = (row.to_owned(), column.to_owned());
+        self.cells.push(Cell { row, column, settings, published, run: Box::new(run) });
+    }
+}
+
+/// All experiments.
+pub fn all() -> Vec<Experiment> {
+    vec![
+        digits::EXPERIMENT,
+        mnist_bags::BAGS,
+        mnist_bags::CLASSES,
+        collage::NEAR,
+        collage::FAR,
+        classic::EXPERIMENT,
+        simclr::EXPERIMENT,
+    ]
+}
+
+/// The experiment called `name`.
+///
+/// # Errors
+/// When there is none; lists those there are.
+pub fn named(name: &str) -> Result<Experiment> {
+    let names: Vec<&str> = all().iter().map(|e| e.name).collect();
+    match all().into_iter().find(|e| e.name == name) {
+        Some(experiment) => Ok(experiment),
+        None => bail!("there is no experiment {name:?}; there are: {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_grid_can_be_laid_out_and_cells_are_told_apart() {
+        for experiment in all() {
+            for (quick, full) in [(false, false), (true, false), (false, true)] {
+                let grid = (experiment.grid)(&Options { data: "absent".into(), quick, full }).unwrap();
+                assert!(!grid.cells.is_empty(), "{}", experiment.name);
+                let places: HashSet<_> = grid.cells.iter().map(|c| (&c.row, &c.column)).collect();
+                assert_eq!(places.len(), grid.cells.len(), "{}: two cells in one place", experiment.name);
+                let settings: HashSet<_> = grid.cells.iter().map(|c| c.settings.to_string()).collect();
+                assert_eq!(settings.len(), grid.cells.len(), "{}: two cells with the same settings", experiment.name);
+            }
+        }
+        assert!(named("nothing").err().unwrap().to_string().contains("there are: digits"));
+    }
+}

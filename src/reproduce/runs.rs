@@ -1,0 +1,207 @@
+//! Finished runs: a line each in a file, so that what was interrupted goes on where it stood.
+
+use super::{Cell, Grid, Metrics, Task};
+use crate::device::Device;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One run that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// What told it apart: settings, seed, device, version of the program.
+    pub key: Value,
+    /// What it measured.
+    pub metrics: Metrics,
+    /// Wall time, data included.
+    pub seconds: f64,
+    /// What it ran on.
+    pub machine: String,
+    /// Day, in UTC.
+    pub date: String,
+}
+
+/// What tells a run of `cell` apart.
+fn key(cell: &Cell, seed: u64, device: &str) -> Value {
+    json!({ "settings": cell.settings, "seed": seed, "device": device, "version": env!("CARGO_PKG_VERSION") })
+}
+
+/// The file of finished runs.
+pub struct Runs {
+    path: PathBuf,
+    lines: Vec<Line>,
+}
+
+impl Runs {
+    /// Reads `path`; no file means no runs yet. A last line that was cut short by an interruption is dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line is not a run (with its number).
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e).with_context(|| path.display().to_string()),
+        };
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            crate::files::write_atomically(&path, &text[..whole])?;
+        }
+        let read = |(number, line)| {
+            serde_json::from_str(line).with_context(|| format!("{}: line {} is no run", path.display(), number + 1))
+        };
+        let lines = text[..whole].lines().enumerate().map(read).collect::<Result<_>>()?;
+        Ok(Self { path, lines })
+    }
+
+    /// The finished run of `cell` with `seed` on the device called `device`.
+    pub fn get(&self, cell: &Cell, seed: u64, device: &str) -> Option<&Line> {
+        let key = key(cell, seed, device);
+        self.lines.iter().rev().find(|line| line.key == key)
+    }
+
+    /// The finished runs of `cell` with seeds 1 to `seeds`.
+    pub fn of(&self, cell: &Cell, seeds: u64, device: &str) -> Vec<&Line> {
+        (1..=seeds).filter_map(|seed| self.get(cell, seed, device)).collect()
+    }
+
+    fn add(&mut self, line: Line) -> Result<()> {
+        let text = serde_json::to_string(&line)? + "\n";
+        let file = OpenOptions::new().create(true).append(true).open(&self.path);
+        file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| self.path.display().to_string())?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Does the runs of `grid` with seeds 1 to `seeds` that are not there yet, all cells with one seed before the next
+    /// seed, and tells of each to `say`. Returns how many were done and how many were there.
+    ///
+    /// # Errors
+    /// Of the first run that fails, with its cell and seed; those before it are kept.
+    pub fn complete(&mut self, grid: &Grid, seeds: u64, device: &Device, say: &dyn Fn(String)) -> Result<[usize; 2]> {
+        let all: Vec<_> = (1..=seeds).flat_map(|seed| grid.cells.iter().map(move |cell| (cell, seed))).collect();
+        let missing: Vec<_> =
+            all.iter().copied().filter(|&(cell, seed)| self.get(cell, seed, device.name()).is_none()).collect();
+        let begun = Instant::now();
+        for (done, &(cell, seed)) in missing.iter().enumerate() {
+            let clock = Instant::now();
+            let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
+            let metrics = (cell.run)(&Task { device, seed }).with_context(what)?;
+            let Some(&value) = metrics.get(grid.metric) else {
+                bail!("{}: the run has no {}", what(), grid.metric);
+            };
+            let seconds = clock.elapsed().as_secs_f64();
+            let left = begun.elapsed().as_secs_f64() / (done + 1) as f64 * (missing.len() - done - 1) as f64;
+            say(format!(
+                "[{}/{}] {}: {} {value:.3} ({seconds:.1} s; {} left)",
+                done + 1,
+                missing.len(),
+                what(),
+                grid.metric,
+                duration(left)
+            ));
+            let key = key(cell, seed, device.name());
+            self.add(Line { key, metrics, seconds, machine: device.description(), date: today() })?;
+        }
+        Ok([missing.len(), all.len() - missing.len()])
+    }
+}
+
+/// Where the runs of an experiment are kept.
+pub fn file(out: &Path, name: &str) -> PathBuf {
+    out.join(format!("{name}.runs.jsonl"))
+}
+
+/// Seconds as people read them.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 99.5 => format!("{s:.0} s"),
+        s if s < 5970.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// The day in UTC, as year-month-day.
+fn today() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    day(seconds / 86_400)
+}
+
+/// The day that is `days` after 1970-01-01.
+fn day(days: u64) -> String {
+    let (mut year, mut left) = (1970, days);
+    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
+    while left >= 365 + u64::from(leap(year)) {
+        left -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 0;
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    while left >= lengths[month] {
+        left -= lengths[month];
+        month += 1;
+    }
+    format!("{year}-{:02}-{:02}", month + 1, left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(factor: f64) -> Grid {
+        let mut grid = Grid::new("auc", ["method", "bags"]);
+        grid.cell(["m", "5"], json!({ "factor": factor }), None, move |task| {
+            Ok([("auc".to_owned(), factor * task.seed as f64)].into())
+        });
+        grid
+    }
+
+    #[test]
+    fn a_rerun_does_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path(), "e");
+        let device = Device::host();
+        let complete = |factor, seeds| {
+            let mut runs = Runs::open(&path).unwrap();
+            let counts = runs.complete(&grid(factor), seeds, &device, &|_| ()).unwrap();
+            let values: Vec<f64> =
+                runs.of(&grid(factor).cells[0], seeds, device.name()).iter().map(|l| l.metrics["auc"]).collect();
+            (counts, values)
+        };
+        assert_eq!(complete(0.5, 2), ([2, 0], vec![0.5, 1.0]));
+        assert_eq!(complete(0.5, 3), ([1, 2], vec![0.5, 1.0, 1.5]));
+        assert_eq!(complete(0.25, 1), ([1, 0], vec![0.25]), "other settings are another run");
+        // A line that was cut short is done again.
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+        assert_eq!(complete(0.25, 1), ([1, 0], vec![0.25]));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+        assert!(Runs::open(&path).unwrap().of(&grid(0.5).cells[0], 3, "gpu:0").is_empty(), "another device");
+        std::fs::write(&path, "{}\n").unwrap();
+        assert!(Runs::open(&path).err().unwrap().to_string().contains("line 1 is no run"));
+    }
+
+    #[test]
+    fn a_run_without_the_metric_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runs = Runs::open(file(dir.path(), "e")).unwrap();
+        let grid = Grid { metric: "accuracy", ..grid(1.0) };
+        let message = runs.complete(&grid, 1, &Device::host(), &|_| ()).unwrap_err().to_string();
+        assert_eq!(message, "m, 5, seed 1: the run has no accuracy");
+    }
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(
+            [0, 58, 59, 364, 365].map(day),
+            ["1970-01-01", "1970-02-28", "1970-03-01", "1970-12-31", "1971-01-01"]
+        );
+        assert_eq!([11_016, 11_017, 20_778].map(day), ["2000-02-29", "2000-03-01", "2026-11-21"]);
+        assert_eq!([5.0, 300.0, 7200.0].map(duration), ["5 s", "5 min", "2.0 h"]);
+    }
+}

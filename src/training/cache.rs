@@ -1,0 +1,53 @@
+//! Where features are while a model trains.
+
+use crate::bag::Bags;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::session::{Resident, Session};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// Where features are while a model trains. Results do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// On the device where they fit, else in memory.
+    #[default]
+    Auto,
+    /// On the device; an error where they do not fit.
+    Device,
+    /// In memory; each step uploads its own.
+    Host,
+    /// In their file, if the data set left them there ([`crate::Features::Mapped`]); else as `Host`.
+    None,
+}
+
+impl FromStr for Cache {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "device" => Ok(Self::Device),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            _ => Err(Error::setting("cache", format!("expected auto, device, host or none, found {text:?}"))),
+        }
+    }
+}
+
+impl Cache {
+    /// Puts the features of `bags` on the device, if that is asked for.
+    pub(super) fn keep(self, session: &mut Session, bags: &Bags) -> Result<Option<Resident>> {
+        if matches!(self, Self::Host | Self::None) {
+            return Ok(None);
+        }
+        let resident = session.keep(bags)?;
+        if self == Self::Device && resident.is_none() && matches!(session.device(), Device::Gpu(_)) {
+            let count = bags.features.len();
+            let message = format!("the {count} values of all features do not fit on the device; try auto or host");
+            return Err(Error::setting("cache", message));
+        }
+        Ok(resident)
+    }
+}
