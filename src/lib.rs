@@ -96,6 +96,7 @@ pub mod session;
 pub mod standardise;
 pub mod tape;
 pub mod training;
+pub mod tuning;
 
 pub use bag::Bags;
 pub use error::{Error, Result};

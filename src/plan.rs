@@ -10,9 +10,10 @@ use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Varian
 use crate::kernels::matmul_coop::Coop;
 use crate::ops::update::Optimiser;
 use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
+use crate::tuning::Tuning;
 
 /// What the planner needs to know of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
     /// Which matmul tiles and grids suit it.
     pub class: Class,
@@ -24,6 +25,8 @@ pub struct Target {
     pub units: u32,
     /// Cooperative matrices, where they may be used.
     pub coop: Option<Coop>,
+    /// Tiles of matrix products that were found by measurement.
+    pub tuning: Option<&'static Tuning>,
 }
 
 /// Kinds of executors that want different tiles.

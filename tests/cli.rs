@@ -358,6 +358,31 @@ fn mixed_precision_is_recorded() {
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("expected f32 or mixed"));
 }
 
+/// What a search found is written whole, and taken only by the device that it was found on.
+#[test]
+fn a_tuning_is_searched_kept_and_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tuning.json");
+    let search = ["bench", "--tune", "--steps", "40,8,8,4", "--repeats", "1", "--json", "--out", text(&file)];
+    assert!(refused(&search).contains("the host leaves its products to a library"));
+    assert!(!file.exists());
+    if std::env::var("BAGRAD_HOST_ONLY").is_ok_and(|v| v == "1") {
+        eprintln!("BAGRAD_HOST_ONLY=1: the GPU half of this test DID NOT RUN");
+        return;
+    }
+    let device = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".into());
+    let on = ["--device", &device[..]];
+    let candidates = json(&[&search[..], &on].concat());
+    assert!(candidates.as_array().unwrap().iter().any(|c| c["chosen"] == true));
+    let step = ["bench", "--steps", "40,8,8,4", "--repeats", "1", "--tuning"];
+    let out = bagrad(&[&step[..], &[text(&file)], &on].concat());
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stderr).contains("tuned by"));
+    let other = fs::read_to_string(&file).unwrap().replacen("\"device\": \"", "\"device\": \"another ", 1);
+    fs::write(&file, other).unwrap();
+    let message = refused(&[&step[..], &[text(&file)], &on].concat());
+    assert!(message.contains("--tuning: ") && message.contains("found that of another "), "{message}");
+}
+
 #[test]
 fn methods_and_devices_are_listed_for_programs() {
     let methods = json(&["methods", "--json"]);

@@ -352,3 +352,54 @@ fn wrong_input_is_an_error_that_says_what() {
         }
     }
 }
+
+/// A search measures what plans would take, what it found is taken from then on, and no tile changes a result by
+/// more than rounding.
+#[cfg(feature = "cli")]
+#[test]
+fn tuned_tiles_give_the_same_results() {
+    use bagrad::bench::steps::Work;
+    use bagrad::bench::tune::search;
+    use bagrad::tuning::{Choice, Product, Tuning};
+    let work = [Work::Gated("70x2,12,40,9".parse().unwrap())];
+    assert!(search(&Device::host(), &work, false, 1, &mut |_| {}).is_err());
+    let Some(device) = common::gpu() else { return };
+    let Device::Gpu(gpu) = &device else { unreachable!() };
+    let (tuning, candidates) = search(&device, &work, false, 1, &mut |_| {}).unwrap();
+    assert_eq!((device.target().tuning, &tuning.device), (None, &device.description()));
+    let products: Vec<Product> = tuning.products.iter().map(|e| e.product).collect();
+    // Forward, the gradient of a weight, and the gradient of an input.
+    for (a_t, b_t) in [(false, true), (true, false), (false, false)] {
+        assert!(products.iter().any(|p| (p.form.a_t, p.form.b_t) == (a_t, b_t)), "{products:?}");
+    }
+    for product in &products {
+        let of: Vec<_> = candidates.iter().filter(|c| c.product == *product).collect();
+        let count = |f: &dyn Fn(&&&bagrad::bench::tune::Candidate) -> bool| of.iter().filter(f).count();
+        assert_eq!((count(&|c| c.standard), count(&|c| c.chosen)), (1, 1), "{product:?}");
+        assert!(of.len() >= 4 && of.iter().all(|c| c.us > 0.0));
+    }
+    let bags = bags(6, 12, 4);
+    let gradients = || Session::new(&device, model("attention", &bags), Storage::F32).unwrap().gradients(&bags, None);
+    let wanted = gradients().unwrap();
+    // A few of the candidates for everything: entries for all products that could occur.
+    let product = candidates[0].product;
+    let choices: Vec<Choice> = candidates.iter().filter(|c| c.product == product).map(|c| c.choice).collect();
+    for choice in choices.iter().step_by(4) {
+        let mut all = Vec::new();
+        for entry in &tuning.products {
+            let sizes = (0..12).flat_map(|m| (0..12).map(move |n| (1 << m, 1 << n)));
+            all.extend(sizes.map(|(m, n)| bagrad::tuning::Entry {
+                product: Product { form: entry.product.form, m, n },
+                choice: *choice,
+                ..*entry
+            }));
+        }
+        gpu.set_tuning(Some(Tuning::new(device.description(), all)));
+        let found = gradients().unwrap();
+        for (name, tensor) in &found.parameters {
+            let e = error(&tensor.values, &wanted.parameters[name].values);
+            assert!(e < 1e-5, "{choice:?}: {name} {e:.1e}");
+        }
+    }
+    gpu.set_tuning(None);
+}

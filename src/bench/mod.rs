@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod kernels;
 pub mod steps;
+pub mod tune;
 
 /// The value in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -175,13 +175,38 @@ pub enum Work {
 }
 
 impl Work {
-    fn parts(&self) -> (String, Method, Batch, Optimiser) {
+    /// Method and sizes.
+    pub fn name(&self) -> String {
         match self {
-            Self::Gated(shape) => (shape.to_string(), shape.method(), shape.batch, Optimiser::adam(0.0)),
-            Self::Method(method, batch) => {
-                (format!("{} {batch}", method.name()), method.clone(), *batch, method.recipe().optimiser)
-            }
+            Self::Gated(shape) => shape.to_string(),
+            Self::Method(method, batch) => format!("{} {batch}", method.name()),
         }
+    }
+
+    fn parts(&self) -> (Method, Batch, Optimiser) {
+        match self {
+            Self::Gated(shape) => (shape.method(), shape.batch, Optimiser::adam(0.0)),
+            Self::Method(method, batch) => (method.clone(), *batch, method.recipe().optimiser),
+        }
+    }
+
+    /// A session without a step as yet.
+    fn session(&self, device: &Device, half: bool) -> Result<(Session, Batch, Optimiser)> {
+        let (method, batch, optimiser) = self.parts();
+        let model = Model::new(Spec::new(method, batch.width, 2), 1)?;
+        let storage = if half { Storage::F16 } else { Storage::F32 };
+        Ok((Session::new(device, model, storage)?, batch, optimiser))
+    }
+
+    /// A session that has taken a step.
+    pub(super) fn started(&self, device: &Device, half: bool) -> Result<(Session, Optimiser)> {
+        let (mut session, batch, optimiser) = self.session(device, half)?;
+        let bags = batch.draw(half)?;
+        let all: Vec<usize> = (0..bags.len()).collect();
+        let weights = vec![1.0 / bags.len() as f32; bags.len()];
+        session.train_step(&bags, &all, &weights, None, (&optimiser, RATE), None)?;
+        session.executor().wait()?;
+        Ok((session, optimiser))
     }
 }
 
@@ -211,6 +236,16 @@ pub struct Row {
     pub min_us: f64,
     /// Steps between two waits for the device, whose time is divided by their number.
     pub steps_each: usize,
+    /// Microseconds of a step on the calling thread until all is submitted; on the host that is the whole step.
+    pub host_us: f64,
+    /// Dispatches of a step.
+    pub dispatches: f64,
+    /// Submissions of a step.
+    pub submissions: f64,
+    /// Share of the median in which no launch ran, when the launches were asked for: time between them, and waiting
+    /// for the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<f64>,
     /// Arithmetic over the median: of W that of the matrix products, of other methods that of all launches.
     pub gflops: f64,
     /// The most device memory that was held.
@@ -242,17 +277,14 @@ pub struct LaunchTime {
     pub gbps: f64,
 }
 
-const RATE: f64 = 5e-4;
+pub(super) const RATE: f64 = 5e-4;
 
 /// Times steps of `work` on `device`.
 ///
 /// # Errors
 /// What the device answers, and a method that does not take such bags.
 pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
-    let (name, method, batch, optimiser) = work.parts();
-    let model = Model::new(Spec::new(method, batch.width, 2), 1)?;
-    let storage = if settings.half { Storage::F16 } else { Storage::F32 };
-    let mut session = Session::new(device, model, storage)?;
+    let (mut session, batch, optimiser) = work.session(device, settings.half)?;
     session.set_budget(settings.memory);
     let bags = batch.draw(settings.half)?;
     let all: Vec<usize> = (0..bags.len()).collect();
@@ -262,7 +294,7 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
     // What stays on the device needs no second copy here.
     let bags = windows.then_some(bags);
     session.executor().wait()?;
-    let run = |session: &mut Session, steps: usize| -> Result<f64> {
+    let run = |session: &mut Session, steps: usize| -> Result<[f64; 2]> {
         let start = Instant::now();
         for _ in 0..steps {
             match &bags {
@@ -270,13 +302,14 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
                 None => session.repeat_step(&optimiser, RATE)?,
             }
         }
+        let submitted = start.elapsed();
         session.executor().wait()?;
-        Ok(start.elapsed().as_secs_f64() * 1e6 / steps as f64)
+        Ok([start.elapsed(), submitted].map(|t| t.as_secs_f64() * 1e6 / steps as f64))
     };
     // Warm up for a quarter of a second: clocks rise, caches and branch predictors fill.
     let (start, mut warm) = (Instant::now(), Vec::new());
     while warm.len() < 3 || (start.elapsed().as_secs_f64() < 0.25 && warm.len() < 1000) {
-        warm.push(run(&mut session, 1)?);
+        warm.push(run(&mut session, 1)?[0]);
     }
     // On the host every step is waited for anyway. A GPU is kept busy: while one step runs, the next is
     // recorded, as in training.
@@ -284,10 +317,16 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
         Device::Gpu(_) => (20_000.0 / median(warm)).ceil().clamp(1.0, 100.0) as usize,
         _ => 1,
     };
-    let mut times = Vec::with_capacity(settings.repeats);
-    for _ in 0..settings.repeats.max(1) {
-        times.push(run(&mut session, steps_each)?);
+    let repeats = settings.repeats.max(1);
+    let (mut times, mut submitted) = (Vec::with_capacity(repeats), Vec::with_capacity(repeats));
+    let before = session.executor().counters();
+    for _ in 0..repeats {
+        let [whole, host] = run(&mut session, steps_each)?;
+        times.push(whole);
+        submitted.push(host);
     }
+    let after = session.executor().counters();
+    let each = |after: u64, before: u64| (after - before) as f64 / (repeats * steps_each) as f64;
     let (_, peak_bytes) = session.executor().memory();
     let launches = match settings.profile && !windows {
         true => launches(&mut session, &optimiser, settings.half, settings.repeats)?,
@@ -302,7 +341,7 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
         Work::Method(..) => (arithmetic(&mut session, &optimiser, settings.half)?, None),
     };
     Ok(Row {
-        shape: name,
+        shape: work.name(),
         device: device.description(),
         median_us,
         min_us: times.iter().copied().fold(f64::INFINITY, f64::min),
@@ -311,6 +350,13 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
         peak_bytes,
         predicted_bytes,
         windows,
+        host_us: median(submitted),
+        dispatches: each(after.dispatches, before.dispatches),
+        submissions: each(after.submissions, before.submissions),
+        idle: (!launches.is_empty()).then(|| {
+            let busy: f64 = launches.iter().map(|l| l.median_us).sum();
+            (1.0 - busy / median_us).max(0.0)
+        }),
         launches,
     })
 }

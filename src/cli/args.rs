@@ -28,6 +28,10 @@ pub struct Where {
     /// Leave cooperative matrices (tensor cores) alone; so does BAGRAD_NO_COOPERATIVE=1
     #[arg(long)]
     pub no_cooperative: bool,
+    /// Tiles of matrix products on a GPU: auto (what `bagrad bench --tune` found for the adapter and driver, if it
+    /// ran), off, or the file of a search [default: $BAGRAD_TUNING or auto]
+    #[arg(long, value_name = "TUNING")]
+    pub tuning: Option<String>,
 }
 
 /// How much of the device to use.

@@ -2,12 +2,16 @@
 
 use super::args::{Where, bytes, settings};
 use super::table::table;
-use super::{answer, answer_json, note, open_device};
-use anyhow::Result;
+use super::{answer, answer_json, note, open_device, tuning};
+use anyhow::{Result, bail};
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
 use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
+use bagrad::bench::tune::{Candidate, search};
+use bagrad::device::Device;
 use bagrad::methods::Method;
+use bagrad::tuning::Choice;
+use std::path::PathBuf;
 
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
@@ -36,6 +40,13 @@ pub struct Args {
     /// With --steps: also the time of each launch of a step
     #[arg(long, requires = "steps")]
     profile: bool,
+    /// Search the tiles of matrix products for these steps (default: two of gated attention), show the candidates,
+    /// and keep what won for later runs on this adapter and driver
+    #[arg(long, conflicts_with_all = ["profile", "memory", "filter"])]
+    tune: bool,
+    /// With --tune: write the tuning here instead
+    #[arg(long, value_name = "FILE", requires = "tune")]
+    out: Option<PathBuf>,
     /// Only kernels whose name contains this
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, conflicts_with = "steps")]
     filter: String,
@@ -53,6 +64,9 @@ pub struct Args {
 /// What the device answers.
 pub fn run(args: &Args) -> Result<()> {
     let (device, _) = open_device(&args.place, None, args.json)?;
+    if args.tune {
+        return tune(args, &device);
+    }
     if args.steps.is_empty() {
         let ceilings = Ceilings::of(&device)?;
         let rows = kernels::measure(&device, args.sizes, &args.filter, args.repeats.unwrap_or(10), &ceilings)?;
@@ -81,6 +95,52 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json { answer_json(&rows) } else { answer(&text(&rows)) }
 }
 
+/// What a search runs over where nothing is asked for.
+const USUAL: [&str; 2] = ["1000,512,256,128", "10000,1024,512,256"];
+
+/// Searches, tells, keeps.
+fn tune(args: &Args, device: &Device) -> Result<()> {
+    let work = match args.steps.is_empty() {
+        true => USUAL.iter().map(|shape| Ok(Work::Gated(shape.parse()?))).collect::<Result<_>>()?,
+        false => work(args)?,
+    };
+    let mut tell = |what: String| note(args.json, what);
+    let (tuning, candidates) = search(device, &work, args.half, args.repeats.unwrap_or(5), &mut tell)?;
+    let kept = match &args.out {
+        Some(path) => Some(path.clone()),
+        None => tuning::file_of(device),
+    };
+    let Some(path) = kept else { bail!("there is no folder for caches here; name a file with --out") };
+    tuning::save(tuning, &path)?;
+    if args.json {
+        return answer_json(&candidates);
+    }
+    let line = |c: &Candidate| {
+        let form = c.product.form;
+        let sides = [(form.a_t, form.a_half, "A"), (form.b_t, form.b_half, "B")];
+        let sides = sides
+            .map(|(t, half, name)| format!("{name}{}{}", if t { "^T" } else { "" }, if half { " f16" } else { "" }));
+        let tiles = match c.choice {
+            Choice::Registers { rows, cols, shuffle } => {
+                format!("registers {rows} x {cols}{}", if shuffle { ", shuffles" } else { "" })
+            }
+            Choice::Workgroup { tall, wide } => format!("workgroup {} x {}", 64 << tall as u32, 64 << wide as u32),
+            Choice::Matrices { large } => format!("matrices, {} x {0}", if large { 8 } else { 4 }),
+        };
+        let mark = match (c.chosen, c.standard) {
+            (true, true) => "kept",
+            (true, false) => "new",
+            (false, true) => "standard",
+            (false, false) => "",
+        };
+        let size = format!("{} x {}", c.product.m, c.product.n);
+        vec![sides.join(" "), size, tiles, format!("{:.1}", c.us), mark.to_owned()]
+    };
+    let lines: Vec<Vec<String>> = candidates.iter().map(line).collect();
+    note(false, format!("kept in {}", path.display()));
+    answer(&table(&["product", "up to", "tiles", "median us", ""], &lines))
+}
+
 /// What to time; all of it is read before anything runs.
 fn work(args: &Args) -> Result<Vec<Work>> {
     let Some(name) = &args.method else {
@@ -93,12 +153,15 @@ fn work(args: &Args) -> Result<Vec<Work>> {
 fn text(rows: &[Row]) -> String {
     let mib = |bytes: u64| format!("{:.2}", bytes as f64 / (1 << 20) as f64);
     let line = |r: &Row| {
-        let times = [r.median_us, r.min_us, r.gflops].map(|v| format!("{v:.0}"));
+        let times = [r.median_us, r.min_us, r.gflops, r.host_us, r.dispatches].map(|v| format!("{v:.0}"));
         let predicted = r.predicted_bytes.map_or_else(|| "-".to_owned(), mib);
         [std::slice::from_ref(&r.shape), &times[..], &[mib(r.peak_bytes), predicted]].concat()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
-    let mut text = table(&["step", "median us", "min us", "GFLOP/s", "peak MiB", "predicted MiB"], &lines);
+    let mut text = table(
+        &["step", "median us", "min us", "GFLOP/s", "host us", "dispatches", "peak MiB", "predicted MiB"],
+        &lines,
+    );
     for row in rows.iter().filter(|r| !r.launches.is_empty()) {
         let launches = row.launches.iter();
         let line = |l: &LaunchTime| {

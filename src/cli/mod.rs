@@ -22,6 +22,7 @@ mod run_folder;
 mod summary;
 mod table;
 mod train;
+mod tuning;
 
 use anyhow::{Context, Result};
 use bagrad::device::{Device, DeviceChoice, GpuOptions};
@@ -131,5 +132,6 @@ fn open_device(place: &args::Where, config: Option<&str>, quiet: bool) -> Result
     let options = GpuOptions { no_cooperative: place.no_cooperative, ..GpuOptions::default() };
     let opened = Device::open_with(&choice, options)?;
     note(quiet, format!("device: {} ({})", opened.device.description(), opened.why));
+    tuning::load(&opened.device, place.tuning.as_deref(), quiet)?;
     Ok((opened.device, choice))
 }

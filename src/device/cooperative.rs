@@ -137,7 +137,7 @@ const OUTPUTS: usize = 45;
 fn self_test(gpu: &GpuDevice, coop: Coop) -> Result<f64> {
     let device = Device::Gpu(gpu.clone());
     // As a GPU, whatever it is: its rules take every shape.
-    let plain = Target { class: Class::Gpu, units: 1, coop: None, ..gpu.target() };
+    let plain = Target { class: Class::Gpu, units: 1, coop: None, tuning: None, ..gpu.target() };
     let wanted = products(&device, plain)?;
     let found = products(&device, Target { coop: Some(coop), ..plain })?;
     let mut worst: f64 = if gpu.options().fail_self_test { 1.0 } else { 0.0 };

@@ -5,6 +5,7 @@ use super::gpu_executor::LaunchError;
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::plan::{Class, Target};
+use crate::tuning::Tuning;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -52,6 +53,7 @@ struct Shared {
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
     cooperative: OnceLock<Verdict>,
+    tuning: Mutex<Option<&'static Tuning>>,
 }
 
 /// What the driver reported outside of a call that could return it.
@@ -204,8 +206,9 @@ impl GpuDevice {
         let checked = options.checked || cfg!(debug_assertions) || cfg!(test) || env_flag("BAGRAD_CHECKED");
         let (limits, features) = (device.limits(), device.features());
         let pipelines = Mutex::new(Pipelines::new(checked));
-        let cooperative = OnceLock::new();
-        let shared = Shared { device, queue, info, limits, features, tiles, options, faults, pipelines, cooperative };
+        let (cooperative, tuning) = (OnceLock::new(), Mutex::new(None));
+        let shared =
+            Shared { device, queue, info, limits, features, tiles, options, faults, pipelines, cooperative, tuning };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -270,6 +273,12 @@ impl GpuDevice {
         self.shared.cooperative.get_or_init(|| cooperative::examine(self))
     }
 
+    /// Plans from now on take their tiles of matrix products from `tuning`. It stays in memory until the program
+    /// ends, since plans refer to it.
+    pub fn set_tuning(&self, tuning: Option<Tuning>) {
+        *locked(&self.shared.tuning) = tuning.map(|t| &*Box::leak(Box::new(t)));
+    }
+
     /// What it was opened with.
     pub fn options(&self) -> GpuOptions {
         self.shared.options
@@ -289,6 +298,7 @@ impl GpuDevice {
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
             units,
             coop: None,
+            tuning: *locked(&self.shared.tuning),
         }
     }
 

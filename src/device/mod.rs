@@ -151,7 +151,14 @@ impl Device {
             // Not the number of cores: how sums are split would depend on it, and results with that.
             Device::Host(_) | Device::Oracle => {
                 // Kernels count elements in 32 bits.
-                Target { class: Class::Host, native_f16: true, max_binding: 4 * u32::MAX as u64, units: 8, coop: None }
+                Target {
+                    class: Class::Host,
+                    native_f16: true,
+                    max_binding: 4 * u32::MAX as u64,
+                    units: 8,
+                    coop: None,
+                    tuning: None,
+                }
             }
             Device::Gpu(gpu) => gpu.target(),
         }

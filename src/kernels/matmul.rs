@@ -3,11 +3,13 @@
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
 use super::launch::{MAX_WORDS, Variant};
-use super::{Args, Kernel, Real, kernel, matmul_coop, round};
+use super::{Args, Kernel, Real, kernel, round};
 use crate::plan::{Class, Target};
+use crate::tuning::Choice;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use serde::{Deserialize, Serialize};
 
 /// See the shader.
 #[repr(C)]
@@ -60,7 +62,7 @@ pub(crate) fn part(words: &[u32; MAX_WORDS], part: u32) -> ([u32; MAX_WORDS], [u
 }
 
 /// Which factor is stored transposed, and which in f16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Form {
     /// A is stored `[K, M]`.
     pub a_t: bool,
@@ -92,11 +94,12 @@ pub fn half_variant(target: &Target, half: bool) -> Variant {
     vec![("HALF", half as u32), ("NATIVE_F16", (half && target.native_f16) as u32)]
 }
 
-/// The tile for a product of these sizes; `strides` are those of A, B and C. Pure, so that it can be tested.
-/// docs/matmul-search.md has the measurements behind the numbers.
+/// The tile for a product of these sizes; `strides` are those of A, B and C. Pure, so that it can be tested: the
+/// tuning of the target where it knows the product, else [`Choice::standard`], whose numbers docs/matmul-search.md
+/// explains.
 pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -> Tile {
     let vectors = strides.map(|s| s.is_multiple_of(4));
-    let mut variant = vec![
+    let variant = vec![
         ("A_T", form.a_t as u32),
         ("B_T", form.b_t as u32),
         ("A_F16", form.a_half as u32),
@@ -106,40 +109,13 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
         ("B_VEC", vectors[1] as u32),
         ("C_VEC", (vectors[2] && n.is_multiple_of(4)) as u32),
     ];
-    if form.rounded {
-        if let Some(shape) = matmul_coop::shape(target, m, n) {
-            return shape.tile(variant);
-        }
-        variant.push(("ROUND", 1));
+    if target.class == Class::Host {
+        return Tile { kernel: &MATMUL, rows: m.max(1), cols: n.max(1), variant: Vec::new() };
     }
-    let kernel = &MATMUL;
-    match target.class {
-        Class::Host => Tile { kernel, rows: m.max(1), cols: n.max(1), variant: Vec::new() },
-        Class::CpuDriver { shuffles, recent } => {
-            let few = n <= 32 || m.div_ceil(32) * n.div_ceil(64) < 16;
-            // Passing A round by shuffles beats loading it, but for the plain form on recent drivers.
-            let plain = !form.a_t && !form.b_t && m > 8;
-            let shuffle = shuffles && !(recent && plain);
-            let (rows, cols) = match (m <= 8, few, shuffles || recent) {
-                (true, ..) => (8, 1),
-                (_, true, true) => (32, 1),
-                (_, false, true) => (32, 2),
-                (_, true, false) => (16, 1),
-                (_, false, false) => (16, 4),
-            };
-            variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols), ("SUBGROUP8", shuffle as u32)]);
-            Tile { kernel, rows, cols: 32 * cols, variant }
-        }
-        Class::Gpu => {
-            // Larger tiles read less, smaller ones keep more units busy.
-            let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
-            let enough = 2 * target.units as u64;
-            let tall = groups(128, 64) >= enough;
-            let wide = groups(128, 128) >= enough;
-            variant.extend([("TALL", tall as u32), ("WIDE", wide as u32)]);
-            Tile { kernel, rows: 64 << tall as u32, cols: 64 << wide as u32, variant }
-        }
-    }
+    let tuned = target.tuning.and_then(|tuning| tuning.choice(target, form, m, n));
+    let tile = |choice: Choice| choice.tile(target, form, variant.clone());
+    let standard = || tile(Choice::standard(target, form, m, n)).expect("every device has its standard tiles");
+    tuned.and_then(tile).unwrap_or_else(standard)
 }
 
 /// Parts that the inner sum is cut into, so that a product with few outputs keeps a GPU busy.

@@ -32,13 +32,18 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Workgroups of 8 x 8 matrices.
+    pub fn large(&self) -> bool {
+        self.large
+    }
+
     /// Rows and columns of C of a workgroup.
     pub fn side(&self) -> u32 {
         self.coop.side * if self.large { 8 } else { 4 }
     }
 
     /// The choices of the preprocessor, after those that all products share.
-    pub(super) fn tile(&self, mut variant: Variant) -> Tile {
+    pub(crate) fn tile(&self, mut variant: Variant) -> Tile {
         let Coop { side, lanes, .. } = self.coop;
         variant.extend([("SIDE", side), ("LANES", 4 * lanes), ("LARGE", self.large as u32)]);
         Tile { kernel: &MATMUL_COOP, rows: self.side(), cols: self.side(), variant }
@@ -92,7 +97,8 @@ mod tests {
     #[test]
     fn shapes_follow_the_size_and_what_passed() {
         let coop = Coop { side: 16, lanes: 32, small: true, large: true };
-        let target = |class, coop| Target { class, native_f16: true, max_binding: 1 << 27, units: 100, coop };
+        let target =
+            |class, coop| Target { class, native_f16: true, max_binding: 1 << 27, units: 100, coop, tuning: None };
         let gpu = target(Class::Gpu, Some(coop));
         assert_eq!(shape(&gpu, 10_000, 512), Some(coop.shape(true)));
         assert_eq!(shape(&gpu, 500, 512), Some(coop.shape(false)));

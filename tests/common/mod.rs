@@ -26,6 +26,17 @@ pub fn gpu() -> Option<Device> {
     }
 }
 
+/// `BAGRAD_TEST_THIN=1` leaves the largest batches out on a GPU: for drivers that need minutes for them.
+pub fn is_thin() -> bool {
+    static SAID: Once = Once::new();
+    let thin = std::env::var("BAGRAD_TEST_THIN").is_ok_and(|v| v == "1");
+    if thin {
+        let line = "######## BAGRAD_TEST_THIN=1: THE LARGEST BATCHES ARE NOT TESTED ON THE GPU ########\n";
+        SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
+    }
+    thin
+}
+
 fn choice() -> DeviceChoice {
     let wanted = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_string());
     wanted.parse().expect("BAGRAD_TEST_DEVICE")
