@@ -58,8 +58,9 @@
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`report`] | a run as one self-contained HTML page |
+//! | `data` | readers of npy folders, pictures, text and IDX, drawn bags, splits, fusion (feature `data`) |
+//! | `pretrain` | encoders of patches, by contrast or by classes (feature `data`) |
 //! | `reproduce` | experiments of papers, from data to table (feature `cli`) |
-//! | `data` | readers of npy folders, text and IDX, drawn bags, splits (feature `data`) |
 //!
 //! # Features
 //!
@@ -87,6 +88,8 @@ pub mod model;
 pub mod ops;
 pub mod plan;
 pub mod precision;
+#[cfg(feature = "data")]
+pub mod pretrain;
 pub mod random;
 pub mod report;
 #[cfg(feature = "cli")]

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "pretrain/commands.rs"]
+mod patches;
+
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

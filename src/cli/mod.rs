@@ -1,4 +1,5 @@
-//! `bagrad demo | train | predict | devices | methods | bench | reproduce`: what each reads, runs and prints.
+//! `bagrad demo | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
+//! runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -7,10 +8,14 @@ mod bench;
 mod config;
 mod demo;
 mod devices;
+mod embed;
 mod experiment;
+mod fuse;
 mod methods;
 mod page;
+mod patches;
 mod predict;
+mod pretrain;
 mod progress;
 mod reproduce;
 mod run_folder;
@@ -31,6 +36,8 @@ Examples:
   bagrad train --data digits-bags --method gated-attention --out runs/digits
   bagrad train --data my-bags/ --method mi-net-bag --validation 0.2 --patience 10 --out runs/mine
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
+  bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
+  bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad methods                                     all methods with their settings
   bagrad devices                                     what this machine can compute on
 
@@ -53,6 +60,12 @@ enum Command {
     Train(Box<train::Args>),
     /// Predict bags, labelled or not, with a trained model
     Predict(predict::Args),
+    /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
+    Pretrain(Box<pretrain::Args>),
+    /// Make bags of features from bags of pictures
+    Embed(embed::Args),
+    /// Join the features of two magnifications
+    Fuse(fuse::Args),
     /// List what this machine can compute on
     Devices(devices::Args),
     /// List the methods with their settings
@@ -69,6 +82,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Pretrain(args) => pretrain::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Fuse(args) => fuse::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -15,22 +15,28 @@ pub mod class_bags;
 pub mod collage;
 pub mod digits;
 mod file;
+pub mod fuse;
 pub mod haystack;
 pub mod idx;
 pub mod mil_bags;
 pub mod npy;
+pub mod patches;
+mod pictures;
+pub(crate) mod resize;
 mod source;
 pub mod split;
-
 pub mod text;
+pub mod textures;
 
 pub use crate::standardise::Standardiser;
 pub use class_bags::ClassBags;
 pub use collage::Collage;
 pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
+pub use patches::Patches;
 pub use source::Source;
 pub use split::{Folds, Split};
+pub use textures::Textures;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};

@@ -11,15 +11,17 @@
 //! | `coords.npy` | optional numbers `[instances, 2 or 3]` (x, y; a third column is left out) |
 //! | `split.npy` | optional integers `[bags]`: 0 train, 1 test, 2 validation |
 //! | `folds.npy` | optional integers `[bags]` or `[repeats, bags]`: the fold that tests each bag |
+//! | `bag_names.txt` | optional: a line for each bag |
+//! | `class_names.txt` | optional: a line for each class |
 //!
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
-use super::{Dataset, Folds, Key, Split, file};
+use super::{Dataset, Folds, Key, Patches, Split, file};
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::features::{Features, Mapped};
 use half::f16;
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -195,7 +197,8 @@ type Instances = (Features, usize, Option<[usize; 3]>);
 fn instances(folder: &Path, mapped: bool) -> Result<Instances> {
     let path = folder.join("features.npy");
     if !path.exists() {
-        return pixels(folder);
+        let (pixels, width, image) = pixels(folder)?;
+        return Ok((Features::F32(pixels.into_iter().map(|b| f32::from(b) / 255.0).collect()), width, image));
     }
     let mut array = Array::open(&path)?;
     let [rows, width] = array.shape[..] else {
@@ -215,7 +218,8 @@ fn instances(folder: &Path, mapped: bool) -> Result<Instances> {
     Ok((features, width, None))
 }
 
-fn pixels(folder: &Path) -> Result<Instances> {
+/// Bytes, width and image shape.
+fn pixels(folder: &Path) -> Result<(Vec<u8>, usize, Option<[usize; 3]>)> {
     let path = folder.join("pixels.npy");
     if !path.exists() {
         return Err(Error::format(folder, "expected features.npy or pixels.npy in this folder, found neither"));
@@ -233,7 +237,7 @@ fn pixels(folder: &Path) -> Result<Instances> {
     if array.shape.contains(&0) {
         return array.wrong("at least one instance and one pixel", format!("shape {:?}", array.shape));
     }
-    Ok((Features::F32(array.items(|[b]| f32::from(b) / 255.0)?), width, image))
+    Ok((array.items(|[b]| b)?, width, image))
 }
 
 /// Sizes of the bags from the bag number of each instance.
@@ -285,8 +289,29 @@ pub fn open_mapped(folder: &Path) -> Result<Dataset> {
 }
 
 fn read(folder: &Path, mapped: bool) -> Result<Dataset> {
-    let ids = folder.join("bag_ids.npy");
     let (features, width, image) = instances(folder, mapped)?;
+    let mut set = around(folder, features, width)?;
+    set.bags.image = image;
+    Ok(set)
+}
+
+/// Opens a folder with `pixels.npy` and leaves its instances bytes.
+///
+/// # Errors
+/// As [`open`], and [`Error::Format`] when it is not known how high and wide a row of pixels is.
+pub fn patches(folder: &Path) -> Result<Patches> {
+    let (pixels, width, image) = pixels(folder)?;
+    let Some(image) = image else {
+        let message = format!("expected pixels [instances, height, width, channels], found [instances, {width}]");
+        return Err(Error::format(folder.join("pixels.npy"), message));
+    };
+    let frame = around(folder, Features::F32(vec![0.0; pixels.len() / width]), 1)?;
+    Patches::new(pixels, image, frame)
+}
+
+/// Everything of a folder but its instances, which are given.
+fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
+    let ids = folder.join("bag_ids.npy");
     if !ids.exists() {
         return Err(Error::format(
             folder,
@@ -297,9 +322,16 @@ fn read(folder: &Path, mapped: bool) -> Result<Dataset> {
     let sizes = bag_sizes(&ids, &Array::open(&ids)?.vector(rows, "one bag for each instance")?)?;
     let count = sizes.len();
     let mut bags = Bags::packed(features, width, &sizes)?;
-    bags.image = image;
     if let Some(labels) = optional(folder, "labels.npy", |array| labels(array, count))? {
         bags = bags.with_labels(labels)?;
+    }
+    if let Some(names) = lines(folder, "bag_names.txt", |found| found == count, format!("{count} lines (bags)"))? {
+        bags.names = names;
+    }
+    let classes = bags.classes();
+    if let Some(names) = lines(folder, "class_names.txt", |found| found >= classes, format!("{classes} lines or more"))?
+    {
+        bags.class_names = names;
     }
     let labels_of = |name| optional(folder, name, |array| instance_labels(array, rows));
     bags.instance_labels = match labels_of("key_instances.npy")? {
@@ -311,6 +343,73 @@ fn read(folder: &Path, mapped: bool) -> Result<Dataset> {
     let split = optional(folder, "split.npy", |array| split(array, count))?;
     let folds = optional(folder, "folds.npy", |array| folds(array, count))?;
     Ok(Dataset { bags, split, folds, name: super::name_of(folder), key: Key::AboveZero })
+}
+
+/// The lines of an optional text file; their number has to be right.
+fn lines(folder: &Path, name: &str, right: impl Fn(usize) -> bool, expected: String) -> Result<Option<Vec<String>>> {
+    let path = folder.join(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| file::reading(&path, e))?;
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    match right(lines.len()) {
+        true => Ok(Some(lines)),
+        false => Err(Error::format(&path, format!("expected {expected}, found {}", lines.len()))),
+    }
+}
+
+/// Writes bags in the layout above into the folder `to`, which is there. Features are written in float32, pixels as features.
+///
+/// # Errors
+/// [`Error::Io`] with the file.
+pub fn save(set: &Dataset, to: &Path) -> Result<()> {
+    let bags = &set.bags;
+    let rows = [bags.instances() as u64, bags.width as u64];
+    let features = &bags.features;
+    array(to, "features.npy", &rows, (0..features.len()).map(|i| features.get(i)))?;
+    let ids = (0..bags.len()).flat_map(|bag| bags.rows(bag).map(move |_| bag as i64));
+    array(to, "bag_ids.npy", &rows[..1], ids)?;
+    let each = [bags.len() as u64];
+    if let Some(labels) = &bags.labels {
+        array(to, "labels.npy", &each, labels.iter().map(|&l| i64::from(l)))?;
+    }
+    if let Some(labels) = &bags.instance_labels {
+        array(to, "instance_labels.npy", &rows[..1], labels.iter().copied())?;
+    }
+    if let Some(coords) = &bags.coords {
+        array(to, "coords.npy", &[rows[0], 2], coords.as_flattened().iter().copied())?;
+    }
+    if let Some(split) = &set.split {
+        let number = |part: &Split| match part {
+            Split::Train => 0i32,
+            Split::Test => 1,
+            Split::Validation => 2,
+        };
+        array(to, "split.npy", &each, split.iter().map(number))?;
+    }
+    if let Some(folds) = &set.folds {
+        let of = folds.of();
+        array(to, "folds.npy", &[of.len() as u64, each[0]], of.iter().flatten().map(|&f| i64::from(f)))?;
+    }
+    for (name, lines) in [("bag_names.txt", &bags.names), ("class_names.txt", &bags.class_names)] {
+        // A name of several lines could not be told from several names.
+        if !lines.is_empty() && !lines.iter().any(|l| l.is_empty() || l.contains(['\n', '\r'])) {
+            crate::files::write_atomically(to.join(name), lines.join("\n") + "\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn array<T: npyz::AutoSerialize>(to: &Path, name: &str, shape: &[u64], values: impl Iterator<Item = T>) -> Result<()> {
+    let path = to.join(name);
+    let write = || {
+        let file = std::io::BufWriter::new(File::create(&path)?);
+        let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(file).begin_nd()?;
+        writer.extend(values)?;
+        writer.finish()
+    };
+    write().map_err(|e| Error::io(&path, e))
 }
 
 fn labels(mut array: Array, bags: usize) -> Result<Vec<u32>> {

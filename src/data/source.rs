@@ -1,6 +1,6 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{ClassBags, Collage, Dataset, Haystack, Protocol, idx, npy, text};
+use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -48,21 +48,23 @@ pub enum Source {
         /// How the bags are drawn.
         haystack: Haystack,
     },
+    /// Bags of procedural textures; see [`super::textures`].
+    Textures(Textures),
 }
 
 const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage, \
-                          mnist-collage:FOLDER, digits-haystack and mnist-haystack:FOLDER";
+                          mnist-collage:FOLDER, digits-haystack, mnist-haystack:FOLDER and textures";
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
     /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-classes`, `mnist-classes:FOLDER`,
-    /// `digits-collage`, `mnist-collage:FOLDER`, `digits-haystack` and `mnist-haystack:FOLDER`. Settings follow after
-    /// commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
+    /// `digits-collage`, `mnist-collage:FOLDER`, `digits-haystack`, `mnist-haystack:FOLDER` and `textures`. Settings
+    /// follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
     /// `digits-classes,classes=3:5:9`, `digits-collage,pair=0:1,inverse=true`,
-    /// `digits-haystack,size=500:5000,share=0.01:0.05`; what is left out is as in [`Protocol::digits`],
-    /// [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`] and [`Haystack::default`]. A file or folder of
-    /// the same name is written `./digits-bags`.
+    /// `digits-haystack,size=500:5000,share=0.01:0.05`, `textures,key=3,rate=0.2`; what is left out is as in
+    /// [`Protocol::digits`], [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`], [`Haystack::default`]
+    /// and [`Textures::default`]. A file or folder of the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -79,6 +81,9 @@ impl Source {
             }
             if head == "digits-haystack" {
                 return Ok(Self::DigitsHaystack(haystack(settings)?));
+            }
+            if head == "textures" {
+                return Ok(Self::Textures(textures(settings)?));
             }
             if head == "digits-classes" {
                 return Ok(Self::DigitsClasses(class_bags(settings)?));
@@ -124,8 +129,8 @@ impl Source {
     ///
     /// # Errors
     /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
-    /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`] and
-    /// [`Haystack::mnist`].
+    /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`],
+    /// [`Haystack::mnist`] and [`Textures::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
@@ -138,6 +143,7 @@ impl Source {
             Self::MnistCollage { folder, collage } => collage.mnist(folder),
             Self::DigitsHaystack(haystack) => haystack.digits(),
             Self::MnistHaystack { folder, haystack } => haystack.mnist(folder),
+            Self::Textures(textures) => textures.bags(),
         }
     }
 }
@@ -229,6 +235,29 @@ fn haystack(text: Option<&str>) -> Result<Haystack> {
 fn range<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<[T; 2]> {
     let (a, b) = value.split_once(':').unwrap_or((value, value));
     Ok([number(name, a)?, number(name, b)?])
+}
+
+/// The textures with the settings of `text`.
+fn textures(text: Option<&str>) -> Result<Textures> {
+    let mut textures = Textures::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "key" => textures.key = number(name, value)?,
+            "side" => textures.side = number(name, value)?,
+            "mean" => textures.mean = number(name, value)?,
+            "spread" => textures.spread = number(name, value)?,
+            "rate" => textures.rate = number(name, value)?,
+            "train" => textures.train = number(name, value)?,
+            "test" => textures.test = number(name, value)?,
+            "seed" => textures.seed = number(name, value)?,
+            _ => {
+                let known = "key, side, mean, spread, rate, train, test or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(textures)
 }
 
 /// The bags of several classes with the settings of `text`.
@@ -329,6 +358,16 @@ mod tests {
             panic!("expected a generator");
         };
         assert_eq!((folder, haystack), ("some/where".into(), Haystack { train: 5, ..Haystack::default() }));
+    }
+
+    #[test]
+    fn textures_take_settings() {
+        assert_eq!(Source::parse("textures").unwrap(), Source::Textures(Textures::default()));
+        let set = "textures,key=3,side=16,mean=9,spread=1,rate=0.2,train=5,test=6,seed=9";
+        let (mean, spread, rate) = (9.0, 1.0, 0.2);
+        let expected = Textures { key: 3, side: 16, mean, spread, rate, train: 5, test: 6, seed: 9 };
+        assert_eq!(Source::parse(set).unwrap(), Source::Textures(expected));
+        assert!(Source::parse("textures,pair=3").unwrap_err().to_string().contains("expected key, side"));
     }
 
     #[test]

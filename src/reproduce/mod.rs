@@ -15,6 +15,7 @@ pub mod mhim;
 pub mod mnist_bags;
 pub mod runs;
 pub mod sets;
+pub mod simclr;
 pub mod table;
 
 use crate::device::Device;
@@ -140,6 +141,7 @@ pub fn all() -> Vec<Experiment> {
         collage::FAR,
         classic::EXPERIMENT,
         mhim::EXPERIMENT,
+        simclr::EXPERIMENT,
     ]
 }
 

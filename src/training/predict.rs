@@ -1,7 +1,7 @@
 //! Predictions of a model for bags, labelled or not.
 
 use crate::bag::Bags;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::session::{Resident, Session};
 use crate::training::metrics::{self, InstanceAuc, Scores};
@@ -48,7 +48,7 @@ impl Predictions {
     /// Metrics against the labels of the same bags.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when there is not one label for each bag.
+    /// [`Error::Shape`] when there is not one label for each bag.
     pub fn measure(&self, labels: &[u32]) -> Result<Scores> {
         Scores::new(&self.probabilities, self.classes, labels)
     }
@@ -66,7 +66,8 @@ const BATCH_ROWS: usize = 8192;
 /// Runs the model over the bags `indices`, several at a time.
 ///
 /// # Errors
-/// [`crate::Error::Shape`] when the width does not fit the model, and what the device answers.
+/// [`Error::Shape`] when the width does not fit the model, [`Error::Setting`] for a model without bag logits, and what
+/// the device answers.
 pub fn predict(
     session: &mut Session,
     bags: &Bags,
@@ -84,10 +85,11 @@ pub fn predict(
         }
         let batch = &indices[start..next];
         let outputs = session.outputs(bags, batch, resident)?;
-        let logits = &outputs[BAG_LOGITS];
+        let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
+            return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
+        };
         let columns = logits.len() / batch.len();
         let per_class = session.scores_are_classes();
-        let scores = &outputs[SCORES];
         let score_columns = scores.len() / rows;
         let mut row = 0;
         for (logits, &bag) in logits.chunks_exact(columns).zip(batch) {
@@ -121,7 +123,7 @@ impl Predictions {
 
 /// Class probabilities from the logits of one bag: a sigmoid of a single logit, else softmax, or a sigmoid
 /// for each class where classes are independent.
-fn push_probabilities(out: &mut Vec<f32>, logits: &[f32], independent: bool) {
+pub(crate) fn push_probabilities(out: &mut Vec<f32>, logits: &[f32], independent: bool) {
     let sigmoid = |x: f32| (1.0 / (1.0 + (-x as f64).exp())) as f32;
     match logits {
         [logit] => out.extend([1.0 - sigmoid(*logit), sigmoid(*logit)]),

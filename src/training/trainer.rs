@@ -247,17 +247,12 @@ pub fn train(
             session.train_step(bags, batch, &weights, resident.as_ref(), rule, Some(step as u32))?;
             observer.step(&Progress { epoch, step: step + 1, steps, bags: batch.len() });
         }
-        let losses = session.executor().history(steps)?;
-        if let Some(step) = losses.iter().position(|l| !l.is_finite()) {
-            return Err(Error::NotFinite { step: epoch as u64 * steps as u64 + step as u64, loss: losses[step] });
-        }
+        let loss = epoch_loss(&mut session, epoch, order.chunks(settings.batch).map(<[usize]>::len))?;
         let loss_scale = session.loss_scale()?;
         if let Some(state) = loss_scale.filter(ScaleState::stuck) {
             return Err(Error::GradientOverflow { step: session.updates() - 1, skipped: state.skipped });
         }
         let trained = clock.elapsed().as_secs_f64();
-        let sizes = order.chunks(settings.batch).map(<[usize]>::len);
-        let loss = losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / training.len() as f64;
         let mut report = Epoch {
             epoch,
             loss,
@@ -303,6 +298,20 @@ pub fn train(
     let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
     Ok(Outcome { model, average, teacher, epochs, kept, steps, loss_scale, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// The mean loss of an epoch's batches of these sizes, from the history.
+///
+/// # Errors
+/// [`Error::NotFinite`] with the first step whose loss is not, and what the device answers.
+pub(crate) fn epoch_loss(session: &mut Session, epoch: u32, sizes: impl Iterator<Item = usize>) -> Result<f64> {
+    let sizes: Vec<usize> = sizes.collect();
+    let losses = session.executor().history(sizes.len())?;
+    if let Some(step) = losses.iter().position(|l| !l.is_finite()) {
+        return Err(Error::NotFinite { step: epoch as u64 * sizes.len() as u64 + step as u64, loss: losses[step] });
+    }
+    let total: usize = sizes.iter().sum();
+    Ok(losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / total as f64)
 }
 
 fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {
