@@ -4,7 +4,7 @@
 //! the data loader of the authors' program. Each bag may hold one of the class digits and none of the others; without
 //! it the bag is of class 0. A bag's images are drawn without repetition, and classes are as frequent as they come.
 
-use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, assemble, check_sizes, draw_size};
+use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, assemble, check_sizes, draw_size, same_images};
 use super::{Dataset, Key};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -77,6 +77,7 @@ impl ClassBags {
     /// [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         check_sizes(self.mean, self.spread, [self.train, self.test])?;
+        same_images(train, test)?;
         let mut distinct = self.classes.clone();
         distinct.sort_unstable();
         distinct.dedup();

@@ -210,6 +210,18 @@ pub(super) fn check_sizes(mean: f64, spread: f64, counts: [usize; 2]) -> Result<
     Ok(())
 }
 
+/// Checks that the images of two pools have one size.
+pub(super) fn same_images(train: &Pool, test: &Pool) -> Result<()> {
+    if train.image == test.image {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        operation: "bags from two pools",
+        expected: format!("images of {:?}", train.image),
+        found: format!("{:?}", test.image),
+    })
+}
+
 /// A bag's size: a normal draw, cut to an integer toward zero, at least 1.
 pub(super) fn draw_size(mean: f64, spread: f64, random: &mut Random) -> usize {
     ((mean + spread * random.normal()) as i64).max(1) as usize
@@ -224,6 +236,7 @@ pub(super) fn bags_with(
     name: &str,
     draw: impl Fn(&[u8], usize, &mut Random) -> Vec<Vec<usize>>,
 ) -> Result<Dataset> {
+    same_images(parts[0].0, parts[1].0)?;
     for ((pool, count), part) in parts.into_iter().zip(["train", "test"]) {
         let targets = pool.labels.iter().filter(|&&l| l == target).count();
         if count > 0 && (targets == 0 || targets == pool.len()) {
@@ -239,7 +252,7 @@ pub(super) fn bags_with(
     Ok(set)
 }
 
-/// Training and test bags from pools and numbers of bags: `draw` gives the images of so many bags as indices into a
+/// Training and test bags from pools of images of one size and numbers of bags: `draw` gives the images of so many bags as indices into a
 /// pool, `label` a bag's class from the labels of its images, which become those of its instances.
 pub(super) fn assemble(
     parts: [(&Pool, usize); 2],
@@ -248,14 +261,7 @@ pub(super) fn assemble(
     draw: impl Fn(&Pool, usize, &mut Random) -> Vec<Vec<usize>>,
     label: impl Fn(&[u8]) -> u32,
 ) -> Result<Dataset> {
-    let [image, other] = parts.map(|(pool, _)| pool.image);
-    if image != other {
-        return Err(Error::Shape {
-            operation: "bags from two pools",
-            expected: format!("images of {image:?}"),
-            found: format!("{other:?}"),
-        });
-    }
+    let image = parts[0].0.image;
     let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for ((pool, count), (part, stream)) in parts.into_iter().zip(PARTS) {

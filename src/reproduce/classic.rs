@@ -16,7 +16,7 @@ pub const EXPERIMENT: Experiment = Experiment {
             (arXiv 1802.04712); Li and others 2021 (arXiv 2011.08939)",
     data: "classic/musk1.csv, musk2.csv and elephant.csv (tools/fetch_data classic), or folders of these names; fox and \
            tiger with --full",
-    takes: "15 to 25 minutes on two CPU cores",
+    takes: "25 minutes on two CPU cores",
     protocol: "Ten-fold cross-validation; a seed is a repeat: it draws the folds (stratified; those of the data set where \
                it has its own), weights and order, and its accuracy is over all bags, each tested once. Features are \
                z-scored by the training bags of each fold, and the last epoch is taken; the published protocols z-score \

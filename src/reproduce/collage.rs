@@ -23,7 +23,7 @@ pub const NEAR: Experiment = Experiment {
     title: "MNIST-COLLAGE",
     paper: PAPER,
     data: sets::MNIST,
-    takes: "8 to 15 minutes on two CPU cores",
+    takes: "10 minutes on two CPU cores",
     protocol: PROTOCOL,
     seeds: 5,
     grid: |options| grid(options, false),

@@ -91,7 +91,8 @@ impl Summary {
         let spread = published.spread.or(self.spread).unwrap_or(0.0);
         Some(match self.mean - published.value {
             d if d >= 0.0 => Verdict::Reached,
-            d if d >= -spread => Verdict::Within,
+            // Figures have three digits: a difference of exactly the spread is one.
+            d if d >= -spread - 1e-9 => Verdict::Within,
             _ => Verdict::Short,
         })
     }
@@ -229,6 +230,7 @@ mod tests {
         let verdict = |values: &[f64], value, spread| summary(values, Published::new(value, spread, "s")).verdict();
         assert_eq!(verdict(&[0.8, 0.9], 0.85, None), Some(Verdict::Reached));
         assert_eq!(verdict(&[0.8, 0.9], 0.9, None), Some(Verdict::Within), "the spread over the seeds");
+        assert_eq!(verdict(&[0.945], 0.958, Some(0.013)), Some(Verdict::Within), "exactly the spread");
         assert_eq!(verdict(&[0.8, 0.9], 0.9, Some(0.01)), Some(Verdict::Short), "the published spread");
         assert_eq!(verdict(&[0.8, 0.9], 0.93, None), Some(Verdict::Short));
         assert_eq!(verdict(&[0.8], 0.81, None), Some(Verdict::Short), "one seed has no spread");

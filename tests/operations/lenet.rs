@@ -33,6 +33,25 @@ fn parameters_have_the_names_and_sizes_of_the_paper() {
     }
 }
 
+#[test]
+fn every_pool_takes_pictures_and_the_small_encoder_is_that_of_das_mil() {
+    let count = |name: &str, embedder: &str| {
+        let settings = serde_json::json!({ "embedder": embedder, "dropout": 0.5 });
+        let method = Method::named(name).unwrap().with(settings.as_object().unwrap()).unwrap();
+        let tape = method.record(784, 2, Storage::F32, false)?;
+        Ok::<_, Error>(tape.params.iter().map(|p| p.rows * p.cols).sum::<u32>())
+    };
+    assert_eq!(count("das-mil", "lenet-small").unwrap(), 17_355, "of the authors' network");
+    for name in ["mi-net", "mi-net-bag"] {
+        assert_eq!(count(name, "lenet").unwrap(), 426_571, "{name}");
+        assert_eq!(count(name, "lenet-small").unwrap(), 260 + 5_020 + 320 * 32 + 32 + 33, "{name}");
+    }
+    for name in ["mi-net-ds", "mi-net-rc"] {
+        let message = count(name, "lenet").unwrap_err().to_string();
+        assert!(message.contains("setting embedder: this form pools several layers"), "{message}");
+    }
+}
+
 /// The bag logits along random directions of each parameter, and of the pictures.
 #[test]
 fn backward_agrees_with_finite_differences() {
