@@ -104,7 +104,7 @@ mod tests {
         let (drawn, at) = folds(&set, 5, 3).unwrap();
         assert_eq!((drawn.repeats(), drawn.count(0), at), (1, 5, 0));
         assert_ne!(folds(&set, 5, 4).unwrap().0, drawn);
-        set.folds = Some(Folds::new(vec![vec![0, 1].repeat(10); 2]).unwrap());
+        set.folds = Some(Folds::new(vec![[0, 1].repeat(10); 2]).unwrap());
         assert_eq!(folds(&set, 5, 1).unwrap(), (set.folds.clone().unwrap(), 1));
         assert_eq!(folds(&set, 5, 2).unwrap().0.count(0), 5, "beyond its repeats they are drawn");
     }
