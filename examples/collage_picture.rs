@@ -95,9 +95,12 @@ fn digits_of(set: &Dataset, bag: usize) -> Vec<usize> {
     rows.map(digit).collect()
 }
 
+/// A bag, its logit with how far it falls without each instance, and the members of the true pair.
+type Shown = (usize, (f32, Vec<f32>), Vec<usize>);
+
 /// One panel a bag: digits at their places, frames the stronger the more the logit falls, a line between the two that
 /// count most where the bag is called positive, a dot at each member of the true pair.
-fn draw(set: &Dataset, bags: &[(usize, (f32, Vec<f32>), Vec<usize>)]) -> String {
+fn draw(set: &Dataset, bags: &[Shown]) -> String {
     let (step, top) = (PANEL + 16.0, 24.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -111,10 +114,10 @@ fn draw(set: &Dataset, bags: &[(usize, (f32, Vec<f32>), Vec<usize>)]) -> String 
         let rows = set.bags.rows(*bag);
         let label = ["negative", "positive"][labels[*bag] as usize];
         let p = 1.0 / (1.0 + (-logit).exp());
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<g transform=\"translate({} 0)\"><text x=\"2\" y=\"16\" fill=\"#222\">{label}, P(positive) = {p:.2}</text>\
-             <g transform=\"translate(0 {top})\"><rect width=\"{PANEL}\" height=\"{PANEL}\" fill=\"#101418\"/>\n",
+             <g transform=\"translate(0 {top})\"><rect width=\"{PANEL}\" height=\"{PANEL}\" fill=\"#101418\"/>",
             step * panel as f32
         );
         let place = |i: usize| places[rows.start + i];

@@ -104,7 +104,7 @@ impl Mapped {
             let message = format!("expected [{rows}, {width}] values after {offset} bytes, found {}", map.len());
             return Err(Error::format(path, message));
         };
-        if cfg!(target_endian = "big") || (map.as_ptr() as usize + offset) % size != 0 {
+        if cfg!(target_endian = "big") || !(map.as_ptr() as usize + offset).is_multiple_of(size) {
             return Ok(None);
         }
         let standardiser = None;

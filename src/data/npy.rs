@@ -208,10 +208,11 @@ fn instances(folder: &Path, mapped: bool) -> Result<Instances> {
         return array.wrong("at least one instance and one feature", format!("shape {:?}", array.shape));
     }
     let usable = array.kind == TypeChar::Float && array.size <= 4 && !array.big_endian && !array.fortran;
-    if mapped && usable {
-        if let Some(features) = Mapped::open(&path, array.header, [rows, width], array.size == 2)? {
-            return Ok((Features::Mapped(features), width, None));
-        }
+    if mapped
+        && usable
+        && let Some(features) = Mapped::open(&path, array.header, [rows, width], array.size == 2)?
+    {
+        return Ok((Features::Mapped(features), width, None));
     }
     let features = array.floats()?;
     check_finite(&path, &features, width)?;

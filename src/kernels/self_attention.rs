@@ -204,9 +204,9 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                             let mut both = [*lanes(&near_far[0], at), *lanes(&near_far[1], at)];
                             for l in 0..LANES {
                                 old[l] = (was[l] - now[l]).exp();
-                                total_of[l] = total_of[l] * old[l];
-                                both[0][l] = both[0][l] * old[l];
-                                both[1][l] = both[1][l] * old[l];
+                                total_of[l] *= old[l];
+                                both[0][l] *= old[l];
+                                both[1][l] *= old[l];
                             }
                             sums.scale(at, &old);
                             for j in 0..place.count {

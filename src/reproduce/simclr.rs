@@ -17,7 +17,7 @@ pub const EXPERIMENT: Experiment = Experiment {
     title: "Features by contrast, by labels of patches, and from an encoder as it starts",
     paper: "Ours, after DSMIL (Li, Li, Eliceiri 2021, arXiv 2011.08939)",
     data: "",
-    takes: "ten minutes on two CPU cores",
+    takes: "two to three minutes a seed on two CPU cores",
     protocol: "Bags of textures (200 to train with, 200 to test, 20 patches of 32 x 32 each, a tenth of those of a positive bag \
                with the key pattern); a seed draws bags, weights, order and views. The small encoder is pretrained on the \
                patches of the training bags, 40 epochs, the one with the lowest loss of a held-out tenth kept; or it is left \

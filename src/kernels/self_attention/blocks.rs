@@ -65,7 +65,7 @@ impl<T: Real> Turned<T> {
         for column in self.values.chunks_exact_mut(SIDE) {
             let column = lanes_mut(column, at);
             for l in 0..LANES {
-                column[l] = column[l] * factors[l];
+                column[l] *= factors[l];
             }
         }
     }
