@@ -3,7 +3,8 @@
 
 Both train the same network (LeNet, attention 128, 490,828 parameters) with Adam, 200 bags of about 10 pictures, one bag an
 update, 20 epochs, in float32 with the same number of threads. They run alternately, each in a process of its own; wall
-time and CPU time are those of the training alone (bagrad tells them; here they are taken around the same loop).
+time and CPU time are those of the training alone (of bagrad's CPU time, what a run of one epoch costs beside it is taken
+off). On a machine that is busy with other work PyTorch's threads wait long for each other: use --threads 1 there.
 
     python -m venv .venv && .venv/bin/pip install torch numpy
     tools/fetch_data mnist && cargo build --release
