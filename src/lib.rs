@@ -57,6 +57,7 @@
 //! | [`masking`] | which instances of a bag a student is trained on, by the scores of its teacher |
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
+//! | [`tuning`] | tiles of matrix products by measurement, kept for each adapter and driver |
 //! | [`report`] | a run as one self-contained HTML page |
 //! | `data` | readers of npy folders, pictures, text and IDX, drawn bags, splits, fusion (feature `data`) |
 //! | `pretrain` | encoders of patches, by contrast or by classes (feature `data`) |

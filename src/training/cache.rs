@@ -37,6 +37,11 @@ impl FromStr for Cache {
 }
 
 impl Cache {
+    /// What nobody has to ask for; files of settings leave it out.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+
     /// Puts the features of `bags` on the device, if that is asked for.
     pub(super) fn keep(self, session: &mut Session, bags: &Bags) -> Result<Option<Resident>> {
         if matches!(self, Self::Host | Self::None) {

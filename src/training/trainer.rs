@@ -63,7 +63,7 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Where features are meanwhile.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Cache::is_auto")]
     pub cache: Cache,
     /// What matrix products compute with.
     #[serde(default)]
