@@ -1,13 +1,14 @@
 //! A session: one model on one device. It packs batches, runs the planned programs, and reads results.
 
 mod batch;
+mod inputs;
 mod precision;
 mod teacher;
 mod windowed;
 
 use crate::bag::Bags;
 use crate::device::Device;
-use crate::device::executor::{Executor, ProgramId, Step, StoreId};
+use crate::device::executor::{Executor, ProgramId, Step};
 use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Input, Place, Scalars};
@@ -18,6 +19,8 @@ use crate::plan::{self, Program, Purpose};
 use crate::tape::{Source, Storage, Tape, feature_stride};
 pub use batch::extent_of;
 use batch::{Batch, uploads};
+use inputs::Inputs;
+pub use inputs::Resident;
 use std::collections::BTreeMap;
 use windowed::{Reading, Windows};
 
@@ -41,42 +44,6 @@ pub struct Gradients {
     pub parameters: BTreeMap<String, Tensor>,
     /// Gradient for the instance features `[instances, width]`, when asked for.
     pub instances: Option<Tensor>,
-}
-
-/// Features of a whole set of bags kept on the device, so that a step uploads none.
-pub struct Resident {
-    /// Store and first byte of each bag.
-    places: Vec<(StoreId, u64)>,
-}
-
-/// The bags of a step.
-#[derive(Clone, Copy)]
-struct Inputs<'a> {
-    bags: &'a Bags,
-    indices: &'a [usize],
-    resident: Option<&'a Resident>,
-    /// Rows of each bag that are left of it; all when `None`. Their features are not resident.
-    kept: Option<&'a [Vec<usize>]>,
-}
-
-impl<'a> Inputs<'a> {
-    fn of(bags: &'a Bags, indices: &'a [usize], resident: Option<&'a Resident>) -> Self {
-        Self { bags, indices, resident, kept: None }
-    }
-
-    /// Instances of each bag.
-    fn sizes(&self) -> impl Iterator<Item = usize> {
-        let size = |(n, &i): (usize, &usize)| self.kept.map_or(self.bags.rows(i).len(), |kept| kept[n].len());
-        self.indices.iter().enumerate().map(size)
-    }
-
-    /// Runs of rows of `bags`, in order.
-    fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        self.indices.iter().enumerate().flat_map(|(n, &i)| match self.kept {
-            None => vec![self.bags.rows(i)],
-            Some(kept) => teacher::runs(&kept[n], self.bags.rows(i).start),
-        })
-    }
 }
 
 /// One model on one device.
@@ -398,44 +365,6 @@ impl Session {
         }
         self.ready_windows(purpose, extent)?;
         Ok(true)
-    }
-
-    /// Keeps the features of all `bags` on the device if they fit; steps over them then upload none.
-    ///
-    /// # Errors
-    /// What the device answers, other than being out of memory.
-    pub fn keep(&mut self, bags: &Bags) -> Result<Option<Resident>> {
-        self.check_width(bags)?;
-        // The host's rows are in its memory already.
-        if !matches!(self.device, Device::Gpu(_)) {
-            return Ok(None);
-        }
-        let limit = self.executor.store_limit();
-        let row = feature_stride(bags.width) as u64 * self.element();
-        let all = *bags.offsets.last().unwrap_or(&0) as u64 * row;
-        if self.budget.is_some_and(|budget| self.executor.memory().0 + all > budget) {
-            return Ok(None);
-        }
-        let mut places = Vec::with_capacity(bags.len());
-        let mut next = 0;
-        while next < bags.len() {
-            let (start, mut bytes) = (next, 0u64);
-            while next < bags.len() && bytes + bags.rows(next).len() as u64 * row <= limit {
-                bytes += bags.rows(next).len() as u64 * row;
-                next += 1;
-            }
-            if next == start {
-                return Ok(None);
-            }
-            let rows = bags.offsets[start]..bags.offsets[next];
-            self.batch.rows.pack(bags, self.storage, std::iter::once(rows));
-            let packed = self.batch.rows.bytes(self.storage);
-            let Some(store) = self.executor.store(packed, self.storage)? else { return Ok(None) };
-            self.stored += bytes;
-            let base = bags.offsets[start];
-            places.extend((start..next).map(|b| (store, (bags.offsets[b] - base) as u64 * row)));
-        }
-        Ok(Some(Resident { places }))
     }
 
     /// Bytes of a feature on the device.
