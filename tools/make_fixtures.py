@@ -386,10 +386,10 @@ def catalogue():
                 **base, **SMALL, "method": method, "embed": [], "classes": c}
         specs[f"{method}-clamped"] = {**base, **SMALL, "method": method, "head_gain": 20}
         specs[f"{method}-paper"] = {**base, **PAPER, "method": method, "paper": True}
-    adam = {"name": "adam", "steps": 20, "lr": 5e-4, "betas": [0.9, 0.999], "eps": 1e-8,
+    adam = {"name": "adam", "steps": 100, "lr": 5e-4, "betas": [0.9, 0.999], "eps": 1e-8,
             "weight_decay": 1e-4}
     adamw = {**adam, "name": "adamw", "lr": 1e-3, "weight_decay": 0.01}
-    sgd = {"name": "sgd-keras", "steps": 20, "lr": 0.05, "momentum": 0.9, "decay": 1e-4,
+    sgd = {"name": "sgd-keras", "steps": 100, "lr": 0.05, "momentum": 0.9, "decay": 1e-4,
            "l2": 5e-3}
     for method, opt in [("gated-attention", adam), ("gated-attention", adamw),
                         ("mi-net-bag", sgd)]:

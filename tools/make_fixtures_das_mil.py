@@ -174,7 +174,7 @@ def catalogue():
                                     "sizes": [2, 1]}
     specs["das-mil-sum"] = {**small, "pool": "sum"}
     specs["das-mil-lse"] = {**small, "pool": "lse"}
-    adamw = {"name": "adamw", "steps": 20, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
+    adamw = {"name": "adamw", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
     specs["train-das-mil-adamw"] = {**small, "optimizer": adamw}
     return specs
 

@@ -125,7 +125,7 @@ def catalogue():
              "residual": 5, "classes": 1, "sizes": base.SIZES, "paper": False}
     # Bags of several tiles, runs of many tokens, and a square that grows with them.
     long = {**small, "landmarks": 7, "residual": 33, "sizes": [130, 3, 64]}
-    opt = {"name": "radam", "steps": 20, "lr": 2e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
+    opt = {"name": "radam", "steps": 100, "lr": 2e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
            "every": 6, "alpha": 0.5}
     return {
         "transmil-binary": small,
