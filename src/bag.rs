@@ -151,13 +151,7 @@ impl Bags {
                 self.features.len()
             )));
         }
-        let bad = match &self.features {
-            Features::F32(v) => v.iter().position(|x| !x.is_finite()),
-            Features::F16(v) => v.iter().position(|x| !x.is_finite()),
-            // Looked through when it was mapped.
-            Features::Mapped(_) => None,
-        };
-        if let Some(i) = bad {
+        if let Some(i) = self.features.first_not_finite() {
             return Err(Error::bags(format!(
                 "the feature in row {}, column {} is {}; features must be finite",
                 i / self.width,

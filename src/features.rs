@@ -46,6 +46,15 @@ impl Features {
         }
     }
 
+    /// The first value that is not finite. Those of a file were looked through when it was mapped.
+    pub(crate) fn first_not_finite(&self) -> Option<usize> {
+        match self {
+            Self::F32(v) => v.iter().position(|x| !x.is_finite()),
+            Self::F16(v) => v.iter().position(|x| !x.is_finite()),
+            Self::Mapped(_) => None,
+        }
+    }
+
     /// A copy of `range` (in values, not rows), in memory.
     pub fn slice(&self, range: Range<usize>) -> Features {
         match self {

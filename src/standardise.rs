@@ -63,14 +63,13 @@ impl Standardiser {
                 found: format!("{width}"),
             });
         }
-        let scaled = |c: usize, v: f32| self.scaled(c, v);
         match &mut bags.features {
             Features::F32(v) => v
                 .par_chunks_mut(width)
                 .with_min_len(256)
-                .for_each(|row| row.iter_mut().enumerate().for_each(|(c, v)| *v = scaled(c, *v))),
+                .for_each(|row| row.iter_mut().enumerate().for_each(|(c, v)| *v = self.scaled(c, *v))),
             Features::F16(v) => v.par_chunks_mut(width).with_min_len(256).for_each(|row| {
-                row.iter_mut().enumerate().for_each(|(c, v)| *v = f16::from_f32(scaled(c, v.to_f32())));
+                row.iter_mut().enumerate().for_each(|(c, v)| *v = f16::from_f32(self.scaled(c, v.to_f32())));
             }),
             Features::Mapped(v) => v.standardise(self),
         }

@@ -458,14 +458,23 @@ def check_torchmil():
               f"scores {(extra['scores'][:, 0] - 1 - score[0]).abs().max():.1e}")
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(doc, *flags):
+    """What all scripts of fixtures take, their folder made; `flags` are more of them, as (name, options)."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="verify the twins as well")
+    for name, options in flags:
+        parser.add_argument(name, **options)
     args = parser.parse_args()
     torch.set_num_threads(1)  # sums split over threads would depend on their number
     args.out.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+CHECK = ("--check", {"action": "store_true", "help": "verify the twins as well"})
+
+
+def main():
+    args = arguments(__doc__, CHECK)
     total = 0
     for name, spec in catalogue().items():
         params, data = well_posed(spec, name)

@@ -9,10 +9,8 @@ own vectors of bias, written out as the paper defines them. Files also hold plac
     .venv/bin/python tools/make_fixtures_das_mil.py --out /tmp/f --check
 """
 
-import argparse
 import json
 import math
-from pathlib import Path
 
 import torch
 from torch.nn.functional import (
@@ -180,13 +178,7 @@ def catalogue():
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="verify the twin as well")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = base.arguments(__doc__, base.CHECK)
     base.TWINS["das-mil"] = das_mil
     base.shapes = shapes
     base.draw = draw

@@ -8,9 +8,7 @@ this script uses; only the twin is new. Our own code, in plain PyTorch and float
     .venv/bin/python tools/make_fixtures_dsmil.py --out /tmp/f --check
 """
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, conv1d, relu
@@ -129,13 +127,7 @@ def conditioned(spec, name):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="verify the twin as well")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = base.arguments(__doc__, base.CHECK)
     base.TWINS["dsmil"] = dsmil
     base.shapes = shapes
     for name, spec in catalogue().items():

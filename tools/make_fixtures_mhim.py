@@ -17,11 +17,9 @@ uses bag t mod B alone. Metadata: `seed` of the masks; `settings` as the method 
     .venv/bin/python tools/make_fixtures_mhim.py --out tests/fixtures
 """
 
-import argparse
 import json
 import math
 import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -345,13 +343,7 @@ def close(a, b):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    parser.add_argument("--only", default="", metavar="PART", help="files whose name has this part")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = base.arguments(__doc__, ("--only", {"default": "", "metavar": "PART", "help": "files whose name has this part"}))
     base.shapes = shapes
     for name, spec in catalogue().items():
         if args.only not in name:

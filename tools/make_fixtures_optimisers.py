@@ -7,10 +7,8 @@ data and file format are those of make_fixtures.py; gradients are PyTorch's, in 
     python tools/make_fixtures_optimisers.py [--out DIR]
 """
 
-import argparse
 import json
 import math
-from pathlib import Path
 
 import torch
 
@@ -91,11 +89,7 @@ def catalogue():
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    args = parser.parse_args()
-    torch.set_num_threads(1)  # sums split over threads would depend on their number
+    args = base.arguments(__doc__)
     for name, spec in catalogue().items():
         # Whether data suits a model does not depend on the rule that trains it.
         params, data = base.well_posed({k: v for k, v in spec.items() if k != "optimizer"}, name)

@@ -12,10 +12,8 @@ of Adam on the same batch, losses [steps] (each before its update) and final/NAM
 the objective is classes. Metadata, all strings: kind `encoder`, settings (JSON), classes, optimizer (JSON).
 """
 
-import argparse
 import json
 import zlib
-from pathlib import Path
 
 import torch
 from torch.nn.functional import conv2d, cross_entropy, instance_norm, max_pool2d, relu
@@ -131,11 +129,7 @@ def fixture(spec, name):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = base.arguments(__doc__)
     for name, spec in catalogue().items():
         settings = {k: v for k, v in spec.items() if k not in ("classes", "rows")}
         metadata = {"kind": "encoder", "classes": str(spec["classes"]), "settings": json.dumps(settings),

@@ -10,10 +10,8 @@ convolutions stay apart, and products associate as in the published code.
     .venv/bin/python tools/make_fixtures_transmil.py --out /tmp/f --check
 """
 
-import argparse
 import json
 import math
-from pathlib import Path
 
 import torch
 from torch.nn.functional import (binary_cross_entropy_with_logits, conv1d, conv2d, cross_entropy, layer_norm, linear,
@@ -167,13 +165,7 @@ def conditioned(spec, name):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("tests/fixtures"), metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="verify the twin as well")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = base.arguments(__doc__, base.CHECK)
     base.TWINS["transmil"] = transmil
     base.shapes = shapes
     base.draw = draw

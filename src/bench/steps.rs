@@ -190,24 +190,36 @@ impl Work {
         }
     }
 
-    /// A session without a step as yet.
-    fn session(&self, device: &Device, half: bool) -> Result<(Session, Batch, Optimiser)> {
+    /// A session that has taken a step.
+    pub(super) fn started(&self, device: &Device, half: bool, memory: Option<u64>) -> Result<Started> {
         let (method, batch, optimiser) = self.parts();
         let model = Model::new(Spec::new(method, batch.width, 2), 1)?;
         let storage = if half { Storage::F16 } else { Storage::F32 };
-        Ok((Session::new(device, model, storage)?, batch, optimiser))
-    }
-
-    /// A session that has taken a step.
-    pub(super) fn started(&self, device: &Device, half: bool) -> Result<(Session, Optimiser)> {
-        let (mut session, batch, optimiser) = self.session(device, half)?;
+        let mut session = Session::new(device, model, storage)?;
+        session.set_budget(memory);
         let bags = batch.draw(half)?;
         let all: Vec<usize> = (0..bags.len()).collect();
-        let weights = vec![1.0 / bags.len() as f32; bags.len()];
-        session.train_step(&bags, &all, &weights, None, (&optimiser, RATE), None)?;
+        let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
+        step(&mut session, &bags, &optimiser)?;
         session.executor().wait()?;
-        Ok((session, optimiser))
+        // What stays on the device needs no second copy here.
+        Ok(Started { session, optimiser, bags: windows.then_some(bags) })
     }
+}
+
+/// A session that has taken a step.
+pub(super) struct Started {
+    pub session: Session,
+    pub optimiser: Optimiser,
+    /// The bags of the step, where it ran in windows: they are uploaded in each.
+    bags: Option<Bags>,
+}
+
+/// A step over all of `bags`.
+fn step(session: &mut Session, bags: &Bags, optimiser: &Optimiser) -> Result<()> {
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let weights = vec![1.0 / bags.len() as f32; bags.len()];
+    session.train_step(bags, &all, &weights, None, (optimiser, RATE), None)
 }
 
 /// How steps are timed.
@@ -284,21 +296,13 @@ pub(super) const RATE: f64 = 5e-4;
 /// # Errors
 /// What the device answers, and a method that does not take such bags.
 pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
-    let (mut session, batch, optimiser) = work.session(device, settings.half)?;
-    session.set_budget(settings.memory);
-    let bags = batch.draw(settings.half)?;
-    let all: Vec<usize> = (0..bags.len()).collect();
-    let weights = vec![1.0 / bags.len() as f32; bags.len()];
-    let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
-    session.train_step(&bags, &all, &weights, None, (&optimiser, RATE), None)?;
-    // What stays on the device needs no second copy here. A student's rows change from step to step.
-    let bags = (windows || session.has_teacher()).then_some(bags);
-    session.executor().wait()?;
+    let Started { mut session, optimiser, bags } = work.started(device, settings.half, settings.memory)?;
+    let windows = bags.is_some();
     let run = |session: &mut Session, steps: usize| -> Result<[f64; 2]> {
         let start = Instant::now();
         for _ in 0..steps {
             match &bags {
-                Some(bags) => session.train_step(bags, &all, &weights, None, (&optimiser, RATE), None)?,
+                Some(bags) => step(session, bags, &optimiser)?,
                 None => session.repeat_step(&optimiser, RATE)?,
             }
         }

@@ -1,7 +1,7 @@
 //! A short search for the tiles of matrix products: whole training steps with each candidate, launch by launch.
 
 use super::median;
-use super::steps::{RATE, Work};
+use super::steps::{RATE, Started, Work};
 use crate::device::executor::Step;
 use crate::device::{Device, GpuDevice};
 use crate::error::{Error, Result};
@@ -106,7 +106,7 @@ fn measure(
 
 /// Microseconds of each class of products in a training step, with sizes of one of them.
 fn times(device: &Device, work: &Work, half: bool, repeats: usize) -> Result<BTreeMap<Product, (f64, [u32; 2])>> {
-    let (mut session, optimiser) = work.started(device, half)?;
+    let Started { mut session, optimiser, .. } = work.started(device, half, None)?;
     let id = session.prepare(Purpose::Train(optimiser))?;
     let scalars = session.scalars(&optimiser, RATE);
     let program = session.executor().program(id);

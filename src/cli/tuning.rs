@@ -1,6 +1,6 @@
 //! Where tunings of devices are kept, and which one a command takes.
 
-use super::note;
+use super::{note, run_folder};
 use anyhow::{Context, Result};
 use bagrad::device::Device;
 use bagrad::tuning::Tuning;
@@ -50,10 +50,7 @@ pub fn load(device: &Device, asked: Option<&str>, quiet: bool) -> Result<()> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(tuning: Tuning, path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
+    run_folder::make_parent(path)?;
     let older = Tuning::load(path, &tuning.device).ok();
     let all = match older {
         Some(older) => tuning.over(older),

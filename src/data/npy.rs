@@ -183,11 +183,7 @@ fn header(path: &Path, reader: &mut impl Read) -> Result<Vec<u8>> {
 
 /// Refuses a value that is not finite, naming its place.
 fn check_finite(path: &Path, features: &Features, width: usize) -> Result<()> {
-    let bad = match features {
-        Features::F32(v) => v.iter().position(|x| !x.is_finite()),
-        Features::F16(v) => v.iter().position(|x| !x.is_finite()),
-        Features::Mapped(_) => None,
-    };
+    let bad = features.first_not_finite();
     bad.map_or(Ok(()), |i| Err(Error::not_finite(path, i, width, features.get(i))))
 }
 

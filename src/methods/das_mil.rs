@@ -89,8 +89,6 @@ impl Default for Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
-    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
-    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers; inside of lenet-small"),
     ("key", "width of a head's queries and keys"),

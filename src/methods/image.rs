@@ -22,6 +22,12 @@ pub enum Embedder {
     LenetSmall,
 }
 
+/// Settings of methods that embed pictures, for people.
+pub const HELP: &[(&str, &str)] = &[
+    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
+    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
+];
+
 /// Channels that the two convolutions write, and the width of the embedding.
 #[derive(Clone, Copy)]
 struct Sizes {

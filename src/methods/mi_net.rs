@@ -42,8 +42,6 @@ impl Default for Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
-    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
-    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers; [] for none"),
     ("dropout", "dropout after the last of these layers or after lenet; inside of lenet-small"),
     ("pool", "pool of the instances' probabilities: max, mean, log-mean-exp"),

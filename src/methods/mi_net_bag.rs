@@ -51,8 +51,6 @@ impl Settings {
 
 /// Settings, for people.
 pub const HELP: &[(&str, &str)] = &[
-    ("embedder", "what embeds an instance: dense (the layers of embed), or lenet or lenet-small in their place"),
-    ("image", "height, width and channels of the pictures that lenet and lenet-small read"),
     ("embed", "widths of the fully connected ReLU layers (the residual form needs equal ones)"),
     ("dropout", "dropout on each layer's output that is pooled; inside of lenet-small"),
     ("pool", "pool of the embeddings: max, mean, sum, log-mean-exp"),

@@ -204,8 +204,8 @@ impl Method {
             Method::MhimTransMil(_) => ("MHIM-MIL with TransMIL", HARD_INSTANCES, Level::Bag, transmil::HELP),
             Method::Encoder(_) => ("Encoder of patches", DUAL_STREAM, Level::Instance, encoder::HELP),
         };
-        // What comes with a teacher is the same whatever its student.
-        let help = || help.iter().chain(mhim::TRANSMIL_HELP).chain(crate::masking::HELP);
+        // What comes with a teacher is the same whatever its student, and what reads pictures whatever pools them.
+        let help = || help.iter().chain(image::HELP).chain(mhim::TRANSMIL_HELP).chain(crate::masking::HELP);
         let serde_json::Value::Object(all) = serde_json::to_value(self).expect("settings are plain") else {
             unreachable!("a struct serialises as an object")
         };

@@ -53,34 +53,25 @@ pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
 impl Rows {
     /// Copies ranges of rows of `bags`.
     pub fn pack(&mut self, bags: &Bags, storage: Storage, ranges: impl Iterator<Item = Range<usize>>) {
-        match &bags.features {
-            Features::Mapped(file) => {
-                let features = file.gather(ranges);
-                let rows = features.len() / bags.width;
-                self.pack_from(&features, bags.width, storage, std::iter::once(0..rows));
-            }
-            features => self.pack_from(features, bags.width, storage, ranges),
-        }
+        self.f32.clear();
+        self.f16.clear();
+        ranges.for_each(|rows| self.append(&bags.features, bags.width, storage, rows));
     }
 
-    fn pack_from(
-        &mut self,
-        features: &Features,
-        width: usize,
-        storage: Storage,
-        ranges: impl Iterator<Item = Range<usize>>,
-    ) {
-        let sizes @ (width, stride) = (width, feature_stride(width));
+    fn append(&mut self, features: &Features, width: usize, storage: Storage, rows: Range<usize>) {
+        let sizes @ (_, stride) = (width, feature_stride(width));
         match (features, storage) {
-            (Features::F32(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, f16::from_f32),
-            (Features::F16(v), Storage::F16) => pack(&mut self.f16, v, ranges, sizes, |x| x),
-            (Features::F32(v), _) if width == stride => {
-                self.f32.clear();
-                ranges.for_each(|r| self.f32.extend_from_slice(&v[r.start * width..r.end * width]));
+            (Features::Mapped(file), _) => {
+                let count = rows.len();
+                self.append(&file.read(rows.start * width..rows.end * width), width, storage, 0..count);
             }
-            (Features::F32(v), _) => pack(&mut self.f32, v, ranges, sizes, |x| x),
-            (Features::F16(v), _) => pack(&mut self.f32, v, ranges, sizes, f16::to_f32),
-            (Features::Mapped(_), _) => unreachable!("read into memory above"),
+            (Features::F32(v), Storage::F16) => append(&mut self.f16, v, rows, sizes, f16::from_f32),
+            (Features::F16(v), Storage::F16) => append(&mut self.f16, v, rows, sizes, |x| x),
+            (Features::F32(v), _) if width == stride => {
+                self.f32.extend_from_slice(&v[rows.start * width..rows.end * width]);
+            }
+            (Features::F32(v), _) => append(&mut self.f32, v, rows, sizes, |x| x),
+            (Features::F16(v), _) => append(&mut self.f32, v, rows, sizes, f16::to_f32),
         }
     }
 
@@ -93,19 +84,16 @@ impl Rows {
     }
 }
 
-fn pack<S: Copy, T: Copy + Default>(
+fn append<S: Copy, T: Copy + Default>(
     out: &mut Vec<T>,
     from: &[S],
-    ranges: impl Iterator<Item = Range<usize>>,
+    rows: Range<usize>,
     (width, stride): (usize, usize),
     convert: impl Fn(S) -> T,
 ) {
-    out.clear();
-    for rows in ranges {
-        for row in from[rows.start * width..rows.end * width].chunks_exact(width) {
-            out.extend(row.iter().map(|v| convert(*v)));
-            out.extend(std::iter::repeat_n(T::default(), stride - width));
-        }
+    for row in from[rows.start * width..rows.end * width].chunks_exact(width) {
+        out.extend(row.iter().map(|v| convert(*v)));
+        out.extend(std::iter::repeat_n(T::default(), stride - width));
     }
 }
 
