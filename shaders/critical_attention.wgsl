@@ -1,6 +1,7 @@
 // Attention of every instance to the critical one of its bag (DSMIL, Li, Li, Eliceiri 2021), for each class:
-// e_nc = scale q_n . q_m(c), softmax over the bag, weighted sum of v. One pass over tiles of at most 64 rows;
-// the tiles are combined, and v and the scores get their gradients, by the kernels of attention_pool.
+// e_nc = scale q_n . k_bc with k_bc the critical instance's query, softmax over the bag, weighted sum of v. One
+// pass over tiles of at most 64 rows; the tiles are combined, and v and the scores get their gradients, by the
+// kernels of attention_pool.
 #import common/grid
 
 // Four columns at a time where the widths allow it.
@@ -18,12 +19,14 @@ struct Part { tiles: u32, hidden: u32, inner: u32, classes: u32, scale: f32 }
 var<immediate> p: Part;
 struct Grad { tiles: u32, inner: u32, classes: u32, scale: f32, accumulate: u32 }
 var<immediate> g: Grad;
-struct Critical { bags: u32, inner: u32, classes: u32, scale: f32 }
-var<immediate> cr: Critical;
+struct End { bags: u32, inner: u32, classes: u32, scale: f32, accumulate: u32 }
+var<immediate> e: End;
+struct Rows { bags: u32, inner: u32, classes: u32 }
+var<immediate> r: Rows;
 
 @group(0) @binding(0) var<storage, read> q: array<V>;
 @group(0) @binding(1) var<storage, read> v: array<V>;
-@group(0) @binding(2) var<storage, read> critical: array<u32>;
+@group(0) @binding(2) var<storage, read> keys: array<V>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(5) var<storage, read_write> parts: array<V>;
@@ -49,10 +52,10 @@ fn critical_part(
     let hidden = p.hidden / WIDTH;
     let row = tile.y + lane;
     if lane < tile.z {
-        let start = critical[tile.x * p.classes + class_of] * inner;
+        let start = (tile.x * p.classes + class_of) * inner;
         var sum = V(0.0);
         for (var l = 0u; l < inner; l++) {
-            sum += q[row * inner + l] * q[start + l];
+            sum += q[row * inner + l] * keys[start + l];
         }
         let score = total(sum) * p.scale;
         score_of[lane] = score;
@@ -83,13 +86,13 @@ fn critical_part(
     }
 }
 
-@group(0) @binding(1) var<storage, read> critical1: array<u32>;
+@group(0) @binding(1) var<storage, read> keys1: array<V>;
 @group(0) @binding(2) var<storage, read> score_grad: array<f32>;
 @group(0) @binding(4) var<storage, read_write> q_grad: array<V>;
 @group(0) @binding(5) var<storage, read_write> q_parts: array<V>;
 
-// q_n gets scale times the sum over classes of its score's gradient times q_m; q_parts[tile, c] = the tile's
-// sum of gradient times q_n, which is what the critical instance gets for being compared with.
+// q_n gets scale times the sum over classes of its score's gradient times k_bc; q_parts[tile, c] = the tile's
+// sum of gradient times q_n, which is what k_bc gets.
 @compute @workgroup_size(64)
 fn critical_grad(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -102,13 +105,13 @@ fn critical_grad(
     }
     let tile = tiles[number];
     let inner = g.inner / WIDTH;
-    let first = tile.x * g.classes;
+    let first = tile.x * g.classes * inner;
     for (var l = lane; l < inner; l += 64u) {
         for (var r = 0u; r < tile.z; r++) {
             let row = tile.y + r;
             var sum = V(0.0);
             for (var c = 0u; c < g.classes; c++) {
-                sum += score_grad[row * g.classes + c] * q[critical1[first + c] * inner + l];
+                sum += score_grad[row * g.classes + c] * keys1[first + c * inner + l];
             }
             let o = row * inner + l;
             q_grad[o] = g.scale * sum + select(V(0.0), q_grad[o], g.accumulate != 0u);
@@ -125,11 +128,10 @@ fn critical_grad(
 }
 
 @group(0) @binding(0) var<storage, read> q_parts_in: array<V>;
-@group(0) @binding(2) var<storage, read> bag_tiles: array<u32>;
-@group(0) @binding(3) var<storage, read_write> q_grad3: array<V>;
+@group(0) @binding(1) var<storage, read> bag_tiles: array<u32>;
+@group(0) @binding(2) var<storage, read_write> keys_grad: array<V>;
 
-// The second part of the critical rows' gradient. Classes may share a critical row: one invocation adds them
-// all, one after the other.
+// What the tiles of a bag have for k_bc.
 @compute @workgroup_size(64)
 fn critical_end(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -137,18 +139,62 @@ fn critical_end(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let bag = group_of(group, groups);
-    if bag >= cr.bags {
+    if bag >= e.bags {
         return;
     }
-    let inner = cr.inner / WIDTH;
+    let width = e.classes * e.inner / WIDTH;
+    for (var l = lane; l < width; l += 64u) {
+        var sum = V(0.0);
+        for (var t = bag_tiles[bag]; t < bag_tiles[bag + 1u]; t++) {
+            sum += q_parts_in[t * width + l];
+        }
+        let o = bag * width + l;
+        keys_grad[o] = e.scale * sum + select(V(0.0), keys_grad[o], e.accumulate != 0u);
+    }
+}
+
+@group(0) @binding(0) var<storage, read> x: array<V>;
+@group(0) @binding(1) var<storage, read> critical: array<u32>;
+@group(0) @binding(2) var<storage, read_write> picked: array<V>;
+
+// The rows of the critical instances, those of a bag's classes side by side.
+@compute @workgroup_size(64)
+fn critical_rows(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group_of(group, groups);
+    if number >= r.bags * r.classes {
+        return;
+    }
+    let inner = r.inner / WIDTH;
+    let row = critical[number];
     for (var l = lane; l < inner; l += 64u) {
-        for (var c = 0u; c < cr.classes; c++) {
-            var sum = V(0.0);
-            for (var t = bag_tiles[bag]; t < bag_tiles[bag + 1u]; t++) {
-                sum += q_parts_in[(t * cr.classes + c) * inner + l];
-            }
-            let o = critical1[bag * cr.classes + c] * inner + l;
-            q_grad3[o] = q_grad3[o] + cr.scale * sum;
+        picked[number * inner + l] = x[row * inner + l];
+    }
+}
+
+@group(0) @binding(0) var<storage, read> picked_grad: array<V>;
+@group(0) @binding(2) var<storage, read_write> x_grad: array<V>;
+
+// Their gradient, added. Classes may share a critical row: one invocation adds them all, one after the other.
+@compute @workgroup_size(64)
+fn critical_rows_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let bag = group_of(group, groups);
+    if bag >= r.bags {
+        return;
+    }
+    let inner = r.inner / WIDTH;
+    for (var l = lane; l < inner; l += 64u) {
+        for (var c = 0u; c < r.classes; c++) {
+            let number = bag * r.classes + c;
+            let o = critical[number] * inner + l;
+            x_grad[o] = x_grad[o] + picked_grad[number * inner + l];
         }
     }
 }

@@ -7,6 +7,11 @@ struct Soft { bags: u32, hidden: u32, heads: u32, first_bag: u32, continued: u32
 var<immediate> s: Soft;
 struct Largest { bags: u32, cols: u32, first_bag: u32, continued: u32, first_row: u32 }
 var<immediate> m: Largest;
+// Columns of a bag, `inner` of them for each of its maxima.
+struct Chosen { bags: u32, cols: u32, first_bag: u32, first_row: u32, inner: u32 }
+var<immediate> c: Chosen;
+struct Copied { bags: u32, cols: u32, first_bag: u32 }
+var<immediate> o: Copied;
 // kind: 0 sum, 1 mean, 2 log-mean-exp.
 struct Mean { bags: u32, cols: u32, first_bag: u32, continued: u32, kind: u32 }
 var<immediate> a: Mean;
@@ -106,8 +111,15 @@ fn window_max(
 
 @group(0) @binding(0) var<storage, read> row0: array<u32>;
 @group(0) @binding(1) var<storage, read> row_all1: array<u32>;
-@group(0) @binding(2) var<storage, read> d_all2: array<f32>;
-@group(0) @binding(3) var<storage, read_write> d3: array<f32>;
+@group(0) @binding(2) var<storage, read> from2: array<f32>;
+@group(0) @binding(3) var<storage, read_write> to3: array<f32>;
+
+// True when the window has the maximum that a column of a bag belongs to.
+fn has(bag: u32, col: u32) -> bool {
+    let maxima = c.cols / c.inner;
+    let number = bag * maxima + col / c.inner;
+    return row0[number] + c.first_row == row_all1[c.first_bag * maxima + number];
+}
 
 // The gradient goes to the window that has the row.
 @compute @workgroup_size(64)
@@ -117,13 +129,65 @@ fn window_max_share(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let bag = group_of(group, groups);
-    if bag >= m.bags {
+    if bag >= c.bags {
         return;
     }
-    for (var c = lane; c < m.cols; c += 64u) {
-        let to = bag * m.cols + c;
-        let place = m.first_bag * m.cols + to;
-        d3[to] = select(0.0, d_all2[place], row0[to] + m.first_row == row_all1[place]);
+    for (var col = lane; col < c.cols; col += 64u) {
+        to3[bag * c.cols + col] = select(0.0, from2[(c.first_bag + bag) * c.cols + col], has(bag, col));
+    }
+}
+
+// Rows where the maximum is come from the window that has it.
+@compute @workgroup_size(64)
+fn window_pick(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let bag = group_of(group, groups);
+    if bag >= c.bags {
+        return;
+    }
+    for (var col = lane; col < c.cols; col += 64u) {
+        if has(bag, col) {
+            to3[(c.first_bag + bag) * c.cols + col] = from2[bag * c.cols + col];
+        }
+    }
+}
+
+@group(0) @binding(0) var<storage, read> from0: array<f32>;
+@group(0) @binding(1) var<storage, read_write> to1: array<f32>;
+
+// What all windows before gave the bags of this one.
+@compute @workgroup_size(64)
+fn window_take(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let bag = group_of(group, groups);
+    if bag >= o.bags {
+        return;
+    }
+    for (var col = lane; col < o.cols; col += 64u) {
+        to1[bag * o.cols + col] = from0[(o.first_bag + bag) * o.cols + col];
+    }
+}
+
+// The gradient of what was taken, from window after window.
+@compute @workgroup_size(64)
+fn window_add(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let bag = group_of(group, groups);
+    if bag >= o.bags {
+        return;
+    }
+    for (var col = lane; col < o.cols; col += 64u) {
+        let place = (o.first_bag + bag) * o.cols + col;
+        to1[place] = to1[place] + from0[bag * o.cols + col];
     }
 }
 

@@ -47,6 +47,12 @@ fn methods(dropout: f64) -> Vec<Method> {
             all.push(named(name, settings.clone()));
         }
     }
+    // Two looks at every window.
+    all.push(named("dsmil", serde_json::json!({"embed": [5], "query": 4, "dropout": dropout})));
+    all.push(named(
+        "dsmil",
+        serde_json::json!({"variant": "h", "query": 4, "value_layer": true, "value_dropout": dropout}),
+    ));
     all
 }
 
@@ -274,7 +280,7 @@ fn a_limit_of_the_device_is_kept() {
 fn methods_that_need_whole_bags_say_which_limit_they_meet() {
     let tiny = GpuOptions { max_binding: Some(1 << 13), ..Default::default() };
     let Some(device) = common::gpu_with(tiny) else { return };
-    let model = Model::new(Spec::new(Method::named("dsmil").unwrap(), WIDTH, 2), 3).unwrap();
+    let model = Model::new(Spec::new(Method::named("transmil").unwrap(), WIDTH, 2), 3).unwrap();
     let mut session = Session::new(&device, model, Storage::F32).unwrap();
     match session.gradients(&bags(6), None) {
         Err(Error::Limit { limit, .. }) => assert_eq!(limit, "max_storage_buffer_binding_size"),

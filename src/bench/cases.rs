@@ -10,7 +10,7 @@ use crate::kernels::launch::{Dim, Extent, Input};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::contrast::NtXent;
-use crate::ops::critical_attention::CriticalAttention;
+use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::cross_attention::{Between, CrossAttention, Received};
 use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
 use crate::ops::dropout::Dropout;
@@ -251,7 +251,8 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let inputs = [&[scores][..], &s.tables].concat();
     let critical = s.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &inputs)?[1];
     let q = s.linear(s.x, w.attention, Activation::None)?;
-    let z = s.over_bags(Op::CriticalAttention(CriticalAttention), &[q, s.x, critical])?;
+    let keys = s.push(Op::CriticalRows(CriticalRows), &[q, critical])?;
+    let z = s.over_bags(Op::CriticalAttention(CriticalAttention), &[q, s.x, keys])?;
     s.output(z);
     add("critical attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
@@ -327,7 +328,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
     s.tape.loss =
         Some(s.push(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), &[y, targets, weights])?);
-    for part in [Part::Rows, Part::RowsBackward] {
+    for part in [Part::Rows(0), Part::RowsBackward(0)] {
         let purpose = Purpose::Gradients { dropout: false };
         let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
         cases.push(Case { name: "windows", tape, purpose, part: Some(part), width: w.hidden as usize, bags });

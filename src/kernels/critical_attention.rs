@@ -31,28 +31,41 @@ pub struct Grad {
 /// See the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Critical {
+pub struct End {
     bags: u32,
     inner: u32,
     classes: u32,
     scale: f32,
+    accumulate: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Rows {
+    bags: u32,
+    inner: u32,
+    classes: u32,
 }
 
 kernel!(/// Scores, and each tile's largest score, sum of exponentials and weighted sum.
-    CRITICAL_PART, "critical_attention", critical_part, Part,
-    [Read, Read, ReadIndex, ReadIndex, Write, Write, Write]);
+    CRITICAL_PART, "critical_attention", critical_part, Part, [Read, Read, Read, ReadIndex, Write, Write, Write]);
 kernel!(/// Gradient of the queries for comparing, and each tile's share of that for being compared with.
-    CRITICAL_GRAD, "critical_attention", critical_grad, Grad, [Read, ReadIndex, Read, ReadIndex, Write, Write]);
-kernel!(/// The shares, added to the critical rows.
-    CRITICAL_END, "critical_attention", critical_end, Critical, [Read, ReadIndex, ReadIndex, Write]);
+    CRITICAL_GRAD, "critical_attention", critical_grad, Grad, [Read, Read, Read, ReadIndex, Write, Write]);
+kernel!(/// The shares of each bag, added.
+    CRITICAL_END, "critical_attention", critical_end, End, [Read, ReadIndex, Write]);
+kernel!(/// The rows of the critical instances.
+    CRITICAL_ROWS, "critical_attention", critical_rows, Rows, [Read, ReadIndex, Write]);
+kernel!(/// Their gradient, added.
+    CRITICAL_ROWS_GRAD, "critical_attention", critical_rows_grad, Rows, [Read, ReadIndex, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&CRITICAL_PART, &CRITICAL_GRAD, &CRITICAL_END];
+pub const KERNELS: &[&Kernel] = &[&CRITICAL_PART, &CRITICAL_GRAD, &CRITICAL_END, &CRITICAL_ROWS, &CRITICAL_ROWS_GRAD];
 
 fn critical_part<T: Real>(a: &Args<T>) {
     let p: Part = a.params();
     let (hidden, inner, classes) = (p.hidden as usize, p.inner as usize, p.classes as usize);
-    let (q, v, critical, tiles) = (a.read(0), a.read(1), a.indices(2), a.indices(3));
+    let (q, v, keys, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let (scores, sums) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
     let scale = T::from_f32(p.scale);
     let width = classes * hidden;
@@ -67,11 +80,10 @@ fn critical_part<T: Real>(a: &Args<T>) {
             || {
                 parts.fill(T::ZERO);
                 for c in 0..classes {
-                    let m = critical[bag * classes + c] as usize * inner;
-                    let query = &q[m..m + inner];
+                    let key = &keys[(bag * classes + c) * inner..(bag * classes + c + 1) * inner];
                     let mut largest = T::LOWEST;
                     for (i, r) in rows.clone().enumerate() {
-                        let score = dot(&q[r * inner..(r + 1) * inner], query) * scale;
+                        let score = dot(&q[r * inner..(r + 1) * inner], key) * scale;
                         scores[i * classes + c] = score;
                         largest = score.larger(largest);
                     }
@@ -92,7 +104,7 @@ fn critical_part<T: Real>(a: &Args<T>) {
 fn critical_grad<T: Real>(a: &Args<T>) {
     let p: Grad = a.params();
     let (inner, classes) = (p.inner as usize, p.classes as usize);
-    let (q, critical, score_grad, tiles) = (a.read(0), a.indices(1), a.read(2), a.indices(3));
+    let (q, keys, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let q_grad = Shared::new(a.write(4));
     let (scale, add) = (T::from_f32(p.scale), p.accumulate != 0);
     for_rows(a.write(5), p.tiles as usize, classes * inner, 64 * 2 * classes * inner, |t, parts| {
@@ -110,8 +122,8 @@ fn critical_grad<T: Real>(a: &Args<T>) {
                     }
                     for c in 0..classes {
                         let g = score_grad[r * classes + c];
-                        let m = critical[bag * classes + c] as usize * inner;
-                        out.iter_mut().zip(&q[m..m + inner]).for_each(|(o, q)| *o += scale * g * *q);
+                        let key = &keys[(bag * classes + c) * inner..(bag * classes + c + 1) * inner];
+                        out.iter_mut().zip(key).for_each(|(o, k)| *o += scale * g * *k);
                         let part = &mut parts[c * inner..(c + 1) * inner];
                         part.iter_mut().zip(row).for_each(|(o, q)| *o += g * *q);
                     }
@@ -122,24 +134,43 @@ fn critical_grad<T: Real>(a: &Args<T>) {
 }
 
 fn critical_end<T: Real>(a: &Args<T>) {
-    let p: Critical = a.params();
+    let p: End = a.params();
+    let width = p.classes as usize * p.inner as usize;
+    let (parts, bag_tiles) = (a.read(0), a.indices(1));
+    let (scale, add) = (T::from_f32(p.scale), p.accumulate != 0);
+    for_rows(a.write(2), p.bags as usize, width, width, |bag, out| {
+        let mut sum = vec![T::ZERO; width];
+        for t in tiles_of(bag_tiles, bag) {
+            sum.iter_mut().zip(&parts[t * width..(t + 1) * width]).for_each(|(s, v)| *s += *v);
+        }
+        if !add {
+            out.fill(T::ZERO);
+        }
+        out.iter_mut().zip(&sum).for_each(|(o, s)| *o += scale * *s);
+    });
+}
+
+fn critical_rows<T: Real>(a: &Args<T>) {
+    let p: Rows = a.params();
+    let inner = p.inner as usize;
+    let (x, critical) = (a.read(0), a.indices(1));
+    for_rows(a.write(2), (p.bags * p.classes) as usize, inner, inner, |number, out| {
+        let row = critical[number] as usize;
+        out.copy_from_slice(&x[row * inner..(row + 1) * inner]);
+    });
+}
+
+fn critical_rows_grad<T: Real>(a: &Args<T>) {
+    let p: Rows = a.params();
     let (inner, classes) = (p.inner as usize, p.classes as usize);
-    let (parts, critical, bag_tiles) = (a.read(0), a.indices(1), a.indices(2));
-    let (q_grad, scale) = (Shared::new(a.write(3)), T::from_f32(p.scale));
+    let (grad, critical) = (a.read(0), a.indices(1));
+    let x_grad = Shared::new(a.write(2));
     parallel(p.bags as usize, classes * inner, |bags| {
-        let mut sum = vec![T::ZERO; inner];
-        for bag in bags {
-            for c in 0..classes {
-                sum.fill(T::ZERO);
-                for t in tiles_of(bag_tiles, bag) {
-                    let part = &parts[(t * classes + c) * inner..(t * classes + c + 1) * inner];
-                    sum.iter_mut().zip(part).for_each(|(s, v)| *s += *v);
-                }
-                let m = critical[bag * classes + c] as usize * inner;
-                // SAFETY: a critical row belongs to its bag, and one thread handles a bag.
-                let out = unsafe { q_grad.part(m..m + inner) };
-                out.iter_mut().zip(&sum).for_each(|(o, s)| *o += scale * *s);
-            }
+        for number in bags.start * classes..bags.end * classes {
+            let row = critical[number] as usize;
+            // SAFETY: a critical row belongs to its bag, and one thread handles a bag.
+            let out = unsafe { x_grad.part(row * inner..(row + 1) * inner) };
+            out.iter_mut().zip(&grad[number * inner..]).for_each(|(o, g)| *o += *g);
         }
     });
 }

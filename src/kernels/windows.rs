@@ -2,6 +2,7 @@
 
 use super::{Args, Kernel, Real, kernel};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 /// See the shader.
 #[repr(C)]
@@ -28,6 +29,26 @@ pub struct Largest {
 /// See the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Chosen {
+    bags: u32,
+    cols: u32,
+    first_bag: u32,
+    first_row: u32,
+    inner: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Copied {
+    bags: u32,
+    cols: u32,
+    first_bag: u32,
+}
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 pub struct Mean {
     bags: u32,
     cols: u32,
@@ -49,16 +70,31 @@ kernel!(/// A window's share of the gradient of attention pooling.
     WINDOW_SOFTMAX_SHARE, "windows", window_softmax_share, Soft, [Read, Read, Read, Read, Write, Write]);
 kernel!(/// Largest values of windows, merged.
     WINDOW_MAX, "windows", window_max, Largest, [Read, ReadIndex, Write, WriteIndex]);
-kernel!(/// A window's share of the gradient of the maximum.
-    WINDOW_MAX_SHARE, "windows", window_max_share, Largest, [ReadIndex, ReadIndex, Read, Write]);
+kernel!(/// A window's share of the gradient of the maximum, and of the rows where it is.
+    WINDOW_MAX_SHARE, "windows", window_max_share, Chosen, [ReadIndex, ReadIndex, Read, Write]);
+kernel!(/// Rows where the maximum is, of those windows that have it.
+    WINDOW_PICK, "windows", window_pick, Chosen, [ReadIndex, ReadIndex, Read, Write]);
+kernel!(/// What the bags of a window have in all.
+    WINDOW_TAKE, "windows", window_take, Copied, [Read, Write]);
+kernel!(/// The gradient that comes of it in a window, added to that of the bags.
+    WINDOW_ADD, "windows", window_add, Copied, [Read, Write]);
 kernel!(/// Sums, means or log-mean-exps of windows, merged.
     WINDOW_MEAN, "windows", window_mean, Mean, [Read, ReadIndex, Write, WriteIndex]);
 kernel!(/// A window's share of their gradient.
     WINDOW_MEAN_SHARE, "windows", window_mean_share, Mean, [Read, ReadIndex, Read, ReadIndex, Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] =
-    &[&WINDOW_SOFTMAX, &WINDOW_SOFTMAX_SHARE, &WINDOW_MAX, &WINDOW_MAX_SHARE, &WINDOW_MEAN, &WINDOW_MEAN_SHARE];
+pub const KERNELS: &[&Kernel] = &[
+    &WINDOW_SOFTMAX,
+    &WINDOW_SOFTMAX_SHARE,
+    &WINDOW_MAX,
+    &WINDOW_MAX_SHARE,
+    &WINDOW_PICK,
+    &WINDOW_TAKE,
+    &WINDOW_ADD,
+    &WINDOW_MEAN,
+    &WINDOW_MEAN_SHARE,
+];
 
 fn window_softmax<T: Real>(a: &Args<T>) {
     let p: Soft = a.params();
@@ -111,13 +147,40 @@ fn window_max<T: Real>(a: &Args<T>) {
 }
 
 fn window_max_share<T: Real>(a: &Args<T>) {
-    let p: Largest = a.params();
-    let cols = p.cols as usize;
-    let (row, row_all, d_all, d) = (a.indices(0), a.indices(1), a.read(2), a.write(3));
-    for (to, d) in d[..p.bags as usize * cols].iter_mut().enumerate() {
-        let from = p.first_bag as usize * cols + to;
-        *d = if row[to] + p.first_row == row_all[from] { d_all[from] } else { T::ZERO };
+    let p: Chosen = a.params();
+    let (d_all, d) = (a.read(2), a.write(3));
+    d[..(p.bags * p.cols) as usize].fill(T::ZERO);
+    chosen(a, |here, all| d[here].copy_from_slice(&d_all[all]));
+}
+
+fn window_pick<T: Real>(a: &Args<T>) {
+    let (x, x_all) = (a.read(2), a.write(3));
+    chosen(a, |here, all| x_all[all].copy_from_slice(&x[here]));
+}
+
+/// Hands out the places, in the window and in the batch, of what belongs to maxima that the window has.
+fn chosen<T: Real>(a: &Args<T>, mut each: impl FnMut(Range<usize>, Range<usize>)) {
+    let p: Chosen = a.params();
+    let (row, row_all) = (a.indices(0), a.indices(1));
+    let (inner, maxima) = (p.inner as usize, p.cols / p.inner);
+    for here in 0..(p.bags * maxima) as usize {
+        let all = (p.first_bag * maxima) as usize + here;
+        if row[here] + p.first_row == row_all[all] {
+            each(here * inner..(here + 1) * inner, all * inner..(all + 1) * inner);
+        }
     }
+}
+
+fn window_take<T: Real>(a: &Args<T>) {
+    let p: Copied = a.params();
+    let (first, count) = ((p.first_bag * p.cols) as usize, (p.bags * p.cols) as usize);
+    a.write(1)[..count].copy_from_slice(&a.read(0)[first..first + count]);
+}
+
+fn window_add<T: Real>(a: &Args<T>) {
+    let p: Copied = a.params();
+    let (first, count) = ((p.first_bag * p.cols) as usize, (p.bags * p.cols) as usize);
+    a.write(1)[first..first + count].iter_mut().zip(&a.read(0)[..count]).for_each(|(all, here)| *all += *here);
 }
 
 fn window_mean<T: Real>(a: &Args<T>) {

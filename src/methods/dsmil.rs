@@ -9,7 +9,7 @@ use super::ATTENTION_WEIGHTS;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::ops::Op;
-use crate::ops::critical_attention::CriticalAttention;
+use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
 use crate::tape::ValueId;
@@ -130,8 +130,8 @@ pub(super) fn network(net: &mut Network, settings: &Settings) -> Result<Streams>
         }
         false => h,
     };
-    let attended =
-        net.tape.push(Op::CriticalAttention(CriticalAttention), &[q, v, critical, tiles, bag_tiles, offsets])?;
+    let keys = net.tape.push1(Op::CriticalRows(CriticalRows), &[q, critical])?;
+    let attended = net.tape.push(Op::CriticalAttention(CriticalAttention), &[q, v, keys, tiles, bag_tiles, offsets])?;
     // The authors' convolution over [C, H] with C filters of full length is this layer over the C H values.
     let bag = net.linear("head", attended[0], outputs, Activation::None)?;
     let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[attended[1], tiles, bag_tiles, offsets])?;

@@ -80,7 +80,9 @@ pub enum Op {
     AttentionPool(attention_pool::AttentionPool),
     /// Self-attention within each bag.
     SelfAttention(self_attention::SelfAttention),
-    /// Attention to the critical instance of each class.
+    /// Rows of the critical instance of each class.
+    CriticalRows(critical_attention::CriticalRows),
+    /// Attention to them.
     CriticalAttention(critical_attention::CriticalAttention),
     /// Attention between tokens and landmarks.
     CrossAttention(cross_attention::CrossAttention),
@@ -210,6 +212,7 @@ impl Op {
             Op::SegmentKeep(r) => r,
             Op::AttentionPool(r) => r,
             Op::SelfAttention(r) => r,
+            Op::CriticalRows(r) => r,
             Op::CriticalAttention(r) => r,
             Op::CrossAttention(r) => r,
             Op::Received(r) => r,

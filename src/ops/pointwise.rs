@@ -3,7 +3,7 @@
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise as k;
-use crate::kernels::launch::{Count, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 use serde::{Deserialize, Serialize};
@@ -296,4 +296,10 @@ impl Rule for StopGradient {
 pub(crate) fn fill(p: &mut Planner, value: ValueId, with: f32) {
     let words = [count_of(p, value), with.into()];
     p.launch(&k::FILL, &[Operand::Value(value)], &words, quads(p, value));
+}
+
+/// Zeros in whatever has this many rows and columns.
+pub(crate) fn clear(p: &mut Planner, to: Operand, rows: Dim, cols: u32) {
+    let grid = Grid::line(Count::per(rows, cols, 4 * k::LANES));
+    p.launch(&k::FILL, &[to], &[Word::Times(rows, cols), 0.0f32.into()], grid);
 }

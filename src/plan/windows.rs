@@ -7,55 +7,57 @@
 //! ([`Part::RowsBackward`]); the parameters move ([`Part::Update`]). The device holds one window at a time,
 //! however long a bag is, and a gradient is exact: nothing is approximated, only recomputed.
 //!
+//! A method whose instances need something of the whole bag first (DSMIL: the query of the critical instance)
+//! looks twice. Its windows pass in two stages, each forward and backward: what the first one pools, the second
+//! one reads; the gradient of that is summed over the windows of the second before the first goes backward.
+//!
 //! The pooled rows and their gradients stay in buffers of their own between the parts ([`BufferKey::Carry`]).
 
-use super::{Operand, Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss, update};
+mod pooled;
+
+use super::{Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss, update};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{FILL, LANES};
-use crate::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Scalar, Word};
-use crate::kernels::windows as k;
+use crate::kernels::launch::{BufferKey, Dim, Extent, Input};
 use crate::ops::Op;
-use crate::ops::segment::{Pool, Tables};
-use crate::tape::{Node, Shape, Source, Storage, Tape, ValueId};
+use crate::ops::pointwise::clear;
+use crate::plan::Operand;
+use crate::tape::{Shape, Source, Tape, ValueId};
+use pooled::{Pooled, Taken};
 
 /// One of the programs that a batch in windows runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A window forward, merged into the bags' pooled rows.
-    Rows,
+    /// A window of a stage forward, merged into the bags' pooled rows.
+    Rows(usize),
     /// The bags: outputs, loss, gradients of the pooled rows. Starts with gradients of 0.
     Bags,
-    /// A window forward and backward; adds to the gradients of the parameters.
-    RowsBackward,
+    /// A window of a stage forward and backward; adds to the gradients of the parameters.
+    RowsBackward(usize),
     /// The update.
     Update,
 }
 
+/// Stages of a method at most.
+const STAGES: usize = 2;
+
 /// A tape cut where instances become bags.
 #[derive(Clone, Debug)]
 pub struct Windowed {
-    rows: Tape,
+    stages: Vec<Stage>,
     bags: Tape,
-    pools: Vec<Pooled>,
-    /// Outputs of instances that are a softmax over their bag, which is left to whoever reads them: `rows`
+    /// Outputs of instances that are a softmax over their bag, which is left to whoever reads them: the last stage
     /// has its input under the name.
     pub softmax_outputs: Vec<String>,
 }
 
-/// A pooling node and the buffers of its results: the pooled rows, and what merging needs beside them.
+/// One look at all windows.
 #[derive(Clone, Debug)]
-struct Pooled {
-    node: Node,
-    value: Kept,
-    beside: Kept,
-}
-
-/// A buffer that outlives the programs.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    number: u8,
-    shape: Shape,
-    storage: Storage,
+struct Stage {
+    /// What is computed of instances up to here, and the pools of this stage.
+    tape: Tape,
+    pools: Vec<Pooled>,
+    /// What it reads of the stage before.
+    taken: Vec<Taken>,
 }
 
 /// What a value belongs to.
@@ -63,8 +65,8 @@ struct Kept {
 enum Kind {
     /// Parameters and what is computed from them alone.
     Shared,
-    /// Instances.
-    Rows,
+    /// Instances, from this stage on.
+    Rows(usize),
     /// Bags.
     Bags,
     /// A softmax over the bag of an instance value.
@@ -112,51 +114,78 @@ impl Windowed {
             return Err(Error::setting("windows", "a teacher looks at whole bags before its student does"));
         }
         let mut kinds: Vec<Kind> = tape.values.iter().map(|v| kind_of(v.shape.rows)).collect();
-        let (mut rows, mut bags) = (tape.clone(), tape.clone());
-        (rows.nodes, bags.nodes, rows.outputs, bags.outputs) = Default::default();
-        rows.loss = None;
-        let mut pools: Vec<Pooled> = Vec::new();
+        let mut bags = tape.clone();
+        (bags.nodes, bags.outputs) = Default::default();
+        let mut bare = Stage { tape: bags.clone(), pools: Vec::new(), taken: Vec::new() };
+        bare.tape.loss = None;
+        let mut stages = vec![bare; STAGES];
+        let mut numbers = (0..).step_by(2);
         for node in &tape.nodes {
-            let table = |v: &ValueId| {
+            let table = |v: &&ValueId| {
                 let tables = [Input::Tiles, Input::BagTiles, Input::Offsets];
                 matches!(tape.values[v.index()].source, Source::Input(input) if tables.contains(&input))
             };
             let inputs: Vec<Kind> = node.inputs.iter().filter(|v| !table(v)).map(|v| kinds[v.index()]).collect();
-            let all = |allowed: &[Kind]| inputs.iter().all(|k| allowed.contains(k));
-            let over_rows = all(&[Kind::Rows, Kind::Shared]) && inputs.contains(&Kind::Rows);
-            match node.op {
-                Op::SegmentReduce(_) | Op::AttentionPool(_) if over_rows => {
-                    let pooled = Pooled::new(tape, node, 2 * pools.len() as u8);
-                    bags.values[node.outputs[0].index()].source = pooled.value.source();
-                    pools.push(pooled);
-                    rows.nodes.push(node.clone());
+            let all = |allowed: fn(&Kind) -> bool| inputs.iter().all(allowed);
+            let over_rows = all(|k| matches!(k, Kind::Rows(_) | Kind::Shared)) && !all(|k| *k == Kind::Shared);
+            let stage = inputs.iter().filter_map(|k| if let Kind::Rows(stage) = k { Some(*stage) } else { None }).max();
+            let pooled_at = match (node.op, stage) {
+                (Op::SegmentReduce(_) | Op::AttentionPool(_), Some(stage)) if over_rows => Some(stage),
+                (Op::CriticalRows(_), stage) => stage,
+                (Op::CriticalAttention(_), Some(0)) => stages[0].taken_by(node.inputs[2]).map(|taken| {
+                    stages[1].taken.push(taken);
+                    1
+                }),
+                _ => None,
+            };
+            let whole =
+                || Error::setting("method", format!("{} needs all instances of a bag at once", node.op.rule().name()));
+            if let Some(stage) = pooled_at {
+                let number = numbers.next().expect("numbers go on");
+                let pool = Pooled::new(tape, node, number, &stages[stage].pools).ok_or_else(whole)?;
+                bags.values[node.outputs[0].index()].source = pool.value.source();
+                for output in node.outputs.iter().filter(|o| tape.shape(**o).rows == Dim::Instances) {
+                    kinds[output.index()] = Kind::Rows(stage);
                 }
-                Op::SegmentSoftmax(_) if over_rows => {
+                stages[stage].pools.push(pool);
+                stages[stage].tape.nodes.push(node.clone());
+                continue;
+            }
+            match (node.op, stage) {
+                (Op::SegmentSoftmax(_), Some(_)) if over_rows => {
                     kinds[node.outputs[0].index()] = Kind::Softmax(node.inputs[0]);
                 }
-                op if over_rows && row_by_row(&op) => rows.nodes.push(node.clone()),
-                _ if all(&[Kind::Bags, Kind::Shared]) => {
+                (op, Some(stage)) if over_rows && row_by_row(&op) => {
+                    stages[stage..].iter_mut().for_each(|stage| stage.tape.nodes.push(node.clone()));
+                    node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Rows(stage));
+                }
+                _ if all(|k| matches!(k, Kind::Bags | Kind::Shared)) => {
                     node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Bags);
                     bags.nodes.push(node.clone());
                 }
-                op => {
-                    let message = format!("{} needs all instances of a bag at once", op.rule().name());
-                    return Err(Error::setting("method", message));
-                }
+                _ => return Err(whole()),
             }
         }
+        let used = stages.iter().rposition(|stage| !stage.pools.is_empty()).unwrap_or_default();
+        stages.truncate(used + 1);
+        let last = &mut stages[used].tape;
         let mut softmax_outputs = Vec::new();
         for (name, value) in &tape.outputs {
             match kinds[value.index()] {
-                Kind::Rows => rows.output(name, *value),
+                Kind::Rows(_) => last.output(name, *value),
                 Kind::Softmax(input) => {
-                    rows.output(name, input);
+                    last.output(name, input);
                     softmax_outputs.push(name.clone());
                 }
                 Kind::Bags | Kind::Shared => bags.output(name, *value),
             }
         }
-        Ok(Self { rows, bags, pools, softmax_outputs })
+        Ok(Self { stages, bags, softmax_outputs })
+    }
+
+    /// How often all windows are looked at.
+    pub fn stages(&self) -> usize {
+        self.stages.len()
     }
 
     /// Plans one part for windows (and batches of bags) up to `capacity`.
@@ -167,41 +196,47 @@ impl Windowed {
         let bags_needed = needed_nodes(&self.bags, purpose);
         let tape = match part {
             Part::Bags => &self.bags,
-            _ => &self.rows,
+            Part::Rows(stage) | Part::RowsBackward(stage) => &self.stages[stage].tape,
+            Part::Update => &self.stages[0].tape,
         };
-        // The same pools and rows in every part, so that all of them see the same windows.
-        let used: Vec<&Pooled> = self.pools.iter().filter(|p| self.is_used(p, &bags_needed)).collect();
         let mut p = Planner::new(tape, purpose, target, capacity);
         p.param_written = vec![true; tape.params.len()];
         match part {
-            Part::Rows => {
-                let outputs = !matches!(purpose, Purpose::Train(_));
-                forward(&mut p, tape, &self.rows_needed(&used, outputs));
+            Part::Rows(number) => {
+                let stage = &self.stages[number];
+                // The same pools and rows in every part, so that all of them see the same windows.
+                let used = self.used(stage, &bags_needed);
+                stage.taken.iter().for_each(|taken| taken.take(&mut p));
+                forward(&mut p, tape, &stage.needed(&used, !matches!(purpose, Purpose::Train(_))));
                 used.iter().for_each(|pool| pool.merge(&mut p));
             }
             Part::Bags => {
                 if purpose != Purpose::Predict {
                     let all = tape.param_layout().total as u32;
-                    fill(&mut p, Operand::Flat(BufferKey::Grads), Dim::Fixed(all), 1);
+                    clear(&mut p, Operand::Flat(BufferKey::Grads), Dim::Fixed(all), 1);
                 }
                 forward(&mut p, tape, &bags_needed);
                 if purpose != Purpose::Predict {
                     seed_loss(&mut p, tape, purpose);
                     backward(&mut p, tape, &bags_needed);
-                    for pool in &used {
+                    for pool in self.stages.iter().flat_map(|stage| self.used(stage, &bags_needed)) {
                         let z = pool.node.outputs[0];
                         if p.wants(z) && p.upstream(z).is_none() {
                             let to = p.grad(z).expect("it is wanted").to;
-                            fill(&mut p, to, Dim::Bags, pool.value.shape.cols);
+                            clear(&mut p, to, Dim::Bags, pool.value.shape.cols);
                         }
                     }
                 }
             }
-            Part::RowsBackward => {
-                let needed = self.rows_needed(&used, false);
+            Part::RowsBackward(number) => {
+                let stage = &self.stages[number];
+                let used = self.used(stage, &bags_needed);
+                let needed = stage.needed(&used, false);
+                stage.taken.iter().for_each(|taken| taken.take(&mut p));
                 forward(&mut p, tape, &needed);
-                used.iter().filter(|pool| pool.wants(&self.rows)).for_each(|pool| pool.share(&mut p));
+                used.iter().filter(|pool| pool.wants(tape)).for_each(|pool| pool.share(&mut p));
                 backward(&mut p, tape, &needed);
+                stage.taken.iter().for_each(|taken| taken.give(&mut p));
             }
             Part::Update => {
                 update(&mut p, tape, purpose);
@@ -210,129 +245,49 @@ impl Windowed {
         assemble::assemble(p, purpose, &[])
     }
 
-    fn is_used(&self, pool: &Pooled, bags_needed: &[bool]) -> bool {
-        let z = pool.node.outputs[0];
-        let nodes = self.bags.nodes.iter().zip(bags_needed);
-        nodes.filter(|(_, needed)| **needed).any(|(node, _)| node.inputs.contains(&z))
-            || self.bags.outputs.iter().any(|(_, v)| *v == z)
-    }
-
-    fn rows_needed(&self, used: &[&Pooled], outputs: bool) -> Vec<bool> {
-        let mut wanted = vec![false; self.rows.values.len()];
-        used.iter().for_each(|pool| wanted[pool.node.outputs[0].index()] = true);
-        if outputs {
-            self.rows.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
-        }
-        super::needed(&self.rows, wanted)
+    /// Pools of a stage that bags, outputs or the next stage read.
+    fn used<'a>(&self, stage: &'a Stage, bags_needed: &[bool]) -> Vec<&'a Pooled> {
+        let read = |pool: &Pooled| {
+            let z = pool.node.outputs[0];
+            let nodes = self.bags.nodes.iter().zip(bags_needed);
+            nodes.filter(|(_, needed)| **needed).any(|(node, _)| node.inputs.contains(&z))
+                || self.bags.outputs.iter().any(|(_, v)| *v == z)
+                || self.stages.iter().any(|stage| stage.taken.iter().any(|taken| taken.value == z))
+        };
+        let serves = |pool: &Pooled| stage.pools.iter().any(|other| pool.serves(other) && read(other));
+        stage.pools.iter().filter(|pool| serves(pool)).collect()
     }
 
     /// Buffers that stay between the parts, with their bytes for batches of up to `bags` bags.
     pub fn kept(&self, bags: u32) -> Vec<(BufferKey, u64)> {
         let extent = Extent { bags, ..Extent::default() };
-        let bytes = |kept: Kept| kept.shape.rows.of(&extent) as u64 * kept.shape.cols as u64 * 4;
-        let of = |pool: &Pooled| {
-            let value = (BufferKey::Carry(pool.value.number), bytes(pool.value));
-            let beside = (BufferKey::Carry(pool.beside.number), bytes(pool.beside));
-            [value, beside, (BufferKey::CarryGrad(pool.value.number), value.1)]
-        };
-        self.pools.iter().flat_map(of).collect()
+        let pools = self.stages.iter().flat_map(|stage| &stage.pools);
+        let bytes = |shape: Shape| shape.rows.of(&extent) as u64 * shape.cols as u64 * 4;
+        pools.flat_map(Pooled::buffers).map(|(key, shape)| (key, bytes(shape))).collect()
+    }
+}
+
+impl Stage {
+    /// A pooled value of this stage, for another to read.
+    fn taken_by(&self, value: ValueId) -> Option<Taken> {
+        let pool = self.pools.iter().find(|pool| pool.node.outputs[0] == value)?;
+        Some(Taken { value, kept: pool.value })
+    }
+
+    fn needed(&self, used: &[&Pooled], outputs: bool) -> Vec<bool> {
+        let mut wanted = vec![false; self.tape.values.len()];
+        used.iter().for_each(|pool| wanted[pool.node.outputs[0].index()] = true);
+        if outputs {
+            self.tape.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
+        }
+        super::needed(&self.tape, wanted)
     }
 }
 
 fn kind_of(rows: Dim) -> Kind {
     match rows {
-        Dim::Instances => Kind::Rows,
+        Dim::Instances => Kind::Rows(0),
         Dim::Bags => Kind::Bags,
         _ => Kind::Shared,
-    }
-}
-
-fn fill(p: &mut Planner, to: Operand, rows: Dim, cols: u32) {
-    let grid = Grid::line(Count::per(rows, cols, 4 * LANES));
-    p.launch(&FILL, &[to], &[Word::Times(rows, cols), 0.0f32.into()], grid);
-}
-
-impl Kept {
-    fn source(self) -> Source {
-        Source::Kept(BufferKey::Carry(self.number))
-    }
-
-    fn value(self, p: &mut Planner) -> ValueId {
-        p.push_from(self.shape, self.storage, self.source())
-    }
-
-    fn gradient(self, p: &mut Planner) -> ValueId {
-        p.push_from(self.shape, Storage::F32, Source::Kept(BufferKey::CarryGrad(self.number)))
-    }
-}
-
-impl Pooled {
-    fn new(tape: &Tape, node: &Node, number: u8) -> Self {
-        let shape = |output: usize| tape.shape(node.outputs[output]);
-        let value = Kept { number, shape: shape(0), storage: Storage::F32 };
-        let (beside, storage) = match node.op {
-            // Log-sum-exp of each head; the row of each maximum; instances of each bag.
-            Op::AttentionPool(_) => (shape(2), Storage::F32),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (shape(1), Storage::U32),
-            _ => (Shape::new(Dim::Bags, 1), Storage::U32),
-        };
-        Self { node: node.clone(), value, beside: Kept { number: number + 1, shape: beside, storage } }
-    }
-
-    fn wants(&self, tape: &Tape) -> bool {
-        tape.values[self.node.outputs[0].index()].needs_grad
-    }
-
-    /// Parameters and workgroups, of merging and of sharing alike.
-    fn launched(&self) -> ([Word; 5], Grid) {
-        let (bags, cols, heads) = (Dim::Bags.into(), self.value.shape.cols, self.beside.shape.cols);
-        let [bag, continued] = [Scalar::FirstBag, Scalar::Continued].map(Word::from);
-        let each = |workgroups| Grid::line(Count::per(Dim::Bags, workgroups, 1));
-        match self.node.op {
-            Op::AttentionPool(_) => ([bags, (cols / heads).into(), heads.into(), bag, continued], each(heads)),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => {
-                ([bags, cols.into(), bag, continued, Scalar::FirstRow.into()], each(1))
-            }
-            _ => ([bags, cols.into(), bag, continued, self.kind().into()], each(1)),
-        }
-    }
-
-    fn merge(&self, p: &mut Planner) {
-        let (value, beside) = (self.value.value(p), self.beside.value(p));
-        let out = &self.node.outputs;
-        let (kernel, of_window) = match self.node.op {
-            Op::AttentionPool(_) => (&k::WINDOW_SOFTMAX, out[2]),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX, out[1]),
-            _ => (&k::WINDOW_MEAN, Tables::of(&self.node).offsets),
-        };
-        let (words, grid) = self.launched();
-        p.launch(kernel, &[out[0], of_window, value, beside].map(Operand::Value), &words, grid);
-    }
-
-    /// Gives the window's pooled rows their part of the bag's gradient.
-    fn share(&self, p: &mut Planner) {
-        let out = &self.node.outputs;
-        let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
-        let seed = p.push_value(self.value.shape, Storage::F32);
-        p.grads[out[0].index()] = Some(seed);
-        let (kernel, values) = match self.node.op {
-            Op::AttentionPool(_) => (&k::WINDOW_SOFTMAX_SHARE, vec![out[2], all, beside, gradient, out[0], seed]),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX_SHARE, vec![out[1], beside, gradient, seed]),
-            _ => {
-                let offsets = Tables::of(&self.node).offsets;
-                (&k::WINDOW_MEAN_SHARE, vec![out[0], offsets, all, beside, gradient, seed])
-            }
-        };
-        let operands: Vec<Operand> = values.into_iter().map(Operand::Value).collect();
-        let (words, grid) = self.launched();
-        p.launch(kernel, &operands, &words, grid);
-    }
-
-    fn kind(&self) -> u32 {
-        match self.node.op {
-            Op::SegmentReduce(r) if r.0 == Pool::Mean => k::MEAN,
-            Op::SegmentReduce(r) if r.0 == Pool::LogMeanExp => k::LOG_MEAN_EXP,
-            _ => k::SUM,
-        }
     }
 }

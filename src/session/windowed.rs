@@ -38,12 +38,17 @@ impl Windows {
 
 type Planned = (Part, Purpose, Program);
 
-fn parts(purpose: Purpose) -> &'static [Part] {
-    match purpose {
-        Purpose::Predict => &[Part::Rows, Part::Bags],
-        Purpose::Train(_) => &[Part::Rows, Part::Bags, Part::RowsBackward, Part::Update],
-        _ => &[Part::Rows, Part::Bags, Part::RowsBackward],
+/// In the order in which they run.
+fn parts(purpose: Purpose, stages: usize) -> Vec<Part> {
+    let mut parts: Vec<Part> = (0..stages).map(Part::Rows).collect();
+    parts.push(Part::Bags);
+    if purpose != Purpose::Predict {
+        parts.extend((0..stages).rev().map(Part::RowsBackward));
     }
+    if let Purpose::Train(_) = purpose {
+        parts.push(Part::Update);
+    }
+    parts
 }
 
 /// What is read back while a batch runs in windows.
@@ -106,7 +111,7 @@ impl Session {
             let capacity = Extent { instances: rows, bags, tiles: rows / TILE + bags, ..Extent::default() };
             let planned: Result<Vec<_>> = purposes
                 .iter()
-                .flat_map(|&purpose| parts(purpose).iter().map(move |&part| (part, purpose)))
+                .flat_map(|&purpose| parts(purpose, tape.stages()).into_iter().map(move |part| (part, purpose)))
                 .map(|(part, purpose)| Ok((part, purpose, tape.plan(part, purpose, self.target(), capacity)?)))
                 .collect();
             let kept: u64 = tape.kept(bags).iter().map(|(_, bytes)| bytes).sum();
@@ -147,14 +152,53 @@ impl Session {
         reading: &mut Option<&mut Reading>,
     ) -> Result<()> {
         let cuts = cut(&self.batch.tables.offsets, windows.rows as usize);
-        for cut in &cuts {
-            let (id, extent) = self.run_window(windows, Part::Rows, purpose, scalars, cut, inputs)?;
-            if let Some(reading) = reading {
-                self.read_outputs(id, &extent, reading)?;
+        for part in parts(purpose, windows.tape.stages()) {
+            match part {
+                Part::Rows(_) => {
+                    for cut in &cuts {
+                        let (id, extent) = self.run_window(windows, part, purpose, scalars, cut, inputs)?;
+                        if let Some(reading) = reading {
+                            self.read_outputs(id, &extent, reading)?;
+                        }
+                    }
+                }
+                Part::Bags => self.run_bags(windows.program(part, purpose), purpose, scalars, keep, reading)?,
+                Part::RowsBackward(_) => {
+                    let mut first = 0;
+                    for cut in &cuts {
+                        let (id, extent) = self.run_window(windows, part, purpose, scalars, cut, inputs)?;
+                        if let (Some(reading), true) = (reading.as_mut(), self.instance_grads) {
+                            self.read_instances(id, &extent, first, reading)?;
+                        }
+                        first += extent.instances as usize;
+                    }
+                }
+                Part::Update => {
+                    let extent = Extent { bags: self.batch.tables.extent.bags, ..Extent::default() };
+                    let step = Step { extent, scalars, uploads: &[], keep: &[] };
+                    self.executor.run(windows.program(part, purpose), &step)?;
+                }
             }
         }
+        if let Some(reading) = reading {
+            for name in &windows.tape.softmax_outputs {
+                if let Some(output) = reading.outputs.get_mut(name) {
+                    softmax(output, &self.batch.tables.offsets);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_bags(
+        &mut self,
+        id: ProgramId,
+        purpose: Purpose,
+        scalars: Scalars,
+        keep: Option<u32>,
+        reading: &mut Option<&mut Reading>,
+    ) -> Result<()> {
         let extent = Extent { bags: self.batch.tables.extent.bags, ..Extent::default() };
-        let id = windows.program(Part::Bags, purpose);
         let program = self.executor.program(id);
         let from = uploads(program, &self.batch, self.storage, 0, &[])?;
         let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
@@ -166,27 +210,18 @@ impl Session {
                 reading.loss = Some(self.executor.read(loss, 1)?[0]);
             }
         }
-        if purpose != Purpose::Predict {
-            for cut in &cuts {
-                let (id, extent) = self.run_window(windows, Part::RowsBackward, purpose, scalars, cut, inputs)?;
-                let wanted = self.executor.program(id).feature_grad.filter(|_| self.instance_grads);
-                if let (Some(reading), Some((place, shape))) = (reading.as_mut(), wanted) {
-                    let rows = extent.instances as usize;
-                    let values = self.executor.read(place, rows * shape.cols as usize)?;
-                    append(reading.instances.get_or_insert_with(Tensor::default), rows, shape.cols as usize, values);
-                }
-            }
-        }
-        if let Purpose::Train(_) = purpose {
-            let id = windows.program(Part::Update, purpose);
-            self.executor.run(id, &Step { extent, scalars, uploads: &[], keep: &[] })?;
-        }
-        if let Some(reading) = reading {
-            for name in &windows.tape.softmax_outputs {
-                if let Some(output) = reading.outputs.get_mut(name) {
-                    softmax(output, &self.batch.tables.offsets);
-                }
-            }
+        Ok(())
+    }
+
+    /// Gradients of the features of a window whose first row is `first`. Those of several stages are added.
+    fn read_instances(&mut self, id: ProgramId, extent: &Extent, first: usize, reading: &mut Reading) -> Result<()> {
+        let Some((place, shape)) = self.executor.program(id).feature_grad else { return Ok(()) };
+        let (rows, cols) = (extent.instances as usize, shape.cols as usize);
+        let values = self.executor.read(place, rows * cols)?;
+        let all = reading.instances.get_or_insert_with(Tensor::default);
+        match all.values.get_mut(first * cols..(first + rows) * cols) {
+            Some(before) => before.iter_mut().zip(values).for_each(|(all, more)| *all += more),
+            None => append(all, rows, cols, values),
         }
         Ok(())
     }

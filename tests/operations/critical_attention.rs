@@ -4,7 +4,7 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::ops::Op;
-use bagrad::ops::critical_attention::CriticalAttention;
+use bagrad::ops::critical_attention::{CriticalAttention, CriticalRows};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, AddScaled};
 use bagrad::ops::segment::{Pool, SegmentReduce};
@@ -29,7 +29,8 @@ fn cases() -> Vec<Case> {
                 }
                 false => x,
             };
-            let out = over_bags(t, Op::CriticalAttention(CriticalAttention), &[q, v, critical[1]]);
+            let keys = t.push1(Op::CriticalRows(CriticalRows), &[q, critical[1]]).unwrap();
+            let out = over_bags(t, Op::CriticalAttention(CriticalAttention), &[q, v, keys]);
             let outputs = if scores { &out[..2] } else { &out[..1] };
             [outputs, &critical[..1]].concat()
         });

@@ -40,16 +40,21 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
         "critical_part" => {
             let (h, q, k) = (w(1), w(2), w(3));
             let sizes = format!("N={n} H={h} Q={q} C={k}");
-            (n * (q + h + k) + t * k * (h + 2) + b * k, n * k * (2 * (q + h) + 5), sizes)
+            (n * (q + h + k) + t * k * (h + 2) + b * k * q, n * k * (2 * (q + h) + 5), sizes)
         }
         "critical_grad" => {
             let (q, k) = (w(1), w(2));
-            let values = n * q * (2 + w(4)) + n * k + t * k * q + b * k;
+            let values = n * q * (2 + w(4)) + n * k + t * k * q + b * k * q;
             (values, n * k * (4 * q + 1), format!("N={n} Q={q} C={k}"))
         }
         "critical_end" => {
             let (q, k) = (w(1), w(2));
-            (k * (q * (t + 2 * b) + b), k * q * (t + 2 * b), format!("B={b} Q={q} C={k}"))
+            let added = w(4);
+            (k * q * (t + b * (1 + added)), k * q * (t + b * (1 + added)), format!("B={b} Q={q} C={k}"))
+        }
+        "critical_rows" | "critical_rows_grad" => {
+            let (q, k, added) = (w(1), w(2), (at.name() == "critical_rows_grad") as u64);
+            (b * k * (q * (2 + added) + 1), added * b * k * q, format!("B={b} Q={q} C={k}"))
         }
         "squash" => (rows * (2 * c + 1), rows * (3 * c + 5), plain),
         "squash_grad" => {
@@ -71,7 +76,9 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
         // Rows of the bags of a window; c is the width of a head where there are heads, the next word.
         "window_softmax" => (2 * rows * w(2) * (c + 1), rows * w(2) * (c + 4), plain),
         "window_softmax_share" => (rows * w(2) * (4 * c + 2), rows * w(2) * (c + 2), plain),
-        "window_max" | "window_max_share" => (4 * rows * c, rows * c, plain),
+        "window_max" | "window_max_share" | "window_pick" => (4 * rows * c, rows * c, plain),
+        "window_take" => (2 * rows * c, 0, plain),
+        "window_add" => (3 * rows * c, rows * c, plain),
         "window_mean" => (2 * rows * (c + 1), rows * c * if w(4) == 2 { 7 } else { 3 }, plain),
         "window_mean_share" => (rows * (2 * c * (1 + (w(4) == 2) as u64) + 2), 3 * rows * c, plain),
         _ => return pooling(at),

@@ -1,0 +1,181 @@
+//! Pools of windows: what is merged into the rows of bags, and what comes back of their gradient.
+
+use crate::kernels::launch::{BufferKey, Count, Dim, Grid, Scalar, Word};
+use crate::kernels::windows as k;
+use crate::ops::Op;
+use crate::ops::segment::{Pool, Tables};
+use crate::plan::{Operand, Planner};
+use crate::tape::{Node, Shape, Source, Storage, Tape, ValueId};
+
+/// A pooling node and the buffers of its results: the pooled rows, and what merging needs beside them.
+#[derive(Clone, Debug)]
+pub(super) struct Pooled {
+    pub node: Node,
+    pub value: Kept,
+    beside: Kept,
+    /// For rows where a maximum is: the value that has the rows of the window's maxima.
+    at: Option<ValueId>,
+}
+
+/// A buffer that outlives the programs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub number: u8,
+    pub shape: Shape,
+    storage: Storage,
+}
+
+/// Workgroups for each bag of a window.
+fn each_bag(workgroups: u32) -> Grid {
+    Grid::line(Count::per(Dim::Bags, workgroups, 1))
+}
+
+/// A pooled value that the rows of later windows read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub value: ValueId,
+    pub kept: Kept,
+}
+
+impl Taken {
+    fn words(self) -> [Word; 3] {
+        [Dim::Bags.into(), self.kept.shape.cols.into(), Scalar::FirstBag.into()]
+    }
+
+    /// The part of the window's bags.
+    pub fn take(self, p: &mut Planner) {
+        let all = self.kept.value(p);
+        p.launch(&k::WINDOW_TAKE, &[all.into(), self.value.into()], &self.words(), each_bag(1));
+    }
+
+    /// Adds the window's gradient to that of the bags.
+    pub fn give(self, p: &mut Planner) {
+        let Some(gradient) = p.upstream(self.value) else { return };
+        let all = self.kept.gradient(p);
+        p.launch(&k::WINDOW_ADD, &[gradient.into(), all.into()], &self.words(), each_bag(1));
+    }
+}
+
+impl Kept {
+    pub fn source(self) -> Source {
+        Source::Kept(BufferKey::Carry(self.number))
+    }
+
+    pub fn value(self, p: &mut Planner) -> ValueId {
+        p.push_from(self.shape, self.storage, self.source())
+    }
+
+    pub fn gradient(self, p: &mut Planner) -> ValueId {
+        p.push_from(self.shape, Storage::F32, Source::Kept(BufferKey::CarryGrad(self.number)))
+    }
+}
+
+impl Pooled {
+    /// `number` is the first of two that no other pool has. `before` are the pools of the same windows.
+    pub fn new(tape: &Tape, node: &Node, number: u8, before: &[Pooled]) -> Option<Self> {
+        let shape = |output: usize| tape.shape(node.outputs[output]);
+        let value = Kept { number, shape: shape(0), storage: Storage::F32 };
+        let kept = |shape, storage| Kept { number: number + 1, shape, storage };
+        let (beside, at) = match node.op {
+            // Log-sum-exp of each head or class; the row of each maximum; instances of each bag.
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => (kept(shape(2), Storage::F32), None),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (kept(shape(1), Storage::U32), None),
+            Op::SegmentReduce(_) => (kept(Shape::new(Dim::Bags, 1), Storage::U32), None),
+            // Beside it are the rows of the maximum that chose them.
+            Op::CriticalRows(_) => {
+                let maximum = before.iter().find(|pool| pool.node.outputs.get(1) == Some(&node.inputs[1]))?;
+                (maximum.beside, Some(node.inputs[1]))
+            }
+            _ => return None,
+        };
+        Some(Self { node: node.clone(), value, beside, at })
+    }
+
+    /// True when `other` reads what is beside this one.
+    pub fn serves(&self, other: &Pooled) -> bool {
+        self.beside.number == other.beside.number
+    }
+
+    /// Buffers that stay between the parts, and their shapes.
+    pub fn buffers(&self) -> Vec<(BufferKey, Shape)> {
+        let number = self.value.number;
+        let own = [(BufferKey::Carry(number), self.value.shape), (BufferKey::CarryGrad(number), self.value.shape)];
+        let beside = (BufferKey::Carry(self.beside.number), self.beside.shape);
+        own.into_iter().chain(self.at.is_none().then_some(beside)).collect()
+    }
+
+    pub fn wants(&self, tape: &Tape) -> bool {
+        tape.values[self.node.outputs[0].index()].needs_grad
+    }
+
+    pub fn merge(&self, p: &mut Planner) {
+        let (value, beside) = (self.value.value(p), self.beside.value(p));
+        let out = &self.node.outputs;
+        let (bags, cols) = (Word::from(Dim::Bags), self.value.shape.cols);
+        let [bag, continued, row] = [Scalar::FirstBag, Scalar::Continued, Scalar::FirstRow].map(Word::from);
+        let values = |of_window| [out[0], of_window, value, beside].map(Operand::Value);
+        match self.node.op {
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
+                let heads = self.beside.shape.cols;
+                let words = [bags, (cols / heads).into(), heads.into(), bag, continued];
+                p.launch(&k::WINDOW_SOFTMAX, &values(out[2]), &words, each_bag(heads));
+            }
+            Op::CriticalRows(_) => {
+                let at = self.at.expect("rows of maxima");
+                let operands = [at, beside, out[0], value].map(Operand::Value);
+                p.launch(&k::WINDOW_PICK, &operands, &self.chosen(), each_bag(1));
+            }
+            Op::SegmentReduce(r) if r.0 == Pool::Max => {
+                p.launch(&k::WINDOW_MAX, &values(out[1]), &[bags, cols.into(), bag, continued, row], each_bag(1));
+            }
+            _ => {
+                let words = [bags, cols.into(), bag, continued, self.kind().into()];
+                p.launch(&k::WINDOW_MEAN, &values(Tables::of(&self.node).offsets), &words, each_bag(1));
+            }
+        }
+    }
+
+    /// Gives the window's pooled rows their part of the bag's gradient.
+    pub fn share(&self, p: &mut Planner) {
+        let out = &self.node.outputs;
+        let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
+        let seed = p.push_value(self.value.shape, Storage::F32);
+        p.grads[out[0].index()] = Some(seed);
+        let (bags, cols) = (Word::from(Dim::Bags), self.value.shape.cols);
+        let [bag, continued] = [Scalar::FirstBag, Scalar::Continued].map(Word::from);
+        match self.node.op {
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
+                let heads = self.beside.shape.cols;
+                let operands = [out[2], all, beside, gradient, out[0], seed].map(Operand::Value);
+                let words = [bags, (cols / heads).into(), heads.into(), bag, continued];
+                p.launch(&k::WINDOW_SOFTMAX_SHARE, &operands, &words, each_bag(heads));
+            }
+            Op::SegmentReduce(r) if r.0 != Pool::Max => {
+                let offsets = Tables::of(&self.node).offsets;
+                let operands = [out[0], offsets, all, beside, gradient, seed].map(Operand::Value);
+                let words = [bags, cols.into(), bag, continued, self.kind().into()];
+                p.launch(&k::WINDOW_MEAN_SHARE, &operands, &words, each_bag(1));
+            }
+            _ => {
+                let at = self.at.unwrap_or_else(|| out[1]);
+                let operands = [at, beside, gradient, seed].map(Operand::Value);
+                p.launch(&k::WINDOW_MAX_SHARE, &operands, &self.chosen(), each_bag(1));
+            }
+        }
+    }
+
+    /// Parameters of kernels that look for the window of a maximum.
+    fn chosen(&self) -> [Word; 5] {
+        let cols = self.value.shape.cols;
+        let [bag, row] = [Scalar::FirstBag, Scalar::FirstRow].map(Word::from);
+        [Dim::Bags.into(), cols.into(), bag, row, (cols / self.beside.shape.cols).into()]
+    }
+
+    fn kind(&self) -> u32 {
+        match self.node.op {
+            Op::SegmentReduce(r) if r.0 == Pool::Mean => k::MEAN,
+            Op::SegmentReduce(r) if r.0 == Pool::LogMeanExp => k::LOG_MEAN_EXP,
+            _ => k::SUM,
+        }
+    }
+}
