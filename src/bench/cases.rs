@@ -324,11 +324,17 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         let y = s.over_bags(Op::SegmentReduce(SegmentReduce(pool)), &[h])?;
         sum = s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, y])?;
     }
+    let scores = s.linear(s.x, 1, Activation::None)?;
+    let inputs = [&[scores][..], &s.tables].concat();
+    let critical = s.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &inputs)?[1];
+    let keys = s.push(Op::CriticalRows(CriticalRows), &[h, critical])?;
+    let y = s.over_bags(Op::CriticalAttention(CriticalAttention), &[h, h, keys])?;
+    sum = s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, y])?;
     let y = s.linear(sum, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
     s.tape.loss =
         Some(s.push(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), &[y, targets, weights])?);
-    for part in [Part::Rows(0), Part::RowsBackward(0)] {
+    for part in [Part::Rows(0), Part::Rows(1), Part::RowsBackward(1), Part::RowsBackward(0)] {
         let purpose = Purpose::Gradients { dropout: false };
         let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
         cases.push(Case { name: "windows", tape, purpose, part: Some(part), width: w.hidden as usize, bags });
