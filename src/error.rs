@@ -40,6 +40,12 @@ pub enum Error {
     /// Training met a loss that is not finite.
     #[error("the loss is {loss} at step {step}; try a smaller learning rate or standardise the features")]
     NotFinite { step: u64, loss: f32 },
+    /// Training left a parameter that is not finite.
+    #[error(
+        "parameter {parameter} is not finite after {updates} updates; try a smaller learning rate or standardise the \
+         features"
+    )]
+    Diverged { parameter: String, updates: u64 },
     /// Gradients in mixed precision stay infinite or NaN however small the scale of the loss.
     #[error(
         "gradients are not finite at step {step}, with the scale of the loss down to 1 ({skipped} updates left out); \

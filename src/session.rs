@@ -197,7 +197,15 @@ impl Session {
         if self.stale {
             let count = self.model.values.len();
             let place = Place { buffer: BufferKey::Params, offset: 0, bytes: count as u64 * 4 };
-            self.model.values = self.executor.read_f32(place, count)?;
+            let values = self.executor.read_f32(place, count)?;
+            // Not every device carries a NaN on to the loss: some take the largest of NaN and 0 for 0.
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                let layout = self.model.layout();
+                let parameter = layout.offsets.partition_point(|&first| first <= at) - 1;
+                let parameter = self.tape.params[parameter].name.clone();
+                return Err(Error::Diverged { parameter, updates: self.updates });
+            }
+            self.model.values = values;
             self.stale = false;
         }
         Ok(())

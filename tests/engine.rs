@@ -301,7 +301,7 @@ fn beyond_a_limit_is_an_error() {
         return;
     };
     let bags = bags(40, 64, 7);
-    let mut session = Session::new(&device, model("dsmil", &bags), Storage::F32).unwrap();
+    let mut session = Session::new(&device, model("mhim-dsmil", &bags), Storage::F32).unwrap();
     match session.gradients(&bags, None) {
         Err(Error::Limit { limit, wanted, possible, .. }) => {
             assert_eq!((limit, possible), ("max_storage_buffer_binding_size", 1 << 16));
@@ -353,9 +353,19 @@ fn wrong_input_is_an_error_that_says_what() {
     for (method, bags) in [("mi-net-bag", &three), ("attention", &good)] {
         for device in devices() {
             match training::train(&device, model(method, bags), &diverging, bags, &all, &[], &mut ()) {
-                Err(Error::NotFinite { .. }) => {}
+                Err(Error::NotFinite { .. } | Error::Diverged { .. }) => {}
                 other => panic!("expected NotFinite, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
             }
+        }
+    }
+    // The only loss is that before the update.
+    let last = Settings { epochs: 1, batch: 4, learning_rate: 1e300, ..diverging };
+    for device in devices() {
+        match training::train(&device, model("attention", &good), &last, &good, &all, &[], &mut ()) {
+            Err(error @ Error::Diverged { updates: 1, .. }) => {
+                assert!(error.to_string().contains("learning rate"), "{error}");
+            }
+            other => panic!("expected Diverged, found {:?}", other.map(|o| o.epochs.last().map(|e| e.loss))),
         }
     }
 }

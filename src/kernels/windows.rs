@@ -163,9 +163,9 @@ fn chosen<T: Real>(a: &Args<T>, mut each: impl FnMut(Range<usize>, Range<usize>)
     let p: Chosen = a.params();
     let (row, row_all) = (a.indices(0), a.indices(1));
     let (inner, maxima) = (p.inner as usize, p.cols / p.inner);
-    for here in 0..(p.bags * maxima) as usize {
+    for (here, row) in row[..(p.bags * maxima) as usize].iter().enumerate() {
         let all = (p.first_bag * maxima) as usize + here;
-        if row[here] + p.first_row == row_all[all] {
+        if row + p.first_row == row_all[all] {
             each(here * inner..(here + 1) * inner, all * inner..(all + 1) * inner);
         }
     }

@@ -199,8 +199,8 @@ const ORDER_STREAM: u64 = 1 << 40;
 ///
 /// # Errors
 /// [`Error::Bags`] without labels or training bags, [`Error::Setting`] for settings out of range,
-/// [`Error::NotFinite`] when the loss diverges, [`Error::GradientOverflow`] when gradients in mixed precision
-/// do, and what the device answers.
+/// [`Error::NotFinite`] when the loss diverges, [`Error::Diverged`] when parameters do, [`Error::GradientOverflow`] when
+/// gradients in mixed precision do, and what the device answers.
 pub fn train(
     device: &Device,
     model: Model,
