@@ -170,20 +170,14 @@ impl Mapped {
 
     /// Values `range` in memory.
     pub fn read(&self, range: Range<usize>) -> Features {
-        let first = range.start % self.width;
-        let scaled = |(i, value): (usize, f32)| match &self.standardiser {
-            Some(standardiser) => standardiser.scaled((first + i) % self.width, value),
-            None => value,
+        let mut features = match self.values() {
+            Values::F32(v) => Features::F32(v[range.clone()].to_vec()),
+            Values::F16(v) => Features::F16(v[range.clone()].to_vec()),
         };
-        match self.values() {
-            Values::F32(v) if self.standardiser.is_none() => Features::F32(v[range].to_vec()),
-            Values::F16(v) if self.standardiser.is_none() => Features::F16(v[range].to_vec()),
-            Values::F32(v) => Features::F32(v[range].par_iter().copied().enumerate().map(scaled).collect()),
-            Values::F16(v) => {
-                let values = v[range].par_iter().map(|v| v.to_f32()).enumerate().map(scaled);
-                Features::F16(values.map(f16::from_f32).collect())
-            }
+        if let Some(standardiser) = &self.standardiser {
+            standardiser.apply_from(range.start % self.width, &mut features);
         }
+        features
     }
 
     /// Ranges of rows, one after the other.

@@ -64,16 +64,28 @@ impl Standardiser {
             });
         }
         match &mut bags.features {
-            Features::F32(v) => v
-                .par_chunks_mut(width)
-                .with_min_len(256)
-                .for_each(|row| row.iter_mut().enumerate().for_each(|(c, v)| *v = self.scaled(c, *v))),
-            Features::F16(v) => v.par_chunks_mut(width).with_min_len(256).for_each(|row| {
-                row.iter_mut().enumerate().for_each(|(c, v)| *v = f16::from_f32(self.scaled(c, v.to_f32())));
-            }),
             Features::Mapped(v) => v.standardise(self),
+            features => self.apply_from(0, features),
         }
         bags.validate()
+    }
+
+    /// Standardises rows in memory, the first of which begins with column `first`.
+    pub(crate) fn apply_from(&self, first: usize, features: &mut Features) {
+        match features {
+            Features::F32(v) => self.each(v, first, |c, v| *v = self.scaled(c, *v)),
+            Features::F16(v) => self.each(v, first, |c, v| *v = f16::from_f32(self.scaled(c, v.to_f32()))),
+            Features::Mapped(_) => unreachable!("what was read lies in memory"),
+        }
+    }
+
+    fn each<T: Send>(&self, values: &mut [T], first: usize, each: impl Fn(usize, &mut T) + Sync) {
+        let width = self.mean.len();
+        let begun = if first == 0 { 0 } else { (width - first).min(values.len()) };
+        let (head, rows) = values.split_at_mut(begun);
+        head.iter_mut().enumerate().for_each(|(c, v)| each(first + c, v));
+        let rows = rows.par_chunks_mut(width).with_min_len(256);
+        rows.for_each(|row| row.iter_mut().enumerate().for_each(|(c, v)| each(c, v)));
     }
 
     /// A value of column `c` standardised.

@@ -1,6 +1,6 @@
 //! Batches that do not fit the device whole: the same step in windows of rows (see [`crate::plan::windows`]).
 
-use super::batch::{Batch, Cut, cut, uploads};
+use super::batch::{Batch, Cut, Rows, cut, uploads};
 use super::{Inputs, Resident, Session, Tensor};
 use crate::device::executor::{ProgramId, Step, StoreId};
 use crate::error::{Error, Result};
@@ -9,6 +9,8 @@ use crate::plan::windows::{Part, Windowed};
 use crate::plan::{Program, Purpose};
 use crate::tape::feature_stride;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::mpsc;
 
 /// Rows of a window, unless limits want fewer: enough that launches cost little beside their work, and few
 /// enough that what a window computes takes tens of megabytes.
@@ -155,23 +157,23 @@ impl Session {
         for part in parts(purpose, windows.tape.stages()) {
             match part {
                 Part::Rows(_) => {
-                    for cut in &cuts {
-                        let (id, extent) = self.run_window(windows, part, purpose, scalars, cut, inputs)?;
-                        if let Some(reading) = reading {
-                            self.read_outputs(id, &extent, reading)?;
-                        }
-                    }
+                    self.each_window(windows, (part, purpose), scalars, &cuts, inputs, |session, id, extent, _| {
+                        reading.as_mut().map_or(Ok(()), |reading| session.read_outputs(id, extent, reading))
+                    })?;
                 }
                 Part::Bags => self.run_bags(windows.program(part, purpose), purpose, scalars, keep, reading)?,
                 Part::RowsBackward(_) => {
-                    let mut first = 0;
-                    for cut in &cuts {
-                        let (id, extent) = self.run_window(windows, part, purpose, scalars, cut, inputs)?;
-                        if let (Some(reading), true) = (reading.as_mut(), self.instance_grads) {
-                            self.read_instances(id, &extent, first, reading)?;
-                        }
-                        first += extent.instances as usize;
-                    }
+                    self.each_window(
+                        windows,
+                        (part, purpose),
+                        scalars,
+                        &cuts,
+                        inputs,
+                        |session, id, extent, first| match reading.as_mut().filter(|_| session.instance_grads) {
+                            Some(reading) => session.read_instances(id, extent, first, reading),
+                            None => Ok(()),
+                        },
+                    )?;
                 }
                 Part::Update => {
                     let extent = Extent { bags: self.batch.tables.extent.bags, ..Extent::default() };
@@ -226,51 +228,106 @@ impl Session {
         Ok(())
     }
 
+    /// Runs a part over all windows; `after` gets the first row of each besides what ran. Features that are not on
+    /// the device are read and packed by a thread, a window ahead.
+    fn each_window(
+        &mut self,
+        windows: &mut Windows,
+        (part, purpose): (Part, Purpose),
+        scalars: Scalars,
+        cuts: &[Cut],
+        inputs: &Inputs,
+        mut after: impl FnMut(&mut Self, ProgramId, &Extent, usize) -> Result<()>,
+    ) -> Result<()> {
+        let id = windows.program(part, purpose);
+        let ranges: Vec<Vec<Range<usize>>> = cuts.iter().map(|cut| self.rows_of(cut, inputs)).collect();
+        let (storage, uploaded) = (self.storage, inputs.resident.is_none());
+        std::thread::scope(|scope| {
+            let (full, packed) = mpsc::sync_channel(1);
+            let (empty, free) = mpsc::channel();
+            if uploaded {
+                let ranges = &ranges;
+                scope.spawn(move || {
+                    for ranges in ranges {
+                        // What was dropped there ends it here.
+                        let Ok(mut rows): std::result::Result<Rows, _> = free.recv() else { return };
+                        rows.pack(inputs.bags, storage, ranges.iter().cloned());
+                        if full.send(rows).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            // One runs while the other is packed.
+            for rows in [std::mem::take(&mut windows.batch.rows), Rows::default()] {
+                let _ = empty.send(rows);
+            }
+            let mut first = 0;
+            for (cut, ranges) in cuts.iter().zip(&ranges) {
+                if uploaded {
+                    windows.batch.rows = packed.recv().expect("a packed window for each");
+                }
+                let extent = self.run_window(windows, id, scalars, cut, ranges, inputs)?;
+                if uploaded {
+                    // After the last window nobody waits for it.
+                    let _ = empty.send(std::mem::take(&mut windows.batch.rows));
+                }
+                after(self, id, &extent, first)?;
+                first += extent.instances as usize;
+            }
+            Ok(())
+        })
+    }
+
+    /// Rows of the bags of a window, as they lie in `inputs.bags`.
+    fn rows_of(&self, cut: &Cut, inputs: &Inputs) -> Vec<Range<usize>> {
+        let first = cut.window.first_bag as usize;
+        let rows = cut.sizes.iter().enumerate().map(|(n, size)| {
+            let bag = inputs.bags.rows(inputs.indices[first + n]);
+            let start = bag.start + self.skipped(cut, n);
+            start..start + size
+        });
+        rows.collect()
+    }
+
+    /// Rows of bag `n` of a window that came in windows before.
+    fn skipped(&self, cut: &Cut, n: usize) -> usize {
+        let first = self.batch.tables.offsets[cut.window.first_bag as usize] as usize;
+        if n == 0 { cut.rows.start - first } else { 0 }
+    }
+
     fn run_window(
         &mut self,
         windows: &mut Windows,
-        part: Part,
-        purpose: Purpose,
+        id: ProgramId,
         mut scalars: Scalars,
         cut: &Cut,
+        ranges: &[Range<usize>],
         inputs: &Inputs,
-    ) -> Result<(ProgramId, Extent)> {
+    ) -> Result<Extent> {
         scalars.window = cut.window;
-        let id = windows.program(part, purpose);
         let batch = &mut windows.batch;
         batch.tables.lay_out(cut.sizes.iter().copied());
-        // Rows of the bags as they lie in `inputs.bags`.
-        let first = cut.window.first_bag as usize;
-        let ranges = cut.sizes.iter().enumerate().map(|(n, size)| {
-            let bag = inputs.bags.rows(inputs.indices[first + n]);
-            let skipped = if n == 0 { cut.rows.start - self.batch.tables.offsets[first] as usize } else { 0 };
-            (bag.start + skipped..bag.start + skipped + size, skipped)
-        });
         let row = feature_stride(inputs.bags.width) as u64 * self.element();
         let source: Vec<(StoreId, u64)> = match inputs.resident {
-            None => {
-                batch.rows.pack(inputs.bags, self.storage, ranges.clone().map(|(rows, _)| rows));
-                Vec::new()
-            }
-            Some(Resident { places }) => ranges
-                .clone()
-                .enumerate()
-                .map(|(n, (_, skipped))| {
-                    let (store, from) = places[inputs.indices[first + n]];
-                    (store, from + skipped as u64 * row)
+            None => Vec::new(),
+            Some(Resident { places }) => (0..ranges.len())
+                .map(|n| {
+                    let (store, from) = places[inputs.indices[cut.window.first_bag as usize + n]];
+                    (store, from + self.skipped(cut, n) as u64 * row)
                 })
                 .collect(),
         };
         batch.coords.clear();
         if let Some(coords) = &inputs.bags.coords {
-            ranges.for_each(|(rows, _)| batch.coords.extend(coords[rows].as_flattened()));
+            ranges.iter().for_each(|rows| batch.coords.extend(coords[rows.clone()].as_flattened()));
         }
         let from = uploads(self.executor.program(id), batch, self.storage, row, &source)?;
         // No method that looks at pairs or tokens runs in windows.
         let Extent { instances, bags, tiles, .. } = batch.tables.extent;
         let extent = Extent { instances, bags, tiles, ..Extent::default() };
         self.executor.run(id, &Step { extent, scalars, uploads: &from, keep: &[] })?;
-        Ok((id, extent))
+        Ok(extent)
     }
 
     /// Appends the outputs of a program to what was read before.
