@@ -1,16 +1,20 @@
 //! Dropout of the softmax's weights: which pairs of a block are kept, drawn again wherever they are needed.
 
 use super::Attend;
-use super::blocks::{BLOCK, LANES, SIDE, lanes, lanes_mut};
+use super::blocks::{BLOCK, LANES, SIDE, lanes};
 use super::launched::Place;
 use crate::kernels::Real;
 use crate::kernels::host::simd;
-use crate::random::philox_steps;
+use crate::random::philox_of;
 
 /// Rows of queries that share a block of random words: one takes the low half of each word, one the high half.
 const QUERIES: usize = 2;
 /// Rows of keys that do: each has a word.
 const KEYS: usize = 4;
+/// Other rows whose pairs are drawn at a time, and blocks of random words for them: enough that loops over these are
+/// not unrolled away.
+const DRAWN: usize = 8;
+const WIDE: usize = DRAWN * SIDE / (QUERIES * KEYS);
 
 /// The pairs that a launch drops.
 pub struct Dropped<T> {
@@ -34,48 +38,47 @@ impl<T: Real> Dropped<T> {
     /// The factor of every pair of a block: 0, or what makes up for those that are dropped.
     pub fn factors(&self, place: Place, out: &mut Factors<T>) {
         let [own, other] = [place.own, place.other].map(|row| row - place.bag);
-        let counter = |query: usize, key: usize| {
-            [
-                (place.bag + query / QUERIES) as u32,
-                self.site,
-                self.step,
-                (key / KEYS) as u32 * self.heads + place.head as u32,
-            ]
-        };
         let factor = |bits: u32| if bits < self.threshold { T::ZERO } else { self.keep };
         simd(
             #[inline(always)]
-            || match self.flip {
-                false => {
-                    for (j, rows) in
-                        out.values.chunks_exact_mut(KEYS * SIDE).take(place.count.div_ceil(KEYS)).enumerate()
-                    {
-                        for at in (0..place.used).step_by(LANES) {
-                            let counter = counter(own + at, other + j * KEYS);
-                            let words = philox_steps::<{ LANES / QUERIES }>(counter, [1, 0, 0, 0], self.seed);
-                            for (row, words) in rows.chunks_exact_mut(SIDE).zip(&words) {
-                                let row = lanes_mut(row, at);
-                                for (two, word) in row.chunks_exact_mut(QUERIES).zip(words) {
-                                    two[0] = factor(word & 0xffff);
-                                    two[1] = factor(word >> 16);
+            || {
+                for (n, rows) in out.values.chunks_exact_mut(DRAWN * SIDE).enumerate() {
+                    if n * DRAWN >= place.count {
+                        break;
+                    }
+                    let (first, bag) = (other + n * DRAWN, place.bag as u32);
+                    let (query, key) = (first / QUERIES, first / KEYS);
+                    let [all_queries, all_keys] = [SIDE / QUERIES, SIDE / KEYS];
+                    let mut counters = [0, self.site, self.step, 0].map(|c| [c; WIDE]);
+                    for i in 0..WIDE {
+                        let [query, key] = match self.flip {
+                            false => [own / QUERIES + i % all_queries, key + i / all_queries],
+                            true => [query + i / all_keys, own / KEYS + i % all_keys],
+                        };
+                        counters[0][i] = bag + query as u32;
+                        counters[3][i] = key as u32 * self.heads + place.head as u32;
+                    }
+                    let words = philox_of(counters, self.seed);
+                    match self.flip {
+                        false => {
+                            for (j, row) in rows.chunks_exact_mut(SIDE).enumerate() {
+                                let words = &words[j % KEYS][j / KEYS * (SIDE / QUERIES)..][..SIDE / QUERIES];
+                                let mut halves = [0; SIDE];
+                                for (two, word) in halves.chunks_exact_mut(QUERIES).zip(words) {
+                                    (two[0], two[1]) = (word & 0xffff, word >> 16);
                                 }
+                                row.iter_mut().zip(&halves).for_each(|(o, bits)| *o = factor(*bits));
                             }
                         }
-                    }
-                }
-                true => {
-                    let steps = [0, 0, 0, self.heads];
-                    for (j, rows) in
-                        out.values.chunks_exact_mut(QUERIES * SIDE).take(place.count.div_ceil(QUERIES)).enumerate()
-                    {
-                        let (first, second) = rows.split_at_mut(SIDE);
-                        let words =
-                            philox_steps::<{ SIDE / KEYS }>(counter(other + j * QUERIES, own), steps, self.seed);
-                        for (row, half) in [(first, 0), (second, 16)] {
-                            for (g, four) in row.chunks_exact_mut(KEYS).enumerate() {
-                                for (out, words) in four.iter_mut().zip(&words) {
-                                    *out = factor(words[g] >> half & 0xffff);
+                        true => {
+                            for (q, two) in rows.chunks_exact_mut(QUERIES * SIDE).enumerate() {
+                                let mut order = [0; SIDE];
+                                for (g, four) in order.chunks_exact_mut(KEYS).enumerate() {
+                                    four.iter_mut().zip(&words).for_each(|(o, w)| *o = w[q * (SIDE / KEYS) + g]);
                                 }
+                                let (first, second) = two.split_at_mut(SIDE);
+                                first.iter_mut().zip(&order).for_each(|(o, word)| *o = factor(word & 0xffff));
+                                second.iter_mut().zip(&order).for_each(|(o, word)| *o = factor(word >> 16));
                             }
                         }
                     }
@@ -93,7 +96,8 @@ pub struct Factors<T> {
 impl<T: Real> Factors<T> {
     /// Room for a block; none where nothing is dropped.
     pub fn new(dropped: &Option<Dropped<T>>) -> Self {
-        Self { values: vec![T::ZERO; if dropped.is_some() { SIDE * BLOCK } else { 0 }] }
+        let count = if dropped.is_some() { SIDE * BLOCK } else { 0 };
+        Self { values: vec![T::ZERO; count] }
     }
 
     /// Those of a run of lanes.
