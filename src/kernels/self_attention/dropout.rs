@@ -50,13 +50,14 @@ impl<T: Real> Dropped<T> {
                     let (query, key) = (first / QUERIES, first / KEYS);
                     let [all_queries, all_keys] = [SIDE / QUERIES, SIDE / KEYS];
                     let mut counters = [0, self.site, self.step, 0].map(|c| [c; WIDE]);
-                    for i in 0..WIDE {
+                    let [queries, _, _, keys] = &mut counters;
+                    for (i, (of_query, of_key)) in queries.iter_mut().zip(keys).enumerate() {
                         let [query, key] = match self.flip {
                             false => [own / QUERIES + i % all_queries, key + i / all_queries],
                             true => [query + i / all_keys, own / KEYS + i % all_keys],
                         };
-                        counters[0][i] = bag + query as u32;
-                        counters[3][i] = key as u32 * self.heads + place.head as u32;
+                        *of_query = bag + query as u32;
+                        *of_key = key as u32 * self.heads + place.head as u32;
                     }
                     let words = philox_of(counters, self.seed);
                     match self.flip {
