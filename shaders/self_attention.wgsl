@@ -295,12 +295,12 @@ fn kept_pairs(at: Place, flip: bool) -> u32 {
         for (var k = 0u; k < 4u; k++) {
             let both = vec2(u32((words[k] & 0xffffu) >= p.threshold), u32((words[k] >> 16u) >= p.threshold));
             let first = select(n * 8u + k, (n / 2u * 4u + k) * 4u + n % 2u * 2u, flip);
-            bits |= both.x << first | both.y << (first + select(4u, 1u, flip));
+            bits |= (both.x << first) | (both.y << (first + select(4u, 1u, flip)));
         }
     }
     return bits;
 }
-fn factor_of(bits: u32, i: u32) -> f32 { return select(0.0, p.keep, (bits >> i & 1u) != 0u); }
+fn factor_of(bits: u32, i: u32) -> f32 { return select(0.0, p.keep, ((bits >> i) & 1u) != 0u); }
 // Of each invocation, for those that own its rows.
 var<workgroup> kept: array<u32, 64>;
 #endif
