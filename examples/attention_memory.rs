@@ -8,6 +8,7 @@ use bagrad::device::executor::{Executor, Step};
 use bagrad::device::{Device, DeviceChoice, GpuDevice, GpuOptions};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Input, Scalars};
 use bagrad::ops::Op;
+use bagrad::ops::dropout::Dropout;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::self_attention::{Energy, SelfAttention};
@@ -42,7 +43,8 @@ fn record(energy: Energy) -> bagrad::Result<Tape> {
         inputs.push(tape.batch(Input::Coords, 2));
     }
     inputs.extend([(Input::Tiles, 4), (Input::BagTiles, 1), (Input::Offsets, 1)].map(|(t, cols)| tape.batch(t, cols)));
-    let out = tape.push(Op::SelfAttention(SelfAttention { heads: HEADS, energy }), &inputs)?[0];
+    let out =
+        tape.push(Op::SelfAttention(SelfAttention { heads: HEADS, energy, dropout: Dropout::default() }), &inputs)?[0];
     tape.output("out", out);
     Ok(tape)
 }

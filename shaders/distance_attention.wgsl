@@ -1,5 +1,5 @@
-// What the distance-aware energy of self_attention.wgsl needs around it: the scalars of each row, biases added
-// to rows, and gradients of the prototypes.
+// What the energies of self_attention.wgsl that know of distances need around them: the scalars of each row, biases
+// added to rows, and gradients of the prototypes.
 #import common/grid
 
 struct Record { rows: u32, heads: u32, dims: u32 }
@@ -39,6 +39,52 @@ fn distance_record(
     }
     record[i * 3u + 1u] = dots;
     record[i * 3u + 2u] = vec4(coords[i / rp.heads], curve[head], curve[rp.heads + head]);
+}
+
+// flags: 1 the first vector is there, 2 the shares of bins have a gradient.
+struct Binned { rows: u32, heads: u32, bins: u32, flags: u32 }
+var<immediate> bp: Binned;
+@group(0) @binding(0) var<storage, read> as_query: array<f32>;
+@group(0) @binding(1) var<storage, read> as_key: array<f32>;
+@group(0) @binding(2) var<storage, read> places: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> bin_shares: array<f32>;
+@group(0) @binding(4) var<storage, read> bin_grads: array<f32>;
+@group(0) @binding(5) var<storage, read_write> binned: array<vec4<f32>>;
+
+// The record of each row and head with bins of distances; <shares, their gradient> joins what is in the first vector.
+@compute @workgroup_size(64)
+fn binned_record(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= bp.rows * bp.heads {
+        return;
+    }
+    let parts = (bp.bins + 3u) / 4u;
+    let start = i * (1u + 3u * parts);
+    let back = (bp.flags & 2u) != 0u;
+    var sum = 0.0;
+    for (var part = 0u; part < parts; part++) {
+        var query = vec4(0.0);
+        var key = vec4(0.0);
+        var grad = vec4(0.0);
+        for (var c = 0u; c < min(4u, bp.bins - part * 4u); c++) {
+            let at = i * bp.bins + part * 4u + c;
+            query[c] = as_query[at];
+            key[c] = as_key[at];
+            if back {
+                grad[c] = bin_grads[at];
+                sum += bin_shares[at] * grad[c];
+            }
+        }
+        binned[start + 1u + part] = query;
+        binned[start + 1u + parts + part] = key;
+        binned[start + 1u + 2u * parts + part] = grad;
+    }
+    let first = select(vec2(0.0), binned[start].xy, (bp.flags & 1u) != 0u);
+    binned[start] = vec4(first.x, first.y + sum, places[i / bp.heads]);
 }
 
 @group(0) @binding(0) var<storage, read> shares: array<f32>;

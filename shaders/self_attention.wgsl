@@ -6,8 +6,13 @@
 // ones whose gradient is computed, "other" rows the ones it sums over. With the flag FLIP own rows are keys.
 //
 // A record of a row and head is (log-sum-exp, <output, its gradient>, alpha, -); with distances it is
-// (.., .., <gradient, u>, <gradient, v>), (q.uK, q.vK, k.uQ, k.vQ), (x, y, beta, theta).
+// (.., .., <gradient, u>, <gradient, v>), (q.uK, q.vK, k.uQ, k.vQ), (x, y, beta, theta); with bins of distances
+// (.., .., x, y) and as many values as bins, filled up to vectors, of each of: what the row adds to an energy as a
+// query, as a key, and the gradients of the shares that bins have in its weights.
 #import common/grid
+#if DROP
+#import common/philox
+#endif
 
 #if VEC
 alias V = vec4<f32>;
@@ -28,24 +33,37 @@ const LAPLACE = 3u;
 const MODULE = 4u;
 const POWER = 5u;
 const DISTANCE = 6u;
+const BINNED = 7u;
 const KIND = ${KIND}u;
+const BINS = ${BINS}u;
+// Vectors of a value for each bin.
+const PARTS = (BINS + 3u) / 4u;
 #if DISTANCE
 const RECORD = 3u;
 #else
+#if BINNED
+const RECORD = 1u + 3u * PARTS;
+#else
 const RECORD = 1u;
+#endif
 #endif
 
 const ACCUMULATE = 1u;
 const FLIP = 2u;
 const SHARES = 4u;
+const ADD_SHARES = 8u;
 const LOWEST = -3.0e38;
 
-struct Attend { tiles: u32, heads: u32, dims: u32, values: u32, scale: f32, unit: f32, flags: u32, kind: u32 }
+// The last six are those of dropout: a pair is dropped when its 16 random bits are below the threshold.
+struct Attend {
+    tiles: u32, heads: u32, dims: u32, values: u32, scale: f32, unit: f32, flags: u32, kind: u32, bins: u32,
+    threshold: u32, keep: f32, site: u32, seed_low: u32, seed_high: u32, step: u32,
+}
 var<immediate> p: Attend;
 struct Spans { tiles: u32 }
 var<immediate> sp: Spans;
 // flags: 1 there is a gradient of the log-sum-exp too, 2 there are gradients, 4 there is an alpha.
-struct Record { rows: u32, heads: u32, values: u32, flags: u32, kind: u32 }
+struct Record { rows: u32, heads: u32, values: u32, flags: u32, kind: u32, length: u32 }
 var<immediate> rp: Record;
 
 @group(0) @binding(0) var<storage, read> tiles: array<vec4<u32>>;
@@ -199,8 +217,8 @@ fn slope_of(energy: f32, alpha: f32) -> f32 {
     }
 }
 
-// Where an invocation's 8 x 4 pairs lie: rows of its own tile, rows of the other block.
-struct Place { own: u32, own_end: u32, other: u32, other_end: u32, head: u32 }
+// Where an invocation's 8 x 4 pairs lie: rows of its own tile, rows of the other block, first row of the bag.
+struct Place { own: u32, own_end: u32, other: u32, other_end: u32, head: u32, bag: u32 }
 
 // Rows behind the end are read as the last one and masked later.
 fn own_row(at: Place, r: u32) -> u32 { return min(at.own + r, at.own_end - 1u); }
@@ -262,10 +280,40 @@ fn pair_products(at: Place) -> array<f32, 32> {
     return sums;
 }
 
+#if DROP
+// Which of an invocation's pairs are kept, a bit each. Two queries by four keys share a block of random words; blocks
+// are counted from the first row of the bag, where its tiles start too, and differ between bags by that row.
+fn kept_pairs(at: Place, flip: bool) -> u32 {
+    let own = at.own - at.bag;
+    let other = at.other - at.bag;
+    var bits = 0u;
+    for (var n = 0u; n < 4u; n++) {
+        let query = select(own / 2u + n, other / 2u + n % 2u, flip);
+        let key = select(other / 4u, own / 4u + n / 2u, flip);
+        let counter = vec4(at.bag + query, p.site, p.step, key * p.heads + at.head);
+        let words = philox(counter, vec2(p.seed_low, p.seed_high));
+        for (var k = 0u; k < 4u; k++) {
+            let both = vec2(u32((words[k] & 0xffffu) >= p.threshold), u32((words[k] >> 16u) >= p.threshold));
+            let first = select(n * 8u + k, (n / 2u * 4u + k) * 4u + n % 2u * 2u, flip);
+            bits |= (both.x << first) | (both.y << (first + select(4u, 1u, flip)));
+        }
+    }
+    return bits;
+}
+fn factor_of(bits: u32, i: u32) -> f32 { return select(0.0, p.keep, ((bits >> i) & 1u) != 0u); }
+// Of each invocation, for those that own its rows.
+var<workgroup> kept: array<u32, 64>;
+#endif
+
 // Rows of 33, so that invocations of a group read different banks.
 const ROW = 33u;
 var<workgroup> weight: array<f32, 2112>;
 var<workgroup> factor: array<f32, 64>;
+#if BINNED
+// Sums of each bin and own row; an invocation touches those of its row alone.
+const BIN_SUMS = 64u * BINS;
+var<workgroup> bin_sums: array<f32, BIN_SUMS>;
+#endif
 
 // The work of a workgroup: tile, head and the first unit of its 64 columns of `width`.
 struct Work { tile: u32, head: u32, chunk: u32 }
@@ -317,7 +365,7 @@ fn attention_forward(
     }
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
+    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     // Of row `lane`: largest energy, sum of exponentials, and the shares of the two value biases.
@@ -325,6 +373,10 @@ fn attention_forward(
     var exponentials = 0.0;
     var shares = vec2(0.0);
     let own = min(span.x + lane, span.x + span.y - 1u) * p.heads + work.head;
+#if BINNED
+    let place = record4[own * RECORD].zw;
+    clear_bins(lane);
+#endif
     for (var block = span.z; block < span.w; block += 32u) {
         let count = min(32u, span.w - block);
         at.other = block + lane % 8u * 4u;
@@ -334,6 +386,9 @@ fn attention_forward(
             let energy = energy_with_bias(pairs[i], alpha, at, i, false);
             weight[(lane / 8u * 8u + i / 4u) * ROW + o] = select(LOWEST, energy, o < count);
         }
+#if DROP
+        kept[lane] = kept_pairs(at, false);
+#endif
         workgroupBarrier();
         var now = largest;
         for (var o = 0u; o < count; o++) {
@@ -342,10 +397,22 @@ fn attention_forward(
         let old = exp(largest - now);
         exponentials *= old;
         shares *= old;
+#if BINNED
+        for (var bin = 0u; bin < BINS; bin++) {
+            bin_sums[bin * 64u + lane] *= old;
+        }
+#endif
         for (var o = 0u; o < 32u; o++) {
-            let e = select(0.0, exp(weight[lane * ROW + o] - now), o < count);
+            var e = select(0.0, exp(weight[lane * ROW + o] - now), o < count);
             exponentials += e;
+#if DROP
+            e *= factor_of(kept[lane / 8u * 8u + o / 4u], lane % 8u * 4u + o % 4u);
+#endif
             weight[lane * ROW + o] = e;
+#if BINNED
+            let other = min(block + o, span.w - 1u) * p.heads + work.head;
+            add_to_bin(lane, bin_of(place, record4[other * RECORD].zw, own == other), e);
+#endif
 #if DISTANCE
             let other = ((min(block + o, span.w - 1u)) * p.heads + work.head);
             shares += e * near_far(record4[own * 3u + 2u], record4[other * 3u + 2u], own == other).xy;
@@ -367,6 +434,11 @@ fn attention_forward(
         let o = (span.x + lane) * 2u * p.heads + work.head;
         shares7[o] = shares.x / exponentials;
         shares7[o + p.heads] = shares.y / exponentials;
+#endif
+#if BINNED
+        for (var bin = 0u; bin < BINS; bin++) {
+            shares7[own * BINS + bin] = bin_sums[bin * 64u + lane] / exponentials;
+        }
 #endif
     }
     workgroupBarrier();
@@ -393,17 +465,24 @@ fn attention_values(
     }
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
+    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     for (var block = span.z; block < span.w; block += 32u) {
         let count = min(32u, span.w - block);
         at.other = block + lane % 8u * 4u;
         let pairs = pair_sums(at, alpha);
+#if DROP
+        let bits = kept_pairs(at, true);
+#endif
         for (var i = 0u; i < 32u; i++) {
             let energy = energy_with_bias(pairs[i], alpha, at, i, true);
             let lse = record4[(other_row(at, i % 4u) * p.heads + work.head) * RECORD].x;
-            weight[(lane / 8u * 8u + i / 4u) * ROW + lane % 8u * 4u + i % 4u] = exp(energy - lse);
+            var a = exp(energy - lse);
+#if DROP
+            a *= factor_of(bits, i);
+#endif
+            weight[(lane / 8u * 8u + i / 4u) * ROW + lane % 8u * 4u + i % 4u] = a;
         }
         workgroupBarrier();
         add_values(&sums, at, block, count, unit, lane);
@@ -448,15 +527,55 @@ fn energy_with_bias(sum: f32, alpha: f32, at: Place, i: u32, flip: bool) -> f32 
     return p.scale * (sum + dot(pair_near_far(at, i).xy, pair_biases(at, i, flip)));
 }
 #else
+#if BINNED
+// The bin of two places; BINS, which stands for none, on the diagonal.
+fn bin_of(own: vec2<f32>, other: vec2<f32>, same: bool) -> u32 {
+    let bin = u32(min(round(p.unit * length(own - other)), f32(BINS - 1u)));
+    return select(min(bin, BINS - 1u), BINS, same);
+}
+fn pair_bin(at: Place, i: u32) -> u32 {
+    let own = own_row(at, i / 4u);
+    let other = other_row(at, i % 4u);
+    let places = vec4(
+        record4[(own * p.heads + at.head) * RECORD].zw, record4[(other * p.heads + at.head) * RECORD].zw);
+    return bin_of(places.xy, places.zw, own == other);
+}
+// Part 0 is what a row adds as a query, 1 as a key, 2 the gradients of the shares of bins.
+fn of_bin(row: u32, head: u32, part: u32, bin: u32) -> f32 {
+    return record4[(row * p.heads + head) * RECORD + 1u + part * PARTS + bin / 4u][bin % 4u];
+}
+fn sum_with_bias(sum: f32, at: Place, i: u32, flip: bool, bin: u32) -> f32 {
+    if bin == BINS {
+        return sum;
+    }
+    let part = u32(flip);
+    return sum + of_bin(own_row(at, i / 4u), at.head, part, bin) + of_bin(other_row(at, i % 4u), at.head, 1u - part, bin);
+}
+fn energy_with_bias(sum: f32, alpha: f32, at: Place, i: u32, flip: bool) -> f32 {
+    return p.scale * sum_with_bias(sum, at, i, flip, pair_bin(at, i));
+}
+fn clear_bins(lane: u32) {
+    for (var bin = 0u; bin < BINS; bin++) {
+        bin_sums[bin * 64u + lane] = 0.0;
+    }
+}
+fn add_to_bin(lane: u32, bin: u32, value: f32) {
+    if bin < BINS {
+        bin_sums[bin * 64u + lane] += value;
+    }
+}
+#else
 fn energy_with_bias(sum: f32, alpha: f32, at: Place, i: u32, flip: bool) -> f32 {
     return energy_of(sum, alpha);
 }
+#endif
 #endif
 
 @group(0) @binding(6) var<storage, read_write> grad6: array<V>;
 
 // grad6 (+)= the gradient of the own rows; shares7 their shares of what is summed over all rows: that of alpha
-// [rows, heads], or those of beta, theta and the two biases [rows, 4 heads].
+// [rows, heads], or those of beta, theta and the two biases [rows, 4 heads]; or (+)= the gradient of what the rows
+// add to energies by bin [rows, heads BINS].
 @compute @workgroup_size(64)
 fn attention_back(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -471,7 +590,7 @@ fn attention_back(
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
     let dims = p.dims / WIDTH;
     let flip = (p.flags & FLIP) != 0u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head);
+    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
     var sums = array<V, 64>();
     var own: array<V, 64>;
@@ -479,6 +598,11 @@ fn attention_back(
         own[i] = x[(own_row(at, i % 8u) * p.heads + work.head) * dims + min(unit + i / 8u * 8u, dims - 1u)];
     }
     var shares = array<vec4<f32>, 8>();
+#if BINNED
+    let mine = min(span.x + lane, span.x + span.y - 1u) * p.heads + work.head;
+    let place = record4[mine * RECORD].zw;
+    clear_bins(lane);
+#endif
     for (var block = span.z; block < span.w; block += 32u) {
         let count = min(32u, span.w - block);
         at.other = block + lane % 8u * 4u;
@@ -488,16 +612,32 @@ fn attention_back(
         if KIND == POWER && !flip {
             logs = pair_logs(at, alpha);
         }
+#if DROP
+        let bits = kept_pairs(at, flip);
+#endif
         for (var i = 0u; i < 32u; i++) {
             let o = lane % 8u * 4u + i % 4u;
             let query = select(own_row(at, i / 4u), other_row(at, i % 4u), flip);
             let record = record4[(query * p.heads + work.head) * RECORD];
-            let energy = energy_with_bias(pairs[i], alpha, at, i, flip);
-            let a = select(0.0, exp(energy - record.x), o < count);
             var along = products[i];
+#if BINNED
+            let bin = pair_bin(at, i);
+            let energy = p.scale * sum_with_bias(pairs[i], at, i, flip, bin);
+            if bin < BINS {
+                along += of_bin(query, work.head, 2u, bin);
+            }
+#else
+            let energy = energy_with_bias(pairs[i], alpha, at, i, flip);
+#endif
+            let a = select(0.0, exp(energy - record.x), o < count);
 #if DISTANCE
             let shared_by = pair_near_far(at, i);
             along += dot(shared_by.xy, record.zw);
+#endif
+            var kept_by = 1.0;
+#if DROP
+            kept_by = factor_of(bits, i);
+            along *= kept_by;
 #endif
             let g = a * (along - record.y);
             let w = g * slope_of(energy, alpha);
@@ -511,12 +651,18 @@ fn attention_back(
 #if DISTANCE
             let biases = pair_biases(at, i, flip);
             let curve = record_at(query, work.head, 2u).zw;
-            let by_phi = w * (biases.x - biases.y) + a * (record.z - record.w);
+            let by_phi = w * (biases.x - biases.y) + a * kept_by * (record.z - record.w);
             let inside = by_phi * shared_by.x * shared_by.y;
             shares[i / 4u] += vec4((shared_by.z - curve.y) * inside, -curve.x * inside, w * shared_by.xy);
 #endif
         }
         workgroupBarrier();
+#if BINNED
+        for (var o = 0u; o < count; o++) {
+            let other = (block + o) * p.heads + work.head;
+            add_to_bin(lane, bin_of(place, record4[other * RECORD].zw, mine == other), weight[lane * ROW + o]);
+        }
+#endif
         for (var o = 0u; o < count; o++) {
             let start = ((block + o) * p.heads + work.head) * dims;
             for (var u = 0u; u < UNITS; u++) {
@@ -539,6 +685,15 @@ fn attention_back(
     if (p.flags & SHARES) == 0u {
         return;
     }
+#if BINNED
+    if lane < span.y && work.chunk == 0u {
+        for (var bin = 0u; bin < BINS; bin++) {
+            let o = mine * BINS + bin;
+            shares7[o] = bin_sums[bin * 64u + lane] + select(0.0, shares7[o], (p.flags & ADD_SHARES) != 0u);
+        }
+    }
+    return;
+#else
     let kinds = select(1u, 4u, KIND == DISTANCE);
     for (var kind = 0u; kind < kinds; kind++) {
         for (var r = 0u; r < 8u; r++) {
@@ -554,4 +709,5 @@ fn attention_back(
         }
         workgroupBarrier();
     }
+#endif
 }

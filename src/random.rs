@@ -22,11 +22,20 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 /// vectorises: word 0 of all blocks, then word 1, 2 and 3.
 #[inline(always)]
 pub(crate) fn philox_blocks<const W: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; W]; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] = counter.map(|c| [c; W]);
-    let [mut k0, mut k1] = key;
-    for (i, c) in c0.iter_mut().enumerate() {
+    let mut counters = counter.map(|c| [c; W]);
+    for (i, c) in counters[0].iter_mut().enumerate() {
         *c = c.wrapping_add(i as u32);
     }
+    philox_of(counters, key)
+}
+
+/// [`philox`] for `W` counters, word by word.
+#[inline(always)]
+pub(crate) fn philox_of<const W: usize>(
+    [mut c0, mut c1, mut c2, mut c3]: [[u32; W]; 4],
+    key: [u32; 2],
+) -> [[u32; W]; 4] {
+    let [mut k0, mut k1] = key;
     for _ in 0..10 {
         for i in 0..W {
             let a = u64::from(c0[i]) * 0xD251_1F53;
@@ -167,6 +176,11 @@ mod tests {
         for (i, (((a, b), c), d)) in words.enumerate() {
             let one = philox([first.wrapping_add(i as u32), rest[0], rest[1], rest[2]], key);
             assert_eq!([*a, *b, *c, *d], one);
+        }
+        let counters: [[u32; 16]; 4] = std::array::from_fn(|c| std::array::from_fn(|i| (7 * i * c + i) as u32));
+        let wide = philox_of(counters, key);
+        for i in 0..16 {
+            assert_eq!(wide.map(|words| words[i]), philox(counters.map(|c| c[i]), key));
         }
     }
 

@@ -44,8 +44,10 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
         }
         "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
         "self_attention" => {
-            let kinds = (0..7).map(|kind| [("KIND", kind), ("DISTANCE", (kind == 6) as u32)]);
-            kinds.flat_map(|fixed| combinations(&["VEC"], &fixed)).collect()
+            let of =
+                |kind, bins| [("KIND", kind), ("DISTANCE", (kind == 6) as u32), ("BINNED", (kind == 7) as u32), bins];
+            let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24)]);
+            kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins)))).collect()
         }
         "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
         _ => vec![Vec::new()],

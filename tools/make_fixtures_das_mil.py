@@ -21,21 +21,19 @@ import make_fixtures as base
 SIDE = 40.0
 
 
-def far(spec, params, head, delta, kinks):
-    """[n, n]: how far two instances lie apart, from 0 to 1."""
+def bias(spec, params, part, columns, delta, head, kinks):
+    """[n, n, d]: the vector of each pair, zero on the diagonal; delta from 0 to 1 is how far two instances lie apart."""
     if spec["position"] == "discrete":
+        index = delta * (spec["bins"] - 1)
         pairs = ~torch.eye(len(delta), dtype=torch.bool)
         if pairs.any():
-            kinks.append(10 * (delta - spec["theta"])[pairs].abs().min())
-        return (delta > spec["theta"]).to(delta.dtype)
-    return (params["attention.beta"][0, head] * (delta - params["attention.theta"][0, head])).sigmoid()
-
-
-def bias(spec, params, part, columns, phi):
-    """[n, n, d]: the vector of each pair, zero on the diagonal."""
-    ends = [params[f"attention.{part}_{end}.weight"][0, columns] for end in ("far", "near")]
-    each = phi.unsqueeze(2) * ends[0] + (1 - phi.unsqueeze(2)) * ends[1]
-    return each * (1 - torch.eye(len(phi), dtype=phi.dtype)).unsqueeze(2)
+            kinks.append((index - index.floor() - 0.5)[pairs].abs().min())
+        each = params[f"attention.{part}_bins.weight"][:, columns][index.round().long()]
+    else:
+        phi = (params["attention.beta"][0, head] * (delta - params["attention.theta"][0, head])).sigmoid()
+        ends = [params[f"attention.{part}_{end}.weight"][0, columns] for end in ("far", "near")]
+        each = phi.unsqueeze(2) * ends[0] + (1 - phi.unsqueeze(2)) * ends[1]
+    return each * (1 - torch.eye(len(delta), dtype=delta.dtype)).unsqueeze(2)
 
 
 def lenet_small(spec, params, x, kinks):
@@ -73,10 +71,10 @@ def das_mil(spec, params, x, label, kinks, places):
         energies = torch.einsum("id,jd->ij", q, k)
         each = v.expand(len(h), -1, -1)
         if spec["position"] in ("distance", "discrete"):
-            phi = far(spec, params, head, delta, kinks)
-            energies = energies + torch.einsum("id,ijd->ij", q, bias(spec, params, "key", keys, phi))
-            energies = energies + torch.einsum("jd,ijd->ij", k, bias(spec, params, "query", keys, phi))
-            each = each + bias(spec, params, "value", values, phi)
+            of = lambda part, columns: bias(spec, params, part, columns, delta, head, kinks)
+            energies = energies + torch.einsum("id,ijd->ij", q, of("key", keys))
+            energies = energies + torch.einsum("jd,ijd->ij", k, of("query", keys))
+            each = each + of("value", values)
         a = (energies / h.shape[1] ** 0.5).softmax(1)
         rows.append(torch.einsum("ij,ijd->id", a, each))
         received.append(a.mean(0))
@@ -108,10 +106,11 @@ def shapes(spec):
         layers |= {"position.0": (m, 2), "position.1": (m, m)}
     layers["head"] = (c, columns["value"])
     named = {f"attention.{part}.weight": (n, m) for part, n in columns.items()}
-    if spec["position"] in ("distance", "discrete"):
+    if spec["position"] == "discrete":
+        named |= {f"attention.{part}_bins.weight": (spec["bins"], n) for part, n in columns.items()}
+    if spec["position"] == "distance":
         named |= {f"attention.{part}_{end}.weight": (1, n)
                   for part, n in columns.items() for end in ("far", "near")}
-    if spec["position"] == "distance":
         named |= {f"attention.{part}": (1, heads) for part in ("beta", "theta")}
     for name, (out, fan_in) in layers.items():
         named |= {f"{name}.weight": (out, fan_in), f"{name}.bias": (out,)}
@@ -123,7 +122,7 @@ def draw(spec, rng):
     square, and two instances in one place."""
     params, data = plain_draw(spec, rng)
     for name in params:
-        if name.endswith(("_far.weight", "_near.weight")):
+        if name.endswith(("_far.weight", "_near.weight", "_bins.weight")):
             params[name] = params[name] * params[name].shape[1] ** 0.5 / 2
     if spec["position"] == "distance":
         params["attention.beta"] += 5
@@ -136,19 +135,11 @@ def draw(spec, rng):
 plain_draw = base.draw
 
 
-def untrained(spec):
-    """What the model holds but does not learn."""
-    if spec["position"] != "discrete":
-        return {}
-    value = lambda v: torch.full((1, spec["heads"]), v, dtype=torch.float32)
-    return {"param/attention.beta": value(1e6), "param/attention.theta": value(spec["theta"])}
-
-
 def metadata(spec, kind):
     keys = ["embed", "key", "value", "heads", "position", "theta", "pool"]
-    keys += [k for k in ("embedder", "image") if k in spec]
+    keys += [k for k in ("embedder", "image", "bins") if k in spec]
     out = {"kind": kind, "method": "das-mil", "classes": str(spec["classes"]),
-           "settings": json.dumps({**{k: spec[k] for k in keys}, "side": SIDE}),
+           "settings": json.dumps({**{k: spec[k] for k in keys}, "side": SIDE, "attention_dropout": 0}),
            "generator": "tools/make_fixtures_das_mil.py"}
     if kind == "train":
         out["optimizer"] = json.dumps(spec["optimizer"])
@@ -163,10 +154,13 @@ def catalogue():
     for task, c in {"binary": 1, "multi": 3}.items():
         for position in ["distance", "discrete", "absolute", "none"]:
             specs[f"das-mil-{position}-{task}"] = {**small, "position": position, "classes": c}
+        specs[f"das-mil-discrete-{task}"] |= {"bins": 5, "sizes": [7, 1, 5]}
         specs[f"das-mil-heads-{task}"] = {**small, "heads": 2, "pool": "mean", "classes": c}
         # Bags of several tiles, attention to the features themselves.
         specs[f"das-mil-long-{task}"] = {**small, "embed": [], "inputs": 4, "key": 8, "pool": "mean", "classes": c,
                                          "sizes": [130, 3, 64]}
+    specs["das-mil-discrete-heads"] = {**small, "position": "discrete", "bins": 10, "heads": 2, "pool": "mean",
+                                       "sizes": [9, 2]}
     # Few pictures: the more there are, the surer one of their maxima or ReLUs is at its kink.
     specs["das-mil-lenet-small"] = {**small, "embedder": "lenet-small", "image": [17, 16, 1], "inputs": 272,
                                     "sizes": [2, 1]}
@@ -186,7 +180,6 @@ def main():
         params, data = base.well_posed(spec, name)
         training = "optimizer" in spec
         tensors = (base.train_fixture if training else base.forward_fixture)(spec, params, data)
-        tensors |= untrained(spec)
         assert all(torch.isfinite(t).all() for t in tensors.values()), name
         path = args.out / f"{name}.safetensors"
         base.save(path, tensors, metadata(spec, "train" if training else "forward"))

@@ -36,15 +36,32 @@ pub struct Prototypes {
     first: u32,
 }
 
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Binned {
+    rows: u32,
+    heads: u32,
+    bins: u32,
+    flags: u32,
+}
+
 kernel!(/// Scalars of each row and head for the distance-aware energy.
     RECORD, "distance_attention", distance_record, Record, [Read, Read, Read, Read, Read, Read, Write]);
 kernel!(/// Prototypes times their shares, added to rows.
     FOLD, "distance_attention", distance_fold, Fold, [Read, Read, Write]);
 kernel!(/// Each tile's part of the gradient of the prototypes.
     PROTOTYPES, "distance_attention", distance_prototypes, Prototypes, [Read, Read, ReadIndex, Write]);
+kernel!(/// What each row and head has for every bin of distances.
+    BINNED_RECORD, "distance_attention", binned_record, Binned, [Read, Read, Read, Read, Read, Write]);
 
 /// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&RECORD, &FOLD, &PROTOTYPES];
+pub const KERNELS: &[&Kernel] = &[&RECORD, &FOLD, &PROTOTYPES, &BINNED_RECORD];
+
+/// The first vector of a record is there.
+pub const STARTED: u32 = 1;
+/// The shares of bins have a gradient.
+pub const BACK: u32 = 2;
 
 fn distance_record<T: Real>(a: &Args<T>) {
     let p: Record = a.params();
@@ -95,5 +112,28 @@ fn distance_prototypes<T: Real>(a: &Args<T>) {
                 out.iter_mut().zip(&x[start..start + cols]).for_each(|(o, x)| *o += share * *x);
             }
         }
+    });
+}
+
+fn binned_record<T: Real>(a: &Args<T>) {
+    let p: Binned = a.params();
+    let (heads, bins) = (p.heads as usize, p.bins as usize);
+    let (query, key, places, shares, grads) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4));
+    let room = bins.next_multiple_of(4);
+    for_rows(a.write(5), p.rows as usize * heads, 4 + 3 * room, 5 * bins, |i, record| {
+        let (first, rest) = record.split_at_mut(4);
+        if p.flags & STARTED == 0 {
+            first.fill(T::ZERO);
+        }
+        rest.fill(T::ZERO);
+        let mine = i * bins..(i + 1) * bins;
+        rest[..bins].copy_from_slice(&query[mine.clone()]);
+        rest[room..room + bins].copy_from_slice(&key[mine.clone()]);
+        if p.flags & BACK != 0 {
+            let (shares, grads) = (&shares[mine.clone()], &grads[mine]);
+            first[1] += shares.iter().zip(grads).map(|(s, g)| *s * *g).sum();
+            rest[2 * room..2 * room + bins].copy_from_slice(grads);
+        }
+        first[2..].copy_from_slice(&places[2 * (i / heads)..][..2]);
     });
 }

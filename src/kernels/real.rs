@@ -49,6 +49,8 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// |x|.
     fn abs(self) -> Self;
+    /// The nearest whole number, the even one of two.
+    fn round(self) -> Self;
 
     /// Converts from f32.
     #[inline(always)]
@@ -116,6 +118,10 @@ impl Real for f64 {
     #[inline(always)]
     fn abs(self) -> f64 {
         f64::abs(self)
+    }
+    #[inline(always)]
+    fn round(self) -> f64 {
+        f64::round_ties_even(self)
     }
 }
 
@@ -193,6 +199,10 @@ impl Real for f32 {
     #[inline(always)]
     fn abs(self) -> f32 {
         f32::abs(self)
+    }
+    #[inline(always)]
+    fn round(self) -> f32 {
+        f32::round_ties_even(self)
     }
 }
 

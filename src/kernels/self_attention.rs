@@ -6,15 +6,19 @@ use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::{Args, Kernel, Real, kernel};
 use crate::ops::self_attention::Energy;
+use binned::Bins;
 use blocks::{BLOCK, LANES, Rows, SIDE, Turned, lanes, lanes_mut};
 use blocks::{pair_sums, products, sums_of, weigh, weigh_slopes};
 use bytemuck::{Pod, Zeroable};
 use distance::Curve;
+use dropout::{Dropped, Factors};
 use energies::*;
 use launched::Launched;
 
+mod binned;
 mod blocks;
 mod distance;
+mod dropout;
 mod energies;
 mod launched;
 
@@ -32,6 +36,13 @@ pub struct Attend {
     unit: f32,
     flags: u32,
     kind: u32,
+    bins: u32,
+    threshold: u32,
+    keep: f32,
+    site: u32,
+    seed_low: u32,
+    seed_high: u32,
+    step: u32,
 }
 
 /// See the shader.
@@ -50,6 +61,7 @@ pub struct Record {
     values: u32,
     flags: u32,
     kind: u32,
+    length: u32,
 }
 
 /// See the shader.
@@ -84,17 +96,33 @@ pub const ACCUMULATE: u32 = 1;
 pub const FLIP: u32 = 2;
 /// Write the shares of what all pairs share.
 pub const SHARES: u32 = 4;
+/// Add to the shares that are there (of bins).
+pub const ADD_SHARES: u32 = 8;
+
+/// Most bins of distances: their sums share 16 KiB of workgroup memory with the weights of a block.
+pub const MOST_BINS: u32 = 24;
 
 /// The shader for an energy; vector loads where both widths are multiples of four.
-pub fn variant(energy: &Energy, dims: u32, values: u32) -> Variant {
+pub fn variant(energy: &Energy, dims: u32, values: u32, drops: bool) -> Variant {
     let vectors = dims.is_multiple_of(4) && values.is_multiple_of(4);
     let kind = kind(energy);
-    vec![("VEC", vectors as u32), ("KIND", kind), ("DISTANCE", (kind == DISTANCE) as u32)]
+    vec![
+        ("VEC", vectors as u32),
+        ("KIND", kind),
+        ("DISTANCE", (kind == DISTANCE) as u32),
+        ("BINNED", (kind == BINNED) as u32),
+        ("BINS", energy.bins().max(1)),
+        ("DROP", drops as u32),
+    ]
 }
 
 /// Values in a record.
 pub fn record_len(energy: &Energy) -> u32 {
-    if kind(energy) == DISTANCE { 12 } else { 4 }
+    match kind(energy) {
+        DISTANCE => 12,
+        BINNED => 4 + 3 * energy.bins().next_multiple_of(4),
+        _ => 4,
+    }
 }
 
 /// Values that each row and head contributes to what all pairs share.
@@ -120,8 +148,7 @@ fn attention_record<T: Real>(a: &Args<T>) {
     let (heads, values) = (p.heads as usize, p.values as usize);
     let (y, g, lse_grad, lse, extra) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4));
     let distance = p.kind == DISTANCE;
-    let width = if distance { 12 } else { 4 };
-    for_rows(a.write(5), p.rows as usize * heads, width, 4 * values, |i, record| {
+    for_rows(a.write(5), p.rows as usize * heads, p.length as usize, 4 * values, |i, record| {
         let head = i % heads;
         let record = &mut record[..4];
         record.fill(T::ZERO);
@@ -173,21 +200,24 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let (heads, dims, width) = (l.heads, l.dims, l.values);
     let (x, y, v) = (a.read(0), a.read(1), a.read(2));
     let (out, lse, shares) = (Shared::new(a.write(3)), Shared::new(a.write(6)), Shared::new(a.write(7)));
+    let dropped = Dropped::of(&p, false);
     parallel(p.tiles as usize * heads, l.work(width), |range| {
         let (mut own, mut sums) = (Turned::new(dims), Turned::new(width));
         let (mut pairs, mut curve) = (vec![T::ZERO; SIDE * BLOCK], Curve::new(K));
+        let (mut bins, mut factors) = (Bins::new(K, l.bins), Factors::new(&dropped));
         for number in range {
             let (tile, head) = (number / heads, number % heads);
             let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
             let (mut largest, mut total) = ([T::LOWEST; SIDE], [T::ZERO; SIDE]);
             let mut near_far = [[T::ZERO; SIDE]; 2];
+            l.start_bins::<K>(tile, head, &mut bins);
             own.load(Rows::new(x, (heads, head), dims, first, rows));
             sums.clear();
             for place in l.blocks(tile, head) {
                 let other = Rows::new(y, (heads, head), dims, place.other, place.count);
                 sums_of::<T, K>(&own, other, place.used, alpha, &mut pairs);
-                l.energies::<K>(&mut pairs, alpha, place, &mut curve);
+                l.energies::<K>(&mut pairs, alpha, place, (&mut curve, &mut bins));
                 simd(
                     #[inline(always)]
                     || {
@@ -209,13 +239,16 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                                 both[1][l] *= old[l];
                             }
                             sums.scale(at, &old);
+                            if K == BINNED {
+                                bins.scale(at, &old);
+                            }
                             for j in 0..place.count {
                                 let e = lanes_mut(&mut pairs, j * SIDE + at);
                                 for l in 0..LANES {
                                     e[l] = (e[l] - now[l]).exp();
                                     total_of[l] += e[l];
                                 }
-                                if K == DISTANCE {
+                                if K == DISTANCE && dropped.is_none() {
                                     let far = lanes(&curve.far, j * SIDE + at);
                                     let near = lanes(&curve.near, j * SIDE + at);
                                     for l in 0..LANES {
@@ -232,6 +265,16 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                         }
                     },
                 );
+                if let Some(dropped) = &dropped {
+                    dropped.factors(place, &mut factors);
+                    factors.apply(&mut pairs, place.count);
+                    if K == DISTANCE {
+                        curve.add_shares(&pairs, place, &mut near_far);
+                    }
+                }
+                if K == BINNED {
+                    bins.add(&pairs, place);
+                }
                 weigh(&pairs, Rows::new(v, (heads, head), width, place.other, place.count), place.used, &mut sums);
             }
             for i in 0..rows {
@@ -248,6 +291,11 @@ fn forward<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                         out[0] = share[i] / total[i];
                     }
                 }
+                if K == BINNED {
+                    // SAFETY: as above.
+                    let out = unsafe { shares.part(at * l.bins..(at + 1) * l.bins) };
+                    out.iter_mut().zip(bins.row(i)).for_each(|(o, s)| *o = s / total[i]);
+                }
             }
         }
     });
@@ -258,19 +306,22 @@ fn values<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let (heads, dims, width) = (l.heads, l.dims, l.values);
     let (x, y, v, out) = (a.read(0), a.read(1), a.read(2), Shared::new(a.write(3)));
     let keep = T::new((p.flags & ACCUMULATE) as f64);
+    let dropped = Dropped::of(&p, true);
     parallel(p.tiles as usize * heads, l.work(width), |range| {
         let (mut own, mut sums) = (Turned::new(dims), Turned::new(width));
         let (mut pairs, mut curve) = (vec![T::ZERO; SIDE * BLOCK], Curve::new(K));
+        let (mut bins, mut factors) = (Bins::new(K, l.bins), Factors::new(&dropped));
         for number in range {
             let (tile, head) = (number / heads, number % heads);
             let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
+            l.start_bins::<K>(tile, head, &mut bins);
             own.load(Rows::new(x, (heads, head), dims, first, rows));
             sums.clear();
             for place in l.blocks(tile, head) {
                 let other = Rows::new(y, (heads, head), dims, place.other, place.count);
                 sums_of::<T, K>(&own, other, place.used, alpha, &mut pairs);
-                l.energies::<K>(&mut pairs, alpha, place, &mut curve);
+                l.energies::<K>(&mut pairs, alpha, place, (&mut curve, &mut bins));
                 simd(
                     #[inline(always)]
                     || {
@@ -280,6 +331,10 @@ fn values<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                         }
                     },
                 );
+                if let Some(dropped) = &dropped {
+                    dropped.factors(place, &mut factors);
+                    factors.apply(&mut pairs, place.count);
+                }
                 weigh(&pairs, Rows::new(v, (heads, head), width, place.other, place.count), place.used, &mut sums);
             }
             add_rows(&out, &sums, (heads, head), first, rows, keep);
@@ -313,15 +368,19 @@ fn back<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
     let keep = T::new((p.flags & ACCUMULATE) as f64);
     let kinds = if K == DISTANCE { 4 } else { 1 };
     let wanted = p.flags & SHARES != 0;
+    let keep_shares = T::new((p.flags & ADD_SHARES) as f64);
+    let dropped = Dropped::of(&p, l.flip);
     parallel(p.tiles as usize * heads, l.work(dims + width), |range| {
         let (mut own, mut own_values, mut sums) = (Turned::new(dims), Turned::new(width), Turned::new(dims));
         let [mut pairs, mut along, mut logs] = std::array::from_fn(|_| vec![T::ZERO; SIDE * BLOCK]);
         let mut curve = Curve::new(K);
+        let (mut bins, mut factors) = (Bins::new(K, l.bins), Factors::new(&dropped));
         for number in range {
             let (tile, head) = (number / heads, number % heads);
             let [first, rows, ..] = l.span(tile);
             let alpha = l.alpha::<K>(first, head);
             let mut share = [[T::ZERO; SIDE]; 4];
+            l.start_bins::<K>(tile, head, &mut bins);
             own.load(Rows::new(x, (heads, head), dims, first, rows));
             own_values.load(Rows::new(xg, (heads, head), width, first, rows));
             sums.clear();
@@ -340,15 +399,38 @@ fn back<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
                         |x, y| term_log(x, y, alpha),
                     );
                 }
+                if let Some(dropped) = &dropped {
+                    dropped.factors(place, &mut factors);
+                }
                 if K == DISTANCE {
                     l.distance_energies(&mut pairs, place, &mut curve);
-                    l.distance_weights(&mut pairs, &along, place, &curve, &mut share);
+                    let kept = dropped.is_some().then_some(&factors);
+                    l.distance_weights(&mut pairs, &along, place, (&curve, kept), &mut share);
                 } else {
+                    if K == BINNED {
+                        l.add_biases(&mut pairs, place, &mut bins);
+                        l.add_bin_gradients(&mut along, place, &bins);
+                    }
+                    if dropped.is_some() {
+                        factors.apply(&mut along, place.count);
+                    }
                     l.weights::<K>(&mut pairs, &along, &logs, alpha, place, &mut share);
+                    if K == BINNED {
+                        bins.add(&pairs, place);
+                    }
                 }
                 weigh_slopes::<T, K>(&pairs, &own, other, place.used, alpha, &mut sums);
             }
             add_rows(&grad, &sums, (heads, head), first, rows, keep);
+            if K == BINNED && wanted {
+                for i in 0..rows {
+                    let at = ((first + i) * heads + head) * l.bins;
+                    // SAFETY: a tile owns its rows, and each head its columns.
+                    let out = unsafe { shares.part(at..at + l.bins) };
+                    out.iter_mut().zip(bins.row(i)).for_each(|(o, s)| *o = keep_or_zero(keep_shares, *o) + s);
+                }
+                continue;
+            }
             for (kind, share) in share.iter().enumerate().take(if wanted { kinds } else { 0 }) {
                 for (i, share) in share.iter().enumerate().take(rows) {
                     let at = ((first + i) * kinds + kind) * heads + head;

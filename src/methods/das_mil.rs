@@ -10,9 +10,12 @@ use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::ops::Op;
+use crate::ops::dropout::Dropout;
+use crate::ops::matmul::{Linear, Matmul};
 use crate::ops::pointwise::{Activate, Activation};
+use crate::ops::rows::{Concat, SliceColumns};
 use crate::ops::segment::{Pool, SegmentSoftmax};
-use crate::ops::self_attention::{Energy, SelfAttention};
+use crate::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
 use crate::tape::{Init, Param, ValueId};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +26,7 @@ pub enum Position {
     /// Distances, through a learned sigmoid: the method.
     #[default]
     Distance,
-    /// Whether a distance is beyond `theta`: a relative encoding of two bins, with nothing learned of where they part.
+    /// Which of some bins a distance falls into, with vectors of its own for each: a discrete relative encoding.
     Discrete,
     /// Places, as two small layers added to the embeddings; plain attention.
     Absolute,
@@ -44,6 +47,9 @@ pub struct Settings {
     /// Dropout after each of them, or inside of the small LeNet.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
+    /// Dropout of the attention matrix, behind its softmax.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub attention_dropout: f32,
     /// Columns of a head's queries and keys.
     pub key: u32,
     /// Columns of a head's values.
@@ -61,6 +67,8 @@ pub struct Settings {
     /// Start of its middle, in diagonals.
     #[serde(serialize_with = "super::layers::shortest")]
     pub theta: f32,
+    /// Bins of distances, of the discrete encoding.
+    pub bins: u32,
     /// How the rows of a bag become one.
     pub pool: Pool,
     /// How weights start.
@@ -74,6 +82,7 @@ impl Default for Settings {
             image: [28, 28, 1],
             embed: vec![32],
             dropout: 0.0,
+            attention_dropout: 0.1,
             key: 10,
             value: 32,
             heads: 1,
@@ -81,6 +90,7 @@ impl Default for Settings {
             side: 256.0,
             beta: 10.0,
             theta: 0.5,
+            bins: 10,
             pool: Pool::Max,
             init: Start::Torch,
         }
@@ -91,19 +101,18 @@ impl Default for Settings {
 pub const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers; inside of lenet-small"),
+    ("attention_dropout", "dropout of the weights that instances give each other"),
     ("key", "width of a head's queries and keys"),
     ("value", "width of a head's values"),
     ("heads", "attention heads, side by side"),
-    ("position", "what the attention knows of places: distance, discrete (two bins), absolute or none"),
+    ("position", "what the attention knows of places: distance, discrete (bins), absolute or none"),
     ("side", "side of the square that holds a bag, in the unit of the coordinates; distances are in its diagonals"),
     ("beta", "start of the steepness of the curve over the distance"),
-    ("theta", "start of its middle, in diagonals; with position = discrete the distance that parts the bins"),
+    ("theta", "start of its middle, in diagonals"),
+    ("bins", "bins of distances from 0 to a diagonal, with position = discrete"),
     ("pool", "pool of what the instances attended to: max, mean, sum, log-mean-exp"),
     ("init", "start of the weights: torch or glorot"),
 ];
-
-/// A steepness that leaves no distance between near and far.
-const STEP: f32 = 1e6;
 
 impl Settings {
     fn check(&self) -> Result<()> {
@@ -111,6 +120,13 @@ impl Settings {
             if value == 0 {
                 return Err(Error::setting(name, "must be above 0"));
             }
+        }
+        if !(1..=MOST_BINS).contains(&self.bins) {
+            return Err(Error::setting("bins", format!("must be 1 to {MOST_BINS}, found {}", self.bins)));
+        }
+        if !(0.0..1.0).contains(&self.attention_dropout) {
+            let found = self.attention_dropout;
+            return Err(Error::setting("attention_dropout", format!("must be at least 0 and below 1, found {found}")));
         }
         if !(self.side > 0.0 && self.side.is_finite()) {
             return Err(Error::setting("side", format!("must be above 0 and finite, found {}", self.side)));
@@ -128,7 +144,7 @@ impl Settings {
 ///
 /// # Errors
 /// [`Error::Setting`] for a width or number of heads of 0, a side that is not above 0, a start of the curve that is
-/// not finite, or a dropout rate out of range.
+/// not finite, or a dropout rate or number of bins out of range.
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     settings.check()?;
     net.start = settings.init;
@@ -141,13 +157,13 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
         h = placed(net, h, settings.side)?;
     }
     let attention = Attention::new(net, settings, h)?;
-    let attended = attention.rows(net)?;
-    let received = attention.received(net, attended[1])?;
+    let [attended, lse] = attention.rows(net)?;
+    let received = attention.received(net, lse)?;
 
-    let pooled = net.pool(attended[0], settings.pool)?;
+    let pooled = net.pool(attended, settings.pool)?;
     let outputs = net.outputs();
     let logits = net.linear("head", pooled, outputs, Activation::None)?;
-    let scores = net.linear_shared(attended[0], logits)?;
+    let scores = net.linear_shared(attended, logits)?;
     let loss = net.cross_entropy(logits, 0.0)?;
     net.finish(logits, scores, loss);
     net.tape.output(ATTENTION_WEIGHTS, received);
@@ -164,14 +180,23 @@ fn placed(net: &mut Network, h: ValueId, side: f32) -> Result<ValueId> {
     net.add(h, encoding, 1.0, 1.0)
 }
 
-/// The attention's projections and, where it knows of distances, what it makes of them.
+/// The attention's projections, and what it makes of places.
 struct Attention {
     query: ValueId,
     key: ValueId,
     value: ValueId,
     op: SelfAttention,
+    places: Places,
+}
+
+/// What the attention has for the places of instances.
+enum Places {
+    /// Nothing.
+    Unknown,
     /// Prototypes of keys, queries and values, the curve, and the places.
-    distance: Option<([ValueId; 3], ValueId, ValueId)>,
+    Distances([ValueId; 3], ValueId, ValueId),
+    /// What rows add to energies by bin, as queries and as keys, vectors of the values, and the places.
+    Bins([ValueId; 2], ValueId, ValueId),
 }
 
 impl Attention {
@@ -179,71 +204,111 @@ impl Attention {
         let (inputs, keys, values) = (net.tape.cols(h), s.heads * s.key, s.heads * s.value);
         let [query, key, value] = [("query", keys), ("key", keys), ("value", values)]
             .map(|(part, cols)| net.unbiased(&format!("attention.{part}"), h, cols));
+        let (query, key, value) = (query?, key?, value?);
         // The root of the width that is projected, not of that of a head, as the authors have it.
         let scale = 1.0 / (inputs as f32).sqrt();
-        let relative = matches!(s.position, Position::Distance | Position::Discrete);
-        let energy = match relative {
-            true => Energy::Distance { scale, unit: 1.0 / (s.side * std::f32::consts::SQRT_2) },
-            false => Energy::Dot { scale },
+        let unit = 1.0 / (s.side * std::f32::consts::SQRT_2);
+        let tables = [("key", keys), ("query", keys), ("value", values)];
+        let (energy, places) = match s.position {
+            Position::Distance => {
+                let prototypes = tables.map(|(part, cols)| {
+                    let parts = ["far", "near"].map(|end| (format!("attention.{part}_{end}.weight"), 1));
+                    let (name, init) = (format!("attention.{part}_prototypes"), Init::Normal(1.0));
+                    net.tape.param(Param { name, rows: 2, cols, init, decays: true, parts: parts.into() })
+                });
+                let curve = net.tape.param(Param {
+                    name: "attention.curve".into(),
+                    rows: 2,
+                    cols: s.heads,
+                    init: Init::Rows([s.beta, s.theta]),
+                    decays: false,
+                    parts: ["beta", "theta"].map(|part| (format!("attention.{part}"), 1)).into(),
+                });
+                let places = net.tape.batch(Input::Coords, 2);
+                (Energy::Distance { scale, unit }, Places::Distances(prototypes, curve, places))
+            }
+            Position::Discrete => {
+                let [for_keys, for_queries, for_values] = tables.map(|(part, cols)| {
+                    let (name, init) = (format!("attention.{part}_bins.weight"), Init::Normal(1.0));
+                    net.tape.param(Param { name, rows: s.bins, cols, init, decays: true, parts: Vec::new() })
+                });
+                let linear = Op::Linear(Linear { activation: Activation::None });
+                let by_bin = [
+                    by_head(net, s.heads, linear, [query, for_keys])?,
+                    by_head(net, s.heads, linear, [key, for_queries])?,
+                ];
+                let places = net.tape.batch(Input::Coords, 2);
+                (Energy::Binned { scale, unit, bins: s.bins }, Places::Bins(by_bin, for_values, places))
+            }
+            Position::Absolute | Position::None => (Energy::Dot { scale }, Places::Unknown),
         };
-        let distance = relative.then(|| {
-            let prototypes = [("key", keys), ("query", keys), ("value", values)].map(|(part, cols)| {
-                let parts = ["far", "near"].map(|end| (format!("attention.{part}_{end}.weight"), 1));
-                let (name, init) = (format!("attention.{part}_prototypes"), Init::Normal(1.0));
-                net.tape.param(Param { name, rows: 2, cols, init, decays: true, parts: parts.into() })
-            });
-            let curve = |beta: f32| Param {
-                name: "attention.curve".into(),
-                rows: 2,
-                cols: s.heads,
-                init: Init::Rows([beta, s.theta]),
-                decays: false,
-                parts: ["beta", "theta"].map(|part| (format!("attention.{part}"), 1)).into(),
-            };
-            let curve = match s.position {
-                Position::Discrete => net.tape.constant(curve(STEP)),
-                _ => net.tape.param(curve(s.beta)),
-            };
-            (prototypes, curve, net.tape.batch(Input::Coords, 2))
-        });
-        let op = SelfAttention { heads: s.heads, energy };
-        Ok(Self { query: query?, key: key?, value: value?, op, distance })
-    }
-
-    fn attend(&self, net: &mut Network, rows: [ValueId; 3], prototypes: [ValueId; 3]) -> Result<Vec<ValueId>> {
-        let mut inputs = rows.to_vec();
-        if let Some((_, curve, places)) = self.distance {
-            inputs.extend(prototypes);
-            inputs.extend([curve, places]);
-        }
-        inputs.extend(net.tables());
-        net.tape.push(Op::SelfAttention(self.op), &inputs)
+        let dropout = match s.attention_dropout {
+            0.0 => Dropout::default(),
+            rate => Dropout { rate, site: net.tape.next_random_site() },
+        };
+        Ok(Self { query, key, value, op: SelfAttention { heads: s.heads, energy, dropout }, places })
     }
 
     /// What each row attends to, and the log-sum-exp of its energies.
-    fn rows(&self, net: &mut Network) -> Result<Vec<ValueId>> {
-        let prototypes = self.distance.map_or([self.query; 3], |(prototypes, ..)| prototypes);
-        self.attend(net, [self.query, self.key, self.value], prototypes)
+    fn rows(&self, net: &mut Network) -> Result<[ValueId; 2]> {
+        let more = match self.places {
+            Places::Unknown => Vec::new(),
+            Places::Distances([key, query, value], curve, places) => vec![key, query, value, curve, places],
+            Places::Bins([query, key], _, places) => vec![query, key, places],
+        };
+        let rows = [self.query, self.key, self.value];
+        let outputs = net.tape.push(Op::SelfAttention(self.op), &[&rows, &more[..], &net.tables()].concat())?;
+        let mut attended = outputs[0];
+        if let Places::Bins(_, for_values, _) = self.places {
+            let product = Op::Matmul(Matmul { a_t: false, b_t: false });
+            let of_bins = by_head(net, self.op.heads, product, [outputs[2], for_values])?;
+            attended = net.add(attended, of_bins, 1.0, 1.0)?;
+        }
+        Ok([attended, outputs[1]])
     }
 
     /// The attention that each instance receives from the rows of its bag: column sums of a, over the instances.
     ///
     /// With keys in the place of queries the energies are transposed. Of these, softmax' weights times e^-lse of the
     /// rows, times e^lse' of the columns, is a; constants of a bag, such as that of the softmax that keeps e^-lse in
-    /// range, leave with the last one.
+    /// range, leave with the last one. Nothing is dropped here.
     fn received(&self, net: &mut Network, lse: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = net.tables();
         let less = net.add(lse, lse, -1.0, 0.0)?;
         let softmax = Op::SegmentSoftmax(SegmentSoftmax);
         let shares = net.tape.push(softmax, &[less, tiles, bag_tiles, offsets])?[0];
-        let prototypes = match self.distance {
-            // The shares have no bias: the curve less itself is nothing, in the shape of their prototypes.
-            Some(([for_key, for_query, _], curve, _)) => [for_query, for_key, net.add(curve, curve, 1.0, -1.0)?],
-            None => [shares; 3],
+        let more = match self.places {
+            Places::Unknown => Vec::new(),
+            Places::Distances([for_key, for_query, _], curve, places) => {
+                // The shares have no bias: the curve less itself is nothing, in the shape of their prototypes.
+                vec![for_query, for_key, net.add(curve, curve, 1.0, -1.0)?, curve, places]
+            }
+            Places::Bins([query, key], _, places) => vec![key, query, places],
         };
-        let columns = self.attend(net, [self.key, self.query, shares], prototypes)?;
+        let op = Op::SelfAttention(SelfAttention { dropout: Dropout::default(), ..self.op });
+        let rows = [self.key, self.query, shares];
+        let columns = net.tape.push(op, &[&rows, &more[..], &net.tables()].concat())?;
         let sums = net.tape.push1(Op::Activate(Activate(Activation::Ln)), &[columns[0]])?;
         let sums = net.add(sums, columns[1], 1.0, 1.0)?;
         Ok(net.tape.push(softmax, &[sums, tiles, bag_tiles, offsets])?[0])
     }
+}
+
+/// A product of each head's columns of two matrices, side by side.
+fn by_head(net: &mut Network, heads: u32, op: Op, [x, table]: [ValueId; 2]) -> Result<ValueId> {
+    let mut all = None;
+    for head in 0..heads {
+        let factors = [x, table].map(|v| {
+            let count = net.tape.cols(v) / heads;
+            let slice = Op::SliceColumns(SliceColumns { first: head * count, count });
+            if heads == 1 { Ok(v) } else { net.tape.push1(slice, &[v]) }
+        });
+        let [x, table] = factors;
+        let product = net.tape.push1(op, &[x?, table?])?;
+        all = Some(match all {
+            None => product,
+            Some(before) => net.tape.push1(Op::Concat(Concat), &[before, product])?,
+        });
+    }
+    Ok(all.expect("at least one head"))
 }

@@ -74,7 +74,7 @@ impl Attending {
 
     fn pairs(&self, of: Rows, values: u32) -> Pairs {
         let energy = Energy::Dot { scale: self.scale };
-        Pairs { tiles: of.tiles, heads: self.heads, dims: self.dims, values, energy }
+        Pairs { tiles: of.tiles, heads: self.heads, dims: self.dims, values, energy, dropout: None }
     }
 
     /// Rows of each tile, and the rows of the bag on the other side.
@@ -114,7 +114,8 @@ impl Attending {
         let values = p.cols(of[0]) / self.heads;
         let flags = lse_grad.is_some() as u32 | 2;
         let operands = [of[0], of[1], lse_grad.unwrap_or(lse), lse, self.q, record].map(Operand::Value);
-        let words = [self.queries.rows.into(), self.heads.into(), values.into(), flags.into(), 0u32.into()];
+        let words =
+            [self.queries.rows.into(), self.heads.into(), values.into(), flags.into(), 0u32.into(), 4u32.into()];
         let variant = self.pairs(self.queries, values).variant();
         let grid = Grid::line(Count::per(self.queries.rows, self.heads, 64));
         p.launch_variant(&k::RECORD, variant, &operands, &words, grid);

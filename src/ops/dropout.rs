@@ -10,7 +10,9 @@ use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
 /// Inverted dropout: each value is kept with probability 1 - rate and scaled by 1 / (1 - rate).
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// The default drops nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {
     /// Probability that a value is dropped, in [0, 1).
     pub rate: f32,
@@ -19,7 +21,8 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    fn active(&self, p: &Planner) -> bool {
+    /// True when values are dropped in what is planned.
+    pub(super) fn active(&self, p: &Planner) -> bool {
         p.dropout && self.rate > 0.0
     }
 

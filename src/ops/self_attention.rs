@@ -6,12 +6,17 @@
 //!
 //! With G = dL/dout, D_i = <out_i, G_i> less the gradient of the log-sum-exp:
 //! dE_ij = a_ij (<G_i, v_j> - D_i), dv_j = sum of a_ij G_i, and dq, dk, dalpha follow from each energy.
+//!
+//! Dropout takes weights out behind the softmax: with m_ij = 0 or 1 / (1 - rate), out_i = sum of m_ij a_ij v_j,
+//! dE_ij = a_ij (m_ij <G_i, v_j> - D_i) and dv_j = sum of m_ij a_ij G_i. D_i stays as it is, since out_i has the masks,
+//! and so does the log-sum-exp, which is that of all pairs. Masks are drawn again wherever they are needed.
 
+use super::dropout::Dropout;
 use super::segment::{Tables, over_bags};
 use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::distance_attention as distance;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
 use crate::kernels::self_attention as k;
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
@@ -48,11 +53,36 @@ pub enum Energy {
         /// Factor of the distances.
         unit: f32,
     },
+    /// A discrete relative encoding: scale (<q_i, k_j> + A_i[b] + B_j[b]), where b is the bin of the pair,
+    /// round((bins - 1) unit |place_i - place_j|), at most bins - 1, and a half goes to the even one. A pair of a row with
+    /// itself has no bin and nothing added. With A = q RK^T and B = k RQ^T the rows of RK and RQ are vectors added to
+    /// keys and queries by bin; the third output is the weight of each bin in a row, and its product with RV what
+    /// vectors added to the values give.
+    Binned {
+        /// Factor of the energy.
+        scale: f32,
+        /// Factor of the distances.
+        unit: f32,
+        /// Bins, at most [`MOST_BINS`].
+        bins: u32,
+    },
 }
 
+pub use k::MOST_BINS;
+
 impl Energy {
+    /// Factor of the distances in the kernels.
     fn unit(&self) -> f32 {
-        if let Energy::Distance { unit, .. } = *self { unit } else { 0.0 }
+        match *self {
+            Energy::Distance { unit, .. } => unit,
+            Energy::Binned { unit, bins, .. } => unit * (bins - 1) as f32,
+            _ => 0.0,
+        }
+    }
+
+    /// Bins of distances; 0 where there are none.
+    pub fn bins(&self) -> u32 {
+        if let Energy::Binned { bins, .. } = *self { bins } else { 0 }
     }
 
     fn learned(&self) -> bool {
@@ -61,7 +91,7 @@ impl Energy {
 
     fn scale(&self) -> f32 {
         match *self {
-            Energy::Dot { scale } | Energy::Distance { scale, .. } => scale,
+            Energy::Dot { scale } | Energy::Distance { scale, .. } | Energy::Binned { scale, .. } => scale,
             _ => 1.0,
         }
     }
@@ -69,15 +99,18 @@ impl Energy {
 
 /// Inputs: q `[N, H d]`, k `[N, H d]`, v `[N, H e]`; alpha `[1, H]` for energies that have one; for the
 /// distance-aware energy (uK, vK) `[2, H d]`, (uQ, vQ) `[2, H d]`, (uV, vV) `[2, H e]`, (beta, theta) `[2, H]`
-/// and the places `[N, 2]`; tables.
-/// Outputs: `[N, H e]`, log-sum-exp of the energies `[N, H]`, and for the distance-aware energy the weights that
-/// uV and vV have in each row, `[N, 2 H]` (without a gradient of their own).
+/// and the places `[N, 2]`; for that with bins A and B `[N, H bins]` and the places; tables.
+/// Outputs: `[N, H e]`, log-sum-exp of the energies `[N, H]`, for the distance-aware energy the weights that
+/// uV and vV have in each row, `[N, 2 H]` (without a gradient of their own), and with bins the weights of these,
+/// `[N, H bins]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SelfAttention {
     /// Heads H, side by side in the columns.
     pub heads: u32,
     /// Energy of a query and a key.
     pub energy: Energy,
+    /// Dropout of the weights, with a rate known to 16 bits; none at a rate of 0 and in prediction.
+    pub dropout: Dropout,
 }
 
 /// Sizes and values that all launches of a node share.
@@ -96,9 +129,14 @@ impl Rule for SelfAttention {
         "self-attention"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let distance = matches!(self.energy, Energy::Distance { .. });
-        let before = if distance { 8 } else { 3 + self.energy.learned() as usize };
-        let heads = self.heads;
+        let before = match self.energy {
+            Energy::Distance { .. } => 8,
+            Energy::Binned { .. } => 6,
+            _ => 3 + self.energy.learned() as usize,
+        };
+        let (heads, bins) = (self.heads, self.energy.bins());
+        let most = MOST_BINS;
+        expect((0.0..1.0).contains(&self.dropout.rate), self.name(), "a rate of dropout in [0, 1)", inputs)?;
         let ok = heads > 0
             && over_bags(inputs, before)
             && inputs[1].shape == inputs[0].shape
@@ -114,18 +152,26 @@ impl Rule for SelfAttention {
                         && pair(&curve, heads)
                         && places.shape == Shape::new(Dim::Instances, 2)
                 }
+                [query, key, places] => {
+                    let by_bin = bins.checked_mul(heads).map(|cols| Shape::new(Dim::Instances, cols));
+                    (1..=most).contains(&bins)
+                        && [query, key].iter().all(|x| Some(x.shape) == by_bin)
+                        && places.shape == Shape::new(Dim::Instances, 2)
+                }
                 [alpha] => alpha.shape == Shape::new(Dim::Fixed(1), heads),
                 _ => true,
             };
-        expect(
-            ok,
-            self.name(),
-            "q and k [N, heads d], v [N, heads e], and alpha [1, heads] where there is one",
-            inputs,
-        )?;
+        let expected = match self.energy {
+            Energy::Binned { .. } => {
+                &format!("q and k [N, heads d], v [N, heads e], two [N, heads bins] of 1 to {most} bins, places [N, 2]")
+            }
+            _ => "q and k [N, heads d], v [N, heads e], and alpha [1, heads] where there is one",
+        };
+        expect(ok, self.name(), expected, inputs)?;
         let mut outputs = vec![(inputs[2].shape, Storage::F32), (Shape::new(Dim::Instances, heads), Storage::F32)];
-        if distance {
-            outputs.push((Shape::new(Dim::Instances, 2 * heads), Storage::F32));
+        let shares = if let Energy::Distance { .. } = self.energy { 2 } else { bins };
+        if shares > 0 {
+            outputs.push((Shape::new(Dim::Instances, shares * heads), Storage::F32));
         }
         Ok(outputs)
     }
@@ -137,11 +183,10 @@ impl Rule for SelfAttention {
             Energy::Dot { .. } | Energy::Laplace | Energy::Module => at.q,
             _ => self.record(p, node, &at, None),
         };
-        let distance = matches!(self.energy, Energy::Distance { .. });
-        let shares = if distance { node.outputs[2] } else { p.temp(Dim::Fixed(1), 1) };
+        let shares = node.outputs.get(2).copied().unwrap_or_else(|| p.temp(Dim::Fixed(1), 1));
         let operands = [at.q, at.k, at.v, out, record, at.spans, lse, shares].map(Operand::Value);
         self.launch(p, &k::FORWARD, &at, &operands, 0, at.values);
-        if distance {
+        if let Energy::Distance { .. } = self.energy {
             self.fold(p, shares, 0, node.inputs[5], out.into(), at.values);
         }
     }
@@ -158,8 +203,10 @@ impl Rule for SelfAttention {
             let operands = [at.k.into(), at.q.into(), g.into(), to, record.into(), at.spans.into()];
             self.launch(p, &k::VALUES, &at, &operands, accumulate as u32 * k::ACCUMULATE, at.values);
         }
-        if matches!(self.energy, Energy::Distance { .. }) {
-            return self.distance_back(p, node, &at, record, g);
+        match self.energy {
+            Energy::Distance { .. } => return self.distance_back(p, node, &at, record, g),
+            Energy::Binned { .. } => return self.binned_back(p, node, &at, record, g),
+            _ => {}
         }
         let alpha = if self.energy.learned() { p.grad(node.inputs[3]) } else { None };
         let q_grad = p.grad(node.inputs[0]);
@@ -170,14 +217,14 @@ impl Rule for SelfAttention {
             };
             let flags = if alpha.is_some() { k::SHARES } else { 0 };
             let to = q_grad.unwrap_or_else(|| unused(p, &at, self.heads));
-            self.back(p, &at, [at.q, at.k, g, at.v], record, to, shares, flags);
+            self.back(p, &at, [at.q, at.k, g, at.v], record, to, shares.into(), flags);
             if let Some(target) = alpha {
                 self.add_alpha(p, node.inputs[3], shares, target);
             }
         }
         if let Some(to) = p.grad(node.inputs[1]) {
             let shares = p.temp(Dim::Fixed(1), 1);
-            self.back(p, &at, [at.k, at.q, at.v, g], record, to, shares, k::FLIP);
+            self.back(p, &at, [at.k, at.q, at.v, g], record, to, shares.into(), k::FLIP);
         }
     }
 }
@@ -194,12 +241,14 @@ pub(crate) struct Pairs {
     pub values: u32,
     /// The energy.
     pub energy: Energy,
+    /// Dropout of the weights, where it is on.
+    pub dropout: Option<Dropout>,
 }
 
 impl Pairs {
     /// The variant of all kernels over these pairs.
     pub(crate) fn variant(&self) -> crate::kernels::launch::Variant {
-        k::variant(&self.energy, self.dims, self.values)
+        k::variant(&self.energy, self.dims, self.values, self.dropout.is_some())
     }
 
     /// Launches a kernel whose result has `width` columns a head.
@@ -211,7 +260,10 @@ impl Pairs {
         flags: u32,
         width: u32,
     ) {
-        let words: [Word; 8] = [
+        // Pairs are told apart by 16 bits; what is kept makes up for what the rounded rate drops.
+        let (threshold, site) = self.dropout.map_or((0, 0), |d| ((d.rate as f64 * 65536.0) as u32, d.site));
+        let keep = 65536.0 / (65536 - threshold) as f32;
+        let words: [Word; 15] = [
             self.tiles.into(),
             self.heads.into(),
             self.dims.into(),
@@ -220,6 +272,13 @@ impl Pairs {
             self.energy.unit().into(),
             flags.into(),
             k::kind(&self.energy).into(),
+            self.energy.bins().into(),
+            threshold.into(),
+            keep.into(),
+            site.into(),
+            Scalar::SeedLow.into(),
+            Scalar::SeedHigh.into(),
+            Scalar::Step.into(),
         ];
         let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
         p.launch_variant(kernel, self.variant(), operands, &words, Grid::plane(Count::each(self.tiles), each));
@@ -244,7 +303,7 @@ impl SelfAttention {
     }
 
     fn variant(&self, at: &Attending) -> crate::kernels::launch::Variant {
-        k::variant(&self.energy, at.dims, at.values)
+        k::variant(&self.energy, at.dims, at.values, false)
     }
 
     /// What the pairs need of each row; `of` is output, gradient and log-sum-exp, in backward.
@@ -263,11 +322,13 @@ impl SelfAttention {
         let values = p.cols(node.inputs[2]) / self.heads;
         let flags = lse_grad.is_some() as u32 | (of.is_some() as u32) << 1 | (learned as u32) << 2;
         let operands = [out, g, lse_grad.unwrap_or(lse), lse, extra, record].map(Operand::Value);
-        let words: [Word; 5] =
-            [Dim::Instances.into(), self.heads.into(), values.into(), flags.into(), k::kind(&self.energy).into()];
+        let (kind, length) = (k::kind(&self.energy), k::record_len(&self.energy));
+        let words: [Word; 6] =
+            [Dim::Instances.into(), self.heads.into(), values.into(), flags.into(), kind.into(), length.into()];
         let grid = Grid::line(Count::per(Dim::Instances, self.heads, 64));
-        // Before there are gradients, records of the distance-aware energy need only their later parts.
-        if of.is_some() || !distance {
+        // Before there are gradients, records of energies that know places need only their later parts.
+        let bins = self.energy.bins();
+        if of.is_some() || !(distance || bins > 0) {
             p.launch_variant(&k::RECORD, self.variant(at), &operands, &words, grid);
         }
         if distance {
@@ -275,6 +336,17 @@ impl SelfAttention {
             let operands = [at.q, at.k, for_q, for_k, places, curve, record].map(Operand::Value);
             let words = [Dim::Instances.into(), self.heads.into(), at.dims.into()];
             p.launch(&distance::RECORD, &operands, &words, grid);
+        }
+        if bins > 0 {
+            let [for_q, for_k, places] = [3, 4, 5].map(|i| p.dense(node.inputs[i]));
+            // What the shares of bins get back, once there are gradients.
+            let shares = node.outputs[2];
+            let grad = of.and_then(|_| p.upstream(shares));
+            let flags = of.map_or(0, |_| distance::STARTED) | grad.map_or(0, |_| distance::BACK);
+            let with = if grad.is_some() { shares } else { any };
+            let operands = [for_q, for_k, places, with, grad.unwrap_or(any), record].map(Operand::Value);
+            let words = [Dim::Instances.into(), self.heads.into(), bins.into(), flags.into()];
+            p.launch(&distance::BINNED_RECORD, &operands, &words, grid);
         }
         record
     }
@@ -288,8 +360,9 @@ impl SelfAttention {
         flags: u32,
         width: u32,
     ) {
-        let pairs =
-            Pairs { tiles: Dim::Tiles, heads: self.heads, dims: at.dims, values: at.values, energy: self.energy };
+        let dropout = self.dropout.active(p).then_some(self.dropout);
+        let (heads, dims, values, energy) = (self.heads, at.dims, at.values, self.energy);
+        let pairs = Pairs { tiles: Dim::Tiles, heads, dims, values, energy, dropout };
         pairs.launch(p, kernel, operands, flags, width);
     }
 
@@ -302,10 +375,10 @@ impl SelfAttention {
         [x, y, xg, yg]: [ValueId; 4],
         record: ValueId,
         to: GradTarget,
-        shares: ValueId,
+        shares: Operand,
         flags: u32,
     ) {
-        let operands = [x.into(), y.into(), xg.into(), yg.into(), record.into(), at.spans.into(), to.to, shares.into()];
+        let operands = [x.into(), y.into(), xg.into(), yg.into(), record.into(), at.spans.into(), to.to, shares];
         let flags = flags | (to.accumulate as u32 * k::ACCUMULATE);
         self.launch(p, &k::BACK, at, &operands, flags, at.dims);
     }
@@ -327,7 +400,7 @@ impl SelfAttention {
                 0 => (at.q, [at.q, at.k, g, at.v]),
                 _ => (at.k, [at.k, at.q, at.v, g]),
             };
-            self.back(p, at, operands, record, to, shares, flags | k::SHARES);
+            self.back(p, at, operands, record, to, shares.into(), flags | k::SHARES);
             if asked.is_some() {
                 self.fold(p, shares, 2 * heads, prototypes, to.to, at.dims);
             }
@@ -338,6 +411,29 @@ impl SelfAttention {
                 && let Some(target) = p.grad(node.inputs[6])
             {
                 reduce::add_rows(p, shares, 0, 2 * heads, 1.0, target);
+            }
+        }
+    }
+
+    /// Queries, keys and what both add to energies by bin.
+    fn binned_back(&self, p: &mut Planner, node: &Node, at: &Attending, record: ValueId, g: ValueId) {
+        let sides = [(0, [at.q, at.k, g, at.v], 0), (1, [at.k, at.q, at.v, g], k::FLIP)];
+        for (side, operands, flip) in sides {
+            let (rows, by_bin) = (p.grad(node.inputs[side]), p.grad(node.inputs[3 + side]));
+            if rows.is_none() && by_bin.is_none() {
+                continue;
+            }
+            let to = rows.unwrap_or_else(|| unused(p, at, self.heads));
+            // One launch cannot write twice to what is both.
+            let both = node.inputs[side] == node.inputs[3 + side];
+            let (shares, flags) = match by_bin {
+                Some(_) if both => (p.temp(Dim::Instances, self.heads * self.energy.bins()).into(), k::SHARES),
+                Some(GradTarget { to, accumulate }) => (to, k::SHARES | (accumulate as u32 * k::ADD_SHARES)),
+                None => (p.temp(Dim::Fixed(1), 1).into(), 0),
+            };
+            self.back(p, at, operands, record, to, shares, flags | flip);
+            if let (true, Operand::Value(shares)) = (both, shares) {
+                super::pointwise::add_to(p, shares, 1.0, GradTarget { to: to.to, accumulate: true });
             }
         }
     }
@@ -384,6 +480,6 @@ impl SelfAttention {
     }
 
     fn variant_of_one(&self) -> crate::kernels::launch::Variant {
-        k::variant(&self.energy, 1, 1)
+        k::variant(&self.energy, 1, 1, false)
     }
 }

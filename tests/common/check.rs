@@ -84,8 +84,11 @@ pub fn record(build: &Build, widths: Widths, storage: Storage, twice: bool) -> T
     tape
 }
 
-/// The number whose gradient a run with upstream gradients computes.
+/// The number whose gradient a run computes: the loss, or the outputs times the gradients from outside.
 pub fn objective(results: &Results, numbers: &Numbers) -> f64 {
+    if let Some(loss) = results.loss {
+        return loss;
+    }
     let products = results.outputs.iter().zip(&numbers.upstream);
     products.map(|((_, y), g)| y.iter().zip(g).map(|(y, g)| y * *g as f64).sum::<f64>()).sum()
 }
@@ -108,6 +111,17 @@ impl Along {
 
 /// |slope of the objective along a random direction - gradient . direction| / |gradient|, in f64.
 pub fn slope_error(tape: &Tape, numbers: &Numbers, along: Along, random: &mut Random) -> f64 {
+    slope_error_for([Purpose::Predict, Purpose::Upstream], tape, numbers, along, random)
+}
+
+/// The same where one purpose gives the objective and another its gradient.
+pub fn slope_error_for(
+    [value, gradient]: [Purpose; 2],
+    tape: &Tape,
+    numbers: &Numbers,
+    along: Along,
+    random: &mut Random,
+) -> f64 {
     let oracle = Device::oracle();
     // Numbers on a grid of 2^-11 moved by 2^-20 stay exact in f32, and half a grid step keeps them off the
     // kink of a ReLU.
@@ -119,10 +133,10 @@ pub fn slope_error(tape: &Tape, numbers: &Numbers, along: Along, random: &mut Ra
     let at = |sign: f32| {
         let mut moved = numbers.clone();
         along.of(&mut moved).iter_mut().zip(&direction).for_each(|(v, d)| *v += sign * h * d);
-        objective(&run(&oracle, tape, Purpose::Predict, &moved, false), &numbers)
+        objective(&run(&oracle, tape, value, &moved, false), &numbers)
     };
     let numeric = (at(1.0) - at(-1.0)) / (2.0 * h as f64);
-    let results = run(&oracle, tape, Purpose::Upstream, &numbers, false);
+    let results = run(&oracle, tape, gradient, &numbers, false);
     let gradient = match along {
         Along::Features => results.features.unwrap(),
         Along::Parameter(i) => results.params[i].clone(),

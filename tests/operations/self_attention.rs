@@ -2,19 +2,27 @@
 //! memory that grows with the instances, not their pairs.
 
 use crate::common;
-use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param, record};
+use crate::common::check::{
+    Along, Build, Case, Widths, against_differences, against_oracle, compare, over_bags, param, record, slope_error_for,
+};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::{BufferKey, Input};
 use bagrad::ops::Op;
-use bagrad::ops::pointwise::{Activate, Activation, AddScaled};
-use bagrad::ops::self_attention::{Energy, SelfAttention};
+use bagrad::ops::dropout::Dropout;
+use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Multiply};
+use bagrad::ops::reduce::{ColumnSum, RowSum};
+use bagrad::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
 use bagrad::plan::Purpose;
+use bagrad::random::{Random, philox};
 use bagrad::tape::{Storage, Tape, ValueId};
 
 const DISTANCE: Energy = Energy::Distance { scale: 0.5, unit: 0.25 };
 
-const ENERGIES: [Energy; 8] = [
+/// The grid of the harness' places has no pair at the border of two of these bins.
+const BINNED: Energy = Energy::Binned { scale: 0.5, unit: 0.0871, bins: 7 };
+
+const ENERGIES: [Energy; 9] = [
     Energy::Dot { scale: 1.0 },
     Energy::Dot { scale: 0.25 },
     Energy::Rbf,
@@ -23,6 +31,7 @@ const ENERGIES: [Energy; 8] = [
     Energy::Module,
     Energy::ModulePower,
     DISTANCE,
+    BINNED,
 ];
 
 fn product(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
@@ -41,11 +50,27 @@ fn columns(energy: Energy, w: Widths) -> (u32, u32) {
 /// A factor of q and k that keeps energies of many columns apart by about one: where a softmax saturates, f32
 /// has nothing left to compare.
 fn shrink(energy: Energy, dims: u32) -> f32 {
-    let dot = matches!(energy, Energy::Dot { .. } | Energy::Distance { .. });
+    let dot = matches!(energy, Energy::Dot { .. } | Energy::Distance { .. } | Energy::Binned { .. });
     (dims as f32).powf(if dot { -0.25 } else { -0.5 })
 }
 
+/// Outputs that have a gradient.
+fn outputs_of(energy: Energy) -> usize {
+    2 + (energy.bins() > 0) as usize
+}
+
 fn attend(t: &mut Tape, x: ValueId, w: Widths, energy: Energy, positive: bool) -> Vec<ValueId> {
+    attend_dropping(t, x, w, energy, positive, Dropout::default())
+}
+
+fn attend_dropping(
+    t: &mut Tape,
+    x: ValueId,
+    w: Widths,
+    energy: Energy,
+    positive: bool,
+    dropout: Dropout,
+) -> Vec<ValueId> {
     let (dims, values) = columns(energy, w);
     let mut inputs = [dims, dims, values].map(|cols| product(t, x, w.heads * cols)).to_vec();
     for x in &mut inputs[..2] {
@@ -67,15 +92,20 @@ fn attend(t: &mut Tape, x: ValueId, w: Widths, energy: Energy, positive: bool) -
         inputs.extend(cols.map(|cols| param(t, 2, cols)));
         inputs.push(t.batch(Input::Coords, 2));
     }
-    over_bags(t, Op::SelfAttention(SelfAttention { heads: w.heads, energy }), &inputs)
+    if energy.bins() > 0 {
+        inputs.extend([0, 1].map(|_| product(t, x, w.heads * energy.bins())));
+        inputs.push(t.batch(Input::Coords, 2));
+    }
+    over_bags(t, Op::SelfAttention(SelfAttention { heads: w.heads, energy, dropout }), &inputs)
 }
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for energy in ENERGIES {
         // With the second output D has a part from the log-sum-exp; once without is enough.
-        let least = if matches!(energy, Energy::Dot { .. }) { 1 } else { 2 };
-        for outputs in least..=2 {
+        let once = matches!(energy, Energy::Dot { .. } | Energy::Binned { .. });
+        let counts = if once { vec![1, outputs_of(energy)] } else { vec![2] };
+        for outputs in counts {
             let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..outputs].to_vec());
             let name = format!("self-attention {energy:?}, {outputs} outputs");
             cases.push(Case { name, build, classes: |w| w.heads + 1, over_features: true });
@@ -121,7 +151,7 @@ fn energy_of(energy: Energy, q: &[f64], k: &[f64], alpha: f64) -> f64 {
     let squares: f64 = pairs().map(|(q, k)| (q - k).powi(2)).sum();
     let a = alpha.max(0.0);
     match energy {
-        Energy::Dot { scale } | Energy::Distance { scale, .. } => {
+        Energy::Dot { scale } | Energy::Distance { scale, .. } | Energy::Binned { scale, .. } => {
             scale as f64 * pairs().map(|(q, k)| q * k).sum::<f64>()
         }
         Energy::Rbf => (-a * squares).exp(),
@@ -146,74 +176,288 @@ fn times(x: &[f64], w: &[f32], inputs: usize) -> Vec<f64> {
     x.chunks_exact(inputs).flat_map(row).collect()
 }
 
+/// What the whole matrix of every bag gives, pair by pair: outputs as attention has them. `kept` is the factor of
+/// (bag's first row, query and key from there, head).
+fn whole(energy: Energy, w: Widths, numbers: &Numbers, kept: impl Fn([usize; 3], usize) -> f64) -> Vec<Vec<f64>> {
+    let input = w.input as usize;
+    let x: Vec<f64> = numbers.features.iter().map(|v| *v as f64).collect();
+    let (dims, values) = columns(energy, w);
+    let shrink = shrink(energy, dims) as f64;
+    let (heads, dims, values) = (w.heads as usize, dims as usize, values as usize);
+    let rows = |i: usize, s: f64| times(&x, &numbers.params[i], input).iter().map(|x| s * x).collect::<Vec<f64>>();
+    let (q, k, v) = (rows(0, shrink), rows(1, shrink), rows(2, 1.0));
+    let bins = energy.bins() as usize;
+    let by_bin = if bins > 0 { [rows(3, 1.0), rows(4, 1.0)] } else { Default::default() };
+    let [mut out, mut lse, mut shares] = [(); 3].map(|()| Vec::new());
+    let mut start = 0;
+    for &size in &numbers.sizes {
+        for i in start..start + size {
+            for h in 0..heads {
+                let alpha = if numbers.params.len() == 4 { alpha_of(energy, numbers.params[3][h]) } else { 0.0 };
+                let of = |x: &[f64], row: usize, width: usize| -> Vec<f64> {
+                    x[(row * heads + h) * width..][..width].to_vec()
+                };
+                let apart = |j: usize| {
+                    let place = |row: usize| [0, 1].map(|c| numbers.coords[2 * row + c] as f64);
+                    let ([a, b], [c, d]) = (place(i), place(j));
+                    (a - c).hypot(b - d)
+                };
+                let bin_of = |j: usize| match energy {
+                    Energy::Binned { unit, .. } if i != j => {
+                        let index = (unit * (bins - 1) as f32) as f64 * apart(j);
+                        assert!((index.fract() - 0.5).abs() > 1e-5, "{index} may round up and down");
+                        Some((index.round() as usize).min(bins - 1))
+                    }
+                    _ => None,
+                };
+                // phi u + (1 - phi) v of prototypes number n, nothing on the diagonal.
+                let bias = |j: usize, n: usize, width: usize| -> Vec<f64> {
+                    if energy != DISTANCE || i == j {
+                        return vec![0.0; width];
+                    }
+                    let (beta, theta) = (numbers.params[6][h] as f64, numbers.params[6][heads + h] as f64);
+                    let phi = 1.0 / (1.0 + (-beta * (0.25 * apart(j) - theta)).exp());
+                    let p = &numbers.params[3 + n];
+                    let [u, v] = [0, 1].map(|part| &p[(part * heads + h) * width..][..width]);
+                    u.iter().zip(v).map(|(u, v)| phi * *u as f64 + (1.0 - phi) * *v as f64).collect()
+                };
+                let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+                let energies: Vec<f64> = (start..start + size)
+                    .map(|j| {
+                        let (q, k) = (of(&q, i, dims), of(&k, j, dims));
+                        let added = |b: usize| of(&by_bin[0], i, bins)[b] + of(&by_bin[1], j, bins)[b];
+                        let biases = dot(&q, &bias(j, 0, dims)) + dot(&k, &bias(j, 1, dims));
+                        energy_of(energy, &q, &k, alpha) + 0.5 * (biases + bin_of(j).map_or(0.0, added))
+                    })
+                    .collect();
+                let total: f64 = energies.iter().map(|e| e.exp()).sum();
+                lse.push(total.ln());
+                let (mut row, mut of_bins) = (vec![0.0; values], vec![0.0; bins]);
+                for (j, e) in energies.iter().enumerate() {
+                    let weight = e.exp() / total * kept([start, i - start, j], h);
+                    let v = of(&v, start + j, values);
+                    let bias = bias(start + j, 2, values);
+                    row.iter_mut().zip(v).zip(bias).for_each(|((o, v), b)| *o += weight * (v + b));
+                    if let Some(bin) = bin_of(start + j) {
+                        of_bins[bin] += weight;
+                    }
+                }
+                out.extend(row);
+                shares.extend(of_bins);
+            }
+        }
+        start += size;
+    }
+    if bins > 0 { vec![out, lse, shares] } else { vec![out, lse] }
+}
+
+fn devices(oracle: f64, host: f64, gpu: f64) -> Vec<(Device, f64)> {
+    let mut devices = vec![(Device::oracle(), oracle), (Device::host(), host)];
+    devices.extend(common::gpu().map(|device| (device, gpu)));
+    devices
+}
+
 /// The whole matrix of every bag, softmax and product, one pair after the other.
 #[test]
 fn forward_agrees_with_the_whole_matrix() {
-    let sizes = [1usize, 2, 63, 64, 65, 200];
-    let mut devices = vec![(Device::oracle(), 1e-12), (Device::host(), 1e-5)];
-    devices.extend(common::gpu().map(|gpu| (gpu, 2e-5)));
     let widths = Widths { input: 6, output: 8, hidden: 12, heads: 2 };
     for energy in ENERGIES {
-        let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..2].to_vec());
+        let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..outputs_of(energy)].to_vec());
         let tape = record(&build, widths, Storage::F32, false);
-        let numbers = Numbers::random(&tape, &sizes, 6, 2, 8);
-        let x: Vec<f64> = numbers.features.iter().map(|v| *v as f64).collect();
-        let (dims, values) = columns(energy, widths);
-        let shrink = shrink(energy, dims) as f64;
-        let (heads, dims, values) = (2usize, dims as usize, values as usize);
-        let [q, k, v] = [(0, shrink), (1, shrink), (2, 1.0)]
-            .map(|(i, s)| times(&x, &numbers.params[i], 6).iter().map(|x| s * x).collect::<Vec<f64>>());
-        let (mut out, mut lse) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        for size in sizes {
-            for i in start..start + size {
-                for h in 0..heads {
-                    let alpha = if numbers.params.len() == 4 { alpha_of(energy, numbers.params[3][h]) } else { 0.0 };
-                    let of = |x: &[f64], row: usize, width: usize| -> Vec<f64> {
-                        x[(row * heads + h) * width..][..width].to_vec()
-                    };
-                    // phi u + (1 - phi) v of prototypes number n, nothing on the diagonal.
-                    let bias = |j: usize, n: usize, width: usize| -> Vec<f64> {
-                        if energy != DISTANCE || i == j {
-                            return vec![0.0; width];
-                        }
-                        let place = |row: usize| [0, 1].map(|c| numbers.coords[2 * row + c] as f64);
-                        let ([a, b], [c, d]) = (place(i), place(j));
-                        let apart = 0.25 * (a - c).hypot(b - d);
-                        let (beta, theta) = (numbers.params[6][h] as f64, numbers.params[6][heads + h] as f64);
-                        let phi = 1.0 / (1.0 + (-beta * (apart - theta)).exp());
-                        let p = &numbers.params[3 + n];
-                        let [u, v] = [0, 1].map(|part| &p[(part * heads + h) * width..][..width]);
-                        u.iter().zip(v).map(|(u, v)| phi * *u as f64 + (1.0 - phi) * *v as f64).collect()
-                    };
-                    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-                    let energies: Vec<f64> = (start..start + size)
-                        .map(|j| {
-                            let (q, k) = (of(&q, i, dims), of(&k, j, dims));
-                            let biases = dot(&q, &bias(j, 0, dims)) + dot(&k, &bias(j, 1, dims));
-                            energy_of(energy, &q, &k, alpha) + 0.5 * biases
-                        })
-                        .collect();
-                    let total: f64 = energies.iter().map(|e| e.exp()).sum();
-                    lse.push(total.ln());
-                    let mut row = vec![0.0; values];
-                    for (j, e) in energies.iter().enumerate() {
-                        let v = of(&v, start + j, values);
-                        let bias = bias(start + j, 2, values);
-                        row.iter_mut().zip(v).zip(bias).for_each(|((o, v), b)| *o += e.exp() / total * (v + b));
-                    }
-                    out.extend(row);
+        let numbers = Numbers::random(&tape, &[1, 2, 63, 64, 65, 200], 6, 2, 8);
+        let wanted = whole(energy, widths, &numbers, |_, _| 1.0);
+        for (device, tolerance) in devices(1e-12, 1e-5, 2e-5) {
+            let found = run(&device, &tape, Purpose::Predict, &numbers, true);
+            assert_eq!(found.outputs.len(), wanted.len());
+            for ((name, found), wanted) in found.outputs.iter().zip(&wanted) {
+                let e = common::error(found, wanted);
+                assert!(e < tolerance, "{energy:?} {name} on {device:?}: {e:.1e}");
+            }
+        }
+    }
+}
+
+const TRAINING: Purpose = Purpose::Gradients { dropout: true };
+const DROPPED: Dropout = Dropout { rate: 0.3, site: 5 };
+
+/// The sum of the squares of all outputs of attention that drops.
+fn dropping(energy: Energy, w: Widths, dropout: Dropout) -> Tape {
+    let mut tape = Tape::new();
+    let x = tape.features(w.input as usize, Storage::F32, true);
+    let outputs = attend_dropping(&mut tape, x, w, energy, true, dropout);
+    let mut sum = None;
+    for (i, y) in outputs[..outputs_of(energy)].iter().enumerate() {
+        tape.output(&format!("y{i}"), *y);
+        let squares = tape.push1(Op::Multiply(Multiply), &[*y, *y]).unwrap();
+        let of_columns = tape.push1(Op::ColumnSum(ColumnSum), &[squares]).unwrap();
+        let of_all = tape.push1(Op::RowSum(RowSum), &[of_columns]).unwrap();
+        sum = Some(match sum {
+            None => of_all,
+            Some(before) => tape.push1(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[before, of_all]).unwrap(),
+        });
+    }
+    tape.loss = sum;
+    tape
+}
+
+/// The factor of a pair, as the operation says it is drawn: two queries by four keys share a block of words.
+fn drawn(numbers: &Numbers, dropout: Dropout, heads: usize, [bag, i, j]: [usize; 3], head: usize) -> f64 {
+    let counter = [bag + i / 2, dropout.site as usize, numbers.step as usize, j / 4 * heads + head].map(|c| c as u32);
+    let word = philox(counter, [numbers.seed as u32, (numbers.seed >> 32) as u32])[j % 4];
+    let threshold = (dropout.rate as f64 * 65536.0) as u32;
+    let bits = if i % 2 == 0 { word & 0xffff } else { word >> 16 };
+    if bits < threshold { 0.0 } else { 65536.0 / (65536 - threshold) as f64 }
+}
+
+#[test]
+fn dropout_is_that_of_the_whole_matrix() {
+    let widths = Widths { input: 6, output: 8, hidden: 12, heads: 2 };
+    for energy in ENERGIES {
+        let tape = dropping(energy, widths, DROPPED);
+        let numbers = Numbers::random(&tape, &[1, 2, 63, 64, 65, 200], 6, 2, 8);
+        let wanted = whole(energy, widths, &numbers, |pair, head| drawn(&numbers, DROPPED, 2, pair, head));
+        let plain = whole(energy, widths, &numbers, |_, _| 1.0);
+        for (device, tolerance) in devices(1e-7, 1e-5, 2e-5) {
+            for (purpose, wanted) in [(TRAINING, &wanted), (Purpose::Predict, &plain)] {
+                let found = run(&device, &tape, purpose, &numbers, true);
+                for ((name, found), wanted) in found.outputs.iter().zip(wanted) {
+                    let e = common::error(found, wanted);
+                    assert!(e < tolerance, "{energy:?} {name} on {device:?}: {e:.1e}");
                 }
             }
-            start += size;
         }
-        for (device, tolerance) in &devices {
-            let found = run(device, &tape, Purpose::Predict, &numbers, true);
-            for ((name, found), wanted) in found.outputs.iter().zip([&out, &lse]) {
-                let e = common::error(found, wanted);
-                assert!(e < *tolerance, "{energy:?} {name} on {device:?}: {e:.1e}");
+    }
+}
+
+#[test]
+fn backward_of_dropout_agrees_with_finite_differences() {
+    let widths = Widths { input: 3, output: 5, hidden: 7, heads: 3 };
+    for energy in ENERGIES {
+        let tape = dropping(energy, widths, DROPPED);
+        for along in (0..tape.params.len()).map(Along::Parameter).chain([Along::Features]) {
+            let error = (1..=3).map(|seed| {
+                let numbers = Numbers::random(&tape, &[3, 1, 66], 3, 2, seed);
+                slope_error_for([TRAINING; 2], &tape, &numbers, along, &mut Random::new(seed, 5))
+            });
+            let error = error.fold(f64::INFINITY, f64::min);
+            assert!(error < 1e-6, "{energy:?} {along:?}: error {error:.1e}");
+        }
+    }
+}
+
+#[test]
+fn dropout_is_the_same_on_every_device() {
+    let widths = [
+        Widths { input: 3, output: 5, hidden: 7, heads: 3 },
+        Widths { input: 8, output: 4, hidden: 12, heads: 2 },
+        Widths { input: 17, output: 65, hidden: 70, heads: 1 },
+    ];
+    for energy in ENERGIES {
+        for (w, sizes) in widths.into_iter().zip([vec![64, 65, 1, 127], vec![5; 30], vec![131, 2]]) {
+            let tape = dropping(energy, w, DROPPED);
+            let numbers = Numbers::random(&tape, &sizes, w.input as usize, 2, 4);
+            let wanted = run(&Device::oracle(), &tape, TRAINING, &numbers, false);
+            // As without dropout: sums that nearly cancel need room.
+            let room = if matches!(energy, Energy::Dot { .. }) { 1.0 } else { 10.0 };
+            for (device, tolerance) in devices(1.0, 3e-5, 3e-5).into_iter().skip(1) {
+                let found = run(&device, &tape, TRAINING, &numbers, true);
+                compare(&format!("{energy:?} {w:?} on {device:?}"), &found, &wanted, room * tolerance);
             }
         }
+    }
+}
+
+/// Equal energies and values that are rows of the unit matrix: the result is the matrix of weights itself.
+#[test]
+fn masks_have_their_rate_and_differ() {
+    let n = 60;
+    let widths = Widths { input: n as u32, output: 2, hidden: n as u32, heads: 2 };
+    let unit: Vec<f32> = (0..n * n).map(|i| (i % (n + 1) == 0) as u32 as f32).collect();
+    let energy = Energy::Dot { scale: 1.0 };
+    let masks = |device: &Device, dropout: Dropout, step: u32, seed: u64| -> Vec<Vec<bool>> {
+        let tape = dropping(energy, widths, dropout);
+        let mut numbers = Numbers { step, ..Numbers::random(&tape, &[n, n], n, 2, seed) };
+        numbers.features = unit.repeat(2);
+        numbers.params = vec![vec![0.0; 4 * n], vec![0.0; 4 * n], unit.repeat(2)];
+        let found = run(device, &tape, TRAINING, &numbers, false);
+        let rows: Vec<&[f64]> = found.outputs[0].1.chunks_exact(2 * n).collect();
+        let keep = 1.0 / (1.0 - dropout.rate as f64) / n as f64;
+        assert!(found.outputs[0].1.iter().all(|v| *v == 0.0 || (v / keep - 1.0).abs() < 1e-4));
+        // Of both bags, both heads.
+        let part = |bag: usize, head: usize| {
+            rows[bag * n..(bag + 1) * n].iter().flat_map(move |row| &row[head * n..(head + 1) * n]).map(|v| *v == 0.0)
+        };
+        [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(bag, head)| part(bag, head).collect()).to_vec()
+    };
+    let rate = 0.1;
+    let dropout = Dropout { rate, site: 3 };
+    let first = masks(&Device::oracle(), dropout, 3, 1);
+    for (device, _) in devices(0.0, 0.0, 0.0) {
+        assert_eq!(masks(&device, dropout, 3, 1), first, "masks on {device:?}");
+    }
+    let mut all = first;
+    all.extend(masks(&Device::host(), dropout, 4, 1));
+    all.extend(masks(&Device::host(), Dropout { site: 4, ..dropout }, 3, 1));
+    all.extend(masks(&Device::host(), dropout, 3, 2));
+    let count = (n * n) as f64;
+    // Five standard deviations of a count of that many draws, over the number.
+    let near = |found: usize, p: f64| (found as f64 / count - p).abs() < 5.0 * (p * (1.0 - p) / count).sqrt();
+    for (i, mask) in all.iter().enumerate() {
+        let dropped = mask.iter().filter(|d| **d).count();
+        assert!(near(dropped, rate as f64), "mask {i} drops {dropped} of {count}");
+        for (j, other) in all[..i].iter().enumerate() {
+            let both = mask.iter().zip(other).filter(|(a, b)| **a && **b).count();
+            assert!(near(both, (rate * rate) as f64), "masks {i} and {j} both drop {both} of {count}");
+        }
+        // Rows and columns next to each other share random words.
+        for step in [1, n] {
+            let both = mask.iter().zip(&mask[step..]).filter(|(a, b)| **a && **b).count();
+            assert!(near(both, (rate * rate) as f64), "mask {i} drops {both} pairs of neighbours {step} apart");
+        }
+    }
+}
+
+/// What does not fit is an error that says so.
+#[test]
+fn bins_and_rates_out_of_range_are_refused() {
+    let record = |bins: u32, given: u32, rate: f32| {
+        let mut tape = Tape::new();
+        let x = tape.features(4, Storage::F32, false);
+        let by_bin = product(&mut tape, x, given);
+        let places = tape.batch(Input::Coords, 2);
+        let tables = common::check::tables(&mut tape);
+        let energy = Energy::Binned { scale: 1.0, unit: 1.0, bins };
+        let op = SelfAttention { heads: 1, energy, dropout: Dropout { rate, site: 0 } };
+        tape.push(Op::SelfAttention(op), &[&[x, x, x, by_bin, by_bin, places][..], &tables].concat())
+    };
+    assert!(record(MOST_BINS, MOST_BINS, 0.0).is_ok());
+    for (bins, given) in [(0, 1), (MOST_BINS + 1, MOST_BINS + 1), (3, 4), (u32::MAX, 1)] {
+        let text = record(bins, given, 0.0).unwrap_err().to_string();
+        assert!(text.contains("1 to 24 bins"), "{text}");
+    }
+    for rate in [1.0, -0.1, f32::NAN] {
+        let text = record(2, 2, rate).unwrap_err().to_string();
+        assert!(text.contains("[0, 1)"), "{text}");
+    }
+}
+
+/// What is both projection and bias gets both gradients.
+#[test]
+fn bins_may_be_the_rows_themselves() {
+    let mut tape = Tape::new();
+    let x = tape.features(4, Storage::F32, true);
+    let rows = product(&mut tape, x, 3);
+    let places = tape.batch(Input::Coords, 2);
+    let tables = common::check::tables(&mut tape);
+    let energy = Energy::Binned { scale: 0.7, unit: 0.0871, bins: 3 };
+    let op = Op::SelfAttention(SelfAttention { heads: 1, energy, dropout: Dropout::default() });
+    let out = tape.push(op, &[&[rows, rows, rows, rows, rows, places][..], &tables].concat()).unwrap();
+    out.iter().enumerate().for_each(|(i, y)| tape.output(&format!("y{i}"), *y));
+    let numbers = Numbers::random(&tape, &[7, 66], 4, 2, 9);
+    for along in [Along::Features, Along::Parameter(0)] {
+        let purposes = [Purpose::Predict, Purpose::Upstream];
+        let error = slope_error_for(purposes, &tape, &numbers, along, &mut Random::new(1, 5));
+        assert!(error < 1e-6, "{along:?}: error {error:.1e}");
     }
 }
 
@@ -274,7 +518,7 @@ fn fifty_thousand_instances_take_less_than_two_gigabytes() {
     use bagrad::plan;
     let device = Device::Gpu(GpuDevice::noop(GpuOptions::default()).unwrap());
     let widths = Widths { input: 512, output: 64, hidden: 64, heads: 8 };
-    for energy in [Energy::Dot { scale: 0.125 }, DISTANCE] {
+    for energy in [Energy::Dot { scale: 0.125 }, DISTANCE, BINNED] {
         let build: Build = Box::new(move |t, x, w| attend(t, x, w, energy, true)[..1].to_vec());
         // In f16 the features get no gradient, as at the start of a model.
         let tape = record(&build, widths, Storage::F16, false);

@@ -6,9 +6,11 @@ use crate::kernels::launch::Input;
 use crate::ops::Op;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
+use crate::ops::dropout::Dropout;
 use crate::ops::image::{Border, ChannelMean, MaxPool, Pad, Upsample};
 use crate::ops::norm::{InstanceNorm, LayerNorm, UnitRows};
 use crate::ops::pointwise::{Activate, Activation};
+use crate::ops::reduce::{ColumnSum, RowSum};
 use crate::ops::rows::{Concat, GatherRows, SliceColumns};
 use crate::ops::self_attention::{Energy, SelfAttention};
 use crate::ops::sort::{SegmentKeep, SegmentShuffle, SegmentSort, SegmentTop};
@@ -25,19 +27,25 @@ fn case(name: &'static str, s: Start, width: usize, bags: Vec<usize>) -> Case {
 /// All of them.
 pub(super) fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let mut cases = vec![images(sizes)?, norms(sizes)?, rows(sizes)?, orders(sizes)?];
-    for (name, energy) in ENERGIES {
-        cases.push(self_attention(sizes, name, energy)?);
+    for (name, energy, dropout) in ENERGIES {
+        cases.push(self_attention(sizes, name, energy, dropout)?);
     }
     Ok(cases)
 }
 
 /// The energies; the inner product stands for all that have no parameter.
-const ENERGIES: [(&str, Energy); 4] = [
-    ("self-attention", Energy::Dot { scale: 0.125 }),
-    ("self-attention, Laplace", Energy::Laplace),
-    ("self-attention, RBF", Energy::Rbf),
-    ("self-attention, distances", Energy::Distance { scale: 0.125, unit: 1.0 }),
+const ENERGIES: [(&str, Energy, Dropout); 6] = [
+    ("self-attention", Energy::Dot { scale: 0.125 }, KEEP),
+    ("self-attention, dropout", Energy::Dot { scale: 0.125 }, Dropout { rate: 0.1, site: 0 }),
+    ("self-attention, Laplace", Energy::Laplace, KEEP),
+    ("self-attention, RBF", Energy::Rbf, KEEP),
+    ("self-attention, distances", Energy::Distance { scale: 0.125, unit: 1.0 }, KEEP),
+    ("self-attention, bins", Energy::Binned { scale: 0.125, unit: 1.0, bins: BINS }, KEEP),
 ];
+
+const KEEP: Dropout = Dropout { rate: 0.0, site: 0 };
+/// Bins of distances.
+const BINS: u32 = 10;
 
 /// Digits of 28 x 28 through the layers of LeNet, and back through a decoder's.
 fn images(sizes: Sizes) -> Result<Case> {
@@ -104,7 +112,7 @@ fn orders(sizes: Sizes) -> Result<Case> {
 }
 
 /// Attention of all instances of a bag to all, eight heads of 64.
-fn self_attention(sizes: Sizes, name: &'static str, energy: Energy) -> Result<Case> {
+fn self_attention(sizes: Sizes, name: &'static str, energy: Energy, dropout: Dropout) -> Result<Case> {
     let (width, bags) = match sizes {
         Sizes::Small => (64, vec![12; 32]),
         Sizes::Mil => (512, vec![1000]),
@@ -119,11 +127,23 @@ fn self_attention(sizes: Sizes, name: &'static str, energy: Energy) -> Result<Ca
             inputs.extend([cols, cols, cols, HEADS].map(|cols| s.param(2, cols)));
             inputs.push(s.tape.batch(Input::Coords, 2));
         }
+        Energy::Binned { .. } => {
+            for _ in 0..2 {
+                inputs.push(s.linear(s.x, HEADS * BINS, Activation::None)?);
+            }
+            inputs.push(s.tape.batch(Input::Coords, 2));
+        }
         _ => {}
     }
-    let y = over_bags(&mut s, Op::SelfAttention(SelfAttention { heads: HEADS, energy }), &inputs)?[0];
-    s.output(y);
-    Ok(case(name, s, width, bags))
+    let y = over_bags(&mut s, Op::SelfAttention(SelfAttention { heads: HEADS, energy, dropout }), &inputs)?[0];
+    if dropout == KEEP {
+        s.output(y);
+        return Ok(case(name, s, width, bags));
+    }
+    // Masks are drawn for a loss.
+    let sum = s.push(Op::ColumnSum(ColumnSum), &[y])?;
+    s.tape.loss = Some(s.push(Op::RowSum(RowSum), &[sum])?);
+    Ok(Case { purpose: Purpose::Gradients { dropout: true }, ..case(name, s, width, bags) })
 }
 
 fn over_bags(s: &mut Start, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {

@@ -4,8 +4,14 @@
 use super::{At, Cost};
 use crate::kernels::launch::{Dim, Word};
 
-/// The number of the distance-aware energy.
+/// The numbers of the energies that know distances.
 const DISTANCE: u64 = 6;
+const BINNED: u64 = 7;
+
+/// Values in a record with bins.
+fn binned_len(bins: u64) -> u64 {
+    4 + 3 * bins.next_multiple_of(4)
+}
 
 pub(super) fn cost(at: &At) -> Option<Cost> {
     let w = |i: usize| at.word(i);
@@ -27,6 +33,12 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
             let values = rows * (2 * heads * dims + 8 * heads + 2) + 4 * heads * dims + 2 * heads;
             (values, 8 * rows * heads * dims, format!("N={n} heads={heads} d={dims}"))
         }
+        "binned_record" => {
+            let (heads, bins) = (w(1), w(2));
+            let [started, back] = [0, 1].map(|bit| at.bit(3, bit));
+            let each = 2 * bins * (1 + back) + binned_len(bins) + 2 * started;
+            (rows * (heads * each + 2), 2 * rows * heads * bins * back, format!("N={n} heads={heads} bins={bins}"))
+        }
         "distance_fold" => {
             let (heads, cols) = (w(1), w(2));
             let values = rows * heads * (2 * cols + 2) + 2 * heads * cols;
@@ -46,7 +58,8 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
 fn pairs(at: &At) -> (u64, u64, String) {
     let w = |i: usize| at.word(i);
     let [n, b, _] = at.batch();
-    let (heads, dims, values, kind) = (w(1), w(2), w(3), w(7));
+    let (heads, dims, values, kind, bins) = (w(1), w(2), w(3), w(7), w(8));
+    let drops = (w(9) > 0) as u64;
     // Rows of self-attention are instances; of tokens and landmarks there are as many as there is room for.
     let alike = at.launch.words[0] == Word::D(Dim::Tiles);
     let sides = [0, 1].map(|i| if alike { n } else { at.held(i) / (heads * dims).max(1) });
@@ -58,12 +71,14 @@ fn pairs(at: &At) -> (u64, u64, String) {
         3 => (3, 1),
         4 => (7, 0),
         5 => (16, 0),
-        _ => (2, 22),
+        DISTANCE => (2, 22),
+        _ => (2, 12),
     };
     // What is read of each row besides: nothing, alpha's record, or what the distances need.
     let record = match kind {
         1 | 2 | 5 => 4,
         DISTANCE => 12,
+        BINNED => binned_len(bins),
         _ => 0,
     };
     let count = own * other / b.max(1) * heads;
@@ -71,31 +86,35 @@ fn pairs(at: &At) -> (u64, u64, String) {
         true => format!("N={n} heads={heads} d={dims}"),
         false => format!("{own} and {other} rows, heads={heads} d={dims}"),
     };
-    let distance = (kind == DISTANCE) as u64;
+    let [distance, binned] = [DISTANCE, BINNED].map(|k| (kind == k) as u64);
     let of_pairs = |columns: u64| count * (energy * dims + of_sum + columns);
     match at.name() {
         "attention_forward" => {
-            let each = heads * (dims + values + 1 + 2 * distance);
+            let each = heads * (dims + values + 1 + 2 * distance + bins);
             let moved = own * (each + heads * record) + other * heads * (dims + values);
-            (moved, of_pairs(2 * values + 4 + 4 * distance), sizes)
+            (moved, of_pairs(2 * values + 4 + 4 * distance + binned + drops), sizes)
         }
         "attention_values" => {
             let added = at.bit(6, 0);
             let moved = own * heads * (dims + values * (1 + added)) + other * heads * (dims + values + record.max(4));
-            (moved, of_pairs(2 * values + 2), sizes)
+            (moved, of_pairs(2 * values + 2 + drops), sizes)
         }
         _ => {
             let (added, flip, shares) = (at.bit(6, 0), at.bit(6, 1), at.bit(6, 2));
             // Records are those of queries; distances need both sides'.
-            let records = match (distance, flip) {
-                (1, _) => 12 * own.max(other),
+            let records = match (distance + binned, flip) {
+                (1, _) => record * own.max(other),
                 (_, 0) => 4 * own,
                 _ => 4 * other,
             };
-            let shared = shares * (if distance != 0 { 4 } else { 1 });
+            let shared = match kind {
+                DISTANCE => 4 * shares,
+                BINNED => bins * shares * (1 + at.bit(6, 3)),
+                _ => shares,
+            };
             let each = heads * (dims * (2 + added) + values + shared);
             let moved = own * each + other * heads * (dims + values) + heads * records;
-            (moved, of_pairs(energy * dims + 2 * values + 5 + 20 * distance), sizes)
+            (moved, of_pairs(energy * dims + 2 * values + 5 + 20 * distance + 2 * binned + drops), sizes)
         }
     }
 }

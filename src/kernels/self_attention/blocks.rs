@@ -1,7 +1,7 @@
 //! A tile of 64 own rows, turned, and the two sums over pairs. A lane is an own row, so that all that is done
 //! to pairs runs along lanes.
 
-use super::energies::{DISTANCE, DOT, term, term_slope};
+use super::energies::{BINNED, DISTANCE, DOT, term, term_slope};
 use crate::kernels::Real;
 use crate::kernels::host::simd;
 use crate::kernels::matmul::{Factor, multiply};
@@ -100,7 +100,7 @@ impl<'a, T: Real> Rows<'a, T> {
 
 /// Whether sums over pairs are products of matrices.
 pub const fn is_product(kind: u32) -> bool {
-    kind == DOT || kind == DISTANCE
+    matches!(kind, DOT | DISTANCE | BINNED)
 }
 
 /// out[j, i] = the sum over c of own[i, c] other[j, c].

@@ -1,6 +1,7 @@
 //! The distance-aware energy: biases of near and far pairs, from the records of both rows.
 
 use super::blocks::{BLOCK, LANES, SIDE, lanes, lanes_mut};
+use super::dropout::Factors;
 use super::energies::DISTANCE;
 use super::launched::{Launched, Place};
 use crate::kernels::Real;
@@ -18,6 +19,26 @@ impl<T: Real> Curve<T> {
     pub fn new(kind: u32) -> Self {
         let room = || vec![T::ZERO; if kind == DISTANCE { SIDE * BLOCK } else { 0 }];
         Self { far: room(), near: room(), apart: room() }
+    }
+
+    /// Adds to the weights that far and near prototypes have in each own row.
+    pub fn add_shares(&self, weights: &[T], place: Place, shares: &mut [[T; SIDE]; 2]) {
+        for (share, part) in shares.iter_mut().zip([&self.far, &self.near]) {
+            simd(
+                #[inline(always)]
+                || {
+                    for at in (0..place.used).step_by(LANES) {
+                        let share = lanes_mut(share, at);
+                        for j in 0..place.count {
+                            let (weight, part) = (lanes(weights, j * SIDE + at), lanes(part, j * SIDE + at));
+                            for l in 0..LANES {
+                                share[l] += weight[l] * part[l];
+                            }
+                        }
+                    }
+                },
+            );
+        }
     }
 }
 
@@ -72,13 +93,30 @@ impl<T: Real> Launched<'_, T> {
     }
 
     /// Turns the energies of a block into the weights of the derivatives, and adds to the shares of beta, theta
-    /// and both prototypes.
+    /// and both prototypes; `kept` are the factors of dropout.
     pub fn distance_weights(
         &self,
         energies: &mut [T],
         products: &[T],
         place: Place,
-        curve: &Curve<T>,
+        (curve, kept): (&Curve<T>, Option<&Factors<T>>),
+        shares: &mut [[T; SIDE]; 4],
+    ) {
+        match kept {
+            Some(kept) => self.weights_of_distances::<true>(energies, products, place, (curve, kept), shares),
+            None => {
+                let none = Factors::new(&None);
+                self.weights_of_distances::<false>(energies, products, place, (curve, &none), shares);
+            }
+        }
+    }
+
+    fn weights_of_distances<const DROP: bool>(
+        &self,
+        energies: &mut [T],
+        products: &[T],
+        place: Place,
+        (curve, kept): (&Curve<T>, &Factors<T>),
         shares: &mut [[T; SIDE]; 4],
     ) {
         let [mine, theirs] = self.bias_fields();
@@ -102,13 +140,17 @@ impl<T: Real> Launched<'_, T> {
                         let (energies, products) = (lanes_mut(energies, run), lanes(products, run));
                         let (far, near) = (lanes(&curve.far, run), lanes(&curve.near, run));
                         let apart = lanes(&curve.apart, run);
+                        let kept = if DROP { kept.lanes(run) } else { &[T::ONE; LANES] };
                         for l in 0..LANES {
                             let weight = (energies[l] - lse[l]).exp();
-                            let value = products[l] + far[l] * along[0][l] + near[l] * along[1][l];
+                            let along =
+                                if DROP { [0, 1].map(|i| kept[l] * along[i][l]) } else { [0, 1].map(|i| along[i][l]) };
+                            let product = if DROP { kept[l] * products[l] } else { products[l] };
+                            let value = product + far[l] * along[0] + near[l] * along[1];
                             let w = weight * (value - inner[l]) * self.scale;
                             energies[l] = w;
                             let biases = own[4][l] + bias[0] - (own[5][l] + bias[1]);
-                            let by_phi = w * biases + weight * (along[0][l] - along[1][l]);
+                            let by_phi = w * biases + weight * (along[0] - along[1]);
                             let inside = by_phi * far[l] * near[l];
                             share[0][l] += (apart[l] - own[3][l]) * inside;
                             share[1][l] -= own[2][l] * inside;

@@ -11,6 +11,7 @@ pub const LAPLACE: u32 = 3;
 pub const MODULE: u32 = 4;
 pub const POWER: u32 = 5;
 pub const DISTANCE: u32 = 6;
+pub const BINNED: u32 = 7;
 
 /// Number of an energy in shader and twins.
 pub fn kind(energy: &Energy) -> u32 {
@@ -22,6 +23,7 @@ pub fn kind(energy: &Energy) -> u32 {
         Energy::Module => MODULE,
         Energy::ModulePower => POWER,
         Energy::Distance { .. } => DISTANCE,
+        Energy::Binned { .. } => BINNED,
     }
 }
 
@@ -111,6 +113,7 @@ macro_rules! by_energy {
             MODULE => $f::<T, MODULE>($($arg),*),
             POWER => $f::<T, POWER>($($arg),*),
             DISTANCE => $f::<T, DISTANCE>($($arg),*),
+            BINNED => $f::<T, BINNED>($($arg),*),
             _ => $f::<T, DOT>($($arg),*),
         }
     };

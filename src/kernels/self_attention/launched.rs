@@ -1,9 +1,10 @@
 //! What the twins over pairs know of their launch, and a block of sums made into energies or weights.
 
 use super::Attend;
+use super::binned::Bins;
 use super::blocks::{BLOCK, LANES, SIDE, lanes, lanes_mut};
 use super::distance::Curve;
-use super::energies::{DISTANCE, INVERSE, POWER, RBF, energy_of, slope_of};
+use super::energies::{BINNED, DISTANCE, INVERSE, POWER, RBF, energy_of, slope_of};
 use crate::kernels::host::simd;
 use crate::kernels::{Args, Real};
 
@@ -14,14 +15,17 @@ pub struct Launched<'a, T> {
     pub values: usize,
     pub scale: T,
     pub unit: T,
+    pub bins: usize,
     pub record: &'a [T],
     pub spans: &'a [u32],
     pub flip: bool,
 }
 
-/// Where a block of pairs lies: own rows, other rows, head, and how many lanes are used (whole runs).
+/// Where a block of pairs lies: first row of the bag, own rows, other rows, head, and how many lanes are used (whole
+/// runs).
 #[derive(Clone, Copy)]
 pub struct Place {
+    pub bag: usize,
     pub own: usize,
     pub rows: usize,
     pub other: usize,
@@ -38,6 +42,7 @@ impl<'a, T: Real> Launched<'a, T> {
             values: p.values as usize,
             scale: T::from_f32(p.scale),
             unit: T::from_f32(p.unit),
+            bins: p.bins as usize,
             record: a.read(4),
             spans: a.indices(5),
             flip,
@@ -53,13 +58,17 @@ impl<'a, T: Real> Launched<'a, T> {
     pub fn blocks(&self, tile: usize, head: usize) -> impl Iterator<Item = Place> + use<T> {
         let [own, rows, start, end] = self.span(tile);
         let used = rows.next_multiple_of(LANES);
-        let place = move |other| Place { own, rows, other, count: BLOCK.min(end - other), head, used };
+        let place = move |other| Place { bag: start, own, rows, other, count: BLOCK.min(end - other), head, used };
         (start..end).step_by(BLOCK).map(place)
     }
 
     #[inline(always)]
     pub fn record<const K: u32>(&self, row: usize, head: usize) -> &'a [T] {
-        let len = if K == DISTANCE { 12 } else { 4 };
+        let len = match K {
+            DISTANCE => 12,
+            BINNED => 4 + 3 * self.bins.next_multiple_of(4),
+            _ => 4,
+        };
         &self.record[(row * self.heads + head) * len..][..len]
     }
 
@@ -81,9 +90,18 @@ impl<'a, T: Real> Launched<'a, T> {
     }
 
     /// Turns the sums of a block into energies.
-    pub fn energies<const K: u32>(&self, sums: &mut [T], alpha: T, place: Place, curve: &mut Curve<T>) {
+    pub fn energies<const K: u32>(
+        &self,
+        sums: &mut [T],
+        alpha: T,
+        place: Place,
+        (curve, bins): (&mut Curve<T>, &mut Bins<T>),
+    ) {
         if K == DISTANCE {
             return self.distance_energies(sums, place, curve);
+        }
+        if K == BINNED {
+            self.add_biases(sums, place, bins);
         }
         simd(
             #[inline(always)]
