@@ -117,7 +117,7 @@ class DasMil(nn.Module):
         far, near = far * off, (1 - far) * off
         e = q @ k.T + far * ((q @ self.far[1])[:, None] + k @ self.far[0])
         e = (e + near * ((q @ self.near[1])[:, None] + k @ self.near[0])) / math.sqrt(h.shape[1])
-        a = e.softmax(1)
+        a = F.dropout(e.softmax(1), 0.1)
         o = a @ v + (a * far).sum(1, keepdim=True) * self.far[2] + (a * near).sum(1, keepdim=True) * self.near[2]
         return F.binary_cross_entropy_with_logits(self.head(o.amax(0)), torch.ones(1))
 
