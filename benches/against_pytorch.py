@@ -24,18 +24,12 @@ Without a bagrad binary (`--bagrad none`) only PyTorch is timed.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 
+import beside
 import torch
 import torch.nn.functional as F
-
-SHAPES = ["10000,1024,512,256", "1000,512,256,128", "64,166,128,64", "12x32,166,128,64"]
 
 
 def parse_shape(text):
@@ -118,81 +112,25 @@ def time_torch(step, seconds):
     return times
 
 
-def time_bagrad(binary, shape, device, repeats):
-    command = [binary, "bench", "--steps", shape, "--device", device, "--json",
-               "--repeats", str(repeats)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed with status {done.returncode}")
-    rows = json.loads(done.stdout)
-    if len(rows) != 1:
-        raise SystemExit(f"asked bagrad for one shape, got {len(rows)} rows: {done.stdout}")
-    return rows[0]
-
-
-def machine():
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as info:
-            model = next(r.split(":", 1)[1].strip() for r in info if r.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {"cpu": model, "cores": cores(), "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            # Other work on the machine hurts threaded PyTorch most: say if there is any.
-            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")}
-
-
-def cores():
-    """The cores this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def measure(shape_text, args):
-    """Rows {shape, program, median_us, min_us, rounds: [..]} of one shape."""
     steps = torch_steps(parse_shape(shape_text), args.fused)
-    rounds = {name: [] for name in steps}
-    lowest = {name: float("inf") for name in steps}
-    extra = {}
+    rounds = beside.Rounds(shape_text)
     for step in steps.values():
         for _ in range(3):
             step()
     for _ in range(args.rounds):
         for name, step in steps.items():
             times = time_torch(step, args.seconds)
-            rounds[name].append(statistics.median(times))
-            lowest[name] = min(lowest[name], min(times))
+            rounds.add(name, statistics.median(times), min(times))
         if args.bagrad != "none":
             # Idle OpenMP workers spin for a while before they sleep; let them.
             time.sleep(0.2)
             # About the same time for both, judged by what PyTorch needs.
-            guess = args.seconds * 1e6 / min(r[-1] for r in rounds.values())
-            row = time_bagrad(args.bagrad, shape_text, args.device, max(3, min(2000, int(guess))))
-            rounds.setdefault("bagrad", []).append(row["median_us"])
-            lowest["bagrad"] = min(lowest.get("bagrad", float("inf")), row["min_us"])
-            extra["bagrad"] = {k: row[k] for k in ("device", "peak_bytes") if k in row}
-    rows = [
-        {"shape": shape_text, "program": name, "median_us": statistics.median(values),
-         "min_us": lowest[name], "rounds": values, **extra.get(name, {})}
-        for name, values in rounds.items()
-    ]
-    if "bagrad" in rounds:
-        ours = statistics.median(rounds["bagrad"])
-        for row in rows:
-            row["ratio"] = row["median_us"] / ours
-    return rows
-
-
-def print_table(rows):
-    print("| shape | program | median (us) | min (us) | spread of rounds | time / bagrad's |")
-    print("|---|---|---:|---:|---:|---:|")
-    for row in rows:
-        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
-        low, high = min(row["rounds"]), max(row["rounds"])
-        print(f"| {row['shape']} | {row['program']} | {row['median_us']:.0f} | "
-              f"{row['min_us']:.0f} | {low:.0f} to {high:.0f} | {ratio} |")
+            guess = args.seconds * 1e6 / min(r[-1] for n, r in rounds.medians.items() if n != "bagrad")
+            row = beside.time_bagrad([args.bagrad], shape_text, args.device, max(3, min(2000, int(guess))))
+            rounds.add("bagrad", row["median_us"], row["min_us"],
+                       **{k: row[k] for k in ("device", "peak_bytes") if k in row})
+    return rounds
 
 
 def main():
@@ -200,31 +138,18 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bagrad", default="target/release/bagrad", metavar="PATH",
                         help="our binary, or `none` (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="at least 5 for a figure to quote")
-    parser.add_argument("--seconds", type=float, default=1.0,
-                        help="time per program and round (default: %(default)s)")
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="SHAPE")
+    beside.arguments(parser)
     parser.add_argument("--device", default="host", help="bagrad's device (default: host)")
     parser.add_argument("--fused", action="store_true", help="PyTorch's fused Adam kernel")
-    parser.add_argument("--json", metavar="FILE", help="write every round's figure here")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error("--rounds must be positive")
 
-    torch.set_num_threads(cores())
-    about = machine()
+    torch.set_num_threads(beside.cores())
+    about = {**beside.machine(), "torch": torch.__version__, "threads": torch.get_num_threads()}
     print("machine: {cpu}, {cores} cores; torch {torch}, {threads} threads; "
           "load {load:.1f} at the start".format(**about))
-    rows = []
-    for shape in args.shapes:
-        rows += measure(shape, args)
-        print(f"measured {shape}", file=sys.stderr)
-    print_table(rows)
-    if args.json:
-        with open(args.json, "w") as file:
-            options = {k: getattr(args, k) for k in ("rounds", "seconds", "device", "fused")}
-            json.dump({"machine": about, "options": options, "rows": rows}, file, indent=1)
-            file.write("\n")
+    beside.measure_all(args, about, lambda shape: measure(shape, args))
 
 
 if __name__ == "__main__":

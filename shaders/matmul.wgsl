@@ -6,13 +6,49 @@
 //   its rows, WIDE its columns: 4x4, 8x4, 4x8 or 8x8 outputs each.
 //
 // SUBGROUP8 (REGISTER only): invocations pass A around by shuffles; the subgroup must be of size 8.
+// SINGLE (SUBGROUP8 without A_T): one k at a time instead of four: a quarter of the code to compile.
+// SMALL (CPU drivers): four outputs for each of 64 invocations, and the flags tell what is transposed, so that one
+//   pipeline serves the products that are not worth compiling tiles for.
 #import common/product
+
+#if SMALL
+
+@compute @workgroup_size(64)
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let tiles_n = (p.n + 31u) / 32u;
+    let tile = group.x + group.y * p.groups_x;
+    let row = (tile / tiles_n) * 8u + lane / 8u;
+    let col = (tile % tiles_n) * 32u + lane % 8u * 4u;
+    if row >= p.m || col >= p.n { return; }
+    let cols = min(vec4(col) + FOUR, vec4(p.n - 1u));
+    let a_t = (p.flags & 4u) != 0u;
+    let b_t = (p.flags & 8u) != 0u;
+    let first_a = select(row * p.lda, row, a_t);
+    let first_b = select(cols, cols * p.ldb, b_t);
+    let step_a = select(1u, p.lda, a_t);
+    let step_b = select(p.ldb, 1u, b_t);
+    var sum = vec4(0.0);
+    for (var k = 0u; k < p.k; k++) {
+        let at = first_b + k * step_b;
+        sum = fma(vec4(a1(first_a + k * step_a)), vec4(b1(at.x), b1(at.y), b1(at.z), b1(at.w)), sum);
+    }
+    store(0u, row, col, sum);
+}
+
+#else
 
 #if REGISTER
 
 const ROWS = ${ROWS}u; // a multiple of four (of eight with SUBGROUP8)
 const COLS = ${COLS}u; // vec4 columns of one invocation
 const LANES = 8u;
+#if SUBGROUP8
+const HELD = ROWS / 8u; // rows whose values of A an invocation loads: i, i + 8, ... of invocation i
+const TAIL = ROWS < 32u; // along k, after steps of 32 / ROWS
+#else
+const HELD = ROWS;
+const TAIL = true;
+#endif
 
 // Sums are indexed by constants after unrolling, so they live in registers.
 alias Sums = array<array<vec4<f32>, COLS>, ROWS>;
@@ -67,7 +103,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         }
     }
 #endif
-    for (; k < k_end; k++) {
+    for (; TAIL && k < k_end; k++) {
         var line = b_line(k, cols);
         for (var q = 0u; q < ROWS; q += 4u) {
             let x = a4(k * p.lda, min(row + q, last_row / 4u * 4u), last_row);
@@ -80,15 +116,27 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         }
     }
 #else
-    for (; k + 4u <= k_end; k += 4u) {
+    // Where the rows of A start; a broadcast is cheaper than a load here.
+    var lines: array<u32, HELD>;
 #if SUBGROUP8
-        // Invocation i holds the rows i, i + 8, ...; a broadcast is cheaper than a load here.
-        var own: array<vec4<f32>, ROWS / 8u>;
-        for (var i = 0u; i < ROWS / 8u; i++) { own[i] = a4(min(row + i * 8u + lane, last_row) * p.lda, k, p.k - 1u); }
+    for (var i = 0u; i < HELD; i++) { lines[i] = min(row + i * 8u + lane, last_row) * p.lda; }
 #else
-        var x: array<vec4<f32>, ROWS>;
-        for (var r = 0u; r < ROWS; r++) { x[r] = a4(min(row + r, last_row) * p.lda, k, p.k - 1u); }
+    for (var i = 0u; i < HELD; i++) { lines[i] = min(row + i, last_row) * p.lda; }
 #endif
+#if SINGLE
+    for (; k < k_end; k++) {
+        var own: array<f32, HELD>;
+        for (var i = 0u; i < HELD; i++) { own[i] = a1(lines[i] + k); }
+        var line = b_line(k, cols);
+        for (var r = 0u; r < ROWS; r++) {
+            let v = subgroupShuffle(own[r / 8u], r % 8u);
+            for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
+        }
+    }
+#else
+    for (; k < k_end; k += 4u) {
+        var own: array<vec4<f32>, HELD>;
+        for (var i = 0u; i < HELD; i++) { own[i] = a4(lines[i], k, p.k - 1u); }
 #if B_T
         var block: array<mat4x4<f32>, COLS>;
         for (var j = 0u; j < COLS; j++) {
@@ -96,30 +144,34 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             block[j] = transpose(mat4x4(b4(at.x, k, p.k - 1u), b4(at.y, k, p.k - 1u), b4(at.z, k, p.k - 1u), b4(at.w, k, p.k - 1u)));
         }
 #endif
+        // What was read beyond the last k may be anything; a loop of its own for it would be compiled as well.
+        if k + 4u > k_end {
+            let inside = vec4(k) + FOUR < vec4(k_end);
+            for (var i = 0u; i < HELD; i++) { own[i] = select(vec4(0.0), own[i], inside); }
+#if B_T
+            for (var j = 0u; j < COLS; j++) {
+                for (var e = 0u; e < 4u; e++) { block[j][e] = select(vec4(0.0), block[j][e], inside[e]); }
+            }
+#endif
+        }
         for (var e = 0u; e < 4u; e++) {
 #if B_T
             var line: Line;
             for (var j = 0u; j < COLS; j++) { line[j] = block[j][e]; }
 #else
-            var line = b_line(k + e, cols);
+            var line = b_line(min(k + e, k_end - 1u), cols);
 #endif
             for (var r = 0u; r < ROWS; r++) {
 #if SUBGROUP8
                 let v = subgroupShuffle(own[r / 8u][e], r % 8u);
 #else
-                let v = x[r][e];
+                let v = own[r][e];
 #endif
                 for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
             }
         }
     }
-    for (; k < k_end; k++) {
-        var line = b_line(k, cols);
-        for (var r = 0u; r < ROWS; r++) {
-            let v = a1(min(row + r, last_row) * p.lda + k);
-            for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
-        }
-    }
+#endif
 #endif
 
     // Through memory so that the epilogue is compiled once: unrolled, or over an array in registers,
@@ -303,4 +355,5 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #endif
     }
 }
+#endif
 #endif

@@ -44,11 +44,17 @@ impl Choice {
                 let shuffles = matches!(class, Class::CpuDriver { shuffles: true, .. });
                 // More sums than that go to memory.
                 let fits = (1..=64).contains(&rows) && (1..=4).contains(&cols) && rows * cols <= 64;
-                if !fits || (shuffle && (!shuffles || !rows.is_multiple_of(8))) {
+                // Transposed, eight invocations hold 32 rows at most.
+                let whole = rows.is_multiple_of(8) && !(form.a_t && rows > 32);
+                if !fits || (shuffle && !(shuffles && whole)) {
                     return None;
                 }
                 rounded(form, &mut variant);
                 variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols), ("SUBGROUP8", shuffle as u32)]);
+                // Old drivers compile four steps of k in the time of six, and run them no faster.
+                let old = matches!(class, Class::CpuDriver { recent: false, .. });
+                let single = old && shuffle && !form.a_t && !form.a_half && !form.b_half;
+                variant.extend(single.then_some(("SINGLE", 1)));
                 Some(Tile { kernel, rows, cols: 32 * cols, variant })
             }
             (Self::Workgroup { tall, wide }, _) => {

@@ -19,7 +19,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             let halves = [("A_F16", 0, 0), ("A_F16", 1, 0), ("A_F16", 1, 1), ("B_F16", 1, 0), ("B_F16", 1, 1)];
             let mut all = Vec::new();
             for ((name, half, native), round) in halves.into_iter().flat_map(|h| [(h, 0), (h, 1)]) {
-                for (register, shuffle) in [(0, 0), (1, 0), (1, 1)] {
+                for (register, shuffle, single) in [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)] {
                     let fixed = [
                         (name, half),
                         ("NATIVE_F16", native),
@@ -27,12 +27,15 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                         ("ROWS", 16),
                         ("COLS", 1),
                         ("SUBGROUP8", shuffle),
+                        ("SINGLE", single),
+                        ("CURVED", round ^ shuffle),
                         ("ROUND", round),
                     ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
                     all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
                 }
             }
+            all.extend([0, 1].map(|round| vec![("SMALL", 1), ("ROUND", round), ("CURVED", round)]));
             all
         }
         "matmul_coop" => {

@@ -4,6 +4,7 @@
 // A_VEC, B_VEC, C_VEC: bound as vectors of four, allowed when the leading dimension is a multiple of
 // four (C_VEC: n and split_stride too). What is read beyond a matrix never reaches a valid output.
 // ROUND: factors that are in f32 are rounded to f16 when they are loaded.
+// CURVED: with the activations that are not pieces of lines; their exponentials take long to compile.
 #if NATIVE_F16
 enable f16;
 #endif
@@ -176,6 +177,7 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
     switch p.act {
         case 1u: { return max(x, vec4(0.0)); }
         case 2u: { return select(p.slope * x, x, x > vec4(0.0)); }
+#if CURVED
         case 3u: {
             // exp(-2|x|) cannot overflow; near zero 1 - e cancels, so the series there.
             let e = exp(-2.0 * abs(x));
@@ -193,6 +195,7 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
             let near = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - e * 0.25)));
             return max(x, vec4(0.0)) + select(log(1.0 + e), near, e < vec4(0.05));
         }
+#endif
         default: { return x; }
     }
 }

@@ -233,6 +233,8 @@ pub struct Settings {
     pub profile: bool,
     /// Bytes of device memory to stay within.
     pub memory: Option<u64>,
+    /// Since when the first step is told; `None` where something ran on the device before.
+    pub since: Option<Instant>,
 }
 
 /// What a shape took.
@@ -246,6 +248,10 @@ pub struct Row {
     pub median_us: f64,
     /// The fastest.
     pub min_us: f64,
+    /// Milliseconds from [`Settings::since`] to the end of the first step: finding the device, drawing the bags,
+    /// compiling, and the step itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_step_ms: Option<f64>,
     /// Steps between two waits for the device, whose time is divided by their number.
     pub steps_each: usize,
     /// Microseconds of a step on the calling thread until all is submitted; on the host that is the whole step.
@@ -297,6 +303,7 @@ pub(super) const RATE: f64 = 5e-4;
 /// What the device answers, and a method that does not take such bags.
 pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
     let Started { mut session, optimiser, bags } = work.started(device, settings.half, settings.memory)?;
+    let first_step_ms = settings.since.map(|since| since.elapsed().as_secs_f64() * 1e3);
     let windows = bags.is_some();
     let run = |session: &mut Session, steps: usize| -> Result<[f64; 2]> {
         let start = Instant::now();
@@ -349,6 +356,7 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
         device: device.description(),
         median_us,
         min_us: times.iter().copied().fold(f64::INFINITY, f64::min),
+        first_step_ms,
         steps_each,
         gflops: flops / median_us / 1e3,
         peak_bytes,
@@ -392,6 +400,16 @@ fn arithmetic(session: &mut Session, optimiser: &Optimiser, half: bool) -> Resul
 mod tests {
     use super::*;
 
+    const SETTINGS: Settings = Settings { repeats: 1, half: false, profile: true, memory: None, since: None };
+
+    #[test]
+    fn the_first_step_is_told_from_the_time_given() {
+        let work = Work::Gated("20,8,8,4".parse().unwrap());
+        let since = Instant::now() - std::time::Duration::from_secs(1);
+        let told = |since| time(&Device::host(), &work, &Settings { since, ..SETTINGS }).unwrap().first_step_ms;
+        assert!(told(Some(since)).unwrap() > 1000.0 && told(None).is_none());
+    }
+
     #[test]
     fn shapes_read_back() {
         for text in ["10000,1024,512,256", "12x32,166,128,64"] {
@@ -418,9 +436,7 @@ mod tests {
     fn the_host_holds_about_what_is_predicted() {
         let shape: Shape = "500x3,101,64,32".parse().unwrap();
         for half in [false, true] {
-            let row =
-                time(&Device::host(), &Work::Gated(shape), &Settings { repeats: 1, half, profile: true, memory: None })
-                    .unwrap();
+            let row = time(&Device::host(), &Work::Gated(shape), &Settings { half, ..SETTINGS }).unwrap();
             let predicted = row.predicted_bytes.unwrap();
             let ratio = row.peak_bytes as f64 / predicted as f64;
             assert!((0.95..1.1).contains(&ratio), "{} held, {predicted} predicted", row.peak_bytes);
@@ -432,8 +448,7 @@ mod tests {
     fn every_method_is_timed() {
         let batch: Batch = "20x2,16".parse().unwrap();
         for method in Method::all() {
-            let settings = Settings { repeats: 1, half: false, profile: true, memory: None };
-            let row = time(&Device::host(), &Work::Method(method, batch), &settings).unwrap();
+            let row = time(&Device::host(), &Work::Method(method, batch), &SETTINGS).unwrap();
             assert!(row.gflops > 0.0 && !row.launches.is_empty(), "{row:?}");
         }
     }

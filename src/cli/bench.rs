@@ -12,6 +12,7 @@ use bagrad::device::Device;
 use bagrad::methods::Method;
 use bagrad::tuning::Choice;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
@@ -58,11 +59,11 @@ pub struct Args {
     repeats: Option<usize>,
 }
 
-/// Measures, and prints a table or a JSON list.
+/// Measures, and prints a table or a JSON list. The first step is timed since `begin`.
 ///
 /// # Errors
 /// What the device answers.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, begin: Instant) -> Result<()> {
     let (device, _) = open_device(&args.place, None, args.json)?;
     if args.tune {
         return tune(args, &device);
@@ -87,12 +88,17 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     let Args { half, profile, memory, .. } = *args;
-    let settings = Settings { repeats: args.repeats.unwrap_or(30), half, profile, memory };
+    let mut settings = Settings { repeats: args.repeats.unwrap_or(30), half, profile, memory, since: Some(begin) };
     let mut rows = Vec::new();
     for work in work(args)? {
         rows.push(steps::time(&device, &work, &settings)?);
+        settings.since = None;
     }
-    if args.json { answer_json(&rows) } else { answer(&text(&rows)) }
+    if args.json {
+        return answer_json(&rows);
+    }
+    note(false, "first: from the start of the program to the end of its first step");
+    answer(&text(&rows))
 }
 
 /// What a search runs over where nothing is asked for.
@@ -155,11 +161,12 @@ fn text(rows: &[Row]) -> String {
     let line = |r: &Row| {
         let times = [r.median_us, r.min_us, r.gflops, r.host_us, r.dispatches].map(|v| format!("{v:.0}"));
         let predicted = r.predicted_bytes.map_or_else(|| "-".to_owned(), mib);
-        [std::slice::from_ref(&r.shape), &times[..], &[mib(r.peak_bytes), predicted]].concat()
+        let first = r.first_step_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
+        [std::slice::from_ref(&r.shape), &times[..], &[first, mib(r.peak_bytes), predicted]].concat()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     let mut text = table(
-        &["step", "median us", "min us", "GFLOP/s", "host us", "dispatches", "peak MiB", "predicted MiB"],
+        &["step", "median us", "min us", "GFLOP/s", "host us", "dispatches", "first ms", "peak MiB", "predicted MiB"],
         &lines,
     );
     for row in rows.iter().filter(|r| !r.launches.is_empty()) {

@@ -29,6 +29,7 @@ use bagrad::device::{Device, DeviceChoice, GpuOptions};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +79,7 @@ enum Command {
 
 /// Runs the command line; an error is printed with its causes and makes the exit code 1.
 pub fn main() -> ExitCode {
+    let begin = Instant::now();
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
@@ -87,7 +89,7 @@ pub fn main() -> ExitCode {
         Command::Fuse(args) => fuse::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => bench::run(&args, begin),
         Command::Reproduce(args) => reproduce::run(&args),
     };
     match done {

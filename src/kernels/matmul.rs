@@ -118,6 +118,19 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
     tuned.and_then(tile).unwrap_or_else(standard)
 }
 
+/// Multiplications up to which a product on a CPU driver is not worth the compilation of a tile.
+const SMALL: u64 = 1 << 14;
+
+/// The tile of a product with few multiplications on a CPU driver: one pipeline for all its forms. `None` for others.
+pub fn small(target: &Target, form: &Form, m: u32, n: u32, k: u32) -> Option<Tile> {
+    let few = [m, n, k].iter().try_fold(1u64, |all, v| all.checked_mul((*v).into())).is_some_and(|all| all <= SMALL);
+    if !matches!(target.class, Class::CpuDriver { .. }) || form.a_half || form.b_half || !few {
+        return None;
+    }
+    let variant = vec![("SMALL", 1), ("ROUND", form.rounded as u32)];
+    Some(Tile { kernel: &MATMUL, rows: 8, cols: 32, variant })
+}
+
 /// Parts that the inner sum is cut into, so that a product with few outputs keeps a GPU busy.
 pub fn splits(target: &Target, tile: &Tile, m: u32, n: u32, k: u32) -> u32 {
     let groups = m.div_ceil(tile.rows) * n.div_ceil(tile.cols);

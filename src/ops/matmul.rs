@@ -64,7 +64,10 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
         b_half: right.half,
         rounded: p.rounds(),
     };
-    let tile = k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
+    let usual = || k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
+    let mut tile = k::small(&target, &form, rows, columns, length).unwrap_or_else(usual);
+    let act = epilogue.activation.code();
+    tile.variant.extend((act.0 > 2).then_some(("CURVED", 1)));
     let splits = k::splits(&target, &tile, rows, columns, length);
     let words = |accumulate: bool, act: (u32, f32), inner: Word, k_chunk: u32, split_stride: u32| {
         let bias = epilogue.bias.is_some() as u32;
@@ -90,7 +93,6 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     };
     let bias = epilogue.bias.map_or(right.operand, Operand::Value);
     let mut grid = Grid::plane(Count::per(m, 1, tile.rows), Count::per(n, 1, tile.cols));
-    let act = epilogue.activation.code();
     let plain = epilogue.bias.is_none() && act.0 == 0;
     let whole = |operand| if let Operand::Value(v) = operand { Some(v) } else { None };
     let window = k::window(&target, &form, length).filter(|_| inner == Dim::Instances && plain);

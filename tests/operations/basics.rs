@@ -186,10 +186,14 @@ fn gpu_agrees_with_the_oracle() {
 }
 
 /// What hardware GPUs run (tiles in workgroup memory, small and large, sums split in parts), on whatever
-/// adapter there is; and the register tiles without shuffles.
+/// adapter there is; the register tiles without shuffles, and where shuffles work, those of old drivers and of new.
 #[test]
 fn every_plan_agrees_with_the_oracle() {
-    let classes = [(Class::Gpu, 1), (Class::Gpu, 64), (Class::CpuDriver { shuffles: false, recent: false }, 2)];
+    let mut classes = vec![(Class::Gpu, 1), (Class::Gpu, 64), (Class::CpuDriver { shuffles: false, recent: false }, 2)];
+    let own = common::gpu().map(|device| device.target().class);
+    if matches!(own, Some(Class::CpuDriver { shuffles: true, .. })) {
+        classes.extend([false, true].map(|recent| (Class::CpuDriver { shuffles: true, recent }, 2)));
+    }
     for plan_as in classes {
         let options = GpuOptions { plan_as: Some(plan_as), ..Default::default() };
         if let Some(gpu) = common::gpu_with(options) {
