@@ -181,6 +181,7 @@ impl Tuning {
     }
 
     /// Takes candidate `number` everywhere, round and round where there are fewer.
+    #[cfg(feature = "cli")]
     pub(crate) fn forced(number: usize) -> Self {
         Self { candidate: Some(number), ..Default::default() }
     }

@@ -53,7 +53,7 @@ pub enum Energy {
         /// Factor of the distances.
         unit: f32,
     },
-    /// A discrete relative encoding: scale (<q_i, k_j> + A_i[b] + B_j[b]), where b is the bin of the pair,
+    /// A discrete relative encoding: `scale (<q_i, k_j> + A_i[b] + B_j[b])`, where b is the bin of the pair,
     /// round((bins - 1) unit |place_i - place_j|), at most bins - 1, and a half goes to the even one. A pair of a row with
     /// itself has no bin and nothing added. With A = q RK^T and B = k RQ^T the rows of RK and RQ are vectors added to
     /// keys and queries by bin; the third output is the weight of each bin in a row, and its product with RV what
