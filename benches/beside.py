@@ -13,9 +13,9 @@ import subprocess
 SHAPES = ["10000,1024,512,256", "1000,512,256,128", "64,166,128,64", "12x32,166,128,64"]
 
 
-def time_bagrad(command, shape, device, repeats, environment=None):
-    """The row of `bagrad bench --steps` for one shape; `command` is the program and what starts it."""
-    command = [*command, "bench", "--steps", shape, "--device", device, "--json", "--repeats", str(repeats)]
+def time_bagrad(command, shape, device, repeats, environment=None, more=()):
+    """The row of `bagrad bench --steps` for one shape; `command` is the program and what starts it, `more` its options."""
+    command = [*command, "bench", "--steps", shape, "--device", device, "--json", "--repeats", str(repeats), *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed with status {done.returncode}")

@@ -17,12 +17,11 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 
+import beside
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -154,14 +153,6 @@ def timed(step, seconds):
     return statistics.median(times)
 
 
-def bagrad(program, device, method, shape, repeats):
-    command = [program, "bench", "--steps", shape, "--method", method, "--device", device, "--json"]
-    done = subprocess.run([*command, "--repeats", str(repeats)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout)[0]["median_us"] / 1e3
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=CASES, metavar="'METHOD N,D'")
@@ -182,12 +173,13 @@ def main():
         for _ in range(args.rounds):
             theirs.append(timed(step, args.seconds))
             repeats = max(3, min(50, int(args.seconds * 1e3 / theirs[-1])))
-            ours.append(bagrad(args.bagrad, args.device, method, shape, repeats))
+            ours_now = beside.time_bagrad([args.bagrad], shape, args.device, repeats, more=["--method", method])
+            ours.append(ours_now["median_us"] / 1e3)
         row = {"step": case, "pytorch_ms": statistics.median(theirs), "bagrad_ms": statistics.median(ours)}
         row["ratio"] = row["pytorch_ms"] / row["bagrad_ms"]
         rows.append(row)
         print("{step:22} PyTorch {pytorch_ms:9.2f} ms   bagrad {bagrad_ms:9.2f} ms   {ratio:5.2f} x".format(**row), flush=True)
-    about = {"cpu": platform.processor() or platform.machine(), "threads": args.threads, "torch": torch.__version__}
+    about = {**beside.machine(), "threads": args.threads, "torch": torch.__version__}
     about["python"] = sys.version.split()[0]
     if args.json:
         with open(args.json, "w") as file:

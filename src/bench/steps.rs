@@ -202,8 +202,9 @@ impl Work {
         let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
         step(&mut session, &bags, &optimiser)?;
         session.executor().wait()?;
-        // What stays on the device needs no second copy here.
-        Ok(Started { session, optimiser, bags: windows.then_some(bags) })
+        // What stays on the device needs no second copy here. A student's rows change from step to step.
+        let bags = (windows || session.has_teacher()).then_some(bags);
+        Ok(Started { session, optimiser, windows, bags })
     }
 }
 
@@ -211,7 +212,9 @@ impl Work {
 pub(super) struct Started {
     pub session: Session,
     pub optimiser: Optimiser,
-    /// The bags of the step, where it ran in windows: they are uploaded in each.
+    /// True when it ran in windows.
+    windows: bool,
+    /// The bags of the step, where each uploads its own.
     bags: Option<Bags>,
 }
 
@@ -302,9 +305,8 @@ pub(super) const RATE: f64 = 5e-4;
 /// # Errors
 /// What the device answers, and a method that does not take such bags.
 pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
-    let Started { mut session, optimiser, bags } = work.started(device, settings.half, settings.memory)?;
+    let Started { mut session, optimiser, windows, bags } = work.started(device, settings.half, settings.memory)?;
     let first_step_ms = settings.since.map(|since| since.elapsed().as_secs_f64() * 1e3);
-    let windows = bags.is_some();
     let run = |session: &mut Session, steps: usize| -> Result<[f64; 2]> {
         let start = Instant::now();
         for _ in 0..steps {
@@ -441,6 +443,17 @@ mod tests {
             let ratio = row.peak_bytes as f64 / predicted as f64;
             assert!((0.95..1.1).contains(&ratio), "{} held, {predicted} predicted", row.peak_bytes);
             assert!(row.launches.len() > 10 && row.min_us <= row.median_us);
+        }
+    }
+
+    /// A step of a student asks its teacher first, so it needs its bags whole.
+    #[test]
+    fn steps_of_students_keep_their_bags() {
+        let batch: Batch = "20x2,16".parse().unwrap();
+        for method in Method::all() {
+            let taught = method.name().starts_with("mhim");
+            let started = Work::Method(method, batch).started(&Device::host(), false, None).unwrap();
+            assert_eq!((started.windows, started.bags.is_some()), (false, taught));
         }
     }
 

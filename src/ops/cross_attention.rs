@@ -114,9 +114,11 @@ impl Attending {
         let values = p.cols(of[0]) / self.heads;
         let flags = lse_grad.is_some() as u32 | 2;
         let operands = [of[0], of[1], lse_grad.unwrap_or(lse), lse, self.q, record].map(Operand::Value);
+        let pairs = self.pairs(self.queries, values);
+        let (kind, length) = (k::kind(&pairs.energy), k::record_len(&pairs.energy));
         let words =
-            [self.queries.rows.into(), self.heads.into(), values.into(), flags.into(), 0u32.into(), 4u32.into()];
-        let variant = self.pairs(self.queries, values).variant();
+            [self.queries.rows.into(), self.heads.into(), values.into(), flags.into(), kind.into(), length.into()];
+        let variant = pairs.variant();
         let grid = Grid::line(Count::per(self.queries.rows, self.heads, 64));
         p.launch_variant(&k::RECORD, variant, &operands, &words, grid);
         record

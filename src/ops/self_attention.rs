@@ -135,7 +135,6 @@ impl Rule for SelfAttention {
             _ => 3 + self.energy.learned() as usize,
         };
         let (heads, bins) = (self.heads, self.energy.bins());
-        let most = MOST_BINS;
         expect((0.0..1.0).contains(&self.dropout.rate), self.name(), "a rate of dropout in [0, 1)", inputs)?;
         let ok = heads > 0
             && over_bags(inputs, before)
@@ -154,7 +153,7 @@ impl Rule for SelfAttention {
                 }
                 [query, key, places] => {
                     let by_bin = bins.checked_mul(heads).map(|cols| Shape::new(Dim::Instances, cols));
-                    (1..=most).contains(&bins)
+                    (1..=MOST_BINS).contains(&bins)
                         && [query, key].iter().all(|x| Some(x.shape) == by_bin)
                         && places.shape == Shape::new(Dim::Instances, 2)
                 }
@@ -162,9 +161,9 @@ impl Rule for SelfAttention {
                 _ => true,
             };
         let expected = match self.energy {
-            Energy::Binned { .. } => {
-                &format!("q and k [N, heads d], v [N, heads e], two [N, heads bins] of 1 to {most} bins, places [N, 2]")
-            }
+            Energy::Binned { .. } => &format!(
+                "q and k [N, heads d], v [N, heads e], two [N, heads bins] of 1 to {MOST_BINS} bins, places [N, 2]"
+            ),
             _ => "q and k [N, heads d], v [N, heads e], and alpha [1, heads] where there is one",
         };
         expect(ok, self.name(), expected, inputs)?;

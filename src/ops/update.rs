@@ -3,7 +3,7 @@
 
 use super::reduce;
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{FILL, LANES};
+use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{BufferKey, Count, Dim, Grid, RuleScalars, Scalar, Scalars};
 use crate::kernels::optim as k;
 use crate::plan::{Operand, Planner};
@@ -359,8 +359,7 @@ fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors
 pub(crate) fn clear_unused(p: &mut Planner) {
     for param in p.unwritten_params() {
         let count = p.param_len(param);
-        let grid = Grid::line(Count::per(Dim::Fixed(count), 1, 4 * LANES));
-        p.launch(&FILL, &[Operand::ParamGrad(param)], &[count.into(), 0.0f32.into()], grid);
+        super::pointwise::clear(p, Operand::ParamGrad(param), Dim::Fixed(count), 1);
     }
 }
 

@@ -10,7 +10,6 @@ use crate::plan::{Program, Purpose};
 use crate::tape::feature_stride;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::mpsc;
 
 /// Rows of a window, unless limits want fewer: enough that launches cost little beside their work, and few
 /// enough that what a window computes takes tens of megabytes.
@@ -25,11 +24,21 @@ pub(super) struct Windows {
     purposes: Vec<Purpose>,
     programs: Vec<(Part, Purpose, ProgramId)>,
     batch: Batch,
+    /// Room for the rows of the window after that in `batch`.
+    next: Rows,
 }
 
 impl Windows {
     pub fn new(tape: Windowed) -> Self {
-        Self { tape, rows: ROWS, bags: 0, purposes: Vec::new(), programs: Vec::new(), batch: Batch::default() }
+        Self {
+            tape,
+            rows: ROWS,
+            bags: 0,
+            purposes: Vec::new(),
+            programs: Vec::new(),
+            batch: Batch::default(),
+            next: Rows::default(),
+        }
     }
 
     fn program(&self, part: Part, purpose: Purpose) -> ProgramId {
@@ -154,6 +163,7 @@ impl Session {
         reading: &mut Option<&mut Reading>,
     ) -> Result<()> {
         let cuts = cut(&self.batch.tables.offsets, windows.rows as usize);
+        let cuts: Vec<_> = cuts.into_iter().map(|cut| (self.rows_of(&cut, inputs), cut)).collect();
         for part in parts(purpose, windows.tape.stages()) {
             match part {
                 Part::Rows(_) => {
@@ -228,55 +238,36 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a part over all windows; `after` gets the first row of each besides what ran. Features that are not on
-    /// the device are read and packed by a thread, a window ahead.
+    /// Runs a part over all windows; `after` gets the first row of each besides what ran. While one runs, a thread
+    /// reads and packs the features of the next, unless they are on the device.
     fn each_window(
         &mut self,
         windows: &mut Windows,
         (part, purpose): (Part, Purpose),
         scalars: Scalars,
-        cuts: &[Cut],
+        cuts: &[(Vec<Range<usize>>, Cut)],
         inputs: &Inputs,
         mut after: impl FnMut(&mut Self, ProgramId, &Extent, usize) -> Result<()>,
     ) -> Result<()> {
         let id = windows.program(part, purpose);
-        let ranges: Vec<Vec<Range<usize>>> = cuts.iter().map(|cut| self.rows_of(cut, inputs)).collect();
-        let (storage, uploaded) = (self.storage, inputs.resident.is_none());
-        std::thread::scope(|scope| {
-            let (full, packed) = mpsc::sync_channel(1);
-            let (empty, free) = mpsc::channel();
-            if uploaded {
-                let ranges = &ranges;
-                scope.spawn(move || {
-                    for ranges in ranges {
-                        // What was dropped there ends it here.
-                        let Ok(mut rows): std::result::Result<Rows, _> = free.recv() else { return };
-                        rows.pack(inputs.bags, storage, ranges.iter().cloned());
-                        if full.send(rows).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            // One runs while the other is packed.
-            for rows in [std::mem::take(&mut windows.batch.rows), Rows::default()] {
-                let _ = empty.send(rows);
-            }
-            let mut first = 0;
-            for (cut, ranges) in cuts.iter().zip(&ranges) {
-                if uploaded {
-                    windows.batch.rows = packed.recv().expect("a packed window for each");
+        let storage = self.storage;
+        let pack = |to: &mut Rows, rows: &[Range<usize>]| to.pack(inputs.bags, storage, rows.iter().cloned());
+        let uploaded = |n: usize| cuts.get(n).map(|(rows, _)| rows).filter(|_| inputs.resident.is_none());
+        if let Some(rows) = uploaded(0) {
+            pack(&mut windows.batch.rows, rows);
+        }
+        for (n, (rows, cut)) in cuts.iter().enumerate() {
+            let mut next = std::mem::take(&mut windows.next);
+            let extent = std::thread::scope(|scope| {
+                if let Some(rows) = uploaded(n + 1) {
+                    scope.spawn(|| pack(&mut next, rows));
                 }
-                let extent = self.run_window(windows, id, scalars, cut, ranges, inputs)?;
-                if uploaded {
-                    // After the last window nobody waits for it.
-                    let _ = empty.send(std::mem::take(&mut windows.batch.rows));
-                }
-                after(self, id, &extent, first)?;
-                first += extent.instances as usize;
-            }
-            Ok(())
-        })
+                self.run_window(windows, id, scalars, cut, rows, inputs)
+            })?;
+            windows.next = std::mem::replace(&mut windows.batch.rows, next);
+            after(self, id, &extent, cut.rows.start)?;
+        }
+        Ok(())
     }
 
     /// Rows of the bags of a window, as they lie in `inputs.bags`.
@@ -284,16 +275,10 @@ impl Session {
         let first = cut.window.first_bag as usize;
         let rows = cut.sizes.iter().enumerate().map(|(n, size)| {
             let bag = inputs.bags.rows(inputs.indices[first + n]);
-            let start = bag.start + self.skipped(cut, n);
-            start..start + size
+            let skipped = if n == 0 { cut.rows.start - self.batch.tables.offsets[first] as usize } else { 0 };
+            bag.start + skipped..bag.start + skipped + size
         });
         rows.collect()
-    }
-
-    /// Rows of bag `n` of a window that came in windows before.
-    fn skipped(&self, cut: &Cut, n: usize) -> usize {
-        let first = self.batch.tables.offsets[cut.window.first_bag as usize] as usize;
-        if n == 0 { cut.rows.start - first } else { 0 }
     }
 
     fn run_window(
@@ -311,10 +296,12 @@ impl Session {
         let row = feature_stride(inputs.bags.width) as u64 * self.element();
         let source: Vec<(StoreId, u64)> = match inputs.resident {
             None => Vec::new(),
-            Some(Resident { places }) => (0..ranges.len())
-                .map(|n| {
-                    let (store, from) = places[inputs.indices[cut.window.first_bag as usize + n]];
-                    (store, from + self.skipped(cut, n) as u64 * row)
+            Some(Resident { places }) => inputs.indices[cut.window.first_bag as usize..]
+                .iter()
+                .zip(ranges)
+                .map(|(&bag, rows)| {
+                    let (store, from) = places[bag];
+                    (store, from + (rows.start - inputs.bags.rows(bag).start) as u64 * row)
                 })
                 .collect(),
         };

@@ -143,10 +143,8 @@ impl<T: Real> Launched<'_, T> {
                         let kept = if DROP { kept.lanes(run) } else { &[T::ONE; LANES] };
                         for l in 0..LANES {
                             let weight = (energies[l] - lse[l]).exp();
-                            let along =
-                                if DROP { [0, 1].map(|i| kept[l] * along[i][l]) } else { [0, 1].map(|i| along[i][l]) };
-                            let product = if DROP { kept[l] * products[l] } else { products[l] };
-                            let value = product + far[l] * along[0] + near[l] * along[1];
+                            let along = [0, 1].map(|i| kept[l] * along[i][l]);
+                            let value = kept[l] * products[l] + far[l] * along[0] + near[l] * along[1];
                             let w = weight * (value - inner[l]) * self.scale;
                             energies[l] = w;
                             let biases = own[4][l] + bias[0] - (own[5][l] + bias[1]);

@@ -13,8 +13,6 @@ pub(super) struct Pooled {
     pub node: Node,
     pub value: Kept,
     beside: Kept,
-    /// For rows where a maximum is: the value that has the rows of the window's maxima.
-    at: Option<ValueId>,
 }
 
 /// A buffer that outlives the programs.
@@ -76,19 +74,16 @@ impl Pooled {
         let shape = |output: usize| tape.shape(node.outputs[output]);
         let value = Kept { number, shape: shape(0), storage: Storage::F32 };
         let kept = |shape, storage| Kept { number: number + 1, shape, storage };
-        let (beside, at) = match node.op {
+        let beside = match node.op {
             // Log-sum-exp of each head or class; the row of each maximum; instances of each bag.
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => (kept(shape(2), Storage::F32), None),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (kept(shape(1), Storage::U32), None),
-            Op::SegmentReduce(_) => (kept(Shape::new(Dim::Bags, 1), Storage::U32), None),
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => kept(shape(2), Storage::F32),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => kept(shape(1), Storage::U32),
+            Op::SegmentReduce(_) => kept(Shape::new(Dim::Bags, 1), Storage::U32),
             // Beside it are the rows of the maximum that chose them.
-            Op::CriticalRows(_) => {
-                let maximum = before.iter().find(|pool| pool.node.outputs.get(1) == Some(&node.inputs[1]))?;
-                (maximum.beside, Some(node.inputs[1]))
-            }
+            Op::CriticalRows(_) => before.iter().find(|pool| pool.node.outputs.get(1) == Some(&node.inputs[1]))?.beside,
             _ => return None,
         };
-        Some(Self { node: node.clone(), value, beside, at })
+        Some(Self { node: node.clone(), value, beside })
     }
 
     /// True when `other` reads what is beside this one.
@@ -101,7 +96,9 @@ impl Pooled {
         let number = self.value.number;
         let own = [(BufferKey::Carry(number), self.value.shape), (BufferKey::CarryGrad(number), self.value.shape)];
         let beside = (BufferKey::Carry(self.beside.number), self.beside.shape);
-        own.into_iter().chain(self.at.is_none().then_some(beside)).collect()
+        // That of rows of maxima is the maximum's.
+        let owned = self.beside.number == number + 1;
+        own.into_iter().chain(owned.then_some(beside)).collect()
     }
 
     pub fn wants(&self, tape: &Tape) -> bool {
@@ -111,28 +108,17 @@ impl Pooled {
     pub fn merge(&self, p: &mut Planner) {
         let (value, beside) = (self.value.value(p), self.beside.value(p));
         let out = &self.node.outputs;
-        let (bags, cols) = (Word::from(Dim::Bags), self.value.shape.cols);
-        let [bag, continued, row] = [Scalar::FirstBag, Scalar::Continued, Scalar::FirstRow].map(Word::from);
-        let values = |of_window| [out[0], of_window, value, beside].map(Operand::Value);
-        match self.node.op {
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
-                let heads = self.beside.shape.cols;
-                let words = [bags, (cols / heads).into(), heads.into(), bag, continued];
-                p.launch(&k::WINDOW_SOFTMAX, &values(out[2]), &words, each_bag(heads));
-            }
-            Op::CriticalRows(_) => {
-                let at = self.at.expect("rows of maxima");
-                let operands = [at, beside, out[0], value].map(Operand::Value);
-                p.launch(&k::WINDOW_PICK, &operands, &self.chosen(), each_bag(1));
-            }
-            Op::SegmentReduce(r) if r.0 == Pool::Max => {
-                p.launch(&k::WINDOW_MAX, &values(out[1]), &[bags, cols.into(), bag, continued, row], each_bag(1));
-            }
-            _ => {
-                let words = [bags, cols.into(), bag, continued, self.kind().into()];
-                p.launch(&k::WINDOW_MEAN, &values(Tables::of(&self.node).offsets), &words, each_bag(1));
-            }
-        }
+        let (kernel, operands) = match self.node.op {
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => (&k::WINDOW_SOFTMAX, [out[0], out[2], value, beside]),
+            Op::CriticalRows(_) => (&k::WINDOW_PICK, [self.node.inputs[1], beside, out[0], value]),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX, [out[0], out[1], value, beside]),
+            _ => (&k::WINDOW_MEAN, [out[0], Tables::of(&self.node).offsets, value, beside]),
+        };
+        let (words, grid) = match self.node.op {
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (self.words(Scalar::FirstRow.into()), each_bag(1)),
+            _ => self.launched(),
+        };
+        p.launch(kernel, &operands.map(Operand::Value), &words, grid);
     }
 
     /// Gives the window's pooled rows their part of the bag's gradient.
@@ -141,34 +127,40 @@ impl Pooled {
         let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
         let seed = p.push_value(self.value.shape, Storage::F32);
         p.grads[out[0].index()] = Some(seed);
-        let (bags, cols) = (Word::from(Dim::Bags), self.value.shape.cols);
-        let [bag, continued] = [Scalar::FirstBag, Scalar::Continued].map(Word::from);
-        match self.node.op {
+        let (kernel, operands) = match self.node.op {
             Op::AttentionPool(_) | Op::CriticalAttention(_) => {
-                let heads = self.beside.shape.cols;
-                let operands = [out[2], all, beside, gradient, out[0], seed].map(Operand::Value);
-                let words = [bags, (cols / heads).into(), heads.into(), bag, continued];
-                p.launch(&k::WINDOW_SOFTMAX_SHARE, &operands, &words, each_bag(heads));
+                (&k::WINDOW_SOFTMAX_SHARE, vec![out[2], all, beside, gradient, out[0], seed])
             }
-            Op::SegmentReduce(r) if r.0 != Pool::Max => {
-                let offsets = Tables::of(&self.node).offsets;
-                let operands = [out[0], offsets, all, beside, gradient, seed].map(Operand::Value);
-                let words = [bags, cols.into(), bag, continued, self.kind().into()];
-                p.launch(&k::WINDOW_MEAN_SHARE, &operands, &words, each_bag(1));
-            }
+            Op::CriticalRows(_) => (&k::WINDOW_MAX_SHARE, vec![self.node.inputs[1], beside, gradient, seed]),
+            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX_SHARE, vec![out[1], beside, gradient, seed]),
             _ => {
-                let at = self.at.unwrap_or_else(|| out[1]);
-                let operands = [at, beside, gradient, seed].map(Operand::Value);
-                p.launch(&k::WINDOW_MAX_SHARE, &operands, &self.chosen(), each_bag(1));
+                let offsets = Tables::of(&self.node).offsets;
+                (&k::WINDOW_MEAN_SHARE, vec![out[0], offsets, all, beside, gradient, seed])
             }
-        }
+        };
+        let operands: Vec<Operand> = operands.into_iter().map(Operand::Value).collect();
+        let (words, grid) = self.launched();
+        p.launch(kernel, &operands, &words, grid);
     }
 
-    /// Parameters of kernels that look for the window of a maximum.
-    fn chosen(&self) -> [Word; 5] {
-        let cols = self.value.shape.cols;
-        let [bag, row] = [Scalar::FirstBag, Scalar::FirstRow].map(Word::from);
-        [Dim::Bags.into(), cols.into(), bag, row, (cols / self.beside.shape.cols).into()]
+    /// Bags, columns, first bag, whether that began before, and `last`.
+    fn words(&self, last: Word) -> [Word; 5] {
+        let [bag, continued] = [Scalar::FirstBag, Scalar::Continued].map(Word::from);
+        [Dim::Bags.into(), self.value.shape.cols.into(), bag, continued, last]
+    }
+
+    /// Parameters and workgroups, of merging and of sharing alike but for merging maxima.
+    fn launched(&self) -> ([Word; 5], Grid) {
+        let (bags, cols, beside) = (Word::from(Dim::Bags), self.value.shape.cols, self.beside.shape.cols);
+        let [bag, continued, row] = [Scalar::FirstBag, Scalar::Continued, Scalar::FirstRow].map(Word::from);
+        match self.node.op {
+            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
+                ([bags, (cols / beside).into(), beside.into(), bag, continued], each_bag(beside))
+            }
+            Op::SegmentReduce(r) if r.0 != Pool::Max => (self.words(self.kind().into()), each_bag(1)),
+            // What looks for the window of a maximum.
+            _ => ([bags, cols.into(), bag, row, (cols / beside).into()], each_bag(1)),
+        }
     }
 
     fn kind(&self) -> u32 {
