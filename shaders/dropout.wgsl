@@ -6,11 +6,13 @@ struct DropoutParams {
     count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
     // Place of the first value among those of the whole batch.
     first: u32,
+    // Columns; where they are some of a wider value: the first of them there, and how many that has (else 0).
+    cols: u32, left: u32, total: u32,
 }
 var<immediate> p: DropoutParams;
 struct ChannelParams {
     count: u32, threshold: u32, scale: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, accumulate: u32,
-    first: u32, positions: u32,
+    first: u32, cols: u32, left: u32, total: u32, positions: u32,
 }
 var<immediate> c: ChannelParams;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -29,7 +31,12 @@ fn dropout(
     if i * 4u >= p.count {
         return;
     }
-    let words = philox(vec4(p.first / 4u + i, p.site, p.step, 0u), vec2(p.seed_low, p.seed_high));
+    var draw = p.first / 4u + i;
+    if p.total != 0u {
+        let quads = p.cols / 4u;
+        draw = i / quads * (p.total / 4u) + p.left / 4u + i % quads;
+    }
+    let words = philox(vec4(draw, p.site, p.step, 0u), vec2(p.seed_low, p.seed_high));
     var r = select(x[i] * p.scale, vec4(0.0), words < vec4(p.threshold));
     if p.accumulate != 0u {
         r += y[i];

@@ -54,10 +54,11 @@ const SHARES = 4u;
 const ADD_SHARES = 8u;
 const LOWEST = -3.0e38;
 
-// The last six are those of dropout: a pair is dropped when its 16 random bits are below the threshold.
+// The last seven are those of dropout: a pair is dropped when its 16 random bits are below the threshold. Bits are drawn
+// by head: `drawn` has how many there are in its upper half and the first one here in the lower.
 struct Attend {
     tiles: u32, heads: u32, dims: u32, values: u32, scale: f32, unit: f32, flags: u32, kind: u32, bins: u32,
-    threshold: u32, keep: f32, site: u32, seed_low: u32, seed_high: u32, step: u32,
+    threshold: u32, keep: f32, site: u32, seed_low: u32, seed_high: u32, step: u32, drawn: u32,
 }
 var<immediate> p: Attend;
 struct Spans { tiles: u32 }
@@ -290,7 +291,7 @@ fn kept_pairs(at: Place, flip: bool) -> u32 {
     for (var n = 0u; n < 4u; n++) {
         let query = select(own / 2u + n, other / 2u + n % 2u, flip);
         let key = select(other / 4u, own / 4u + n / 2u, flip);
-        let counter = vec4(at.bag + query, p.site, p.step, key * p.heads + at.head);
+        let counter = vec4(at.bag + query, p.site, p.step, key * (p.drawn >> 16u) + (p.drawn & 0xffffu) + at.head);
         let words = philox(counter, vec2(p.seed_low, p.seed_high));
         for (var k = 0u; k < 4u; k++) {
             let both = vec2(u32((words[k] & 0xffffu) >= p.threshold), u32((words[k] >> 16u) >= p.threshold));

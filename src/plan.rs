@@ -2,6 +2,7 @@
 //! finds last uses, assigns pooled slots, and yields launches whose buffers are fixed.
 
 mod assemble;
+pub mod columns;
 pub mod windows;
 
 use crate::error::Result;
@@ -113,8 +114,8 @@ struct Draft {
 pub enum Operand {
     /// A value, whole.
     Value(ValueId),
-    /// A value from a row on.
-    Rows(ValueId, u32),
+    /// Rows of a value: the first, and how many at most.
+    Rows(ValueId, u32, u32),
     /// The gradient segment of parameter n.
     ParamGrad(u32),
     /// A flat buffer, whole.
@@ -124,6 +125,13 @@ pub enum Operand {
 impl From<ValueId> for Operand {
     fn from(v: ValueId) -> Self {
         Operand::Value(v)
+    }
+}
+
+impl Operand {
+    /// The value, of one that is bound whole.
+    pub(crate) fn value(self) -> Option<ValueId> {
+        if let Operand::Value(v) = self { Some(v) } else { None }
     }
 }
 
@@ -218,6 +226,15 @@ impl<'a> Planner<'a> {
         self.value(id).shape.cols
     }
 
+    /// Rows of a value that one binding holds, a multiple of 64 so that every window of as many starts where a binding
+    /// may; `None` where it holds all of them, or not even that many.
+    pub(crate) fn rows_in_binding(&self, operand: Operand) -> Option<u32> {
+        let value = self.value(operand.value()?);
+        let row = assemble::row_bytes(&value);
+        let most = (self.target.max_binding / row.max(1)) as u32 / 64 * 64;
+        (most > 0 && value.shape.rows.of(&self.capacity) as u64 * row > self.target.max_binding).then_some(most)
+    }
+
     /// Scratch of the given shape; its memory is returned to the pool after its last use.
     pub fn temp(&mut self, rows: Dim, cols: u32) -> ValueId {
         self.push_value(Shape::new(rows, cols), Storage::F32)
@@ -257,7 +274,7 @@ impl<'a> Planner<'a> {
         assert_eq!(words.len(), kernel.words, "{}: number of parameter words", kernel.name);
         let operands = operands.iter().map(|o| match *o {
             Operand::Value(v) => Operand::Value(self.resolve(v)),
-            Operand::Rows(v, first) => Operand::Rows(self.resolve(v), first),
+            Operand::Rows(v, first, count) => Operand::Rows(self.resolve(v), first, count),
             other => other,
         });
         let operands = operands.collect();

@@ -66,6 +66,8 @@ pub struct Session {
     too_many: Option<u32>,
     /// Bytes of device memory that may be used.
     budget: Option<u64>,
+    /// Bytes that may be bound at once, where that is less than the device can.
+    binding: Option<u64>,
     /// Bytes of features that stay on the device.
     stored: u64,
     /// Parameters on the device are newer than the model's.
@@ -110,6 +112,7 @@ impl Session {
             windows: None,
             too_many: None,
             budget: None,
+            binding: None,
             stored: 0,
             stale: false,
             seed: 0,
@@ -127,6 +130,11 @@ impl Session {
     /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Sizes of the batch that ran last.
+    pub(crate) fn extent(&self) -> Extent {
+        self.batch.tables.extent
     }
 
     /// The executor, for counters and memory.
@@ -356,15 +364,17 @@ impl Session {
     /// [`Error::Limit`] for a batch that the device can run in neither way, and what else it answers.
     pub fn make_ready(&mut self, purpose: Purpose, extent: Extent) -> Result<bool> {
         if self.too_many.is_none_or(|n| extent.instances < n) {
-            let asked = self.asks_first(purpose);
-            let asked = |session: &mut Self| asked.map_or(Ok(()), |purpose| session.prepare(purpose).map(|_| ()));
-            match self.reserve(extent).and_then(|()| self.prepare(purpose)).and_then(|_| asked(self)) {
-                Ok(_) => return Ok(false),
+            match self.ready_whole(purpose, extent) {
+                Ok(()) => return Ok(false),
                 Err(limit @ Error::Limit { .. }) => {
                     if self.windows.is_none() {
-                        // Of a method that cannot run in windows, the limit is what its user can act on.
-                        let tape = plan::windows::Windowed::of(&self.tape).map_err(|_| limit)?;
-                        self.windows = Some(Windows::new(tape));
+                        match plan::windows::Windowed::of(&self.tape) {
+                            Ok(tape) => self.windows = Some(Windows::new(tape)),
+                            Err(_) => {
+                                self.split_columns(purpose, extent, limit)?;
+                                return Ok(false);
+                            }
+                        }
                     }
                     self.too_many = Some(extent.instances);
                 }
@@ -373,6 +383,38 @@ impl Session {
         }
         self.ready_windows(purpose, extent)?;
         Ok(true)
+    }
+
+    fn ready_whole(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {
+        self.reserve(extent)?;
+        self.prepare(purpose)?;
+        self.asks_first(purpose).map_or(Ok(()), |asked| self.prepare(asked).map(|_| ()))
+    }
+
+    /// Splits values that exceed a binding into blocks of columns, as few as do, for a method that needs whole bags.
+    /// What cannot be split keeps its `limit`, which is what its user can act on; so does a budget.
+    fn split_columns(&mut self, purpose: Purpose, extent: Extent, limit: Error) -> Result<()> {
+        if !matches!(limit, Error::Limit { limit: "max_storage_buffer_binding_size", .. }) {
+            return Err(limit);
+        }
+        let rows = extent.instances.max(extent.tokens).max(1) as u64;
+        let fits = (self.target().max_binding / (4 * rows)).min(1 << 16) as u32;
+        let whole = self.tape.clone();
+        let mut most = fits.checked_ilog2().map_or(0, |log| 1 << log);
+        while most >= 4 {
+            match plan::columns::split(&whole, most) {
+                Ok(tape) => self.tape = tape,
+                Err(_) => break,
+            }
+            match self.replan().and_then(|()| self.ready_whole(purpose, extent)) {
+                Ok(()) => return Ok(()),
+                Err(Error::Limit { .. }) => most /= 2,
+                Err(other) => return Err(other),
+            }
+        }
+        self.tape = whole;
+        self.replan()?;
+        Err(limit)
     }
 
     /// Bytes of a feature on the device.

@@ -293,14 +293,14 @@ fn a_million_instances() {
     }
 }
 
-/// A tensor beyond a limit, of a method that needs all instances of a bag at once, is an error that names the
+/// A tensor beyond a limit that neither windows of rows nor blocks of columns get below is an error that names the
 /// limit, what was wanted and what is possible.
 #[test]
 fn beyond_a_limit_is_an_error() {
     let Some(device) = common::gpu_with(GpuOptions { max_binding: Some(1 << 16), ..Default::default() }) else {
         return;
     };
-    let bags = bags(40, 64, 7);
+    let bags = bags(120, 64, 7);
     let mut session = Session::new(&device, model("mhim-dsmil", &bags), Storage::F32).unwrap();
     match session.gradients(&bags, None) {
         Err(Error::Limit { limit, wanted, possible, .. }) => {

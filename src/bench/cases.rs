@@ -237,7 +237,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
 
     // Dropout and the binary loss. A second use of the parameter leaves one without a gradient to fill.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
-    let y = s.push(Op::Dropout(Dropout { rate: 0.5, site: 0 }), &[s.x])?;
+    let y = s.push(Op::Dropout(Dropout::new(0.5, 0)), &[s.x])?;
     let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[y])?;
     let y = s.linear(y, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));

@@ -19,6 +19,9 @@ pub struct DropoutParams {
     step: u32,
     accumulate: u32,
     first: u32,
+    cols: u32,
+    left: u32,
+    total: u32,
 }
 
 /// See the shader.
@@ -45,34 +48,61 @@ fn dropout<T: Real>(a: &Args<T>) {
     let n = p.count as usize;
     let (x, out) = (&a.read(0)[..n], Shared::new(&mut a.write(1)[..n]));
     let (scale, add) = (T::from_f32(p.scale), p.accumulate != 0);
+    let draw = Draw { p, scale, add };
+    if p.total > 0 {
+        // Some columns of a wider value: each row draws on from another place.
+        let cols = p.cols as usize;
+        return parallel(n / cols, 20 * cols, |rows| {
+            for row in rows {
+                let first = p.first / 4 + row as u32 * (p.total / 4) + p.left / 4;
+                for (i, at) in (row * cols..(row + 1) * cols).step_by(4 * WIDE).enumerate() {
+                    let at = at..(at + 4 * WIDE).min((row + 1) * cols);
+                    // SAFETY: each row is visited once.
+                    draw.run(first + (i * WIDE) as u32, &x[at.clone()], unsafe { out.part(at) });
+                }
+            }
+        });
+    }
     parallel(n.div_ceil(4 * WIDE), 20 * 4 * WIDE, |range| {
+        for i in range {
+            let at = 4 * WIDE * i..(4 * WIDE * (i + 1)).min(n);
+            // SAFETY: each run of blocks is visited once.
+            draw.run(p.first / 4 + (i * WIDE) as u32, &x[at.clone()], unsafe { out.part(at) });
+        }
+    });
+}
+
+/// What all values of a launch share.
+struct Draw<T> {
+    p: DropoutParams,
+    scale: T,
+    add: bool,
+}
+
+impl<T: Real> Draw<T> {
+    /// At most `4 * WIDE` values, drawn with blocks of random words from `block` on.
+    fn run(&self, block: u32, x: &[T], out: &mut [T]) {
+        let p = &self.p;
         simd(
             #[inline(always)]
             || {
-                for i in range {
-                    let at = 4 * WIDE * i..(4 * WIDE * (i + 1)).min(n);
-                    let block = p.first / 4 + (i * WIDE) as u32;
-                    let words = philox_blocks::<WIDE>([block, p.site, p.step, 0], [p.seed_low, p.seed_high]);
-                    let mut order = [0; 4 * WIDE];
-                    for (i, four) in order.chunks_exact_mut(4).enumerate() {
-                        four.iter_mut().zip(&words).for_each(|(o, word)| *o = word[i]);
-                    }
-                    let x = &x[at.clone()];
-                    // SAFETY: each run of blocks is visited once.
-                    let out = unsafe { out.part(at) };
-                    let kept = x.iter().zip(&order).map(|(x, w)| {
-                        // Computed before it is chosen, so that there is no branch to mispredict.
-                        let scaled = *x * scale;
-                        if *w < p.threshold { T::ZERO } else { scaled }
-                    });
-                    match add {
-                        false => out.iter_mut().zip(kept).for_each(|(o, v)| *o = v),
-                        true => out.iter_mut().zip(kept).for_each(|(o, v)| *o += v),
-                    }
+                let words = philox_blocks::<WIDE>([block, p.site, p.step, 0], [p.seed_low, p.seed_high]);
+                let mut order = [0; 4 * WIDE];
+                for (i, four) in order.chunks_exact_mut(4).enumerate() {
+                    four.iter_mut().zip(&words).for_each(|(o, word)| *o = word[i]);
+                }
+                let kept = x.iter().zip(&order).map(|(x, w)| {
+                    // Computed before it is chosen, so that there is no branch to mispredict.
+                    let scaled = *x * self.scale;
+                    if *w < p.threshold { T::ZERO } else { scaled }
+                });
+                match self.add {
+                    false => out.iter_mut().zip(kept).for_each(|(o, v)| *o = v),
+                    true => out.iter_mut().zip(kept).for_each(|(o, v)| *o += v),
                 }
             },
         );
-    });
+    }
 }
 
 fn dropout_channels<T: Real>(a: &Args<T>) {

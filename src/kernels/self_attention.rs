@@ -43,6 +43,7 @@ pub struct Attend {
     seed_low: u32,
     seed_high: u32,
     step: u32,
+    drawn: u32,
 }
 
 /// See the shader.

@@ -244,7 +244,7 @@ impl Attention {
         };
         let dropout = match s.attention_dropout {
             0.0 => Dropout::default(),
-            rate => Dropout { rate, site: net.tape.next_random_site() },
+            rate => Dropout::new(rate, net.tape.next_random_site()),
         };
         Ok(Self { query, key, value, op: SelfAttention { heads: s.heads, energy, dropout }, places })
     }

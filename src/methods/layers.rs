@@ -164,7 +164,7 @@ impl Network {
             return Ok(x);
         }
         let site = self.tape.next_random_site();
-        self.tape.push1(op(Dropout { rate, site }), &[x])
+        self.tape.push1(op(Dropout::new(rate, site)), &[x])
     }
 
     /// Fully connected layers `embed.0`, `embed.1`, ... with ReLU, each followed by dropout; every layer's

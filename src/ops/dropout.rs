@@ -18,20 +18,50 @@ pub struct Dropout {
     pub rate: f32,
     /// Number of this dropout on its tape, so that no two draw the same bits.
     pub site: u32,
+    /// Which columns (or heads) of something wider these are, when they draw the bits that they have there.
+    pub part: Option<Part>,
+}
+
+/// A run of columns or heads of a wider value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The first of them.
+    pub first: u32,
+    /// All that the wider value has.
+    pub total: u32,
 }
 
 impl Dropout {
+    /// Dropout number `site` of a tape.
+    pub const fn new(rate: f32, site: u32) -> Self {
+        Self { rate, site, part: None }
+    }
+
+    /// This dropout on a run of columns of a value that has `total`; `None` where blocks of random words, four
+    /// columns each, would be cut.
+    pub(crate) fn part_of(self, first: u32, count: u32, total: u32) -> Option<Self> {
+        let whole = [first, count, total].iter().all(|n| n.is_multiple_of(4));
+        whole.then(|| self.heads_of(first, total))
+    }
+
+    /// This dropout of attention on heads from `first` on, of `total`.
+    pub(crate) fn heads_of(self, first: u32, total: u32) -> Self {
+        let outer = self.part.unwrap_or(Part { first: 0, total });
+        Self { part: Some(Part { first: outer.first + first, total: outer.total }), ..self }
+    }
+
     /// True when values are dropped in what is planned.
     pub(super) fn active(&self, p: &Planner) -> bool {
         p.dropout && self.rate > 0.0
     }
 
-    fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 9] {
+    fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 12] {
         // In a window of rows the masks are those of the whole batch.
         let first = match p.rows(x) {
             Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
             _ => 0u32.into(),
         };
+        let [cols, left, total] = self.part.map_or([0; 3], |part| [p.cols(x), part.first, part.total]);
         // The largest u32 below rate * 2^32: a value is dropped when its random word is smaller.
         let threshold = (self.rate as f64 * 4_294_967_296.0) as u32;
         [
@@ -44,6 +74,9 @@ impl Dropout {
             Scalar::Step.into(),
             accumulate.into(),
             first,
+            cols.into(),
+            left.into(),
+            total.into(),
         ]
     }
 

@@ -69,12 +69,12 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let act = epilogue.activation.code();
     tile.variant.extend((act.0 > 2).then_some(("CURVED", 1)));
     let splits = k::splits(&target, &tile, rows, columns, length);
-    let words = |accumulate: bool, act: (u32, f32), inner: Word, k_chunk: u32, split_stride: u32| {
+    let words = |accumulate: bool, act: (u32, f32), m: Dim, inner: Dim, k_chunk: u32, split_stride: u32| {
         let bias = epilogue.bias.is_some() as u32;
         [
             m.into(),
             n.into(),
-            inner,
+            inner.into(),
             left.stride.into(),
             right.stride.into(),
             ldc.into(),
@@ -94,22 +94,38 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let bias = epilogue.bias.map_or(right.operand, Operand::Value);
     let mut grid = Grid::plane(Count::per(m, 1, tile.rows), Count::per(n, 1, tile.cols));
     let plain = epilogue.bias.is_none() && act.0 == 0;
-    let whole = |operand| if let Operand::Value(v) = operand { Some(v) } else { None };
-    let window = k::window(&target, &form, length).filter(|_| inner == Dim::Instances && plain);
-    if let (Some(size), Some(x), Some(y)) = (window, whole(left.operand), whole(right.operand)) {
+    // Instances that one binding does not hold are bound in windows of rows: of the sum, or of the result.
+    let bindable = |operands: [Operand; 2]| operands.into_iter().filter_map(|o| p.rows_in_binding(o)).min();
+    let window = k::window(&target, &form, length).into_iter().chain(bindable([left.operand, right.operand])).min();
+    if let (Some(size), Some(x), Some(y)) = (window, left.operand.value(), right.operand.value())
+        && inner == Dim::Instances
+        && plain
+    {
         for start in (0..length).step_by(size as usize) {
             let inner = Dim::InstanceWindow { start, size };
             // The first window always runs: it is the one that replaces what was there.
             let used = if start == 0 { Dim::Fixed(1) } else { inner };
             grid.z = Count::per(used, 1, size);
-            let words = words(epilogue.accumulate || start > 0, act, inner.into(), u32::MAX, 0);
-            let (x, y) = (Operand::Rows(x, start), Operand::Rows(y, start));
+            let words = words(epilogue.accumulate || start > 0, act, m, inner, u32::MAX, 0);
+            let (x, y) = (Operand::Rows(x, start, size), Operand::Rows(y, start, size));
             p.launch_variant(tile.kernel, tile.variant.clone(), &[x, y, y, to], &words, grid);
         }
         return;
     }
+    if let (Some(size), Some(x), Some(z)) = (bindable([left.operand, to]), left.operand.value(), to.value())
+        && m == Dim::Instances
+    {
+        for start in (0..rows).step_by(size as usize) {
+            let m = Dim::InstanceWindow { start, size };
+            grid.a = Count::per(m, 1, tile.rows);
+            let words = words(epilogue.accumulate, act, m, inner, u32::MAX, 0);
+            let operands = [Operand::Rows(x, start, size), right.operand, bias, Operand::Rows(z, start, size)];
+            p.launch_variant(tile.kernel, tile.variant.clone(), &operands, &words, grid);
+        }
+        return;
+    }
     if splits <= 1 {
-        let words = words(epilogue.accumulate, act, inner.into(), u32::MAX, 0);
+        let words = words(epilogue.accumulate, act, m, inner, u32::MAX, 0);
         p.launch_variant(tile.kernel, tile.variant, &[left.operand, right.operand, bias, to], &words, grid);
         return;
     }
@@ -118,7 +134,7 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let parts = p.temp(Dim::Fixed(splits), rows * columns);
     grid.z = Count::each(Dim::Fixed(splits));
     let chunk = length.div_ceil(splits).next_multiple_of(16);
-    let words = words(false, act, inner.into(), chunk, rows * columns);
+    let words = words(false, act, m, inner, chunk, rows * columns);
     let operands = [left.operand, right.operand, right.operand, parts.into()];
     p.launch_variant(tile.kernel, tile.variant, &operands, &words, grid);
     reduce::add_rows(p, parts, 0, rows * columns, 1.0, GradTarget { to, accumulate: epilogue.accumulate });

@@ -160,6 +160,8 @@ pub enum Op {
     Concat(rows::Concat),
     /// A run of columns.
     SliceColumns(rows::SliceColumns),
+    /// Rows of a matrix.
+    SliceRows(rows::SliceRows),
     /// Rows with mean 0 and deviation 1, gain and bias.
     LayerNorm(norm::LayerNorm),
     /// Channels of images with mean 0 and deviation 1.
@@ -252,6 +254,7 @@ impl Op {
             Op::GatherRows(r) => r,
             Op::Concat(r) => r,
             Op::SliceColumns(r) => r,
+            Op::SliceRows(r) => r,
             Op::LayerNorm(r) => r,
             Op::InstanceNorm(r) => r,
             Op::UnitRows(r) => r,

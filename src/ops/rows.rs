@@ -3,7 +3,7 @@
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Grid};
+use crate::kernels::launch::{Count, Dim, Grid};
 use crate::kernels::rows as k;
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
@@ -49,8 +49,19 @@ struct Columns {
     to_first: u32,
 }
 
-fn copy(p: &mut Planner, from: ValueId, (to, to_cols): (Operand, u32), columns: Columns, accumulate: bool) {
-    let (rows, from_cols) = (p.rows(from), p.cols(from));
+fn copy(p: &mut Planner, from: ValueId, to: (Operand, u32), columns: Columns, accumulate: bool) {
+    copy_runs(p, (p.rows(from), p.cols(from)), from, to, columns, accumulate);
+}
+
+/// As `copy`, where `from` counts as a matrix of this shape.
+fn copy_runs(
+    p: &mut Planner,
+    (rows, from_cols): (Dim, u32),
+    from: ValueId,
+    (to, to_cols): (Operand, u32),
+    columns: Columns,
+    accumulate: bool,
+) {
     let words = [
         rows.into(),
         columns.count.into(),
@@ -61,6 +72,14 @@ fn copy(p: &mut Planner, from: ValueId, (to, to_cols): (Operand, u32), columns: 
         accumulate.into(),
     ];
     p.launch(&k::COPY_COLUMNS, &[from.into(), to], &words, Grid::line(Count::per(rows, columns.count, LANES)));
+}
+
+/// Where the gradient of a slice goes: what is there already stays outside of it, else the rest becomes zero.
+fn slice_back(accumulate: bool, [first, count, all]: [u32; 3]) -> Columns {
+    match accumulate {
+        true => Columns { count, from_first: 0, to_first: first },
+        false => Columns { count: all, from_first: -(first as i32), to_first: 0 },
+    }
 }
 
 /// Two matrices side by side: `[R, A]`, `[R, B]` to `[R, A + B]`.
@@ -128,11 +147,50 @@ impl Rule for SliceColumns {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let cols = p.cols(node.inputs[0]);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
-        // What is there already stays outside of the slice; else those columns become zero.
-        let columns = match accumulate {
-            true => Columns { count: self.count, from_first: 0, to_first: self.first },
-            false => Columns { count: cols, from_first: -(self.first as i32), to_first: 0 },
-        };
+        let columns = slice_back(accumulate, [self.first, self.count, cols]);
         copy(p, g, (to, cols), columns, accumulate);
+    }
+}
+
+/// Rows `first .. first + count` of a matrix with a fixed number of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SliceRows {
+    /// First row.
+    pub first: u32,
+    /// Rows.
+    pub count: u32,
+}
+
+impl Rule for SliceRows {
+    fn name(&self) -> &'static str {
+        "slice rows"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let end = self.first as u64 + self.count as u64;
+        let enough = |v: &Value| matches!(v.shape.rows, Dim::Fixed(rows) if end <= rows as u64);
+        let ok = inputs.len() == 1 && self.count > 0 && enough(&inputs[0]);
+        expect(ok, self.name(), &format!("a matrix with a fixed number of at least {end} rows"), inputs)?;
+        Ok(vec![(Shape::new(Dim::Fixed(self.count), inputs[0].shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let x = p.dense(node.inputs[0]);
+        let [all, first, count] = self.values(p, x);
+        let columns = Columns { count, from_first: first as i32, to_first: 0 };
+        copy_runs(p, (Dim::Fixed(1), all), x, (node.outputs[0].into(), count), columns, false);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let [all, first, count] = self.values(p, node.inputs[0]);
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let columns = slice_back(accumulate, [first, count, all]);
+        copy_runs(p, (Dim::Fixed(1), count), g, (to, all), columns, accumulate);
+    }
+}
+
+impl SliceRows {
+    /// All values of a matrix, and the first and the number of those in the slice.
+    fn values(&self, p: &Planner, x: ValueId) -> [u32; 3] {
+        let Dim::Fixed(rows) = p.rows(x) else { unreachable!("checked shapes") };
+        [rows, self.first, self.count].map(|n| n * p.cols(x))
     }
 }

@@ -11,7 +11,7 @@
 //! dE_ij = a_ij (m_ij <G_i, v_j> - D_i) and dv_j = sum of m_ij a_ij G_i. D_i stays as it is, since out_i has the masks,
 //! and so does the log-sum-exp, which is that of all pairs. Masks are drawn again wherever they are needed.
 
-use super::dropout::Dropout;
+use super::dropout::{Dropout, Part};
 use super::segment::{Tables, over_bags};
 use super::{Rule, expect, reduce};
 use crate::error::Result;
@@ -262,7 +262,8 @@ impl Pairs {
         // Pairs are told apart by 16 bits; what is kept makes up for what the rounded rate drops.
         let (threshold, site) = self.dropout.map_or((0, 0), |d| ((d.rate as f64 * 65536.0) as u32, d.site));
         let keep = 65536.0 / (65536 - threshold) as f32;
-        let words: [Word; 15] = [
+        let part = self.dropout.and_then(|d| d.part).unwrap_or(Part { first: 0, total: self.heads });
+        let words: [Word; 16] = [
             self.tiles.into(),
             self.heads.into(),
             self.dims.into(),
@@ -278,6 +279,7 @@ impl Pairs {
             Scalar::SeedLow.into(),
             Scalar::SeedHigh.into(),
             Scalar::Step.into(),
+            (part.total << 16 | part.first).into(),
         ];
         let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
         p.launch_variant(kernel, self.variant(), operands, &words, Grid::plane(Count::each(self.tiles), each));

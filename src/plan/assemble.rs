@@ -10,9 +10,14 @@ fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(256).max(256)
 }
 
-fn bytes_of(value: &Value, capacity: &Extent) -> u64 {
+/// Bytes from one row of a value to the next.
+pub(super) fn row_bytes(value: &Value) -> u64 {
     let element = if value.storage == Storage::F16 { 2 } else { 4 };
-    padded(value.shape.rows.of(capacity) as u64 * value.stride as u64 * element)
+    value.stride as u64 * element
+}
+
+fn bytes_of(value: &Value, capacity: &Extent) -> u64 {
+    padded(value.shape.rows.of(capacity) as u64 * row_bytes(value))
 }
 
 pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)]) -> Result<Program> {
@@ -22,7 +27,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
     let mut last_use = vec![0usize; values.len()];
     for (n, draft) in drafts.iter().enumerate() {
         for operand in &draft.operands {
-            if let Operand::Value(v) | Operand::Rows(v, _) = operand {
+            if let Operand::Value(v) | Operand::Rows(v, ..) = operand {
                 last_use[v.index()] = n;
             }
         }
@@ -62,7 +67,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
     };
     for (n, draft) in drafts.into_iter().enumerate() {
         for operand in &draft.operands {
-            let (Operand::Value(v) | Operand::Rows(v, _)) = *operand else { continue };
+            let (Operand::Value(v) | Operand::Rows(v, ..)) = *operand else { continue };
             let pooled = values[v.index()].source == Source::Node && !upstream.iter().any(|(u, _)| *u == v);
             if pooled && slot_of[v.index()].is_none() {
                 slot_of[v.index()] = Some(pool.take(bytes_of(&values[v.index()], &capacity)));
@@ -73,12 +78,11 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
             .iter()
             .map(|operand| match *operand {
                 Operand::Value(v) => place(v, &slot_of),
-                Operand::Rows(v, first) => {
-                    let described = &values[v.index()];
-                    let element = if described.storage == Storage::F16 { 2 } else { 4 };
-                    let skip = first as u64 * described.stride as u64 * element;
-                    let whole = place(v, &slot_of);
-                    Place { offset: whole.offset + skip, bytes: whole.bytes - skip, ..whole }
+                Operand::Rows(v, first, count) => {
+                    let row = row_bytes(&values[v.index()]);
+                    let (skip, whole) = (first as u64 * row, place(v, &slot_of));
+                    let bytes = (whole.bytes - skip).min(padded(count as u64 * row));
+                    Place { offset: whole.offset + skip, bytes, ..whole }
                 }
                 Operand::ParamGrad(p) => {
                     let param = &tape.params[p as usize];
@@ -118,7 +122,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
             }
         }
         for operand in &draft.operands {
-            if let Operand::Value(v) | Operand::Rows(v, _) = *operand
+            if let Operand::Value(v) | Operand::Rows(v, ..) = *operand
                 && last_use[v.index()] == n
                 && let Some(slot) = slot_of[v.index()]
             {

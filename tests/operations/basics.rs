@@ -239,8 +239,8 @@ fn dropout_draws_the_same_bits_everywhere() {
     for (widths, sizes) in WIDTHS.into_iter().zip(batches()) {
         let mut tape = Tape::new();
         let x = tape.features(widths.input as usize, Storage::F32, true);
-        let a = tape.push1(Op::Dropout(Dropout { rate: 0.25, site: 0 }), &[x]).unwrap();
-        let b = tape.push1(Op::Dropout(Dropout { rate: 0.6, site: 1 }), &[x]).unwrap();
+        let a = tape.push1(Op::Dropout(Dropout::new(0.25, 0)), &[x]).unwrap();
+        let b = tape.push1(Op::Dropout(Dropout::new(0.6, 1)), &[x]).unwrap();
         let y = tape.push1(Op::Multiply(Multiply), &[a, b]).unwrap();
         let sum = tape.push1(Op::ColumnSum(ColumnSum), &[y]).unwrap();
         let sum = tape.push1(Op::RowSum(RowSum), &[sum]).unwrap();

@@ -7,7 +7,7 @@ use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activate, Activation};
-use bagrad::ops::rows::{Concat, GatherRows, SliceColumns};
+use bagrad::ops::rows::{Concat, GatherRows, SliceColumns, SliceRows};
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::tape::{Storage, Tape};
 
@@ -69,6 +69,20 @@ fn cases() -> Vec<Case> {
             vec![t.push1(Op::SliceColumns(SliceColumns { first, count }), &[x]).unwrap()]
         }),
     );
+    // Rows of a parameter that is also used whole, some of them in two slices.
+    case(
+        "slices of rows",
+        Box::new(|t, x, w| {
+            let weight = param(t, 5, w.input);
+            let linear = Op::Linear(Linear { activation: Activation::None });
+            let mut products = vec![t.push1(linear, &[x, weight]).unwrap()];
+            for (first, count) in [(0, 3), (2, 2), (4, 1)] {
+                let rows = t.push1(Op::SliceRows(SliceRows { first, count }), &[weight]).unwrap();
+                products.push(t.push1(linear, &[x, rows]).unwrap());
+            }
+            products
+        }),
+    );
     cases
 }
 
@@ -98,4 +112,7 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(tape.push(Op::Concat(Concat), &[x, bags]).is_err(), "rows differ");
     assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 3 }), &[x]).is_err(), "too wide");
     assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 0 }), &[x]).is_err(), "empty");
+    let weight = param(&mut tape, 3, 5);
+    assert!(tape.push(Op::SliceRows(SliceRows { first: 2, count: 2 }), &[weight]).is_err(), "too many rows");
+    assert!(tape.push(Op::SliceRows(SliceRows { first: 0, count: 1 }), &[x]).is_err(), "rows of the batch");
 }

@@ -154,7 +154,7 @@ fn a_stopped_gradient_stops() {
 fn channels_are_dropped_whole() {
     let mut tape = Tape::new();
     let x = tape.features(12, Storage::F32, true);
-    let dropout = Dropout { rate: 0.4, site: 3 };
+    let dropout = Dropout::new(0.4, 3);
     let y = tape.push1(Op::ChannelDropout(ChannelDropout { dropout, positions: 4 }), &[x]).unwrap();
     tape.output("y", y);
     let ones = tape.push1(Op::SliceColumns(SliceColumns { first: 0, count: 1 }), &[y]).unwrap();

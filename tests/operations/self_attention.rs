@@ -278,7 +278,7 @@ fn forward_agrees_with_the_whole_matrix() {
 }
 
 const TRAINING: Purpose = Purpose::Gradients { dropout: true };
-const DROPPED: Dropout = Dropout { rate: 0.3, site: 5 };
+const DROPPED: Dropout = Dropout::new(0.3, 5);
 
 /// The sum of the squares of all outputs of attention that drops.
 fn dropping(energy: Energy, w: Widths, dropout: Dropout) -> Tape {
@@ -390,7 +390,7 @@ fn masks_have_their_rate_and_differ() {
         [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(bag, head)| part(bag, head).collect()).to_vec()
     };
     let rate = 0.1;
-    let dropout = Dropout { rate, site: 3 };
+    let dropout = Dropout::new(rate, 3);
     let first = masks(&Device::oracle(), dropout, 3, 1);
     for (device, _) in devices(0.0, 0.0, 0.0) {
         assert_eq!(masks(&device, dropout, 3, 1), first, "masks on {device:?}");
@@ -427,7 +427,7 @@ fn bins_and_rates_out_of_range_are_refused() {
         let places = tape.batch(Input::Coords, 2);
         let tables = common::check::tables(&mut tape);
         let energy = Energy::Binned { scale: 1.0, unit: 1.0, bins };
-        let op = SelfAttention { heads: 1, energy, dropout: Dropout { rate, site: 0 } };
+        let op = SelfAttention { heads: 1, energy, dropout: Dropout::new(rate, 0) };
         tape.push(Op::SelfAttention(op), &[&[x, x, x, by_bin, by_bin, places][..], &tables].concat())
     };
     assert!(record(MOST_BINS, MOST_BINS, 0.0).is_ok());

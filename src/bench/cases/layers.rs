@@ -36,14 +36,14 @@ pub(super) fn all(sizes: Sizes) -> Result<Vec<Case>> {
 /// The energies; the inner product stands for all that have no parameter.
 const ENERGIES: [(&str, Energy, Dropout); 6] = [
     ("self-attention", Energy::Dot { scale: 0.125 }, KEEP),
-    ("self-attention, dropout", Energy::Dot { scale: 0.125 }, Dropout { rate: 0.1, site: 0 }),
+    ("self-attention, dropout", Energy::Dot { scale: 0.125 }, Dropout::new(0.1, 0)),
     ("self-attention, Laplace", Energy::Laplace, KEEP),
     ("self-attention, RBF", Energy::Rbf, KEEP),
     ("self-attention, distances", Energy::Distance { scale: 0.125, unit: 1.0 }, KEEP),
     ("self-attention, bins", Energy::Binned { scale: 0.125, unit: 1.0, bins: BINS }, KEEP),
 ];
 
-const KEEP: Dropout = Dropout { rate: 0.0, site: 0 };
+const KEEP: Dropout = Dropout::new(0.0, 0);
 /// Bins of distances.
 const BINS: u32 = 10;
 

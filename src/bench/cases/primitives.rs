@@ -94,7 +94,7 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     let (mean, variance) = (s.tape.buffer("running_mean", 16, 0.0), s.tape.buffer("running_var", 16, 1.0));
     let norm = Op::RunningBatchNorm(RunningBatchNorm { channels: 16, eps: 1e-5, momentum: 0.1 });
     let y = s.push(norm, &[s.x, gain, bias, mean, variance])?;
-    let dropout = Dropout { rate: 0.1, site: 0 };
+    let dropout = Dropout::new(0.1, 0);
     let y = s.push(Op::ChannelDropout(ChannelDropout { dropout, positions: 25 }), &[y])?;
     let y = s.linear(y, 1, Activation::None)?;
     s.tape.loss = Some(s.push(Op::ColumnSum(ColumnSum), &[y])?);

@@ -23,7 +23,8 @@ pub struct Dropped<T> {
     site: u32,
     step: u32,
     seed: [u32; 2],
-    heads: u32,
+    /// All heads, and the first of those here.
+    heads: [u32; 2],
     flip: bool,
 }
 
@@ -31,7 +32,7 @@ impl<T: Real> Dropped<T> {
     /// What a launch drops, if anything.
     pub fn of(p: &Attend, flip: bool) -> Option<Self> {
         let seed = [p.seed_low, p.seed_high];
-        let (threshold, keep, heads) = (p.threshold, T::from_f32(p.keep), p.heads);
+        let (threshold, keep, heads) = (p.threshold, T::from_f32(p.keep), [p.drawn >> 16, p.drawn & 0xffff]);
         (threshold > 0).then_some(Self { threshold, keep, site: p.site, step: p.step, seed, heads, flip })
     }
 
@@ -57,7 +58,7 @@ impl<T: Real> Dropped<T> {
                             true => [query + i / all_keys, own / KEYS + i % all_keys],
                         };
                         *of_query = bag + query as u32;
-                        *of_key = key as u32 * self.heads + place.head as u32;
+                        *of_key = key as u32 * self.heads[0] + self.heads[1] + place.head as u32;
                     }
                     let words = philox_of(counters, self.seed);
                     match self.flip {

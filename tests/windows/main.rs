@@ -1,6 +1,9 @@
 //! Batches that do not fit the device run in windows of rows, with the results of the whole batch.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod columns;
 
 use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::Extent;
@@ -272,19 +275,6 @@ fn a_limit_of_the_device_is_kept() {
         if let (Some(found), Some(wanted)) = (&found.attention, &wanted.attention) {
             assert!(error(&wide(found), &wide(wanted)) < 1e-5);
         }
-    }
-}
-
-/// Methods that compare instances with each other say so.
-#[test]
-fn methods_that_need_whole_bags_say_which_limit_they_meet() {
-    let tiny = GpuOptions { max_binding: Some(1 << 13), ..Default::default() };
-    let Some(device) = common::gpu_with(tiny) else { return };
-    let model = Model::new(Spec::new(Method::named("transmil").unwrap(), WIDTH, 2), 3).unwrap();
-    let mut session = Session::new(&device, model, Storage::F32).unwrap();
-    match session.gradients(&bags(6), None) {
-        Err(Error::Limit { limit, .. }) => assert_eq!(limit, "max_storage_buffer_binding_size"),
-        other => panic!("expected a limit, found {:?}", other.map(|_| ())),
     }
 }
 
