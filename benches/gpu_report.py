@@ -7,11 +7,13 @@
 What it runs, in turns of `--rounds`:
 
 * bagrad's kernels at the sizes of a slide, each against the device's copy bandwidth and best product;
+* its product of 4096^3 in f32 and in f16 with sums in f32, against PyTorch's;
 * training steps W(N,D,H,L) with their launches: time per dispatch, submissions of a step, idle share;
 * with a PyTorch that sees the same card (CUDA, ROCm or MPS): a product of 4096^3 in f16 and f32, a copy, and the same
   steps eager in f32 and, where torch.compile works, in bf16 autocast.
 
-Without such a PyTorch its columns stay empty. `--quick` takes sizes for a software driver, to try the script.
+Without such a PyTorch its columns stay empty. `--quick` takes sizes for a software driver, to try the script, and
+`--torch cpu` PyTorch on the CPU, to try that half.
 """
 
 import argparse
@@ -33,20 +35,24 @@ def bagrad(args, *more):
     return json.loads(done.stdout)
 
 
-def torch_device():
+def torch_device(wanted):
+    if wanted == "none":
+        return None, None
     try:
         import torch
     except ImportError:
+        if wanted != "auto":
+            raise SystemExit(f"--torch {wanted}: there is no PyTorch here")
         return None, None
-    if torch.cuda.is_available():
-        return torch, "cuda"
-    if torch.backends.mps.is_available():
-        return torch, "mps"
-    return None, None
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": wanted == "cpu"}
+    places = [place for place, is_there in there.items() if is_there and wanted in ("auto", place)]
+    if not places and wanted != "auto":
+        raise SystemExit(f"--torch {wanted}: PyTorch sees no such device")
+    return (torch, places[0]) if places else (None, None)
 
 
 def timed(torch, place, step, least=0.3):
-    wait = torch.cuda.synchronize if place == "cuda" else torch.mps.synchronize
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize, "cpu": lambda: None}[place]
     step(), step(), wait()
     times, start = [], time.perf_counter()
     while len(times) < 5 or time.perf_counter() - start < least:
@@ -58,13 +64,13 @@ def timed(torch, place, step, least=0.3):
     return statistics.median(times)
 
 
-def ceilings(torch, place, side):
-    """TFLOP/s of the vendor's product in f16 and f32, and GB/s of its copy."""
+def ceilings(torch, place, side, copied):
+    """GFLOP/s of the vendor's product in f16 and f32, and GB/s of its copy of so many values."""
     found = {}
     for name, kind in (("f16", torch.float16), ("f32", torch.float32)):
         a, b = (torch.randn(side, side, device=place, dtype=kind) for _ in range(2))
-        found[name] = 2 * side**3 / timed(torch, place, lambda: a @ b) / 1e12
-    x = torch.empty(1 << 28, device=place)
+        found[name] = 2 * side**3 / timed(torch, place, lambda: a @ b) / 1e9
+    x = torch.empty(copied, device=place)
     y = torch.empty_like(x)
     found["copy"] = 2 * x.numel() * 4 / timed(torch, place, lambda: y.copy_(x)) / 1e9
     return found
@@ -109,17 +115,25 @@ def main():
     parser.add_argument("--bagrad", default="target/release/bagrad")
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--torch", choices=["auto", "cuda", "mps", "cpu", "none"], default="auto")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     shapes = STEPS[1:] if args.quick else STEPS
-    torch, place = torch_device()
+    torch, place = torch_device(args.torch)
     print(f"# {time.strftime('%Y-%m-%d')}\n")
 
-    theirs = ceilings(torch, place, 4096) if torch else {}
+    side = 512 if args.quick else 4096
+    theirs = ceilings(torch, place, side, 1 << (22 if args.quick else 28)) if torch else {}
     if theirs:
-        line = "PyTorch {}: product of 4096^3 {:.1f} TFLOP/s in f16, {:.1f} in f32; copy {:.0f} GB/s\n"
-        print(line.format(torch.__version__, theirs["f16"], theirs["f32"], theirs["copy"]))
+        print(f"PyTorch {torch.__version__} ({place}); its copy: {theirs['copy']:.0f} GB/s\n")
+    print(f"| product of {side}^3 | kernel | GFLOP/s | PyTorch | share |")
+    print("|---|---|---:|---:|---:|")
+    for name, ours in zip(("f32", "f16"), bagrad(args, "--product", f"{side},{side},{side}")):
+        peer = theirs.get(name)
+        cells = [f"{peer:.0f}", f"{100 * ours['gflops'] / peer:.0f} %"] if peer else ["", ""]
+        print("| " + " | ".join([name, f"`{ours['kernel']}`", f"{ours['gflops']:.0f}", *cells]) + " |")
+    print()
 
     rows = {shape: {"ours": [], "theirs": {}} for shape in shapes}
     peers = {shape: torch_steps(torch, place, shape) if torch else {} for shape in shapes}

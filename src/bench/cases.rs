@@ -140,13 +140,14 @@ impl Start {
     }
 }
 
-/// The product of `[n, k]` features with `outputs` columns.
+/// The product of `[n, k]` features with `outputs` columns, in f32 or in f16 with sums in f32.
 ///
 /// # Errors
 /// None in practice.
-pub fn product(n: usize, k: usize, outputs: u32) -> Result<Case> {
-    let mut s = Start::new(k, Storage::F32, false);
-    let w = s.param(outputs, k as u32);
+pub fn product([n, k, outputs]: [usize; 3], half: bool) -> Result<Case> {
+    let mut s = Start::new(k, if half { Storage::F16 } else { Storage::F32 }, false);
+    s.tape.mixed = half.then(LossScale::default);
+    let w = s.param(outputs as u32, k as u32);
     let y = s.push(Op::Linear(Linear { activation: Activation::None }), &[s.x, w])?;
     s.output(y);
     Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, part: None, width: k, bags: vec![n] })

@@ -56,13 +56,13 @@ impl Ceilings {
     pub fn of(device: &Device) -> Result<Self> {
         let slow = matches!(device.target().class, Class::CpuDriver { .. });
         let repeats = if slow { 3 } else { 10 };
-        let mut sizes = vec![(1024, 512, 1024), (2048, 1024, 1024)];
+        let mut sizes = vec![[1024, 512, 1024], [2048, 1024, 1024]];
         if let Class::Gpu = device.target().class {
-            sizes.push((8192, 4096, 4096));
+            sizes.push([8192, 4096, 4096]);
         }
         let mut gflops: f64 = 0.0;
-        for (n, k, outputs) in sizes {
-            gflops = best(device, &cases::product(n, k, outputs)?, repeats, |c| c.flops)?.max(gflops);
+        for size in sizes {
+            gflops = best(device, &cases::product(size, false)?, repeats, |c| c.flops)?.max(gflops);
         }
         // Far more than caches hold, and less than the smallest binding limit.
         let gbps = best(device, &cases::copy(30_000, 1024)?, repeats, |c| c.bytes)?;
@@ -241,6 +241,34 @@ fn transpose(case: &Case, extent: &Extent) -> Program {
     }
 }
 
+fn row(device: &Device, l: Launched, ceilings: &Ceilings) -> Row {
+    let (gflops, gbps) = (l.cost.flops as f64 / l.us / 1e3, l.cost.bytes as f64 / l.us / 1e3);
+    Row {
+        kernel: l.kernel,
+        shape: l.shape,
+        device: device.description(),
+        median_us: l.us,
+        min_us: l.least_us,
+        gflops,
+        gbps,
+        share_of_ceiling: (gflops / ceilings.gflops).max(gbps / ceilings.gbps),
+    }
+}
+
+/// Measures the product of `[rows, inner]` and `[inner, columns]` in f32, and in f16 with sums in f32, on matrix units
+/// where the device has them.
+///
+/// # Errors
+/// What the device answers.
+pub fn products(device: &Device, sizes: [usize; 3], repeats: usize, ceilings: &Ceilings) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for half in [false, true] {
+        let launched = Loaded::new(device, &cases::product(sizes, half)?)?.runs(repeats)?;
+        rows.extend(launched.into_iter().map(|l| row(device, l, ceilings)));
+    }
+    Ok(rows)
+}
+
 /// Measures every kernel whose name contains `filter`. The same kernel at the same sizes is told once.
 ///
 /// # Errors
@@ -253,17 +281,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
             if !seen.insert((l.kernel, l.shape.clone(), l.cost.bytes)) {
                 continue;
             }
-            let (flops, bytes) = (l.cost.flops as f64 / l.us / 1e3, l.cost.bytes as f64 / l.us / 1e3);
-            rows.push(Row {
-                kernel: l.kernel,
-                shape: l.shape,
-                device: device.description(),
-                median_us: l.us,
-                min_us: l.least_us,
-                gflops: flops,
-                gbps: bytes,
-                share_of_ceiling: (flops / ceilings.gflops).max(bytes / ceilings.gbps),
-            });
+            rows.push(row(device, l, ceilings));
         }
     };
     for case in cases::all(sizes)? {
@@ -285,6 +303,16 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_product_is_measured_in_both_widths() {
+        let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
+        let rows = products(&Device::host(), [40, 30, 20], 1, &ceilings).unwrap();
+        let done = |r: &Row| r.gflops * r.median_us * 1e3;
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|r| (done(r) - 48_000.0).abs() < 1.0), "{rows:?}");
+        assert!(rows[0].shape.contains("40x30") && rows[1].gbps * rows[1].median_us < rows[0].gbps * rows[0].median_us);
+    }
 
     #[test]
     fn every_kernel_is_measured() {

@@ -51,6 +51,9 @@ pub struct Args {
     /// Only kernels whose name contains this
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, conflicts_with = "steps")]
     filter: String,
+    /// Only the product of [M, K] and [K, N], in f32 and in f16 with sums in f32
+    #[arg(long, value_name = "M,K,N", value_parser = product, conflicts_with_all = ["steps", "filter", "sizes", "tune"])]
+    product: Option<[usize; 3]>,
     /// Sizes of kernels: small, mil or large
     #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
     sizes: Sizes,
@@ -70,7 +73,11 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
     }
     if args.steps.is_empty() {
         let ceilings = Ceilings::of(&device)?;
-        let rows = kernels::measure(&device, args.sizes, &args.filter, args.repeats.unwrap_or(10), &ceilings)?;
+        let repeats = args.repeats.unwrap_or(10);
+        let rows = match args.product {
+            Some(sizes) => kernels::products(&device, sizes, repeats, &ceilings)?,
+            None => kernels::measure(&device, args.sizes, &args.filter, repeats, &ceilings)?,
+        };
         if args.json {
             return answer_json(&rows);
         }
@@ -99,6 +106,12 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
     }
     note(false, "first: from the start of the program to the end of its first step");
     answer(&text(&rows))
+}
+
+/// Sizes of a product.
+fn product(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok().filter(|n| *n > 0)).collect();
+    sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected M,K,N, all above 0".into())
 }
 
 /// What a search runs over where nothing is asked for.
