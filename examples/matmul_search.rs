@@ -16,8 +16,8 @@ use bagrad::plan::Program;
 use bagrad::random::Random;
 use std::time::Instant;
 
-const NAMES: [&str; 11] =
-    ["REGISTER", "ROWS", "COLS", "SUBGROUP8", "SINGLE", "CURVED", "TALL", "WIDE", "A_VEC", "B_VEC", "C_VEC"];
+const NAMES: [&str; 12] =
+    ["BY_ROW", "REGISTER", "ROWS", "COLS", "SUBGROUP8", "SINGLE", "CURVED", "TALL", "WIDE", "A_VEC", "B_VEC", "C_VEC"];
 
 /// The tile that a text describes; what the text does not say about vectors is as in `base`.
 fn tile(text: &str, base: &Tile) -> Result<Tile, String> {

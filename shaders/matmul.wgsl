@@ -6,7 +6,9 @@
 //   its rows, WIDE its columns: 4x4, 8x4, 4x8 or 8x8 outputs each.
 //
 // SUBGROUP8 (REGISTER only): invocations pass A around by shuffles; the subgroup must be of size 8.
-// SINGLE (SUBGROUP8 without A_T): one k at a time instead of four: a quarter of the code to compile.
+// BY_ROW (SUBGROUP8 without A_T): four k are taken row by row of C, so that a sum is fetched and put back once for them;
+//   with A_T it is always so.
+// SINGLE (SUBGROUP8 with B_T): one k at a time instead of four: a quarter of the code to compile.
 // SMALL (CPU drivers): four outputs for each of 64 invocations, and the flags tell what is transposed, so that one
 //   pipeline serves the products that are not worth compiling tiles for.
 #import common/product
@@ -44,10 +46,8 @@ const COLS = ${COLS}u; // vec4 columns of one invocation
 const LANES = 8u;
 #if SUBGROUP8
 const HELD = ROWS / 8u; // rows whose values of A an invocation loads: i, i + 8, ... of invocation i
-const TAIL = ROWS < 32u; // along k, after steps of 32 / ROWS
 #else
 const HELD = ROWS;
-const TAIL = true;
 #endif
 
 // Sums are indexed by constants after unrolling, so they live in registers.
@@ -69,6 +69,25 @@ fn b_line(k: u32, cols: array<u32, COLS>) -> Line {
     return line;
 }
 
+#if SUBGROUP8
+// With A_T: quads of rows, and places along k that eight invocations have for them.
+const QUADS = ROWS / 4u;
+const PLACES = min(8u / QUADS, 4u);
+
+// B at four k, the last of them at most `last`.
+fn four_lines(k: u32, last: u32, cols: array<u32, COLS>) -> array<Line, 4> {
+    var lines: array<Line, 4>;
+    for (var e = 0u; e < 4u; e++) { lines[e] = b_line(min(k + e, last), cols); }
+    return lines;
+}
+
+fn add_four(v: vec4<f32>, lines: array<Line, 4>, j: u32, sum: vec4<f32>) -> vec4<f32> {
+    var all = sum;
+    for (var e = 0u; e < 4u; e++) { all = fma(vec4(v[e]), lines[e][j], all); }
+    return all;
+}
+#endif
+
 @compute @workgroup_size(LANES)
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let wide = LANES * 4u * COLS;
@@ -76,8 +95,14 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let tiles_m = (p.m + ROWS - 1u) / ROWS;
     let tile = group.x + group.y * p.groups_x;
     if tile >= tiles_n * tiles_m { return; }
+#if A_T
+    // The columns of B, the longer way, stay in the cache while those of A pass.
+    let row = (tile % tiles_m) * ROWS;
+    let col = (tile / tiles_m) * wide + lane * 4u;
+#else
     let row = (tile / tiles_n) * ROWS;
     let col = (tile % tiles_n) * wide + lane * 4u;
+#endif
     let last_row = p.m - 1u;
     var cols: array<u32, COLS>;
     for (var j = 0u; j < COLS; j++) { cols[j] = min(col + j * LANES * 4u, (p.n - 1u) / 4u * 4u); }
@@ -90,20 +115,27 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     var k = k_begin;
 #if A_T
 #if SUBGROUP8
-    // The 8 invocations hold 32 values of A: ROWS rows at 32 / ROWS places along k.
-    let quad = min(row + (lane % (ROWS / 4u)) * 4u, last_row / 4u * 4u);
-    for (; k + 32u / ROWS <= k_end; k += 32u / ROWS) {
-        let own = a4((k + lane / (ROWS / 4u)) * p.lda, quad, last_row);
-        for (var e = 0u; e < 32u / ROWS; e++) {
-            var line = b_line(k + e, cols);
-            for (var r = 0u; r < ROWS; r++) {
-                let v = subgroupShuffle(own[r % 4u], e * (ROWS / 4u) + r / 4u);
-                for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
+    // The 8 invocations hold quads of all rows at PLACES places along k, a few times over: four k in all.
+    let quad = min(row + lane % QUADS * 4u, last_row / 4u * 4u);
+    for (; k < k_end; k += 4u) {
+        var own: array<vec4<f32>, 4u / PLACES>;
+        for (var i = 0u; i < 4u / PLACES; i++) {
+            let at = k + i * PLACES + lane / QUADS;
+            own[i] = a4(min(at, k_end - 1u) * p.lda, quad, last_row);
+            // Beyond the last k its rows are read again; what counts is that the factor is 0.
+            if k + 4u > k_end { own[i] = select(vec4(0.0), own[i], at < k_end); }
+        }
+        let lines = four_lines(k, k_end - 1u, cols);
+        for (var r = 0u; r < ROWS; r++) {
+            var v: vec4<f32>;
+            for (var e = 0u; e < 4u; e++) {
+                v[e] = subgroupShuffle(own[e / PLACES][r % 4u], e % PLACES * QUADS + r / 4u);
             }
+            for (var j = 0u; j < COLS; j++) { sums[r][j] = add_four(v, lines, j, sums[r][j]); }
         }
     }
-#endif
-    for (; TAIL && k < k_end; k++) {
+#else
+    for (; k < k_end; k++) {
         var line = b_line(k, cols);
         for (var q = 0u; q < ROWS; q += 4u) {
             let x = a4(k * p.lda, min(row + q, last_row / 4u * 4u), last_row);
@@ -115,6 +147,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             }
         }
     }
+#endif
 #else
     // Where the rows of A start; a broadcast is cheaper than a load here.
     var lines: array<u32, HELD>;
@@ -154,6 +187,18 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             }
 #endif
         }
+#if BY_ROW
+#if B_T
+        var lines: array<Line, 4>;
+        for (var e = 0u; e < 4u; e++) { for (var j = 0u; j < COLS; j++) { lines[e][j] = block[j][e]; } }
+#else
+        let lines = four_lines(k, k_end - 1u, cols);
+#endif
+        for (var r = 0u; r < ROWS; r++) {
+            let v = subgroupShuffle(own[r / 8u], r % 8u);
+            for (var j = 0u; j < COLS; j++) { sums[r][j] = add_four(v, lines, j, sums[r][j]); }
+        }
+#else
         for (var e = 0u; e < 4u; e++) {
 #if B_T
             var line: Line;
@@ -170,6 +215,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 for (var j = 0u; j < COLS; j++) { sums[r][j] = fma(vec4(v), line[j], sums[r][j]); }
             }
         }
+#endif
     }
 #endif
 #endif

@@ -28,10 +28,13 @@ pub enum Choice {
     Matrices { large: bool },
 }
 
+/// Values of a product from which on it pays to compile four steps of k on old drivers.
+const LARGE: u64 = 1 << 21;
+
 impl Choice {
-    /// The tile, after the choices of the preprocessor that all products share. `None` where the device or the
-    /// form does not have it.
-    pub fn tile(self, target: &Target, form: &Form, mut variant: Variant) -> Option<Tile> {
+    /// The tile for a product of `m` rows and `n` columns, after the choices of the preprocessor that all products
+    /// share. `None` where the device or the form does not have it.
+    pub fn tile(self, target: &Target, form: &Form, [m, n]: [u32; 2], mut variant: Variant) -> Option<Tile> {
         let kernel = &MATMUL;
         match (self, target.class) {
             (_, Class::Host) => None,
@@ -51,10 +54,15 @@ impl Choice {
                 }
                 rounded(form, &mut variant);
                 variant.extend([("REGISTER", 1), ("ROWS", rows), ("COLS", cols), ("SUBGROUP8", shuffle as u32)]);
-                // Old drivers compile four steps of k in the time of six, and run them no faster.
-                let old = matches!(class, Class::CpuDriver { recent: false, .. });
-                let single = old && shuffle && !form.a_t && !form.a_half && !form.b_half;
-                variant.extend(single.then_some(("SINGLE", 1)));
+                let by_row = shuffle && !form.a_t;
+                match class {
+                    // A quarter of the code compiles in a third of the time; for large products it takes too long to run.
+                    Class::CpuDriver { recent: false, .. } if by_row && form.b_t => {
+                        let single = m as u64 * (n as u64) < LARGE && !form.a_half && !form.b_half;
+                        variant.push((if single { "SINGLE" } else { "BY_ROW" }, 1));
+                    }
+                    _ => variant.extend((by_row && !form.b_t).then_some(("BY_ROW", 1))),
+                }
                 Some(Tile { kernel, rows, cols: 32 * cols, variant })
             }
             (Self::Workgroup { tall, wide }, _) => {
@@ -93,8 +101,6 @@ impl Choice {
             Class::Host => Self::Workgroup { tall: false, wide: false },
             Class::CpuDriver { shuffles, recent } => {
                 let few = n <= 32 || m.div_ceil(32) * n.div_ceil(64) < 16;
-                // Passing A round by shuffles beats loading it, but for the plain form on recent drivers.
-                let plain = !form.a_t && !form.b_t && m > 8;
                 let (rows, cols) = match (m <= 8, few, shuffles || recent) {
                     (true, ..) => (8, 1),
                     (_, true, true) => (32, 1),
@@ -102,7 +108,8 @@ impl Choice {
                     (_, true, false) => (16, 1),
                     (_, false, false) => (16, 4),
                 };
-                Self::Registers { rows, cols, shuffle: shuffles && !(recent && plain) }
+                // Passing A round by shuffles beats loading it.
+                Self::Registers { rows, cols, shuffle: shuffles }
             }
             Class::Gpu => {
                 if form.rounded
@@ -263,7 +270,8 @@ mod tests {
     fn choices_that_a_device_lacks_are_left_out() {
         let gpu = target(Class::Gpu);
         let plain = target(Class::CpuDriver { shuffles: false, recent: true });
-        let none = |choice: Choice, target| assert_eq!(choice.tile(target, &FORM, Vec::new()), None, "{choice:?}");
+        let none =
+            |choice: Choice, target| assert_eq!(choice.tile(target, &FORM, [99, 99], Vec::new()), None, "{choice:?}");
         none(Choice::Matrices { large: true }, &gpu);
         none(Choice::Registers { rows: 32, cols: 2, shuffle: true }, &plain);
         none(Choice::Registers { rows: 32, cols: 4, shuffle: false }, &plain);
@@ -271,7 +279,7 @@ mod tests {
         for target in [gpu, plain, target(Class::CpuDriver { shuffles: true, recent: true })] {
             let all = Choice::candidates(&target, &FORM);
             assert!(all.len() >= 4 && all.contains(&Choice::standard(&target, &FORM, 5000, 512)));
-            assert!(all.iter().all(|c| c.tile(&target, &FORM, Vec::new()).is_some()));
+            assert!(all.iter().all(|c| c.tile(&target, &FORM, [99, 99], Vec::new()).is_some()));
         }
     }
 }

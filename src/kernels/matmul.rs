@@ -113,7 +113,7 @@ pub fn choose(target: &Target, form: &Form, m: u32, n: u32, strides: [u32; 3]) -
         return Tile { kernel: &MATMUL, rows: m.max(1), cols: n.max(1), variant: Vec::new() };
     }
     let tuned = target.tuning.and_then(|tuning| tuning.choice(target, form, m, n));
-    let tile = |choice: Choice| choice.tile(target, form, variant.clone());
+    let tile = |choice: Choice| choice.tile(target, form, [m, n], variant.clone());
     let standard = || tile(Choice::standard(target, form, m, n)).expect("every device has its standard tiles");
     tuned.and_then(tile).unwrap_or_else(standard)
 }

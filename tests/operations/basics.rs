@@ -231,6 +231,24 @@ fn half_features_give_the_same_results() {
     }
 }
 
+/// Products of millions of values have tiles of their own on some drivers.
+#[test]
+fn gpu_agrees_with_the_oracle_on_large_products() {
+    let Some(gpu) = common::gpu() else { return };
+    for (rows, storage) in [(2100, Storage::F32), (2101, Storage::F16)] {
+        let mut tape = Tape::new();
+        let x = tape.features(13, storage, storage == Storage::F32);
+        let (w, b) = (param(&mut tape, 1000, 13), param(&mut tape, 1, 1000));
+        let linear = Op::Linear(Linear { activation: Activation::Relu });
+        let y = tape.push1(linear, &[x, w, b]).unwrap();
+        tape.output("y", y);
+        let numbers = Numbers::random(&tape, &[rows], 13, 1, 3);
+        let wanted = run(&Device::oracle(), &tape, Purpose::Upstream, &numbers, false);
+        let found = run(&gpu, &tape, Purpose::Upstream, &numbers, true);
+        compare(&format!("{rows} rows in {storage:?}"), &found, &wanted, 1e-5);
+    }
+}
+
 /// The masks of dropout are the same on every device, and backward uses those of forward.
 #[test]
 fn dropout_draws_the_same_bits_everywhere() {
