@@ -156,10 +156,16 @@ impl Splitter {
 
     fn finish(mut self) -> Result<Tape> {
         let mut to = std::mem::take(&mut self.to);
-        let named = |v: ValueId| match self.parts[v.index()] {
-            Some(_) => Err(Error::setting("method", "an output with a row for each instance is too wide")),
-            None => Ok(self.name(v)),
-        };
+        let refused = |what: &str| Error::setting("method", format!("{what} is not there in blocks of columns"));
+        let mut made: Vec<bool> = to.values.iter().map(|v| v.source != Source::Node).collect();
+        for node in &to.nodes {
+            // Outputs that serve a rule's own backward pass have no blocks.
+            if node.inputs.iter().any(|v| !made[v.index()]) {
+                return Err(refused(node.op.rule().name()));
+            }
+            node.outputs.iter().for_each(|v| made[v.index()] = true);
+        }
+        let named = |v: ValueId| Some(self.name(v)).filter(|v| made[v.index()]).ok_or_else(|| refused("an output"));
         for (_, value) in &mut to.outputs {
             *value = named(*value)?;
         }
@@ -168,5 +174,55 @@ impl Splitter {
             (teacher.scores, teacher.features) = (named(teacher.scores)?, named(teacher.features)?);
         }
         Ok(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::launch::Input;
+    use crate::ops::critical_attention::CriticalRows;
+    use crate::ops::matmul::Linear;
+    use crate::ops::pointwise::Activation;
+    use crate::ops::segment::{Pool, SegmentReduce, Tables};
+    use crate::tape::{Init, Param, Storage};
+
+    /// A layer of 12 columns, its largest rows, and what `of` makes of both.
+    fn tape(of: impl Fn(&mut Tape, ValueId, &[ValueId])) -> Tape {
+        let mut tape = Tape::new();
+        let x = tape.features(3, Storage::F32, false);
+        let tables = Tables::on(&mut tape);
+        let weight =
+            Param { name: "w".into(), rows: 12, cols: 3, init: Init::Normal(1.0), decays: true, parts: vec![] };
+        let weight = tape.param(weight);
+        let y = tape.push1(Op::Linear(Linear { activation: Activation::Relu }), &[x, weight]).unwrap();
+        let pool = Op::SegmentReduce(SegmentReduce(Pool::Max));
+        let pooled = tape.push(pool, &[&[y], &tables[..]].concat()).unwrap();
+        of(&mut tape, y, &pooled);
+        tape
+    }
+
+    #[test]
+    fn every_value_has_few_columns_and_parameters_stay() {
+        let whole = tape(|tape, _, pooled| tape.output("z", pooled[0]));
+        let parts = split(&whole, 5).unwrap();
+        let made = parts.nodes.iter().flat_map(|n| &n.outputs);
+        let rows = made.filter(|v| parts.shape(**v).rows == Dim::Instances);
+        assert_eq!(rows.map(|v| parts.cols(*v)).collect::<Vec<_>>(), [5, 5, 2]);
+        assert_eq!(parts.cols(parts.output_named("z").unwrap()), 12);
+        assert_eq!(parts.param_layout().total, whole.param_layout().total);
+    }
+
+    #[test]
+    fn what_has_no_blocks_is_refused() {
+        let message = |tape: Tape| split(&tape, 5).unwrap_err().to_string();
+        let wide = message(tape(|tape, y, _| tape.output("y", y)));
+        assert!(wide.contains("an output is not there in blocks"), "{wide}");
+        let used = message(tape(|tape, _, pooled| {
+            let narrow = tape.batch(Input::Coords, 2);
+            let rows = tape.push1(Op::CriticalRows(CriticalRows), &[narrow, pooled[1]]).unwrap();
+            tape.output("rows", rows);
+        }));
+        assert!(used.contains("critical rows"), "{used}");
     }
 }
