@@ -12,8 +12,9 @@ What it runs, in turns of `--rounds`:
 * with a PyTorch that sees the same card (CUDA, ROCm or MPS): a product of 4096^3 in f16 and f32, a copy, and the same
   steps eager in f32 and, where torch.compile works, in bf16 autocast.
 
-Without such a PyTorch its columns stay empty. `--quick` takes sizes for a software driver, to try the script, and
-`--torch cpu` PyTorch on the CPU, to try that half.
+Without such a PyTorch its columns stay empty. To try the script on a software driver: `--quick` takes sizes for one,
+`--torch cpu` PyTorch on the CPU, and `--kernels NAME` only kernels with this in their names, as such a driver takes ten
+minutes and more to compile all of them.
 """
 
 import argparse
@@ -116,6 +117,7 @@ def main():
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch", choices=["auto", "cuda", "mps", "cpu", "none"], default="auto")
+    parser.add_argument("--kernels", metavar="NAME", default="")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -157,6 +159,7 @@ def main():
         print("| " + " | ".join(cells) + " |")
 
     sizes = ["--sizes", "small" if args.quick else "large", "--repeats", "3" if args.quick else "10"]
+    sizes += ["--filter", args.kernels] if args.kernels else []
     kernels = bagrad(args, *sizes)
     print("\n| kernel | shape | us | GFLOP/s | GB/s | of the ceiling |")
     print("|---|---|---:|---:|---:|---:|")
