@@ -91,31 +91,33 @@ class Burn:
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
-    def end(self):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        # A process that is stopped would stay for ever.
+        self.process.kill()
         self.process.wait()
 
 
 def measure(shape, args, ours, theirs, environment):
     rounds = beside.Rounds(shape)
     # A process for each shape, so that no buffers of others are held.
-    burn = Burn(theirs, args.device, environment)
-    burn.time(shape, 0)
-    for _ in range(args.rounds):
-        rows = burn.time(shape, args.seconds)
-        for row in rows:
-            name = "burn" if row["form"] == "single" else f"burn {row['form']}"
-            extra = {k: row[k] for k in ("steps_each", "first_step_ms", "warm_ms")}
-            rounds.add(name, row["median_us"], row["min_us"], **extra)
-        device = "gpu:0" if args.device == "gpu" else "host"
-        # About the same time for both, judged by what burn needs.
-        guess = args.seconds * 1e6 / min(row["median_us"] * row["steps_each"] for row in rows)
-        repeats = max(3, min(2000, int(guess)))
-        row = beside.time_bagrad(ours, shape, device, repeats, environment)
-        extra = {k: row[k] for k in ("device", "steps_each", "first_step_ms", "peak_bytes") if k in row}
-        rounds.add("bagrad", row["median_us"], row["min_us"], **extra)
-    burn.end()
+    with Burn(theirs, args.device, environment) as burn:
+        burn.time(shape, 0)
+        for _ in range(args.rounds):
+            rows = burn.time(shape, args.seconds)
+            for row in rows:
+                name = "burn" if row["form"] == "single" else f"burn {row['form']}"
+                extra = {k: row[k] for k in ("steps_each", "first_step_ms", "warm_ms")}
+                rounds.add(name, row["median_us"], row["min_us"], **extra)
+            device = "gpu:0" if args.device == "gpu" else "host"
+            # About the same time for both, judged by what burn needs.
+            guess = args.seconds * 1e6 / min(row["median_us"] * row["steps_each"] for row in rows)
+            repeats = max(3, min(2000, int(guess)))
+            row = beside.time_bagrad(ours, shape, device, repeats, environment)
+            extra = {k: row[k] for k in ("device", "steps_each", "first_step_ms", "peak_bytes") if k in row}
+            rounds.add("bagrad", row["median_us"], row["min_us"], **extra)
     return rounds
 
 
@@ -137,6 +139,8 @@ def main():
     features = ["--no-default-features", "--features", args.features]
     theirs = args.peer or build("benches/burn_peer", "burn-peer", features, args.build)
     start, environment = driver(args.driver if args.device == "gpu" else "any")
+    # So that burn's process ends with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     about = beside.machine()
     print("machine: {cpu}, {cores} cores; load {load:.1f} at the start".format(**about))
     both = [[*start, program] for program in (ours, theirs)]

@@ -3,22 +3,9 @@
 use super::Session;
 use crate::error::Result;
 use crate::kernels::launch::{BufferKey, Place};
-use crate::plan::Target;
 use crate::precision::{LossScale, ScaleState};
 
 impl Session {
-    pub(super) fn target(&self) -> Target {
-        let target = self.device.target_for(self.tape.mixed.is_some());
-        Target { max_binding: self.binding.unwrap_or(u64::MAX).min(target.max_binding), ..target }
-    }
-
-    /// Binds at most this much of a buffer at once, where the device could bind more (`None`: what it can): to see what
-    /// a device with smaller limits makes of a batch. Set it first, as it holds for programs planned from now on.
-    pub fn limit_bindings(&mut self, bytes: Option<u64>) {
-        self.binding = bytes;
-        self.too_many = None;
-    }
-
     /// Switches mixed precision on, with this scale of the loss, or off. It holds for training, gradients and
     /// outputs alike. A scale that has moved already stays where it is.
     ///

@@ -43,7 +43,7 @@ fn methods(dropout: f64) -> Vec<Method> {
         });
         all.push(("das-mil", settings));
     }
-    // Values of more heads than keys, and a pool that is a sum.
+    // Attention to the features themselves, and another pool.
     let settings = serde_json::json!({
         "embed": [], "key": 8, "value": 8, "heads": 5, "pool": "mean", "attention_dropout": dropout
     });

@@ -179,13 +179,13 @@ impl Splitter {
         let (plain, mut results) = (Op::Linear(Linear { activation: Activation::None }), Vec::new());
         for run in self.blocks(node.outputs[0]) {
             let rows = self.take_rows(w, run)?;
-            let bias = bias.map(|b| self.take(b, run)).transpose()?;
+            let mut bias = bias.map(|b| self.take(b, run)).transpose()?;
             if !self.wide(x) {
                 let x = self.name(x);
                 results.push(self.to.push1(Op::Linear(op), &[&[x, rows], bias.as_slice()].concat())?);
                 continue;
             }
-            let mut bias = bias;
+            // It is added with the first product.
             let products = self.of_blocks(x, |s, part, run| {
                 let weights = s.slice(rows, run)?;
                 s.to.push1(plain, &[&[part, weights], bias.take().as_slice()].concat())
