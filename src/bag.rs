@@ -17,7 +17,7 @@ pub struct Bags {
     pub offsets: Vec<usize>,
     /// A name for each bag (file stem, or its number).
     pub names: Vec<String>,
-    /// Class index of each bag; `None` for unlabelled bags.
+    /// Class index of each bag, or [`Bags::UNKNOWN`] where only some have one; `None` when no bag has.
     pub labels: Option<Vec<u32>>,
     /// What each class index is called (at least as many as the largest label + 1).
     pub class_names: Vec<String>,
@@ -28,9 +28,14 @@ pub struct Bags {
     pub coords: Option<Vec<[f32; 2]>>,
     /// (height, width, channels) when an instance is an image stored channel-last row by row.
     pub image: Option<[usize; 3]>,
+    /// A name for each feature, where the source has them.
+    pub columns: Option<Vec<String>>,
 }
 
 impl Bags {
+    /// The label of a bag whose class nobody knows, among labelled ones.
+    pub const UNKNOWN: u32 = u32::MAX;
+
     /// Checked construction from packed rows: `features` is `[instances, width]`, `sizes` the number of
     /// instances of each bag. Labels and the rest are set on the fields afterwards, then [`Bags::validate`]d.
     ///
@@ -59,6 +64,7 @@ impl Bags {
             instance_labels: None,
             coords: None,
             image: None,
+            columns: None,
         };
         bags.validate()?;
         Ok(bags)
@@ -69,7 +75,8 @@ impl Bags {
     /// # Errors
     /// [`Error::Bags`] when there is not one label for each bag.
     pub fn with_labels(mut self, labels: Vec<u32>) -> Result<Self> {
-        let classes = labels.iter().max().map_or(0, |&m| m as usize + 1).max(2);
+        let known = labels.iter().filter(|&&l| l != Self::UNKNOWN);
+        let classes = known.max().map_or(0, |&m| m as usize + 1).max(2);
         self.class_names = (0..classes).map(|c| c.to_string()).collect();
         self.labels = Some(labels);
         self.validate()?;
@@ -94,6 +101,11 @@ impl Bags {
     /// Number of classes (2 for binary data).
     pub fn classes(&self) -> usize {
         self.class_names.len()
+    }
+
+    /// Class index of bag `index`, where it is known.
+    pub fn label(&self, index: usize) -> Option<u32> {
+        self.labels.as_ref().map(|l| l[index]).filter(|&l| l != Self::UNKNOWN)
     }
 
     /// Rows of bag `index`.
@@ -125,6 +137,7 @@ impl Bags {
             instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
             coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
             image: self.image,
+            columns: self.columns.clone(),
         }
     }
 
@@ -164,6 +177,7 @@ impl Bags {
             ("labels", self.labels.as_ref().map(Vec::len), bags),
             ("instance labels", self.instance_labels.as_ref().map(Vec::len), self.instances()),
             ("coordinates", self.coords.as_ref().map(Vec::len), self.instances()),
+            ("names of features", self.columns.as_ref().map(Vec::len), self.width),
         ];
         for (what, found, expected) in lengths {
             if let Some(found) = found.filter(|&f| f != expected) {
@@ -171,7 +185,7 @@ impl Bags {
             }
         }
         if let Some(labels) = &self.labels
-            && let Some(b) = labels.iter().position(|&l| l as usize >= self.classes())
+            && let Some(b) = labels.iter().position(|&l| l != Self::UNKNOWN && l as usize >= self.classes())
         {
             return Err(Error::bags(format!(
                 "bag {b} has label {}, but there are only {} classes",

@@ -74,6 +74,7 @@
 mod bag;
 #[cfg(feature = "cli")]
 pub mod bench;
+mod columns;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod device;

@@ -35,6 +35,8 @@ struct Described {
     format_version: u32,
     #[serde(flatten)]
     spec: Spec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<String>>,
 }
 
 const FORMAT_VERSION: u32 = 1;
@@ -78,6 +80,8 @@ pub struct Model {
     pub(crate) teacher: Option<Vec<f32>>,
     /// Applied to features before the model sees them, when there is one.
     pub standardisation: Option<Standardiser>,
+    /// Names of the features it was trained on, where they had any (see [`crate::Bags::arrange_columns`]).
+    pub columns: Option<Vec<String>>,
 }
 
 impl Model {
@@ -120,7 +124,7 @@ impl Model {
                 infos.push(info);
             }
         }
-        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None })
+        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None, columns: None })
     }
 
     /// Method, width and classes.
@@ -233,7 +237,8 @@ impl Model {
             }
         }
         // One key: the order of several would differ from run to run.
-        let described = Described { format_version: FORMAT_VERSION, spec: self.spec.clone() };
+        let described =
+            Described { format_version: FORMAT_VERSION, spec: self.spec.clone(), columns: self.columns.clone() };
         let described = serde_json::to_string(&described).expect("a spec is plain data");
         let metadata = HashMap::from([("bagrad".to_string(), described)]);
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
@@ -258,7 +263,7 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { format_version, spec } =
+        let Described { format_version, spec, columns } =
             serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         if format_version > FORMAT_VERSION {
             return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
@@ -272,7 +277,11 @@ impl Model {
             }
             Ok(bytemuck::pod_collect_to_vec(tensor.data()))
         };
+        if let Some(found) = columns.as_ref().map(Vec::len).filter(|&found| found != spec.width) {
+            return Err(format!("names {found} features, of {}", spec.width));
+        }
         let mut model = Model::new(spec, 0).map_err(|e| e.to_string())?;
+        model.columns = columns;
         for info in model.infos.clone() {
             let values = read(&info.name, &info.shape)?;
             model.values[info.offset..info.offset + info.len()].copy_from_slice(&values);

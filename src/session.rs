@@ -308,14 +308,18 @@ impl Session {
         let Inputs { bags, indices, resident, .. } = *inputs;
         self.check_width(bags)?;
         let outputs = outputs_for(self.model.spec().classes.len());
-        if let Some(labels) = &bags.labels
-            && let Some(&bag) = indices.iter().find(|&&i| labels[i] as usize >= self.model.spec().classes.len())
-        {
-            let classes = self.model.spec().classes.len();
-            return Err(Error::bags(format!("bag {bag} has label {}, the model has {classes} classes", labels[bag])));
+        let learns = matches!(purpose, Purpose::Train(_) | Purpose::Gradients { .. });
+        let classes = self.model.spec().classes.len();
+        let fits = |&bag: &usize| match bags.label(bag) {
+            None => !learns || bags.labels.is_none(),
+            Some(label) => (label as usize) < classes,
+        };
+        if let Some(&bag) = indices.iter().find(|bag| !fits(bag)) {
+            let label = bags.label(bag).map_or("no label".into(), |label| format!("label {label}"));
+            return Err(Error::bags(format!("bag {bag} has {label}, the model has {classes} classes")));
         }
         self.batch.tables.lay_out(inputs.sizes());
-        let label = |i: usize| bags.labels.as_ref().map_or(0, |l| l[i]);
+        let label = |i: usize| bags.label(i).unwrap_or(0);
         self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
         self.batch.weights.clear();
         self.batch.weights.extend_from_slice(weights);

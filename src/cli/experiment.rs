@@ -2,7 +2,7 @@
 
 use super::args::FoldOf;
 use super::progress::Progress;
-use super::run_folder;
+use super::{note, run_folder};
 use anyhow::{Context, Result, bail};
 use bagrad::Bags;
 use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, split};
@@ -130,18 +130,20 @@ pub fn part_name(part: Split) -> &'static str {
         Split::Train => "train",
         Split::Validation => "validation",
         Split::Test => "test",
+        Split::Unlabelled => "unlabelled",
     }
 }
 
-/// Opens the bags; `key` replaces what the data set says of its instance labels. Without a cache features stay in
-/// their file.
+/// Opens the bags and tells what the reader assumed; `key` replaces what the data set says of its instance labels.
+/// Without a cache features stay in their file.
 ///
 /// # Errors
 /// With the name of the file that is wrong.
-pub fn open(data: &str, key: Option<&[i32]>, cache: Cache) -> Result<Dataset> {
+pub fn open(data: &str, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Result<Dataset> {
     let source = Source::parse(data)?;
     let opened = if cache == Cache::None { source.open_mapped() } else { source.open() };
     let mut set = opened.with_context(|| format!("data {data}"))?;
+    set.remarks.iter().for_each(|remark| note(quiet, format!("data {data}: {remark}")));
     if let Some(labels) = key {
         if set.bags.instance_labels.is_none() {
             bail!("--key: {data}: expected labels of the instances, found none");
@@ -157,7 +159,7 @@ pub fn open(data: &str, key: Option<&[i32]>, cache: Cache) -> Result<Dataset> {
 /// Of the data (with its name), the settings, or the device.
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
     let clock = Instant::now();
-    let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache)?;
+    let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
     let prepared = || -> Result<Option<Standardiser>> {
         set.split = Some(plan.division.of(&mut set)?);
         set.check_for_training()?;
@@ -176,6 +178,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     let classes = set.bags.class_names.clone();
     let spec = Spec { method: plan.method.clone(), width: set.bags.width, classes };
     let mut model = Model::new(spec, plan.settings.seed)?;
+    model.columns = set.bags.columns.clone();
     if let Some(path) = &plan.start {
         let trained = Model::load(run_folder::model_of(path))?;
         if trained.standardisation != standardiser {
@@ -184,6 +187,11 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
                  and training bags",
                 path.display()
             );
+        }
+        if let (Some(of_model), Some(here)) = (&trained.columns, &set.bags.columns)
+            && of_model != here
+        {
+            bail!("--start {}: its features have other names or another order than these", path.display());
         }
         model.start_from(&trained).with_context(|| format!("--start {}", path.display()))?;
     }

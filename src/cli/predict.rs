@@ -58,7 +58,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let path = run_folder::model_of(&args.model);
     let model = Model::load(&path)?;
-    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache)?;
+    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache, quiet)?;
+    if let Some(columns) = &model.columns
+        && let Some(remark) = set.bags.arrange_columns(columns).with_context(|| format!("data {}", args.data))?
+    {
+        note(quiet, format!("data {}: {remark}", args.data));
+    }
     let (wanted, found) = (model.spec().width, set.bags.width);
     if wanted != found {
         bail!(
@@ -81,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
     result.insert("device".into(), json!(device.name()));
     if let Some(labels) = &labels {
         let targets = set.instance_targets();
-        let all = (0..set.bags.len()).collect();
+        let all = (0..set.bags.len()).filter(|&b| labels[b] != Bags::UNKNOWN).collect();
         let e = experiment::evaluate(&predictions, all, labels, targets.as_deref())?;
         let Value::Object(scores) = serde_json::to_value(e.scores)? else { unreachable!("a struct is an object") };
         result.extend(scores);
@@ -93,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
     write(args, folder, &set.bags, &predictions, &classes, labels.as_deref(), &result)?;
     if args.output.json {
         let bag = |b: usize| {
-            let label = labels.as_ref().map(|l| &classes[l[b] as usize]);
+            let label = labels.as_ref().and_then(|l| classes.get(l[b] as usize));
             let predicted = &classes[predictions.class(b)];
             json!({ "bag": set.bags.names[b], "label": label, "predicted": predicted,
                     "probabilities": predictions.bag(b) })
@@ -159,13 +164,16 @@ fn write(
 /// their place, and that is told.
 fn labels_for(bags: &Bags, classes: &[String], quiet: bool) -> Result<Option<Vec<u32>>> {
     let Some(labels) = &bags.labels else { return Ok(None) };
-    let place = |name: &String| classes.iter().position(|c| c == name).map(|c| c as u32);
     let used = |label: u32| bags.class_names[label as usize].clone();
-    let named: Option<Vec<u32>> = labels.iter().map(|&l| place(&used(l))).collect();
+    let place = |label: u32| match label {
+        Bags::UNKNOWN => Some(label),
+        _ => classes.iter().position(|c| *c == used(label)).map(|c| c as u32),
+    };
+    let named: Option<Vec<u32>> = labels.iter().map(|&l| place(l)).collect();
     if named.is_some() {
         return Ok(named);
     }
-    if let Some(bag) = labels.iter().position(|&l| l as usize >= classes.len()) {
+    if let Some(bag) = labels.iter().position(|&l| l != Bags::UNKNOWN && l as usize >= classes.len()) {
         let (name, class) = (&bags.names[bag], used(labels[bag]));
         bail!("bag {name} is of class '{class}', which the model does not know; it knows {}", classes.join(", "));
     }

@@ -23,6 +23,11 @@ const STYLE: &str = "{prefix} [{bar:24}] epoch {msg} · {eta} left";
 const PAUSE: Duration = Duration::from_millis(80);
 
 impl Progress {
+    /// True when nothing is to be told.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A bar that is drawn unless `quiet`, or unless stderr is no terminal.
     pub fn new(quiet: bool, name: impl Into<String>) -> Self {
         let now = Instant::now();

@@ -5,7 +5,7 @@
 //! other, or, inverse, far apart. Negative bags may hold both digits too, so that a bag's digits alone do not tell.
 
 use super::mil_bags::{DIGITS_TRAIN_IMAGES, PARTS, POOLS, Pool};
-use super::{Dataset, Key, Split};
+use super::{Dataset, Split};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -198,7 +198,7 @@ impl Collage {
         bags.names = names;
         bags.image = (!self.onehot).then(|| train.image());
         bags.validate()?;
-        Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key: Key::AboveZero })
+        Ok(Dataset { split: Some(split), ..Dataset::new(bags, name) })
     }
 
     /// Collages of the shipped digits; training and test bags come from the same disjoint images as those of

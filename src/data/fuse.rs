@@ -92,7 +92,7 @@ impl Fusion {
         let mut set = high.clone();
         let bags = &mut set.bags;
         bags.width = if self.join == Join::Concat { high_width + low_width } else { high_width };
-        (bags.features, bags.image) = (Features::F32(features), None);
+        (bags.features, bags.image, bags.columns) = (Features::F32(features), None, None);
         bags.offsets = std::iter::once(0)
             .chain(kept.iter().scan(0, |end, bag| {
                 *end += bag.len();
@@ -187,7 +187,6 @@ impl Grid {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Key;
     use super::*;
     use crate::bag::Bags;
 
@@ -200,7 +199,7 @@ mod tests {
         packed.names = bags.iter().map(|(n, _)| n.to_string()).collect();
         packed.coords = Some(bags.iter().flat_map(|(_, p)| p.iter().copied()).collect());
         packed.instance_labels = Some((0..rows as i32).collect());
-        Dataset { bags: packed, split: None, folds: None, name: format!("set{base}"), key: Key::AboveZero }
+        Dataset::new(packed, format!("set{base}"))
     }
 
     fn unit() -> Fusion {

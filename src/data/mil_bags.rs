@@ -280,7 +280,7 @@ pub(super) fn assemble(
     bags.instance_labels = Some(digits);
     bags.names = names;
     bags.image = Some(image);
-    Ok(Dataset { bags, split: Some(split), folds: None, name: name.to_owned(), key: Key::AboveZero })
+    Ok(Dataset { split: Some(split), ..Dataset::new(bags, name) })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod class_bags;
+pub mod classes;
 pub mod collage;
 pub mod digits;
 mod file;
@@ -85,9 +86,16 @@ pub struct Dataset {
     pub name: String,
     /// Which instance labels count as positive.
     pub key: Key,
+    /// What the reader assumed or put right, a sentence each, for people to see.
+    pub remarks: Vec<String>,
 }
 
 impl Dataset {
+    /// Bags of which nothing more is known. Key instances are those with a label above zero.
+    pub fn new(bags: Bags, name: impl Into<String>) -> Self {
+        Self { bags, split: None, folds: None, name: name.into(), key: Key::AboveZero, remarks: Vec::new() }
+    }
+
     /// Opens a folder of npy files, a text file, or what a generator draws; see [`Source::parse`].
     ///
     /// # Errors
@@ -102,33 +110,41 @@ impl Dataset {
         Some(labels.iter().map(|&l| u8::from(self.key.holds(l))).collect())
     }
 
-    /// Numbers of the bags of one part, ascending. Without a division all bags are for training.
+    /// Numbers of the bags of one part, ascending. Without a division all bags with a label are for training.
     pub fn indices(&self, part: Split) -> Vec<usize> {
         match &self.split {
             Some(split) => split::indices(split, part),
-            None if part == Split::Train => (0..self.bags.len()).collect(),
+            None if part == Split::Train => {
+                (0..self.bags.len()).filter(|&b| self.bags.labels.is_none() || self.bags.label(b).is_some()).collect()
+            }
             None => Vec::new(),
         }
     }
 
-    /// The part of each bag after `how`; put it in [`Dataset::split`] to use it.
+    /// The part of each bag after `how`; put it in [`Dataset::split`] to use it. Bags without a label among labelled ones
+    /// are [`Split::Unlabelled`].
     ///
     /// # Errors
     /// [`Error::Bags`] when the data set lacks what `how` asks for (its own split, folds, labels),
     /// [`Error::Setting`] when a share, repeat or fold is out of range.
     pub fn partition(&self, how: &Partition) -> Result<Vec<Split>> {
         let lacks = |what: &str| Error::bags(format!("{}: expected {what}, found none", self.name));
-        match *how {
-            Partition::Own => self.split.clone().ok_or_else(|| lacks("a split that comes with the data set")),
+        let mut parts = match *how {
+            Partition::Own => self.split.clone().ok_or_else(|| lacks("a split that comes with the data set"))?,
             Partition::Random { shares, seed } => {
                 let labels = self.bags.labels.as_ref();
-                split::stratified(labels.ok_or_else(|| lacks("labels for a stratified split"))?, shares, seed)
+                split::stratified(labels.ok_or_else(|| lacks("labels for a stratified split"))?, shares, seed)?
             }
             Partition::Fold { repeat, fold } => {
                 let folds = self.folds.as_ref();
-                folds.ok_or_else(|| lacks("folds that come with the data set"))?.split(repeat, fold)
+                folds.ok_or_else(|| lacks("folds that come with the data set"))?.split(repeat, fold)?
             }
+        };
+        if let Some(labels) = &self.bags.labels {
+            let unknown = parts.iter_mut().zip(labels).filter(|(_, label)| **label == Bags::UNKNOWN);
+            unknown.for_each(|(part, _)| *part = Split::Unlabelled);
         }
+        Ok(parts)
     }
 
     /// Checks what training needs beyond [`Bags::validate`]: labels, and a training bag of every class.
@@ -151,6 +167,12 @@ impl Dataset {
         let train = self.indices(Split::Train);
         if train.is_empty() {
             return wrong("expected at least one training bag, found none".into());
+        }
+        if let Some(&bag) = train.iter().find(|&&b| labels[b] == Bags::UNKNOWN) {
+            return wrong(format!("bag '{}' is to be trained on and has no label", self.bags.names[bag]));
+        }
+        if let [only] = &self.bags.class_names[..] {
+            return wrong(format!("every label is '{only}'; expected at least two classes to tell apart"));
         }
         let mut counts = vec![0usize; self.bags.classes()];
         train.iter().for_each(|&b| counts[labels[b] as usize] += 1);
@@ -187,7 +209,7 @@ mod tests {
         if let Some(labels) = labels {
             bags = bags.with_labels(labels).unwrap();
         }
-        Dataset { bags, split: None, folds: None, name: "set".into(), key: Key::AboveZero }
+        Dataset::new(bags, "set")
     }
 
     #[test]

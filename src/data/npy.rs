@@ -16,7 +16,8 @@
 //!
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
-use super::{Dataset, Folds, Key, Patches, Split, file};
+use super::classes::{self, Classes};
+use super::{Dataset, Folds, Patches, Split, file};
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::features::{Features, Mapped};
@@ -26,11 +27,11 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// More classes than this are taken for a mistake (a file of identifiers, say).
-pub(super) const MOST_CLASSES: usize = 1 << 16;
-
 /// NumPy itself writes headers of a few hundred bytes and refuses beyond 10,000.
 const LONGEST_HEADER: usize = 10_000;
+
+/// Bytes of a label that is text.
+const LONGEST_TEXT: usize = 1 << 16;
 
 /// An npy file whose header has been read and fits the length of the file.
 struct Array {
@@ -141,11 +142,46 @@ impl Array {
         })
     }
 
+    /// Text of fixed length, padded with zeros: bytes, or UTF-32.
+    fn strings(&mut self) -> Result<Vec<String>> {
+        if !matches!(self.kind, TypeChar::UnicodeStr | TypeChar::ByteStr) {
+            return self.wrong("text", &self.descr);
+        }
+        if self.size > LONGEST_TEXT {
+            return self
+                .wrong(&format!("text of at most {LONGEST_TEXT} bytes an item"), format!("{} bytes", self.size));
+        }
+        let count = self.shape.iter().product::<usize>();
+        let mut item = vec![0u8; self.size];
+        let mut all = Vec::new();
+        for row in 0..count {
+            self.reader.read_exact(&mut item).map_err(|e| file::reading(&self.path, e))?;
+            let text = match self.kind {
+                TypeChar::ByteStr => String::from_utf8(item.clone()).ok(),
+                _ => {
+                    let (units, _) = item.as_chunks::<4>();
+                    let of = |&b: &[u8; 4]| {
+                        char::from_u32(if self.big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) })
+                    };
+                    units.iter().map(of).collect()
+                }
+            };
+            let Some(text) = text else { return self.wrong("text", format!("other bytes in row {row} (0-based)")) };
+            all.push(text.trim_end_matches('\0').to_owned());
+        }
+        Ok(all)
+    }
+
+    fn expect_shape(&self, expected: &[usize], what: &str) -> Result<()> {
+        if self.shape != expected {
+            return self.wrong(&format!("shape {expected:?} ({what})"), format!("{:?}", self.shape));
+        }
+        Ok(())
+    }
+
     /// Integers `[expected]`, one for each of `what`.
     fn vector(&mut self, expected: usize, what: &str) -> Result<Vec<i64>> {
-        if self.shape != [expected] {
-            return self.wrong(&format!("shape [{expected}] ({what})"), format!("{:?}", self.shape));
-        }
+        self.expect_shape(&[expected], what)?;
         self.integers()
     }
 }
@@ -318,17 +354,23 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     let rows = features.len() / width;
     let sizes = bag_sizes(&ids, &Array::open(&ids)?.vector(rows, "one bag for each instance")?)?;
     let count = sizes.len();
-    let mut bags = Bags::packed(features, width, &sizes)?;
-    if let Some(labels) = optional(folder, "labels.npy", |array| labels(array, count))? {
-        bags = bags.with_labels(labels)?;
+    let mut set = Dataset::new(Bags::packed(features, width, &sizes)?, super::name_of(folder));
+    let class_names = lines(folder, "class_names.txt", |found| found > 0, "the names of the classes".into())?;
+    let classes = optional(folder, "labels.npy", |array| labels(array, count, class_names.as_deref()))?.flatten();
+    if let Some(classes) = classes {
+        classes.put_in(&mut set.bags, &mut set.remarks);
+    }
+    let bags = &mut set.bags;
+    if let Some(names) = class_names {
+        bags.class_names = names;
     }
     if let Some(names) = lines(folder, "bag_names.txt", |found| found == count, format!("{count} lines (bags)"))? {
         bags.names = names;
     }
-    let classes = bags.classes();
-    if let Some(names) = lines(folder, "class_names.txt", |found| found >= classes, format!("{classes} lines or more"))?
+    if let Some(names) =
+        lines(folder, "feature_names.txt", |found| found == width, format!("{width} lines (features)"))?
     {
-        bags.class_names = names;
+        bags.columns = Some(names);
     }
     let labels_of = |name| optional(folder, name, |array| instance_labels(array, rows));
     bags.instance_labels = match labels_of("key_instances.npy")? {
@@ -337,9 +379,13 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     };
     bags.coords = optional(folder, "coords.npy", |array| coords(array, rows))?;
     bags.validate()?;
-    let split = optional(folder, "split.npy", |array| split(array, count))?;
-    let folds = optional(folder, "folds.npy", |array| folds(array, count))?;
-    Ok(Dataset { bags, split, folds, name: super::name_of(folder), key: Key::AboveZero })
+    set.split = optional(folder, "split.npy", |array| split(array, count))?;
+    if let (Some(split), Some(labels)) = (&mut set.split, &set.bags.labels) {
+        let unknown = split.iter_mut().zip(labels).filter(|(_, label)| **label == Bags::UNKNOWN);
+        unknown.for_each(|(part, _)| *part = Split::Unlabelled);
+    }
+    set.folds = optional(folder, "folds.npy", |array| folds(array, count))?;
+    Ok(set)
 }
 
 /// The lines of an optional text file; their number has to be right.
@@ -369,7 +415,13 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
     array(to, "bag_ids.npy", &rows[..1], ids)?;
     let each = [bags.len() as u64];
     if let Some(labels) = &bags.labels {
-        array(to, "labels.npy", &each, labels.iter().map(|&l| i64::from(l)))?;
+        if labels.contains(&Bags::UNKNOWN) {
+            // NumPy's integers have no value for "not known".
+            let value = |&l: &u32| if l == Bags::UNKNOWN { f64::NAN } else { f64::from(l) };
+            array(to, "labels.npy", &each, labels.iter().map(value))?;
+        } else {
+            array(to, "labels.npy", &each, labels.iter().map(|&l| i64::from(l)))?;
+        }
     }
     if let Some(labels) = &bags.instance_labels {
         array(to, "instance_labels.npy", &rows[..1], labels.iter().copied())?;
@@ -379,7 +431,7 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
     }
     if let Some(split) = &set.split {
         let number = |part: &Split| match part {
-            Split::Train => 0i32,
+            Split::Train | Split::Unlabelled => 0i32,
             Split::Test => 1,
             Split::Validation => 2,
         };
@@ -389,7 +441,10 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
         let of = folds.of();
         array(to, "folds.npy", &[of.len() as u64, each[0]], of.iter().flatten().map(|&f| i64::from(f)))?;
     }
-    for (name, lines) in [("bag_names.txt", &bags.names), ("class_names.txt", &bags.class_names)] {
+    let columns = bags.columns.clone().unwrap_or_default();
+    let names =
+        [("bag_names.txt", &bags.names), ("class_names.txt", &bags.class_names), ("feature_names.txt", &columns)];
+    for (name, lines) in names {
         // A name of several lines could not be told from several names.
         if !lines.is_empty() && !lines.iter().any(|l| l.is_empty() || l.contains(['\n', '\r'])) {
             crate::files::write_atomically(to.join(name), lines.join("\n") + "\n")?;
@@ -409,20 +464,40 @@ fn array<T: npyz::AutoSerialize>(to: &Path, name: &str, shape: &[u64], values: i
     write().map_err(|e| Error::io(&path, e))
 }
 
-fn labels(mut array: Array, bags: usize) -> Result<Vec<u32>> {
-    let labels = array.vector(bags, "one label for each bag of bag_ids.npy")?;
-    class_indices(&array.path, "row", &labels)
-}
-
-/// Class indices from integers, refusing negative and absurdly large ones.
-pub(super) fn class_indices(path: &Path, place: &str, labels: &[i64]) -> Result<Vec<u32>> {
-    if let Some(row) = labels.iter().position(|l| !(0..MOST_CLASSES as i64).contains(l)) {
-        let found = labels[row];
-        let message =
-            format!("{place} {row} (0-based): expected a class from 0 to {}, found {found}", MOST_CLASSES - 1);
-        return Err(Error::format(path, message));
+/// Labels of the bags. With `named` classes they are names or indices of these.
+fn labels(mut array: Array, bags: usize, named: Option<&[String]>) -> Result<Option<Classes>> {
+    array.expect_shape(&[bags], "one label for each bag of bag_ids.npy")?;
+    if matches!(array.kind, TypeChar::UnicodeStr | TypeChar::ByteStr) {
+        let words = array.strings()?;
+        let read = match named {
+            Some(names) => classes::of_given(&words, names),
+            None => classes::of_text(&words),
+        };
+        return read.map_err(|message| Error::format(&array.path, message));
     }
-    Ok(labels.iter().map(|&l| l as u32).collect())
+    let labels: Vec<Option<i64>> = match array.kind {
+        TypeChar::Float => {
+            let values = array.floats()?;
+            let value = |i: usize| match values.get(i) {
+                v if v.is_nan() => Ok(None),
+                v if v.fract() == 0.0 && v.abs() < 1e7 => Ok(Some(v as i64)),
+                v => array.wrong("whole numbers, and nan for an unknown label", format!("{v} in row {i} (0-based)")),
+            };
+            (0..bags).map(value).collect::<Result<_>>()?
+        }
+        _ => array.integers()?.into_iter().map(Some).collect(),
+    };
+    let Some(names) = named.map(<[String]>::len) else {
+        return classes::of_numbers(&labels).map_err(|message| Error::format(&array.path, message));
+    };
+    if let Some(row) = labels.iter().position(|l| l.is_some_and(|l| !(0..names as i64).contains(&l))) {
+        let found = labels[row].unwrap_or_default();
+        return array.wrong(
+            &format!("a class from 0 to {}, as class_names.txt has {names} lines", names.saturating_sub(1)),
+            format!("{found} in row {row} (0-based)"),
+        );
+    }
+    Ok(Some(classes::index(&labels, &(0..names as i64).collect::<Vec<_>>())))
 }
 
 fn instance_labels(mut array: Array, rows: usize) -> Result<Vec<i32>> {

@@ -1,6 +1,6 @@
 //! Patches: bags whose instances are still pictures, a byte a value.
 
-use super::{Dataset, Key, Source, npy, pictures};
+use super::{Dataset, Source, npy, pictures};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -109,7 +109,7 @@ impl Patches {
     /// [`Error::Bags`] for an empty bag.
     pub fn frame(sizes: &[usize], name: &str) -> Result<Dataset> {
         let bags = Bags::packed(Features::F32(vec![0.0; sizes.iter().sum()]), 1, sizes)?;
-        Ok(Dataset { bags, split: None, folds: None, name: name.into(), key: Key::AboveZero })
+        Ok(Dataset::new(bags, name))
     }
 
     /// Number of patches.

@@ -7,6 +7,7 @@
 //!   slide-2/...                 tumour/slide-2/...
 //! ```
 
+use super::classes;
 use super::patches::{Patches, Places, Reading};
 use super::resize::resize;
 use crate::error::{Error, Result};
@@ -60,16 +61,15 @@ pub(super) fn open(folder: &Path, reading: &Reading) -> Result<Patches> {
     let mut set = Patches::frame(&sizes, &super::name_of(folder))?;
     set.bags.names = bags.iter().map(|b| b.name.clone()).collect();
     if classed > 0 {
-        let mut classes: Vec<String> = bags.iter().filter_map(|b| b.class.clone()).collect();
-        classes.sort();
-        classes.dedup();
-        let of = |b: &Bag| classes.iter().position(|c| Some(c) == b.class.as_ref()).unwrap_or(0) as u32;
-        set.bags.labels = Some(bags.iter().map(of).collect());
-        // A single class is one of two, as everywhere.
-        if let [only] = &classes[..] {
-            classes = vec![only.clone(), format!("not {only}")];
+        let of_bags: Vec<&str> = bags.iter().filter_map(|b| b.class.as_deref()).collect();
+        let read = classes::of_names(&of_bags).map_err(|message| Error::format(folder, message))?;
+        if let Some(mut classes) = read {
+            // A single class is one of two, as everywhere.
+            if let [only] = &classes.names[..] {
+                classes.names.push(format!("not {only}"));
+            }
+            classes.put_in(&mut set.bags, &mut set.remarks);
         }
-        set.bags.class_names = classes;
     }
     set.bags.coords = files.iter().map(|file| place(file, reading.places)).collect();
     set.bags.instance_labels = patch_labels(folder, &files)?;

@@ -12,10 +12,12 @@ pub enum Split {
     Validation,
     /// Seen once, at the end.
     Test,
+    /// Without a label: predicted, and in no other part.
+    Unlabelled,
 }
 
 impl Split {
-    /// All three, in the order of their shares in [`stratified`].
+    /// The three with labels, in the order of their shares in [`stratified`].
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 }
 

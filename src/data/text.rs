@@ -5,7 +5,7 @@
 //! have the same label. Labels are 0 and 1, -1 and 1, class indices, or words (then the classes are the words
 //! in alphabetical order); `?` everywhere means bags without labels. The file may be packed with gzip.
 
-use super::{Dataset, Key, file, npy};
+use super::{Dataset, classes, file};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -105,15 +105,15 @@ pub fn open(path: &Path) -> Result<Dataset> {
     if table.rows == 0 {
         return Err(Error::format(path, "expected lines of label, bag and features, found none"));
     }
-    let classes = classes(path, &table.labels)?;
+    let classes = classes::of_text(&table.labels).map_err(|message| Error::format(path, message))?;
     let mut bags = Bags::packed(Features::F32(table.features), table.width, &table.sizes)?;
     bags.names = table.names;
-    if let Some((labels, names)) = classes {
-        bags.labels = Some(labels);
-        bags.class_names = names;
+    let mut set = Dataset::new(bags, super::name_of(path));
+    if let Some(classes) = classes {
+        classes.put_in(&mut set.bags, &mut set.remarks);
     }
-    bags.validate()?;
-    Ok(Dataset { bags, split: None, folds: None, name: super::name_of(path), key: Key::AboveZero })
+    set.bags.validate()?;
+    Ok(set)
 }
 
 /// Column names: a usual word for the label, or not a single number among the features.
@@ -121,45 +121,6 @@ fn is_header(fields: &[&str]) -> bool {
     let usual = ["label", "labels", "class", "target", "y"];
     let named = fields.first().is_some_and(|f| usual.contains(&f.trim_matches('"').to_lowercase().as_str()));
     named || (fields.len() > 2 && fields[2..].iter().all(|f| f.parse::<f32>().is_err()))
-}
-
-/// Class index of each bag and the names of the classes; `None` when every label is `?`.
-fn classes(path: &Path, labels: &[String]) -> Result<Option<(Vec<u32>, Vec<String>)>> {
-    let unknown = labels.iter().filter(|l| *l == "?").count();
-    if unknown == labels.len() {
-        return Ok(None);
-    }
-    if unknown > 0 {
-        let bags = labels.len();
-        return Err(Error::format(
-            path,
-            format!("expected a label for every bag or for none, found {unknown} '?' of {bags}"),
-        ));
-    }
-    let whole = |l: &String| l.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && v.abs() < 1e15).map(|v| v as i64);
-    let numbers: Option<Vec<i64>> = labels.iter().map(whole).collect();
-    match numbers {
-        Some(numbers) if numbers.contains(&-1) && numbers.iter().all(|n| n.abs() == 1) => {
-            let labels = numbers.iter().map(|&n| u32::from(n == 1)).collect();
-            Ok(Some((labels, vec!["-1".into(), "1".into()])))
-        }
-        Some(numbers) => {
-            let labels = npy::class_indices(path, "bag", &numbers)?;
-            let count = labels.iter().max().map_or(0, |&m| m as usize + 1).max(2);
-            Ok(Some((labels, (0..count).map(|c| c.to_string()).collect())))
-        }
-        None => {
-            let mut names = labels.to_vec();
-            names.sort();
-            names.dedup();
-            if names.len() > npy::MOST_CLASSES {
-                let message = format!("expected at most {} classes, found {}", npy::MOST_CLASSES, names.len());
-                return Err(Error::format(path, message));
-            }
-            let index = |l: &String| names.binary_search(l).map_or(0, |i| i as u32);
-            Ok(Some((labels.iter().map(index).collect(), names)))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -211,9 +172,9 @@ mod tests {
         assert_eq!(labels("2,a,0\n0,b,0"), (Some(vec![2, 0]), "0 1 2".into()));
         assert_eq!(labels("tumour,a,0\nbenign,b,0"), (Some(vec![1, 0]), "benign tumour".into()));
         assert_eq!(labels("?,a,0\n?,b,0"), (None, String::new()));
-        refused("?,a,0\n1,b,0", "1 '?' of 2");
-        refused("-1,a,0\n0,b,0", "bag 0 (0-based): expected a class from 0");
-        refused("99999999,a,0\n", "expected a class from 0 to 65535, found 99999999");
+        assert_eq!(labels("?,a,0\n1,b,0"), (Some(vec![Bags::UNKNOWN, 1]), "0 1".into()));
+        refused("-1,a,0\n0,b,0", "labels are -1 and 0: expected class indices from 0");
+        refused("99999999,a,0\n0,b,0", "expected a class from 0 to 65535, found 99999999");
     }
 
     #[test]

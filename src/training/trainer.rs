@@ -217,6 +217,9 @@ pub fn train(
     if training.is_empty() {
         return Err(Error::bags("there are no training bags"));
     }
+    if let Some(&bag) = training.iter().chain(validation).find(|&&b| bags.label(b).is_none()) {
+        return Err(Error::bags(format!("bag {bag} ('{}') is to be learnt from and has no label", bags.names[bag])));
+    }
     let class_weights = class_weights(&settings.class_weights, labels, training, classes)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
