@@ -52,7 +52,9 @@ impl Bags {
         let mut offsets = Vec::with_capacity(sizes.len() + 1);
         offsets.push(0);
         for &size in sizes {
-            offsets.push(offsets.last().unwrap() + size);
+            let end = offsets[offsets.len() - 1] as u64;
+            let end = end.checked_add(size as u64).and_then(|end| usize::try_from(end).ok());
+            offsets.push(end.ok_or_else(|| Error::bags("the sizes of the bags add up to more than can be counted"))?);
         }
         let bags = Self {
             features,
@@ -85,7 +87,7 @@ impl Bags {
 
     /// Number of bags.
     pub fn len(&self) -> usize {
-        self.offsets.len() - 1
+        self.offsets.len().saturating_sub(1)
     }
 
     /// True when there is no bag.
@@ -95,7 +97,7 @@ impl Bags {
 
     /// Number of instances over all bags.
     pub fn instances(&self) -> usize {
-        *self.offsets.last().unwrap()
+        self.offsets.last().copied().unwrap_or(0)
     }
 
     /// Number of classes (2 for binary data).
@@ -109,11 +111,17 @@ impl Bags {
     }
 
     /// Rows of bag `index`.
+    ///
+    /// # Panics
+    /// When there is no such bag.
     pub fn rows(&self, index: usize) -> std::ops::Range<usize> {
         self.offsets[index]..self.offsets[index + 1]
     }
 
     /// The bags of `indices`, in that order, packed anew.
+    ///
+    /// # Panics
+    /// When there is no such bag.
     pub fn select(&self, indices: &[usize]) -> Bags {
         let mut offsets = vec![0];
         for &i in indices {
@@ -141,6 +149,63 @@ impl Bags {
         }
     }
 
+    /// Feature number `at` is not finite.
+    pub(crate) fn not_finite(&self, at: usize) -> Error {
+        let (row, column, value) = (at / self.width, at % self.width, self.features.get(at));
+        Error::bags(format!("the feature in row {row}, column {column} is {value}; features must be finite"))
+    }
+
+    /// Refuses features that f16 cannot hold, before a device would take them for infinite. Standardise them first
+    /// where that is meant.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] with the bag, the row and the column of the first.
+    pub fn check_f16(&self) -> Result<()> {
+        self.features.check_unchanged()?;
+        self.features.first_beyond_f16().map_or(Ok(()), |at| Err(self.beyond_f16(at / self.width, at % self.width)))
+    }
+
+    /// The feature in this row and column is beyond f16.
+    pub(crate) fn beyond_f16(&self, row: usize, column: usize) -> Error {
+        let bag = self.offsets.partition_point(|&first| first <= row).saturating_sub(1);
+        let value = self.features.get(row * self.width + column);
+        Error::bags(format!(
+            "the feature in row {row}, column {column} (0-based; bag {}) is {value} as the model gets it, beyond float16 \
+             ({} at most); store features in 32 bits (train without --half), or standardise them",
+            self.names.get(bag).map_or("?", |n| n),
+            half::f16::MAX
+        ))
+    }
+
+    /// Refuses numbers of bags that there are not, and bags that do not lie within the features, as after a public
+    /// field was changed. It looks at the named bags alone, and not at values: cheap enough for each step.
+    pub(crate) fn check_indices(&self, indices: &[usize]) -> Result<()> {
+        let bags = self.len();
+        if let Some(bag) = indices.iter().find(|&&b| b >= bags) {
+            let known = if bags == 0 { "none".to_string() } else { format!("0 to {}", bags - 1) };
+            return Err(Error::bags(format!("there is no bag {bag}; there are {known}")));
+        }
+        let rows = self.features.len() / self.width.max(1);
+        for &bag in indices {
+            let [start, end] = [self.offsets[bag], self.offsets[bag + 1]];
+            if start >= end || end > rows {
+                let message = format!("bag {bag} is rows {start} to {end}; expected at least one of {rows} rows");
+                return Err(Error::bags(message));
+            }
+        }
+        let instances = self.instances();
+        let lengths = [
+            ("labels", self.labels.as_ref().map(Vec::len), bags),
+            ("coordinates", self.coords.as_ref().map(Vec::len), instances),
+        ];
+        for (what, found, expected) in lengths {
+            if let Some(found) = found.filter(|&f| f != expected) {
+                return Err(Error::bags(format!("expected {expected} {what}, found {found}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every rule of the struct: rising offsets, no empty bag, matching lengths, finite features.
     ///
     /// # Errors
@@ -155,22 +220,21 @@ impl Bags {
                 return Err(Error::bags(format!("bag {b} has no instances; every bag needs at least one")));
             }
         }
-        if self.features.len() != self.instances() * self.width {
+        if self.offsets.first() != Some(&0) {
+            let found = self.offsets.first().map_or("none".into(), usize::to_string);
+            return Err(Error::bags(format!("expected offsets that begin with 0, found {found}")));
+        }
+        if self.instances().checked_mul(self.width) != Some(self.features.len()) {
             return Err(Error::bags(format!(
                 "{} instances of width {} need {} values, found {}",
                 self.instances(),
                 self.width,
-                self.instances() * self.width,
+                self.instances() as u128 * self.width as u128,
                 self.features.len()
             )));
         }
         if let Some(i) = self.features.first_not_finite() {
-            return Err(Error::bags(format!(
-                "the feature in row {}, column {} is {}; features must be finite",
-                i / self.width,
-                i % self.width,
-                self.features.get(i)
-            )));
+            return Err(self.not_finite(i));
         }
         let lengths = [
             ("names", Some(self.names.len()), bags),

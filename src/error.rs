@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A file could not be opened, read or written.
     // Not called `source`: the message has the cause already, and a printed chain would repeat it.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}", shown(path))]
     Io { path: PathBuf, cause: std::io::Error },
     /// A file was read but its content is not what its place asks for.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {message}", shown(path))]
     Format { path: PathBuf, message: String },
     /// Bags in memory that break a rule of [`crate::Bags`] (offsets, finite values, labels).
     #[error("bags: {message}")]
@@ -28,14 +28,17 @@ pub enum Error {
     /// No adapter fits what was asked for, or it could not be opened.
     #[error("device: {message}")]
     Device { message: String },
-    /// A tensor asks for more than the device has.
-    #[error("device limit {limit}: {what} needs {wanted} bytes, the device allows {possible}")]
+    /// Something asks for more bytes than a device, a memory budget or this library allows.
+    #[error("limit {limit}: {what} needs {wanted} bytes, {possible} are possible")]
     Limit { limit: &'static str, what: String, wanted: u64, possible: u64 },
     /// The driver ran out of memory.
     #[error("out of device memory while {while_doing}")]
     OutOfMemory { while_doing: String },
     /// The device was lost (unplugged, reset by its driver, hung).
-    #[error("the device was lost: {message}")]
+    #[error(
+        "the device was lost: {message}. If it was busy for seconds, the operating system has reset it: a smaller \
+         --memory or --batch makes its work shorter, and docs/limits.md tells of the time limits of drivers"
+    )]
     DeviceLost { message: String },
     /// Training met a loss that is not finite.
     #[error("the loss is {loss} at step {step}; try a smaller learning rate or standardise the features")]
@@ -52,6 +55,11 @@ pub enum Error {
          try a smaller learning rate, standardise the features, or train in f32"
     )]
     GradientOverflow { step: u64, skipped: u32 },
+}
+
+/// A path as messages have it, with control characters escaped.
+fn shown(path: &Path) -> String {
+    crate::printable::printable(&path.display().to_string()).into_owned()
 }
 
 /// `Result` with the library's [`Error`].

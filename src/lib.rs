@@ -74,6 +74,7 @@
 mod bag;
 #[cfg(feature = "cli")]
 pub mod bench;
+pub mod bounded;
 mod columns;
 #[cfg(feature = "data")]
 pub mod data;
@@ -92,6 +93,7 @@ pub mod plan;
 pub mod precision;
 #[cfg(feature = "data")]
 pub mod pretrain;
+pub mod printable;
 pub mod random;
 pub mod report;
 #[cfg(feature = "cli")]

@@ -40,6 +40,10 @@ struct Described {
 }
 
 const FORMAT_VERSION: u32 = 1;
+/// Tensors of what features are standardised by.
+const STANDARDISATION: [&str; 2] = ["standardisation.mean", "standardisation.std"];
+/// Tensors of what the features were that a model without standardisation was trained on.
+const SEEN: [&str; 2] = ["statistics.mean", "statistics.std"];
 
 /// Where a named parameter lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,49 @@ pub struct Model {
     pub standardisation: Option<Standardiser>,
     /// Names of the features it was trained on, where they had any (see [`crate::Bags::arrange_columns`]).
     pub columns: Option<Vec<String>>,
+    /// Statistics of the features that the model was trained on, where they were not standardised: see
+    /// [`Model::statistics`].
+    pub seen: Option<Standardiser>,
+}
+
+/// Bytes that the parameters of a model may take: the most that devices bind of one buffer.
+pub const MOST_BYTES: u64 = 2 << 30;
+/// Bytes that the description in a model file may take, beside the parameters.
+const DESCRIPTION: u64 = 64 << 20;
+
+/// Of a model everything but the values; takes no memory for these.
+fn outline(spec: &Spec) -> Result<(Tape, ParamLayout, Vec<ParamInfo>)> {
+    let tape = spec.method.record(spec.width, spec.classes.len(), Storage::F32, false)?;
+    let size = |p: &crate::tape::Param| p.rows as u128 * p.cols as u128 + crate::tape::SEGMENT as u128;
+    let wanted = 4 * tape.params.iter().map(size).sum::<u128>();
+    if wanted > MOST_BYTES as u128 {
+        let what = format!("the parameters of {} with these settings", spec.method.name());
+        let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+        return Err(Error::Limit { limit: "size of a model", what, wanted, possible: MOST_BYTES });
+    }
+    let layout = tape.param_layout();
+    let mut infos = Vec::new();
+    for (i, param) in tape.params.iter().enumerate() {
+        let start = layout.offsets[i];
+        let is_bias = !param.decays && param.rows == 1;
+        let shape = |rows: u32, cols: u32| match is_bias {
+            true => vec![cols as usize],
+            false => vec![rows as usize, cols as usize],
+        };
+        let trained = !tape.is_buffer(i);
+        if param.parts.is_empty() {
+            let (name, shape) = (param.name.clone(), shape(param.rows, param.cols));
+            infos.push(ParamInfo { name, shape, trained, offset: start });
+        }
+        let mut at = start;
+        for (name, rows) in &param.parts {
+            let shape = if is_bias { vec![*rows as usize] } else { shape(*rows, param.cols) };
+            let info = ParamInfo { name: name.clone(), shape, trained, offset: at };
+            at += info.len();
+            infos.push(info);
+        }
+    }
+    Ok((tape, layout, infos))
 }
 
 impl Model {
@@ -90,12 +137,10 @@ impl Model {
     /// # Errors
     /// [`Error::Setting`] for settings out of range.
     pub fn new(spec: Spec, seed: u64) -> Result<Self> {
-        let tape = spec.method.record(spec.width, spec.classes.len(), Storage::F32, false)?;
-        let layout = tape.param_layout();
+        let (tape, layout, infos) = outline(&spec)?;
         let mut values = vec![0.0; layout.total];
-        let mut infos = Vec::new();
         for (i, param) in tape.params.iter().enumerate() {
-            let (start, count) = (layout.offsets[i], (param.rows * param.cols) as usize);
+            let (start, count) = (layout.offsets[i], param.rows as usize * param.cols as usize);
             // A stream a parameter: adding one leaves the others as they were.
             let mut random = Random::new(seed, INIT_STREAM + i as u64);
             for (i, v) in values[start..start + count].iter_mut().enumerate() {
@@ -106,25 +151,29 @@ impl Model {
                     Init::Normal(std) => (random.normal() * std as f64) as f32,
                 };
             }
-            let is_bias = !param.decays && param.rows == 1;
-            let shape = |rows: u32, cols: u32| match is_bias {
-                true => vec![cols as usize],
-                false => vec![rows as usize, cols as usize],
-            };
-            let trained = !tape.is_buffer(i);
-            if param.parts.is_empty() {
-                let (name, shape) = (param.name.clone(), shape(param.rows, param.cols));
-                infos.push(ParamInfo { name, shape, trained, offset: start });
-            }
-            let mut at = start;
-            for (name, rows) in &param.parts {
-                let shape = if is_bias { vec![*rows as usize] } else { shape(*rows, param.cols) };
-                let info = ParamInfo { name: name.clone(), shape, trained, offset: at };
-                at += info.len();
-                infos.push(info);
-            }
         }
-        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None, columns: None })
+        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None, columns: None, seen: None })
+    }
+
+    /// Mean and deviation of each feature over the instances that the model was trained on, as the files have them:
+    /// those it standardises by, or those it was only told of.
+    pub fn statistics(&self) -> Option<&Standardiser> {
+        self.standardisation.as_ref().or(self.seen.as_ref())
+    }
+
+    /// Refuses parameters that are not finite, naming the first.
+    pub(crate) fn check_finite(&self) -> Result<()> {
+        self.check_values(&self.values)?;
+        self.teacher.as_ref().map_or(Ok(()), |values| self.check_values(values))
+    }
+
+    /// As [`Model::check_finite`], of other values in the same layout.
+    pub(crate) fn check_values(&self, values: &[f32]) -> Result<()> {
+        let wrong = |info: &&ParamInfo| values[info.offset..info.offset + info.len()].iter().any(|v| !v.is_finite());
+        match self.infos.iter().find(wrong) {
+            Some(info) => Err(Error::setting(&info.name, "a value of this parameter is not a finite number")),
+            None => Ok(()),
+        }
     }
 
     /// Method, width and classes.
@@ -161,7 +210,8 @@ impl Model {
     /// Replaces a parameter.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an unknown name, [`Error::Shape`] for a wrong number of values.
+    /// [`Error::Setting`] for an unknown name or a value that is not finite, [`Error::Shape`] for a wrong number of
+    /// values.
     pub fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let info = self.info(name)?.clone();
         if values.len() != info.len() {
@@ -170,6 +220,9 @@ impl Model {
                 expected: format!("{name} {:?}, {} values", info.shape, info.len()),
                 found: format!("{} values", values.len()),
             });
+        }
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::setting(name, format!("value {at} is {}; expected a finite number", values[at])));
         }
         self.values[info.offset..info.offset + info.len()].copy_from_slice(values);
         Ok(())
@@ -216,9 +269,18 @@ impl Model {
     /// standardisation in its metadata. The file appears whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`], and [`Error::Setting`] for values or statistics that [`Model::load`] would refuse.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        self.check_finite()?;
+        for statistics in [&self.standardisation, &self.seen].into_iter().flatten() {
+            statistics.validate()?;
+            if statistics.mean.len() != self.spec.width {
+                let found = statistics.mean.len();
+                let message = format!("expected statistics of {} features, found {found}", self.spec.width);
+                return Err(Error::setting("standardisation", message));
+            }
+        }
         crate::files::write_atomically(path, self.to_bytes())
     }
 
@@ -230,8 +292,9 @@ impl Model {
             let view = TensorView::new(Dtype::F32, info.shape.clone(), bytes).expect("length follows from the shape");
             tensors.push((&info.name, view));
         }
-        if let Some(s) = &self.standardisation {
-            for (name, values) in [("standardisation.mean", &s.mean), ("standardisation.std", &s.std)] {
+        for ([mean, std], statistics) in [(STANDARDISATION, &self.standardisation), (SEEN, &self.seen)] {
+            let Some(s) = statistics else { continue };
+            for (name, values) in [(mean, &s.mean), (std, &s.std)] {
                 let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
                 tensors.push((name, view.expect("length follows from the shape")));
             }
@@ -250,7 +313,7 @@ impl Model {
     /// [`Error::Io`], or [`Error::Format`] that says what of the file is not a bagrad model.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let bytes = crate::bounded::read(path, MOST_BYTES + DESCRIPTION)?;
         Self::from_bytes(&bytes).map_err(|message| Error::format(path, message))
     }
 
@@ -269,31 +332,45 @@ impl Model {
             return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
+        let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
             let tensor = tensors.tensor(name).map_err(|_| format!("tensor {name:?} is missing"))?;
             if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
                 let (dtype, found) = (tensor.dtype(), tensor.shape());
                 return Err(format!("tensor {name:?}: expected F32 {shape:?}, found {dtype:?} {found:?}"));
             }
-            Ok(bytemuck::pod_collect_to_vec(tensor.data()))
+            Ok(tensor)
         };
         if let Some(found) = columns.as_ref().map(Vec::len).filter(|&found| found != spec.width) {
             return Err(format!("names {found} features, of {}", spec.width));
         }
-        let mut model = Model::new(spec, 0).map_err(|e| e.to_string())?;
-        model.columns = columns;
-        for info in model.infos.clone() {
-            let values = read(&info.name, &info.shape)?;
-            model.values[info.offset..info.offset + info.len()].copy_from_slice(&values);
+        let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
+            Ok(bytemuck::pod_collect_to_vec(view(name, shape)?.data()))
+        };
+        let (_, layout, infos) = outline(&spec).map_err(|e| e.to_string())?;
+        // All shapes before any memory: what a description asks for must be in the file.
+        infos.iter().try_for_each(|info| view(&info.name, &info.shape).map(|_| ()))?;
+        let mut values = vec![0.0; layout.total];
+        for info in &infos {
+            values[info.offset..info.offset + info.len()].copy_from_slice(&read(&info.name, &info.shape)?);
         }
-        if tensors.tensor("standardisation.mean").is_ok() {
-            let shape = [model.spec.width];
-            let (mean, std) = (read("standardisation.mean", &shape)?, read("standardisation.std", &shape)?);
-            model.standardisation = Some(Standardiser { mean, std });
-        }
+        let statistics = |[mean, std]: [&str; 2]| -> Result<Option<Standardiser>, String> {
+            if tensors.tensor(mean).is_err() && tensors.tensor(std).is_err() {
+                return Ok(None);
+            }
+            let shape = [spec.width];
+            let found = Standardiser { mean: read(mean, &shape)?, std: read(std, &shape)? };
+            found.validate().map_err(|e| e.to_string())?;
+            Ok(Some(found))
+        };
+        let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
+        let model = Model { spec, infos, layout, values, teacher: None, standardisation, columns, seen };
+        model.check_finite().map_err(|e| e.to_string())?;
         Ok(model)
     }
 }
 
 /// Streams of a run's seed from here on start parameters; the data generators use the low ones.
 const INIT_STREAM: u64 = 1 << 32;
+
+#[cfg(test)]
+mod tests;

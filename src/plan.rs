@@ -5,7 +5,7 @@ mod assemble;
 pub mod columns;
 pub mod windows;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Scalar, Variant, Word};
 use crate::kernels::matmul_coop::Coop;
@@ -160,6 +160,10 @@ pub struct Planner<'a> {
     /// Gradient of each value, once something was written to it.
     grads: Vec<Option<ValueId>>,
     param_written: Vec<bool>,
+    /// Inputs whose gradient the rule that goes backward has asked for.
+    asked: Vec<ValueId>,
+    /// The first operation that was asked for a gradient of an input, and gives none.
+    dropped: Option<(&'static str, usize)>,
     dense: Vec<Option<ValueId>>,
     /// Values that are another value under a new name (dropout that is off).
     alias: Vec<(ValueId, ValueId)>,
@@ -180,6 +184,8 @@ impl<'a> Planner<'a> {
             drafts: Vec::new(),
             grads: vec![None; tape.values.len()],
             param_written: vec![false; tape.params.len()],
+            asked: Vec::new(),
+            dropped: None,
             dense: vec![None; tape.values.len()],
             alias: Vec::new(),
         }
@@ -292,6 +298,7 @@ impl<'a> Planner<'a> {
         if !value.needs_grad {
             return None;
         }
+        self.asked.push(input);
         if let Source::Param(index) = value.source {
             let accumulate = std::mem::replace(&mut self.param_written[index as usize], true);
             return Some(GradTarget { to: Operand::ParamGrad(index), accumulate });
@@ -306,6 +313,11 @@ impl<'a> Planner<'a> {
         let grad = self.push_from(value.shape, Storage::F32, source);
         self.grads[input.index()] = Some(grad);
         Some(GradTarget { to: grad.into(), accumulate: false })
+    }
+
+    /// Says that the gradient of `input` is zero, so that nothing has to be written.
+    pub fn zero_grad(&mut self, input: ValueId) {
+        self.asked.push(input);
     }
 
     /// True when some gradient of `input` is wanted.
@@ -333,8 +345,15 @@ impl<'a> Planner<'a> {
 /// Plans `tape` for `purpose` on `target`, for batches up to `capacity`.
 ///
 /// # Errors
-/// [`crate::Error::Limit`] when a value at full capacity exceeds what the device can bind.
+/// [`crate::Error::Limit`] when a value at full capacity exceeds what the device can bind, [`crate::Error::Setting`] for
+/// a purpose that the tape has no loss or no teacher for.
 pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
+    let lacks = |what: &str| Err(Error::setting("model", format!("it has no {what}, which this needs")));
+    match purpose {
+        Purpose::Gradients { .. } | Purpose::Train(_) if tape.loss.is_none() => return lacks("loss"),
+        Purpose::Teach { .. } if tape.teacher.is_none() => return lacks("teacher"),
+        _ => {}
+    }
     let mut planner = Planner::new(tape, purpose, target, capacity);
     let needed = needed_nodes(tape, purpose);
     forward(&mut planner, tape, &needed);
@@ -403,7 +422,13 @@ fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
         let reached = node.outputs.iter().any(|o| planner.upstream(*o).is_some());
         let wanted = node.inputs.iter().any(|i| planner.wants(*i));
         if reached && wanted {
+            planner.asked.clear();
             node.op.rule().backward(planner, node);
+            // A gradient that is wanted is given or refused, never dropped.
+            let dropped = |i: &usize| planner.wants(node.inputs[*i]) && !planner.asked.contains(&node.inputs[*i]);
+            if let Some(input) = (0..node.inputs.len()).find(dropped) {
+                planner.dropped.get_or_insert((node.op.rule().name(), input));
+            }
         }
     }
 }

@@ -5,6 +5,8 @@ mod inputs;
 mod precision;
 mod ready;
 mod teacher;
+#[cfg(test)]
+mod tests;
 mod windowed;
 
 use crate::bag::Bags;
@@ -23,6 +25,7 @@ use batch::{Batch, uploads};
 use inputs::Inputs;
 pub use inputs::Resident;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use windowed::{Reading, Windows};
 
 /// A matrix read back from a device.
@@ -54,6 +57,8 @@ pub struct Gradients {
 /// [budget](Session::set_budget), runs in windows of rows where the method allows it; values of other methods that
 /// exceed a binding are split into blocks of columns.
 pub struct Session {
+    /// Tells this session from others, whose stores hold other features.
+    number: u64,
     device: Device,
     model: Model,
     tape: Tape,
@@ -66,6 +71,8 @@ pub struct Session {
     windows: Option<Windows>,
     /// Instances from which on a batch did not fit whole.
     too_many: Option<u32>,
+    /// Instances up to which no launch is too long for a GPU, by purpose.
+    short: Vec<(Purpose, u32)>,
     /// Bytes of device memory that may be used.
     budget: Option<u64>,
     /// Bytes that may be bound at once, where that is less than the device can.
@@ -101,8 +108,11 @@ impl Session {
         storage: Storage,
         instance_grads: bool,
     ) -> Result<Self> {
+        model.check_finite()?;
         let tape = model.record(storage, instance_grads)?;
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let mut session = Self {
+            number: SESSIONS.fetch_add(1, Ordering::Relaxed),
             device: device.clone(),
             tape,
             executor: Executor::new(device),
@@ -113,6 +123,7 @@ impl Session {
             batch: Batch::default(),
             windows: None,
             too_many: None,
+            short: Vec::new(),
             budget: None,
             binding: None,
             stored: 0,
@@ -185,9 +196,17 @@ impl Session {
     /// Returns to a snapshot of the same model.
     ///
     /// # Errors
-    /// What the device answers.
+    /// [`Error::Shape`] for a snapshot of another model, [`Error::Setting`] for values that are not finite, and what the
+    /// device answers.
     pub fn restore(&mut self, snapshot: &[f32]) -> Result<()> {
-        assert_eq!(snapshot.len(), self.model.values.len(), "a snapshot of another model");
+        if snapshot.len() != self.model.values.len() {
+            return Err(Error::Shape {
+                operation: "restore",
+                expected: format!("a snapshot of this model, {} values", self.model.values.len()),
+                found: format!("{} values", snapshot.len()),
+            });
+        }
+        self.model.check_values(snapshot)?;
         self.model.values.copy_from_slice(snapshot);
         self.stale = false;
         self.executor.write(BufferKey::Params, 0, snapshot)
@@ -306,7 +325,6 @@ impl Session {
     /// does not look at.
     fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
         let Inputs { bags, indices, resident, .. } = *inputs;
-        self.check_width(bags)?;
         let outputs = outputs_for(self.model.spec().classes.len());
         let learns = matches!(purpose, Purpose::Train(_) | Purpose::Gradients { .. });
         let classes = self.model.spec().classes.len();
@@ -333,7 +351,7 @@ impl Session {
         self.batch.tables.extent = self.counted(self.batch.tables.extent);
         let windows = self.make_ready(purpose, self.batch.tables.extent)?;
         if resident.is_none() && !windows {
-            self.batch.rows.pack(bags, self.storage, inputs.runs());
+            self.batch.rows.pack(bags, self.storage, inputs.runs())?;
         }
         Ok(windows)
     }
@@ -389,6 +407,9 @@ impl Session {
     ) -> Result<()> {
         let purpose = Purpose::Train(*optimiser);
         let whole = Inputs::of(bags, indices, resident);
+        self.check_inputs(&whole, Some(weights))?;
+        self.check_rule(optimiser, rate)?;
+        self.check_place(keep)?;
         let kept = self.teach(purpose, &whole, true)?;
         let inputs = match &kept {
             Some(kept) => Inputs { resident: None, kept: Some(kept), ..whole },
@@ -401,6 +422,25 @@ impl Session {
         self.updates += 1;
         self.stale = true;
         Ok(())
+    }
+
+    fn check_rule(&self, optimiser: &Optimiser, rate: f64) -> Result<()> {
+        if !(rate.is_finite() && rate >= 0.0) {
+            return Err(Error::setting("learning_rate", format!("must be at least 0, found {rate}")));
+        }
+        optimiser.validate()
+    }
+
+    /// Refuses a place of the history that was not reserved.
+    fn check_place(&self, keep: Option<u32>) -> Result<()> {
+        let room = self.executor.history_room();
+        match keep.filter(|&at| at as usize >= room) {
+            Some(at) => {
+                let message = format!("place {at} is not among the {room} that Executor::reserve_history made");
+                Err(Error::setting("history", message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The numbers of the next update.
@@ -417,6 +457,10 @@ impl Session {
     /// # Errors
     /// What the device answers.
     pub fn repeat_step(&mut self, optimiser: &Optimiser, rate: f64) -> Result<()> {
+        self.check_rule(optimiser, rate)?;
+        if self.batch.tables.extent.bags == 0 {
+            return Err(Error::bags("there is no step to repeat: run one first"));
+        }
         let id = self.prepare(Purpose::Train(*optimiser))?;
         let scalars = self.scalars(optimiser, rate);
         self.start_average(optimiser)?;
@@ -464,6 +508,7 @@ impl Session {
         let indices: Vec<usize> = (0..bags.len()).collect();
         let purpose = Purpose::Gradients { dropout: false };
         let whole = Inputs::of(bags, &indices, None);
+        self.check_inputs(&whole, weights)?;
         let kept = self.teach(purpose, &whole, masked)?;
         let inputs = Inputs { kept: kept.as_deref(), ..whole };
         let windows = self.set_batch(purpose, &inputs, weights.unwrap_or(&even))?;
@@ -493,6 +538,7 @@ impl Session {
         resident: Option<&Resident>,
     ) -> Result<BTreeMap<String, Vec<f32>>> {
         let inputs = Inputs::of(bags, indices, resident);
+        self.check_inputs(&inputs, None)?;
         let windows = self.set_batch(Purpose::Predict, &inputs, &vec![0.0; indices.len()])?;
         let mut reading = Reading::default();
         self.run(Purpose::Predict, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;

@@ -29,6 +29,8 @@ impl Standardiser {
         if let Some(&b) = indices.iter().find(|&&b| b >= bags.len()) {
             return Err(Error::bags(format!("standardise: expected bags 0 to {}, found {b}", bags.len().max(1) - 1)));
         }
+        bags.check_indices(indices)?;
+        bags.features.check_unchanged()?;
         let rows: Vec<Range<usize>> = indices.iter().flat_map(|&b| pieces(bags.rows(b))).collect();
         let count: usize = rows.iter().map(Range::len).sum();
         if count == 0 {
@@ -45,6 +47,7 @@ impl Standardiser {
             if std > 0.0 { std } else { 1.0 }
         });
         let mean = first.iter().zip(&shift).map(|(f, s)| (f + s) as f32);
+        bags.features.check_unchanged()?;
         Ok(Self { mean: mean.collect(), std: std.collect() })
     }
 
@@ -63,11 +66,35 @@ impl Standardiser {
                 found: format!("{width}"),
             });
         }
+        self.validate()?;
         match &mut bags.features {
-            Features::Mapped(v) => v.standardise(self),
+            Features::Mapped(v) => {
+                if let Some(at) = v.standardise(self)? {
+                    return Err(bags.not_finite(at));
+                }
+            }
             features => self.apply_from(0, features),
         }
         bags.validate()
+    }
+
+    /// Checks that there is a deviation for each mean, that all are finite, and that deviations are above 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names the feature.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::setting("standardisation", message));
+        let (means, deviations) = (self.mean.len(), self.std.len());
+        if means != deviations {
+            return wrong(format!("expected a deviation for each of {means} means, found {deviations}"));
+        }
+        if let Some(c) = self.mean.iter().position(|v| !v.is_finite()) {
+            return wrong(format!("the mean of feature {c} is {}; expected a finite number", self.mean[c]));
+        }
+        match self.std.iter().position(|v| !(v.is_finite() && *v > 0.0)) {
+            Some(c) => wrong(format!("the deviation of feature {c} is {}; expected a number above 0", self.std[c])),
+            None => Ok(()),
+        }
     }
 
     /// Standardises rows in memory, the first of which begins with column `first`.
@@ -91,6 +118,95 @@ impl Standardiser {
     /// A value of column `c` standardised.
     pub(crate) fn scaled(&self, c: usize, value: f32) -> f32 {
         (value - self.mean[c]) / self.std[c]
+    }
+}
+
+/// Deviations from the mean beyond which a value is far from the training's: by Chebyshev's inequality at most a
+/// hundredth of the training's own values are, however they are distributed.
+pub const FAR: f32 = 10.0;
+
+/// How much of some bags lies more than [`FAR`] standard deviations from the mean of what a model was trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Far {
+    /// Share of all values.
+    pub values: f64,
+    /// Share of the instances with such a value.
+    pub instances: f64,
+    /// The column with the most of them (from 0).
+    pub column: usize,
+    /// Share of this column's values.
+    pub of_column: f64,
+}
+
+impl Far {
+    /// More than the training's own bags could have: a hundredth of all values, or a tenth of a column's.
+    pub fn is_remarkable(&self) -> bool {
+        self.values > 0.01 || self.of_column > 0.1
+    }
+}
+
+impl std::fmt::Display for Far {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        write!(
+            f,
+            "{} of the values, in {} of the instances, lie more than {FAR} standard deviations from what the model was \
+             trained on; worst is column {} (0-based) with {} of its values",
+            percent(self.values),
+            percent(self.instances),
+            self.column,
+            percent(self.of_column)
+        )
+    }
+}
+
+impl Standardiser {
+    /// How much of `bags`, as their files have them, is far from what these statistics are of.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the width differs, [`Error::Bags`] without instances.
+    pub fn far(&self, bags: &Bags) -> Result<Far> {
+        self.validate()?;
+        let (width, rows) = (bags.width, bags.instances());
+        if self.mean.len() != width {
+            let expected = format!("{} features", self.mean.len());
+            return Err(Error::Shape { operation: "compare with the training", expected, found: width.to_string() });
+        }
+        if rows == 0 {
+            return Err(Error::bags("there are no instances to compare with the training"));
+        }
+        bags.features.check_unchanged()?;
+        let pieces: Vec<Range<usize>> = pieces(0..rows).collect();
+        let partial = pieces.into_par_iter().map(|rows| {
+            let (mut columns, mut instances) = (vec![0u64; width], 0u64);
+            let features = bags.features.slice(rows.start * width..rows.end * width).to_f32();
+            for row in features.chunks_exact(width) {
+                let mut any = false;
+                for (c, (value, count)) in row.iter().zip(&mut columns).enumerate() {
+                    let far = self.scaled(c, *value).abs() > FAR;
+                    *count += u64::from(far);
+                    any |= far;
+                }
+                instances += u64::from(any);
+            }
+            (columns, instances)
+        });
+        let (columns, instances) = partial.reduce(
+            || (vec![0; width], 0),
+            |(mut a, n), (b, m)| {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                (a, n + m)
+            },
+        );
+        bags.features.check_unchanged()?;
+        let column = (0..width).fold(0, |worst, c| if columns[c] > columns[worst] { c } else { worst });
+        let rows = rows as f64;
+        Ok(Far {
+            values: columns.iter().sum::<u64>() as f64 / (rows * width as f64),
+            instances: instances as f64 / rows,
+            column,
+            of_column: columns[column] as f64 / rows,
+        })
     }
 }
 
@@ -151,6 +267,41 @@ mod tests {
         bags.features = Features::F32(bags.features.to_f32().iter().map(|v| v % 1000.0).collect()).to_f16();
         Standardiser::fit(&bags, &[0]).unwrap().apply(&mut bags).unwrap();
         assert!(matches!(&bags.features, Features::F16(v) if v[1].to_f32() == -1.0));
+    }
+
+    #[test]
+    fn features_far_from_the_training_are_counted() {
+        let bags = bags();
+        let seen = Standardiser::fit(&bags, &[0, 1, 2]).unwrap();
+        let same = seen.far(&bags).unwrap();
+        assert_eq!((same.values, same.instances, same.of_column, same.is_remarkable()), (0.0, 0.0, 0.0, false));
+        // A quarter of the instances with the second feature at another scale.
+        let rows = (0..40).flat_map(|r| [4.0, if r % 4 == 0 { 1.0 } else { 1e6 }, 0.1]);
+        let other = Bags::packed(Features::F32(rows.collect()), 3, &[40]).unwrap();
+        let far = seen.far(&other).unwrap();
+        assert_eq!(far, Far { values: 0.25 / 3.0, instances: 0.25, column: 1, of_column: 0.25 });
+        assert!(far.is_remarkable());
+        let text = far.to_string();
+        assert!(
+            text.contains("8.3 % of the values, in 25.0 % of the instances") && text.contains("column 1"),
+            "{text}"
+        );
+        let narrow = Bags::packed(Features::F32(vec![1.0]), 1, &[1]).unwrap();
+        assert!(seen.far(&narrow).unwrap_err().to_string().contains("expected 3 features, found 1"));
+    }
+
+    #[test]
+    fn statistics_that_cannot_be_are_refused() {
+        let refused = |mean: Vec<f32>, std: Vec<f32>| {
+            let error = Standardiser { mean, std }.apply(&mut bags()).unwrap_err();
+            error.to_string()
+        };
+        let one = || vec![1.0; 3];
+        assert!(refused(one(), vec![1.0, 0.0, 1.0]).contains("deviation of feature 1 is 0"));
+        assert!(refused(one(), vec![1.0, 1.0, -1.0]).contains("deviation of feature 2 is -1"));
+        assert!(refused(one(), vec![f32::NAN, 1.0, 1.0]).contains("deviation of feature 0 is NaN"));
+        assert!(refused(vec![0.0, f32::INFINITY, 0.0], one()).contains("mean of feature 1 is inf"));
+        assert!(refused(one(), vec![1.0; 2]).contains("features"));
     }
 
     #[test]

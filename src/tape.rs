@@ -246,10 +246,19 @@ impl Tape {
     /// Pushes a node and returns its outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the operation does not accept these shapes.
+    /// [`Error::Shape`] when the operation does not accept these shapes, or a gradient is wanted of an input that it
+    /// takes for a constant.
     pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         let described: Vec<Value> = inputs.iter().map(|&i| self.values[i.index()]).collect();
         let shapes = op.rule().shapes(&described)?;
+        let wants = |i: &&usize| described.get(**i).is_some_and(|v| v.needs_grad);
+        if let Some(input) = op.rule().constants().iter().find(wants) {
+            return Err(Error::Shape {
+                operation: op.rule().name(),
+                expected: format!("a constant as input {input} (from 0), for which no gradient is computed"),
+                found: "one that leads to a parameter; stop its gradient first, or use another loss".into(),
+            });
+        }
         let needs_grad = op.rule().passes_gradient() && described.iter().any(|v| v.needs_grad);
         let outputs = shapes
             .into_iter()

@@ -205,7 +205,7 @@ impl Tuning {
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] when the file is no tuning or one of another device.
     pub fn load(path: &Path, device: &str) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let text = crate::bounded::read(path, crate::bounded::TEXT)?;
         let found: Self = serde_json::from_slice(&text)
             .map_err(|e| Error::format(path, format!("expected the file of a tuning: {e}")))?;
         if found.device != device {

@@ -9,9 +9,10 @@ use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
 use bagrad::random::Random;
 use bagrad::session::Session;
+use bagrad::standardise::Standardiser;
 use bagrad::tape::Storage;
-use bagrad::training::{self, Settings};
-use bagrad::{Bags, Error, Features};
+use bagrad::training::{self, Cache, Settings};
+use bagrad::{Bags, Error, Features, Mapped};
 use common::error;
 
 /// Bags of random instances; a positive bag has an instance far along the first axis.
@@ -488,4 +489,82 @@ fn tuned_tiles_give_the_same_results() {
         }
     }
     gpu.set_tuning(None);
+}
+
+/// Features in memory, on the device, in their file: the same bits in training and in prediction, in both storages.
+#[test]
+fn results_are_the_same_for_every_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = bags(12, 10, 6);
+    let set = |features| Bags { features, ..plain.clone() };
+    for half in [false, true] {
+        let features = if half { plain.features.to_f16() } else { plain.features.clone() };
+        let path = dir.path().join(format!("{half}"));
+        let bytes: &[u8] = match &features {
+            Features::F16(v) => bytemuck::cast_slice(v),
+            Features::F32(v) => bytemuck::cast_slice(v),
+            Features::Mapped(_) => unreachable!(),
+        };
+        std::fs::write(&path, bytes).unwrap();
+        let mapped = Mapped::open(&path, 0, [plain.instances(), plain.width], half).unwrap().expect("aligned");
+        let (training, rest): (Vec<usize>, Vec<usize>) = (0..plain.len()).partition(|b| b % 3 != 0);
+        for device in devices() {
+            let run = |features: Features, cache: Cache| {
+                let mut bags = set(features);
+                Standardiser::fit(&bags, &training).unwrap().apply(&mut bags).unwrap();
+                let method = small("gated-attention");
+                let settings = Settings { epochs: 2, batch: 3, cache, half: true, ..Settings::for_method(&method) };
+                let model = model("gated-attention", &bags);
+                let done = training::train(&device, model, &settings, &bags, &training, &rest, &mut ()).unwrap();
+                let mut session = Session::new(&device, done.model, Storage::F16).unwrap();
+                let all: Vec<usize> = (0..bags.len()).collect();
+                let found = training::predict(&mut session, &bags, &all, None).unwrap();
+                (bits(&session.snapshot().unwrap()), bits(&found.probabilities), bits(&found.scores))
+            };
+            let wanted = run(features.clone(), Cache::Host);
+            for cache in [Cache::Auto, Cache::Device] {
+                assert_eq!(run(features.clone(), cache), wanted, "{cache:?} on {device:?}, half {half}");
+            }
+            assert_eq!(run(Features::Mapped(mapped.clone()), Cache::None), wanted, "none on {device:?}, half {half}");
+        }
+    }
+}
+
+/// A step whose work would keep a GPU busy for too long is handed over in several submissions, with the same bits; or
+/// in windows of rows, where a single launch is too long.
+#[test]
+fn long_steps_are_cut_and_stay_the_same() {
+    let bags = bags(4, 10, 3);
+    let all: Vec<usize> = (0..bags.len()).collect();
+    let trained = |options: GpuOptions, open: &dyn Fn(GpuOptions) -> Option<Device>, method: &str| {
+        let device = open(options)?;
+        let mut session = Session::new(&device, model(method, &bags), Storage::F32).unwrap();
+        let step = |session: &mut Session| {
+            let rule = (&Optimiser::adam(1e-4), 1e-3);
+            session.train_step(&bags, &all, &[0.25; 4], None, rule, None).unwrap();
+        };
+        step(&mut session);
+        let before = session.executor().counters();
+        step(&mut session);
+        let after = session.executor().counters();
+        assert_eq!(after.bind_groups, before.bind_groups, "{method}: a step in parts creates nothing");
+        Some((after.submissions - before.submissions, bits(&session.snapshot().unwrap())))
+    };
+    let noop = |options| Some(Device::Gpu(GpuDevice::noop(options).unwrap()));
+    let bound = |seconds| GpuOptions { longest_submission: Some(seconds), ..GpuOptions::default() };
+    // This method has no windows, so a launch that is too long alone goes alone.
+    for open in [&noop as &dyn Fn(GpuOptions) -> Option<Device>, &common::gpu_with] {
+        let Some((one, wanted)) = trained(GpuOptions::default(), open, "transmil") else { continue };
+        assert_eq!(one, 1);
+        let mut parts = Vec::new();
+        for seconds in [1e-3, 1e-4, 1e-5, 1e-6, 0.0] {
+            let (submissions, found) = trained(bound(seconds), open, "transmil").unwrap();
+            assert_eq!(found, wanted, "{submissions} submissions");
+            parts.push(submissions);
+        }
+        let most = parts[parts.len() - 1];
+        assert!(parts.is_sorted() && parts.iter().any(|&n| 1 < n && n < most), "{parts:?} submissions");
+        let (windows, _) = trained(bound(0.0), open, "attention").unwrap();
+        assert!(windows > 1, "{windows} submissions");
+    }
 }

@@ -53,7 +53,12 @@ fn numbers<const N: usize>(text: &str, expected: &str) -> Result<(usize, usize, 
     let (first, rest) = text.split_once(',').ok_or_else(wrong)?;
     let widths = rest.split(',').map(number).collect::<Result<Vec<_>>>()?;
     let (size, bags) = first.split_once('x').unwrap_or((first, "1"));
-    Ok((number(size)?, number(bags)?, widths.try_into().map_err(|_| wrong())?))
+    let (size, bags) = (number(size)?, number(bags)?);
+    if size as u64 * bags as u64 > 1 << 31 {
+        let message = format!("{text:?}: expected at most {} instances in all, found {}", 1u64 << 31, size * bags);
+        return Err(Error::Setting { name: "steps".into(), message });
+    }
+    Ok((size, bags, widths.try_into().map_err(|_| wrong())?))
 }
 
 impl FromStr for Batch {
@@ -96,6 +101,8 @@ impl Batch {
     }
 
     fn draw(&self, half: bool) -> Result<Bags> {
+        let bytes = if half { 2 } else { 4 };
+        crate::bounded::check_room(format!("a batch of {self}"), &[self.instances() as u64, self.width as u64, bytes])?;
         let count = self.instances() * self.width;
         // A block of random numbers again and again: drawing hundreds of millions would take minutes.
         let mut random = Random::new(7, 0);

@@ -73,12 +73,18 @@ pub struct FoldOf {
     pub fold: usize,
 }
 
+/// Every repeat up to the one that is asked for is drawn.
+const MOST_REPEATS: usize = 1000;
+
 impl FromStr for FoldOf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (repeat, fold) = text.split_once(':').unwrap_or(("0", text));
         match (repeat.trim().parse(), fold.trim().parse()) {
+            (Ok(repeat), _) if repeat >= MOST_REPEATS => {
+                Err(format!("expected a repeat below {MOST_REPEATS}, found {repeat}"))
+            }
             (Ok(repeat), Ok(fold)) => Ok(Self { repeat, fold }),
             _ => Err("expected REPEAT:FOLD, both from 0, such as 0:3".into()),
         }
@@ -177,6 +183,7 @@ mod tests {
     fn folds_are_read() {
         assert_eq!("2:7".parse(), Ok(FoldOf { repeat: 2, fold: 7 }));
         assert_eq!("7".parse(), Ok(FoldOf { repeat: 0, fold: 7 }));
+        assert_eq!("4294967295:0".parse::<FoldOf>(), Err("expected a repeat below 1000, found 4294967295".into()));
         assert!("a:1".parse::<FoldOf>().is_err() && "1:2:3".parse::<FoldOf>().is_err());
     }
 

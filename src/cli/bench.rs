@@ -8,9 +8,11 @@ use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
 use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
 use bagrad::bench::tune::{Candidate, search};
+use bagrad::bounded::check_room;
 use bagrad::device::Device;
 use bagrad::methods::Method;
 use bagrad::tuning::Choice;
+use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -58,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
     sizes: Sizes,
     /// Times each is measured [default: 10 for kernels, 30 for steps]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     repeats: Option<usize>,
 }
 
@@ -110,8 +112,14 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
 
 /// Sizes of a product.
 fn product(text: &str) -> Result<[usize; 3], String> {
-    let sizes: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok().filter(|n| *n > 0)).collect();
-    sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected M,K,N, all above 0".into())
+    const MOST: usize = 1 << 20;
+    let size = |n: &str| n.trim().parse().ok().filter(|n| (1..=MOST).contains(n));
+    let sizes: Option<Vec<usize>> = text.split(',').map(size).collect();
+    let sizes: Option<[usize; 3]> = sizes.and_then(|sizes| sizes.try_into().ok());
+    let sizes = sizes.ok_or_else(|| format!("expected M,K,N, each from 1 to {MOST}"))?;
+    let [m, k, n] = sizes.map(|n| n as u64);
+    check_room(format!("a product of {text}"), &[4, m * k + k * n + m * n]).map_err(|e| e.to_string())?;
+    Ok(sizes)
 }
 
 /// What a search runs over where nothing is asked for.

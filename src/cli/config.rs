@@ -104,7 +104,7 @@ impl Config {
     /// # Errors
     /// With the path, and the line that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = bagrad::bounded::text(path)?;
         // The message of the parser ends in a line break and shows the line.
         toml::from_str(&text).map_err(|e| anyhow!("{}: {}", path.display(), e.to_string().trim_end()))
     }

@@ -12,6 +12,7 @@ use bagrad::precision::Precision;
 use bagrad::report::Report;
 use bagrad::training::Settings;
 use bagrad::training::metrics::Metric;
+use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, default_value = "bagrad-demo.html", value_name = "FILE.html")]
     out: PathBuf,
     /// Training bags
-    #[arg(long, default_value_t = 500, value_name = "BAGS")]
+    #[arg(long, default_value_t = 500, value_name = "BAGS", value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
     train: usize,
     /// Passes over them, at most
     #[arg(long, default_value_t = 60)]

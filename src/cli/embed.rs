@@ -6,6 +6,7 @@ use super::{answer, answer_json, note, open_device, run_folder};
 use anyhow::Result;
 use bagrad::model::Model;
 use bagrad::pretrain;
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -35,7 +36,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     /// Patches at a time
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
     batch: usize,
     #[command(flatten)]
     device: Where,

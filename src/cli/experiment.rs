@@ -160,17 +160,17 @@ pub fn open(data: &str, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Resul
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
     let clock = Instant::now();
     let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
-    let prepared = || -> Result<Option<Standardiser>> {
+    let prepared = || -> Result<(Option<Standardiser>, Option<Standardiser>)> {
         set.split = Some(plan.division.of(&mut set)?);
         set.check_for_training()?;
-        if !plan.standardise.unwrap_or(set.bags.image.is_none()) {
-            return Ok(None);
+        let statistics = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
+        let standardise = plan.standardise.unwrap_or(set.bags.image.is_none());
+        if standardise {
+            statistics.apply(&mut set.bags)?;
         }
-        let standardiser = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
-        standardiser.apply(&mut set.bags)?;
-        Ok(Some(standardiser))
+        Ok(if standardise { (Some(statistics), None) } else { (None, Some(statistics)) })
     };
-    let standardiser = { prepared }().with_context(|| format!("data {}", plan.data))?;
+    let (standardiser, seen) = { prepared }().with_context(|| format!("data {}", plan.data))?;
     let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
     if validation.is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
@@ -201,7 +201,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
         progress.end();
         outcome?
     };
-    outcome.model.standardisation = standardiser;
+    (outcome.model.standardisation, outcome.model.seen) = (standardiser, seen);
     let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half, plan.settings.memory)?;
     let targets = set.instance_targets();
     let labels = set.bags.labels.as_deref().unwrap_or_default();

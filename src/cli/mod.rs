@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod config;
+mod csv;
 mod demo;
 mod devices;
 mod embed;
@@ -26,8 +27,9 @@ mod tuning;
 
 use anyhow::{Context, Result};
 use bagrad::device::{Device, DeviceChoice, GpuOptions};
+use bagrad::printable::printable_lines;
 use clap::{Parser, Subcommand};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -96,7 +98,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // `{:#}` joins the causes on the line that a user copies.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", printable_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -105,6 +107,8 @@ pub fn main() -> ExitCode {
 /// Writes an answer to stdout. A reader that has gone away (`| head`) has seen what it wanted: no error.
 fn answer(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
+    // A file or a pipe gets what is asked for, byte for byte; a terminal nothing that it would obey.
+    let text = if out.is_terminal() { printable_lines(text) } else { text.into() };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("stdout"),
         _ => Ok(()),
@@ -120,7 +124,7 @@ fn answer_json(value: &impl serde::Serialize) -> Result<()> {
 fn note(quiet: bool, text: impl AsRef<str>) {
     if !quiet {
         // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+        let _ = writeln!(std::io::stderr(), "{}", printable_lines(text.as_ref()));
     }
 }
 

@@ -6,6 +6,7 @@ use bagrad::data::patches::{Places, Reading};
 use bagrad::data::{Dataset, Patches, npy};
 use bagrad::files;
 use bagrad::pretrain::{Epoch, Watcher};
+use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub struct Pictures {
     #[arg(long)]
     images: String,
     /// Bring every picture of a folder to this height and width
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(1..=16_384))]
     size: Option<usize>,
     /// What the last two numbers in the names of pictures are
     #[arg(long, value_enum, default_value_t = Named::Xy)]

@@ -72,6 +72,13 @@ pub fn run(args: &Args) -> Result<()> {
             path.display()
         );
     }
+    if let Some(statistics) = model.statistics() {
+        let far = statistics.far(&set.bags).with_context(|| format!("data {}", args.data))?;
+        if far.is_remarkable() {
+            let hint = "other features, another scale or another encoder? predictions so far out mean little";
+            note(quiet, format!("data {}: {far} ({hint})", args.data));
+        }
+    }
     if let Some(standardiser) = &model.standardisation {
         standardiser.apply(&mut set.bags).with_context(|| format!("data {}", args.data))?;
     }

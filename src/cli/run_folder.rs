@@ -1,8 +1,8 @@
 //! The folder that a run leaves behind, and the tables of predictions in it.
 
 use super::config::Config;
+use super::csv::Csv;
 use super::experiment::{Finished, part_name};
-use super::table::csv_field;
 use anyhow::{Context, Result, bail};
 use bagrad::data::Split;
 use bagrad::files;
@@ -126,20 +126,23 @@ pub fn bag_table(
     split: Option<&[Split]>,
     labels: Option<&[u32]>,
 ) -> io::Result<()> {
-    write!(out, "bag,{}label,predicted", if split.is_some() { "split," } else { "" })?;
-    for class in classes {
-        write!(out, ",{}", csv_field(&format!("p({class})")))?;
+    let mut csv = Csv::new(out);
+    csv.cell("bag")?;
+    if split.is_some() {
+        csv.cell("split")?;
     }
-    writeln!(out)?;
+    csv.cell("label")?.cell("predicted")?;
+    classes.iter().try_for_each(|class| csv.name(&format!("p({class})")).map(|_| ()))?;
+    csv.end()?;
     for bag in 0..bags.len() {
-        write!(out, "{},", csv_field(&bags.names[bag]))?;
+        csv.name(&bags.names[bag])?;
         if let Some(split) = split {
-            write!(out, "{},", part_name(split[bag]))?;
+            csv.cell(part_name(split[bag]))?;
         }
         let label = labels.and_then(|l| classes.get(l[bag] as usize)).map_or("", |c| c);
-        write!(out, "{},{}", csv_field(label), csv_field(&classes[predictions.class(bag)]))?;
-        predictions.bag(bag).iter().try_for_each(|p| write!(out, ",{p}"))?;
-        writeln!(out)?;
+        csv.name(label)?.name(&classes[predictions.class(bag)])?;
+        predictions.bag(bag).iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
+        csv.end()?;
     }
     Ok(())
 }
@@ -150,19 +153,21 @@ pub fn bag_table(
 /// When `out` cannot be written.
 pub fn instance_table(out: &mut impl Write, bags: &Bags, predictions: &Predictions) -> io::Result<()> {
     let (attention, coords) = (predictions.attention.as_deref(), bags.coords.as_deref());
-    let head = |there: bool, name: &'static str| if there { name } else { "" };
-    writeln!(out, "bag,instance,score{}{}", head(attention.is_some(), ",attention"), head(coords.is_some(), ",x,y"))?;
+    let mut csv = Csv::new(out);
+    csv.cell("bag")?.cell("instance")?.cell("score")?;
+    let more = [(attention.is_some(), "attention"), (coords.is_some(), "x"), (coords.is_some(), "y")];
+    more.iter().filter(|(there, _)| *there).try_for_each(|(_, name)| csv.cell(name).map(|_| ()))?;
+    csv.end()?;
     for bag in 0..bags.len() {
-        let name = csv_field(&bags.names[bag]);
         for (instance, row) in bags.rows(bag).enumerate() {
-            write!(out, "{name},{instance},{}", predictions.scores[row])?;
+            csv.name(&bags.names[bag])?.cell(instance)?.cell(predictions.scores[row])?;
             if let Some(attention) = attention {
-                write!(out, ",{}", attention[row])?;
+                csv.cell(attention[row])?;
             }
             if let Some([x, y]) = coords.map(|c| c[row]) {
-                write!(out, ",{x},{y}")?;
+                csv.cell(x)?.cell(y)?;
             }
-            writeln!(out)?;
+            csv.end()?;
         }
     }
     Ok(())

@@ -1,8 +1,11 @@
 //! Tables of text, columns aligned.
 
+use bagrad::printable::printable;
+
 /// Lines of `rows` under `head`; the first column stands left, the others right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let columns = head.len();
+    let rows: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| printable(c).into_owned()).collect()).collect();
     let wide = |text: &str| text.chars().count();
     let widths: Vec<usize> =
         (0..columns).map(|c| rows.iter().map(|r| wide(&r[c])).chain([wide(head[c])]).max().unwrap_or(0)).collect();
@@ -17,7 +20,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut out = line(&mut head.iter().copied());
     let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
     out += &line(&mut rule.iter().map(String::as_str));
-    for row in rows {
+    for row in &rows {
         out += &line(&mut row.iter().map(String::as_str));
     }
     out
@@ -28,14 +31,6 @@ pub fn score(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map_or("-".into(), |v| format!("{v:.4}"))
 }
 
-/// A field of a csv line, in quotes where it needs them.
-pub fn csv_field(text: &str) -> std::borrow::Cow<'_, str> {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
-        false => text.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,11 +39,5 @@ mod tests {
     fn columns_line_up() {
         let text = table(&["", "AUC"], &[vec!["test".into(), "0.5".into()], vec!["é".into(), "0.1234".into()]]);
         assert_eq!(text, "         AUC\n----  ------\ntest     0.5\né     0.1234\n");
-    }
-
-    #[test]
-    fn fields_are_quoted() {
-        assert_eq!(csv_field("with 9"), "with 9");
-        assert_eq!(csv_field("a,\"b\""), "\"a,\"\"b\"\"\"");
     }
 }

@@ -52,7 +52,7 @@ impl Haystack {
         if !(0.0..=1e3).contains(&self.noise) {
             return Err(Error::setting("noise", format!("expected 0 to 1000, found {}", self.noise)));
         }
-        check_sizes(least as f64, 0.0, [self.train, self.test])
+        check_sizes((least + most) as f64 / 2.0, 0.0, [self.train, self.test])
     }
 
     /// Images of `count` bags, positive and negative in turn, the first positive.

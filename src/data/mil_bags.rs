@@ -207,7 +207,8 @@ pub(super) fn check_sizes(mean: f64, spread: f64, counts: [usize; 2]) -> Result<
     if counts == [0, 0] {
         return Err(Error::setting("train", "expected at least one training or test bag, found none"));
     }
-    Ok(())
+    // The smallest images have 64 pixels.
+    crate::bounded::check_room("the bags that are asked for", &[(counts[0] + counts[1]) as u64, mean as u64, 64, 4])
 }
 
 /// Checks that the images of two pools have one size.

@@ -97,6 +97,7 @@ impl Array {
             return self.wrong("C order (or at most two dimensions)", format!("Fortran order {:?}", self.shape));
         }
         let count = self.shape.iter().product::<usize>();
+        crate::bounded::check_memory(&self.path, count as u64 * size_of::<T>() as u64)?;
         let mut items = Vec::with_capacity(count);
         let mut buffer = vec![0u8; (1 << 16) * N];
         while items.len() < count {
@@ -394,7 +395,7 @@ fn lines(folder: &Path, name: &str, right: impl Fn(usize) -> bool, expected: Str
     if !path.exists() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path).map_err(|e| file::reading(&path, e))?;
+    let text = crate::bounded::text(&path)?;
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     match right(lines.len()) {
         true => Ok(Some(lines)),

@@ -9,12 +9,16 @@
 
 use super::classes;
 use super::patches::{Patches, Places, Reading};
-use super::resize::resize;
+use super::resize::resize_bytes;
 use crate::error::{Error, Result};
-use image::ImageReader;
+use image::{ImageReader, Limits};
 use std::path::{Path, PathBuf};
 
 const CHANNELS: usize = 3;
+/// Height or width that pictures can be brought to, at most.
+const MOST_SIDE: usize = 1 << 14;
+/// Pixels of a picture, at most: some hundreds of megabytes as it is decoded.
+const MOST_PIXELS: u64 = 1 << 27;
 /// Labels of patches, a line each: `path/below/the/folder.png,3`.
 const PATCH_LABELS: &str = "patch_labels.csv";
 
@@ -44,7 +48,9 @@ pub(super) fn open(folder: &Path, reading: &Reading) -> Result<Patches> {
     let files: Vec<PathBuf> = bags.iter().flat_map(|b| b.files.iter().cloned()).collect();
     let side = |file: &PathBuf| size_of(file).map(|[h, w]| [h as usize, w as usize, CHANNELS]);
     let image = match reading.size {
-        Some(0) => return Err(Error::setting("size", "expected at least one pixel, found 0")),
+        Some(size) if !(1..=MOST_SIDE).contains(&size) => {
+            return Err(Error::setting("size", format!("expected 1 to {MOST_SIDE} pixels, found {size}")));
+        }
         Some(size) => [size, size, CHANNELS],
         None => side(&files[0])?,
     };
@@ -141,10 +147,10 @@ fn place(file: &Path, places: Places) -> Option<[f32; 2]> {
 
 fn patch_labels(folder: &Path, files: &[PathBuf]) -> Result<Option<Vec<i32>>> {
     let path = folder.join(PATCH_LABELS);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match crate::bounded::text(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path, e)),
+        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(other) => return Err(other),
     };
     let mut labels = std::collections::HashMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#')) {
@@ -170,7 +176,12 @@ fn patch_labels(folder: &Path, files: &[PathBuf]) -> Result<Option<Vec<i32>>> {
 
 fn reader(file: &Path) -> Result<ImageReader<std::io::BufReader<std::fs::File>>> {
     let reader = ImageReader::open(file).and_then(ImageReader::with_guessed_format);
-    reader.map_err(|e| Error::io(file, e))
+    let mut reader = reader.map_err(|e| Error::io(file, e))?;
+    let mut limits = Limits::no_limits();
+    // A pixel takes eight bytes at most: four channels of two.
+    limits.max_alloc = Some(8 * MOST_PIXELS);
+    reader.limits(limits);
+    Ok(reader)
 }
 
 fn unreadable(file: &Path) -> impl Fn(image::ImageError) -> Error + '_ {
@@ -183,7 +194,14 @@ fn unreadable(file: &Path) -> impl Fn(image::ImageError) -> Error + '_ {
 /// Height and width, from the header.
 fn size_of(file: &Path) -> Result<[u32; 2]> {
     let (width, height) = reader(file)?.into_dimensions().map_err(unreadable(file))?;
-    Ok([height, width])
+    let pixels = u64::from(width) * u64::from(height);
+    match pixels <= MOST_PIXELS {
+        true => Ok([height, width]),
+        false => {
+            let found = format!("{height} x {width}, which is {pixels}");
+            Err(Error::format(file, format!("expected a picture of at most {MOST_PIXELS} pixels, found {found}")))
+        }
+    }
 }
 
 fn another_size(file: &Path, wanted: [usize; 3], found: [usize; 3]) -> Error {
@@ -194,6 +212,8 @@ fn another_size(file: &Path, wanted: [usize; 3], found: [usize; 3]) -> Error {
 
 /// Red, green and blue of a picture at the size of `image`.
 pub(super) fn read(file: &Path, image: [usize; 3]) -> Result<Vec<u8>> {
+    // Before a pixel is decoded: a header can promise anything.
+    size_of(file)?;
     let picture = reader(file)?.decode().map_err(unreadable(file))?.to_rgb8();
     let from = [picture.height() as usize, picture.width() as usize];
     let to = [image[0], image[1]];
@@ -201,12 +221,7 @@ pub(super) fn read(file: &Path, image: [usize; 3]) -> Result<Vec<u8>> {
     if from == to {
         return Ok(pixels);
     }
-    let planes: Vec<f32> =
-        (0..CHANNELS).flat_map(|c| pixels.iter().skip(c).step_by(CHANNELS)).map(|&p| f32::from(p)).collect();
-    let planes = resize(&planes, from, to);
-    let area = to[0] * to[1];
-    let byte = |i: usize| planes[i % CHANNELS * area + i / CHANNELS].round().clamp(0.0, 255.0) as u8;
-    Ok((0..area * CHANNELS).map(byte).collect())
+    Ok(resize_bytes(&pixels, CHANNELS, from, to))
 }
 
 #[cfg(test)]

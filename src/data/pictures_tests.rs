@@ -128,3 +128,36 @@ fn wrong_folders_are_explained() {
     let message = Patches::open("digits-bags", &Reading::default()).unwrap_err().to_string();
     assert!(message.contains("or textures"), "{message}");
 }
+
+/// A header may promise what no memory holds: refused before a pixel is decoded, with and without a size to bring
+/// pictures to.
+#[test]
+fn pictures_that_promise_too_much_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let png = dir.path().join("1_1.png");
+    picture(&png, 20, 20, 0);
+    let mut bytes = std::fs::read(&png).unwrap();
+    bytes[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+    bytes[20..24].copy_from_slice(&50_000u32.to_be_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let said = "expected a picture of at most 134217728 pixels, found 50000 x 60000, which is 3000000000";
+    std::fs::write(&png, &bytes).unwrap();
+    refused(dir.path(), said);
+    let sized = Patches::open(dir.path(), &Reading { size: Some(8), ..Reading::default() })
+        .and_then(|p| Ok(p.pixels(0)?.len()));
+    assert!(sized.unwrap_err().to_string().contains(said));
+    std::fs::remove_file(&png).unwrap();
+    let jpeg = dir.path().join("1_1.jpg");
+    picture(&jpeg, 16, 16, 0);
+    let mut bytes = std::fs::read(&jpeg).unwrap();
+    let frame = bytes.windows(2).position(|w| matches!(w, [0xff, 0xc0 | 0xc1 | 0xc2])).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xfe]);
+    std::fs::write(&jpeg, &bytes).unwrap();
+    refused(dir.path(), "at most 134217728 pixels, found 65535 x 65534");
+    for size in [0, 16_385, 1 << 32, usize::MAX] {
+        let error = Patches::open(dir.path(), &Reading { size: Some(size), ..Reading::default() }).unwrap_err();
+        assert!(error.to_string().contains(&format!("expected 1 to 16384 pixels, found {size}")), "{error}");
+    }
+}

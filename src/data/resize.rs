@@ -31,6 +31,37 @@ impl Taps {
     }
 }
 
+/// Bytes of `channels` interleaved channels of `from` (height, width) at the size `to`. Of the source nothing but its
+/// bytes is held: lines are narrowed and added to the new lines one by one.
+pub(crate) fn resize_bytes(pixels: &[u8], channels: usize, from: [usize; 2], to: [usize; 2]) -> Vec<u8> {
+    if from == to {
+        return pixels.to_vec();
+    }
+    let [height, width] = from;
+    let (across, down) = (Taps::new(width, to[1]), Taps::new(height, to[0]));
+    let length = to[1] * channels;
+    let (mut narrow, mut out) = (vec![0.0f32; length], vec![0.0f32; to[0] * length]);
+    let mut open = 0;
+    for (y, line) in pixels.chunks_exact(width * channels).enumerate() {
+        for (x, o) in narrow.iter_mut().enumerate() {
+            let (first, weights) = across.of(x / channels);
+            let values = line[first * channels + x % channels..].iter().step_by(channels);
+            *o = values.zip(weights).map(|(v, w)| f32::from(*v) * w).sum();
+        }
+        for (place, out) in out.chunks_exact_mut(length).enumerate().skip(open) {
+            let (first, weights) = down.of(place);
+            if y < first {
+                break;
+            }
+            match weights.get(y - first) {
+                Some(w) => out.iter_mut().zip(&narrow).for_each(|(o, v)| *o += v * w),
+                None => open = place + 1,
+            }
+        }
+    }
+    out.into_iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect()
+}
+
 /// Planes of `from` (height, width), one after the other, at the size `to`.
 pub(crate) fn resize(planes: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     if from == to {
@@ -71,6 +102,20 @@ mod tests {
         // Twice as wide: 1, 1.25, 1.75, 2.
         assert_eq!(resize(&[1.0, 2.0], [1, 2], [1, 4]), [1.0, 1.25, 1.75, 2.0]);
         assert_eq!(resize(&[1.0, 2.0], [2, 1], [4, 1]), [1.0, 1.25, 1.75, 2.0]);
+    }
+
+    #[test]
+    fn bytes_become_what_planes_become() {
+        let mut random = crate::random::Random::new(1, 0);
+        for (from, to) in [([40, 30], [7, 5]), ([7, 5], [31, 20]), ([9, 40], [20, 6]), ([3, 3], [1, 1])] {
+            let pixels: Vec<u8> = (0..from[0] * from[1] * 3).map(|_| (random.uniform() * 256.0) as u8).collect();
+            let planes: Vec<f32> =
+                (0..3).flat_map(|c| pixels.iter().skip(c).step_by(3)).map(|&p| f32::from(p)).collect();
+            let planes = resize(&planes, from, to);
+            let area = to[0] * to[1];
+            let wanted = (0..area * 3).map(|i| planes[i % 3 * area + i / 3].round().clamp(0.0, 255.0) as u8);
+            assert_eq!(resize_bytes(&pixels, 3, from, to), wanted.collect::<Vec<_>>(), "{from:?} to {to:?}");
+        }
     }
 
     #[test]

@@ -94,6 +94,9 @@ pub(super) fn deal(labels: &[u32], sizes: &[usize], random: &mut Random) -> Vec<
     parts
 }
 
+/// Repeats of a cross-validation, at most: every one up to the one that is asked for is drawn.
+const MOST_REPEATS: usize = 1000;
+
 /// Cross-validation: for each repeat, the fold that tests each bag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folds {
@@ -146,6 +149,9 @@ impl Folds {
         }
         if repeats == 0 {
             return Err(Error::setting("repeats", "expected at least 1, found 0"));
+        }
+        if repeats > MOST_REPEATS {
+            return Err(Error::setting("repeats", format!("expected at most {MOST_REPEATS}, found {repeats}")));
         }
         let one = |repeat: usize| {
             let mut random = Random::new(seed, repeat as u64);

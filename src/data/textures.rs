@@ -101,7 +101,7 @@ impl Textures {
         if !(0.0..=1.0).contains(&self.rate) {
             return wrong("rate", format!("expected a chance of 0 to 1, found {}", self.rate));
         }
-        if self.train + self.test == 0 || self.train > MOST || self.test > MOST {
+        if self.train > MOST || self.test > MOST || self.train + self.test == 0 {
             let (train, test) = (self.train, self.test);
             return wrong("train", format!("expected 1 to {MOST} bags, found {train} training and {test} test bags"));
         }

@@ -141,7 +141,17 @@ impl Executor {
         each!(self, e => e.program(id))
     }
 
-    /// Runs a program: uploads, one pass over its launches, copies into the history; one submission.
+    /// True when a single launch of a program over such a batch could keep a GPU busy for so long that the operating
+    /// system resets it.
+    pub fn is_too_long(&self, program: &Program, extent: &Extent) -> bool {
+        match self {
+            Executor::Gpu(e) => e.is_too_long(program, extent),
+            _ => false,
+        }
+    }
+
+    /// Runs a program: uploads, one pass over its launches, copies into the history; one submission, or on a GPU
+    /// several, each with a pass, where one would keep it busy for too long.
     pub fn run(&mut self, id: ProgramId, step: &Step) -> Result<()> {
         each!(self, e => e.run(id, step))
     }
@@ -149,6 +159,11 @@ impl Executor {
     /// Makes room for `values` f32 in the history, which steps append to and which is read seldom.
     pub fn reserve_history(&mut self, values: usize) -> Result<()> {
         each!(self, e => e.reserve_history(values))
+    }
+
+    /// Values that the history has room for.
+    pub fn history_room(&self) -> usize {
+        each!(self, e => e.history_room())
     }
 
     /// The first `count` values of the history, waiting for the device.

@@ -32,6 +32,9 @@ pub struct GpuOptions {
     /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
     /// software driver runs what a GPU would.
     pub plan_as: Option<(Class, u32)>,
+    /// Seconds that a submission may keep the device busy by the estimate, when other than the half second of GPUs and
+    /// no bound for drivers on the CPU.
+    pub longest_submission: Option<f64>,
     /// Run launches one by one and hand over how far each is from its twin in f64. Slow: for tests.
     pub audit: Option<fn(&LaunchError)>,
 }

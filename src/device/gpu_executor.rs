@@ -1,16 +1,18 @@
 //! Runs programs on a GPU: buffers by key, bind groups kept between steps, one pass and one submission a step.
 
 mod audit;
+mod timing;
 
 pub use audit::LaunchError;
 
 use super::Counters;
 use super::executor::{ProgramId, Step, StoreId, Upload};
 use super::gpu::GpuDevice;
+use super::pace::Pace;
 use super::pipelines::Pipeline;
 use super::staging::Staging;
 use crate::error::{Error, Result};
-use crate::kernels::launch::{BufferKey, Launch, Place};
+use crate::kernels::launch::{BufferKey, Extent, Launch, Place};
 use crate::plan::Program;
 use crate::tape::Storage;
 use std::collections::HashMap;
@@ -41,6 +43,8 @@ struct Loaded {
     encoded: Vec<Encoded>,
     /// False when some bind group is missing because its buffers were replaced.
     ready: bool,
+    /// The bound of a submission, where a batch may exceed it.
+    pace: Option<Pace>,
 }
 
 /// A launch as it is recorded again each step.
@@ -203,7 +207,8 @@ impl GpuExecutor {
     /// See [`super::executor::Executor::load`].
     pub fn load(&mut self, program: Program) -> Result<ProgramId> {
         let encoded = self.prepare(&program)?;
-        self.programs.push(Loaded { program, encoded, ready: false });
+        let pace = self.pace(&program);
+        self.programs.push(Loaded { program, encoded, ready: false, pace });
         let id = ProgramId(self.programs.len() - 1);
         self.bind(id).inspect_err(|_| drop(self.programs.pop()))?;
         Ok(id)
@@ -212,8 +217,19 @@ impl GpuExecutor {
     /// See [`super::executor::Executor::reload`]. When it fails, the program stays as it was.
     pub fn reload(&mut self, id: ProgramId, program: Program) -> Result<()> {
         let encoded = self.prepare(&program)?;
-        self.programs[id.0] = Loaded { program, encoded, ready: false };
+        let pace = self.pace(&program);
+        self.programs[id.0] = Loaded { program, encoded, ready: false, pace };
         self.bind(id)
+    }
+
+    /// Looked at once: most programs stay within the bound at their full capacity, and their steps ask no more.
+    fn pace(&self, program: &Program) -> Option<Pace> {
+        Pace::of(&self.gpu).filter(|pace| !pace.fits(program, &program.capacity))
+    }
+
+    /// See [`super::executor::Executor::is_too_long`].
+    pub fn is_too_long(&self, program: &Program, extent: &Extent) -> bool {
+        Pace::of(&self.gpu).is_some_and(|pace| pace.is_exceeded_by_one(program, extent))
     }
 
     /// Buffers and pipelines of a program.
@@ -381,9 +397,20 @@ impl GpuExecutor {
         if let Some(note) = self.gpu.options().audit {
             return self.audit(id, step, note);
         }
-        let (mut encoder, staged) = self.begin(id, step)?;
-        let launches = 0..self.programs[id.0].encoded.len();
-        self.encode_pass(&mut encoder, id, step, launches, None);
+        let (mut encoder, mut staged) = self.begin(id, step)?;
+        let loaded = &self.programs[id.0];
+        let mut rest = 0..loaded.encoded.len();
+        if let Some(pace) = loaded.pace {
+            let mut cuts = pace.cuts(&loaded.program, &step.extent);
+            rest = cuts.pop().unwrap_or(rest);
+            for launches in cuts {
+                self.encode_pass(&mut encoder, id, step, launches, None);
+                self.finish(encoder, staged.take())?;
+                self.staging.throttle()?;
+                encoder = self.gpu.device().create_command_encoder(&Default::default());
+            }
+        }
+        self.encode_pass(&mut encoder, id, step, rest, None);
         self.encode_keep(&mut encoder, step);
         self.finish(encoder, staged)
     }
@@ -413,6 +440,11 @@ impl GpuExecutor {
         }
         self.history = Some(new);
         self.gpu.check()
+    }
+
+    /// See [`super::executor::Executor::history_room`].
+    pub fn history_room(&self) -> usize {
+        self.history.as_ref().map_or(0, |h| (h.size() / 4) as usize)
     }
 
     /// See [`super::executor::Executor::history`].
@@ -487,73 +519,6 @@ impl GpuExecutor {
     /// See [`super::executor::Executor::memory`]. Staging buffers count.
     pub fn memory(&self) -> (u64, u64) {
         (self.held + self.staging.bytes(), self.peak)
-    }
-
-    /// See [`super::executor::Executor::time_runs`].
-    pub fn time_runs(&mut self, id: ProgramId, step: &Step, repeats: usize) -> Result<Vec<f64>> {
-        (0..repeats)
-            .map(|_| {
-                self.wait()?;
-                let start = std::time::Instant::now();
-                self.run(id, step)?;
-                self.wait()?;
-                Ok(start.elapsed().as_secs_f64())
-            })
-            .collect()
-    }
-
-    /// See [`super::executor::Executor::profile`]. By time stamps inside the pass where the device has them;
-    /// otherwise one submission for each launch and the wall clock, which adds tens of microseconds to each.
-    pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
-        let count = self.programs[id.0].encoded.len();
-        let stamps = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
-        let few = count < wgpu::QUERY_SET_MAX_QUERIES as usize;
-        let times = match self.gpu.features().contains(stamps) && few {
-            true => self.stamped(id, step, count)?,
-            false => self.clocked(id, step, count)?,
-        };
-        let launches = &self.programs[id.0].program.launches;
-        Ok(launches.iter().map(|l| l.kernel.name).zip(times).collect())
-    }
-
-    fn stamped(&mut self, id: ProgramId, step: &Step, count: usize) -> Result<Vec<f64>> {
-        let queries = self.gpu.scoped(
-            || "creating time stamps".to_string(),
-            |device| {
-                let ty = wgpu::QueryType::Timestamp;
-                device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: count as u32 + 1 })
-            },
-        )?;
-        let bytes = (count as u64 + 1) * 8;
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = self.gpu.buffer("time stamps", bytes, usage, false)?;
-        let (mut encoder, staged) = self.begin(id, step)?;
-        self.encode_pass(&mut encoder, id, step, 0..count, Some(&queries));
-        encoder.resolve_query_set(&queries, 0..count as u32 + 1, &resolved, 0);
-        self.finish(encoder, staged)?;
-        let mut stamps: Vec<u64> = Vec::with_capacity(count + 1);
-        self.counters.submissions += self.staging.read(&resolved, 0, bytes, |piece| {
-            stamps.extend(piece.chunks_exact(8).map(|b| u64::from_ne_bytes(b.try_into().expect("8 bytes"))));
-        })?;
-        self.counters.readbacks += 1;
-        let period = self.gpu.queue().get_timestamp_period() as f64;
-        Ok(stamps.windows(2).map(|w| w[1].saturating_sub(w[0]) as f64 * period).collect())
-    }
-
-    fn clocked(&mut self, id: ProgramId, step: &Step, count: usize) -> Result<Vec<f64>> {
-        let (encoder, staged) = self.begin(id, step)?;
-        self.finish(encoder, staged)?;
-        self.wait()?;
-        (0..count)
-            .map(|n| {
-                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-                self.encode_pass(&mut encoder, id, step, n..n + 1, None);
-                let start = std::time::Instant::now();
-                self.finish(encoder, None)?;
-                self.wait()?;
-                Ok(start.elapsed().as_secs_f64() * 1e9)
-            })
-            .collect()
     }
 }
 

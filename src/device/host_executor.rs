@@ -382,6 +382,11 @@ impl<T: Precision> HostExecutor<T> {
         Ok(())
     }
 
+    /// See [`super::executor::Executor::history_room`].
+    pub fn history_room(&self) -> usize {
+        self.history.len()
+    }
+
     /// See [`super::executor::Executor::history`].
     pub fn history(&mut self, count: usize) -> Result<Vec<f32>> {
         self.counters.readbacks += 1;

@@ -9,6 +9,7 @@ pub mod list;
 pub mod preprocess;
 pub mod select;
 
+mod pace;
 mod pipelines;
 mod staging;
 

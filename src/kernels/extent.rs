@@ -24,19 +24,20 @@ pub struct Extent {
 pub fn tokens_of(instances: u32) -> u32 {
     let root = instances.isqrt();
     let side = root + (root * root < instances) as u32;
-    side * side + 1
+    side.saturating_mul(side).saturating_add(1)
 }
 
 impl Extent {
-    /// Sizes of a batch of bags with these numbers of instances.
+    /// Sizes of a batch of bags with these numbers of instances; none is counted beyond `u32::MAX`, which no buffer
+    /// holds.
     pub fn of(sizes: impl IntoIterator<Item = u32>) -> Self {
         sizes.into_iter().fold(Self::default(), |e, n| Self {
-            instances: e.instances + n,
-            bags: e.bags + 1,
-            tiles: e.tiles + n.div_ceil(TILE),
+            instances: e.instances.saturating_add(n),
+            bags: e.bags.saturating_add(1),
+            tiles: e.tiles.saturating_add(n.div_ceil(TILE)),
             pairs: e.pairs.saturating_add(n.saturating_mul(n)),
-            tokens: e.tokens + tokens_of(n),
-            token_tiles: e.token_tiles + tokens_of(n).div_ceil(TILE),
+            tokens: e.tokens.saturating_add(tokens_of(n)),
+            token_tiles: e.token_tiles.saturating_add(tokens_of(n).div_ceil(TILE)),
         })
     }
 

@@ -277,6 +277,12 @@ impl Method {
         if classes < 2 {
             return Err(Error::setting("classes", format!("a model needs at least 2 classes, found {classes}")));
         }
+        for (name, found, most) in [("width", width, MOST_FEATURES), ("classes", classes, MOST_OF_A_SETTING)] {
+            if found > most {
+                return Err(Error::setting(name, format!("at most {most} are possible, found {found}")));
+            }
+        }
+        self.check_sizes()?;
         let mut network = Network::new(width, classes, storage, instance_grads);
         match self {
             Method::MiNet(settings) => mi_net::record(&mut network, settings)?,
@@ -294,6 +300,36 @@ impl Method {
             Method::Encoder(settings) => encoder::record(&mut network, settings)?,
         }
         Ok(network.tape)
+    }
+}
+
+/// Features of an instance, at most.
+const MOST_FEATURES: usize = 1 << 24;
+/// A size or a number among the settings of a method, at most, so that products of two fit 32 bits.
+const MOST_OF_A_SETTING: usize = 1 << 16;
+/// Entries of a list among the settings, at most.
+const MOST_ENTRIES: usize = 256;
+
+impl Method {
+    /// Refuses settings so large that sizes made of them could not be counted.
+    fn check_sizes(&self) -> Result<()> {
+        fn look(name: &str, value: &serde_json::Value) -> Result<()> {
+            use serde_json::Value;
+            let most = MOST_OF_A_SETTING as u64;
+            match value {
+                Value::Number(n) if n.as_u64().is_some_and(|n| n > most) => {
+                    Err(Error::setting(name, format!("at most {most} is possible, found {n}")))
+                }
+                Value::Array(all) if all.len() > MOST_ENTRIES => Err(Error::setting(
+                    name,
+                    format!("at most {MOST_ENTRIES} entries are possible, found {}", all.len()),
+                )),
+                Value::Array(all) => all.iter().try_for_each(|value| look(name, value)),
+                Value::Object(all) => all.iter().try_for_each(|(name, value)| look(name, value)),
+                _ => Ok(()),
+            }
+        }
+        look("method", &serde_json::to_value(self).expect("settings are plain data"))
     }
 }
 

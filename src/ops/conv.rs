@@ -27,14 +27,14 @@ impl Image {
         Self { channels, height, width }
     }
 
-    /// Values of a channel.
+    /// Values of a channel; at most `u32::MAX`, which no buffer holds.
     pub fn positions(&self) -> u32 {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 
-    /// Values of an image.
+    /// Values of an image; at most `u32::MAX`.
     pub fn len(&self) -> u32 {
-        self.channels * self.positions()
+        self.channels.saturating_mul(self.positions())
     }
 
     /// True when there is nothing in it.
@@ -73,7 +73,7 @@ impl Window {
     /// Lines and columns of places in an image; `None` when there is no place, or a size is 0.
     pub fn places(&self, from: &Image) -> Option<[u32; 2]> {
         let along = |length: u32, size: u32, pad: u32| {
-            let room = (length + 2 * pad).checked_sub(size)?;
+            let room = length.checked_add(pad.checked_mul(2)?)?.checked_sub(size)?;
             (length > 0 && size > 0 && pad < size && self.stride > 0).then(|| room / self.stride + 1)
         };
         Some([along(from.height, self.size[0], self.pad[0])?, along(from.width, self.size[1], self.pad[1])?])
@@ -83,8 +83,8 @@ impl Window {
     /// what the stride cuts off.
     pub fn spread(&self, from: &Image) -> Option<[u32; 2]> {
         let along = |length: u32, size: u32, pad: u32| {
-            let whole = length.checked_sub(1)? * self.stride + size;
-            whole.checked_sub(2 * pad).filter(|&l| l > 0 && size > 0 && pad < size && self.stride > 0)
+            let whole = length.checked_sub(1)?.checked_mul(self.stride)?.checked_add(size)?;
+            whole.checked_sub(pad.checked_mul(2)?).filter(|&l| l > 0 && size > 0 && pad < size && self.stride > 0)
         };
         Some([along(from.height, self.size[0], self.pad[0])?, along(from.width, self.size[1], self.pad[1])?])
     }

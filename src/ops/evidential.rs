@@ -59,6 +59,9 @@ impl Rule for EvidentialLoss {
     fn name(&self) -> &'static str {
         "evidential loss"
     }
+    fn constants(&self) -> &'static [usize] {
+        &[1, 2]
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let given = self.label.is_none();
         let ok = inputs.len() == 2 + given as usize

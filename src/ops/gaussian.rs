@@ -56,7 +56,8 @@ impl Rule for Reparameterise {
             add_to(p, g, 1.0, target);
         }
         if !p.dropout {
-            return;
+            // Without noise the variance has no part in it.
+            return p.zero_grad(node.inputs[1]);
         }
         let v = p.dense(node.inputs[1]);
         if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {

@@ -39,6 +39,9 @@ impl Rule for SigmoidCrossEntropy {
     fn name(&self) -> &'static str {
         "sigmoid cross-entropy"
     }
+    fn constants(&self) -> &'static [usize] {
+        &[1, 2]
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let cols = inputs.first().map_or(0, |v| v.shape.cols);
         loss_shapes(self.name(), inputs, "logits [B, C], targets [B, C] and weights [B, 1]", cols)
@@ -71,6 +74,9 @@ pub struct SoftmaxCrossEntropy {
 impl Rule for SoftmaxCrossEntropy {
     fn name(&self) -> &'static str {
         "softmax cross-entropy"
+    }
+    fn constants(&self) -> &'static [usize] {
+        &[1, 2]
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         loss_shapes(self.name(), inputs, "logits [B, C], labels [B, 1] and weights [B, 1]", 1)

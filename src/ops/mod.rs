@@ -283,6 +283,14 @@ pub trait Rule {
     /// [`Error::Shape`] quoting both shapes when the inputs do not fit.
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>>;
 
+    /// Inputs that no gradient is computed for: targets of losses, weights of bags. [`Tape::push`] refuses them where
+    /// they want one.
+    ///
+    /// [`Tape::push`]: crate::tape::Tape::push
+    fn constants(&self) -> &'static [usize] {
+        &[]
+    }
+
     /// False when the outputs are constants to whoever uses them.
     fn passes_gradient(&self) -> bool {
         true

@@ -69,6 +69,9 @@ impl Rule for BagPseudoLoss {
     fn name(&self) -> &'static str {
         "loss of bags with pseudo-labels"
     }
+    fn constants(&self) -> &'static [usize] {
+        &[3, 4]
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 5
             && inputs[1..4].iter().all(|v| v.shape == inputs[0].shape)

@@ -30,6 +30,9 @@ impl Rule for DiscreteSurvival {
     fn name(&self) -> &'static str {
         "discrete-time survival loss"
     }
+    fn constants(&self) -> &'static [usize] {
+        &[1, 2, 3]
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = per_bag(inputs, 4) && inputs[1].storage == Storage::U32;
         expect(ok, self.name(), "logits [B, K], bins, events and weights [B, 1]", inputs)?;
@@ -67,6 +70,9 @@ pub struct CoxLoss {
 impl Rule for CoxLoss {
     fn name(&self) -> &'static str {
         "Cox partial likelihood"
+    }
+    fn constants(&self) -> &'static [usize] {
+        &[1, 2]
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = per_bag(inputs, 3) && inputs[0].shape.cols == 1;

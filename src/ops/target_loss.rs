@@ -72,6 +72,9 @@ impl Rule for TargetLoss {
             Distance::SoftTargets => "soft-target cross-entropy",
         }
     }
+    fn constants(&self) -> &'static [usize] {
+        if self.distance == Distance::Squared { &[2] } else { &[1, 2] }
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = (2..=3).contains(&inputs.len())
             && inputs[1].shape == inputs[0].shape
@@ -102,5 +105,57 @@ impl Rule for TargetLoss {
                 p.launch(&k::TARGET_LOSS_GRAD, &[x.into(), y.into(), w.into(), g.into(), to], &words, grid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::launch::Input;
+    use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+    use crate::ops::pointwise::StopGradient;
+    use crate::ops::{Op, survival::CoxLoss};
+    use crate::tape::{Init, Param, Tape};
+
+    fn param(tape: &mut Tape, name: &str, cols: u32) -> ValueId {
+        let init = Init::Constant(0.5);
+        tape.param(Param { name: name.into(), rows: 1, cols, init, decays: true, parts: Vec::new() })
+    }
+
+    /// A gradient of targets or weights is refused where it would be dropped; with its gradient stopped a value is fine.
+    #[test]
+    fn gradients_of_constants_are_refused() {
+        let margin = Distance::Margin { above: 0.9, below: 0.1, negatives: 0.5 };
+        let loss = |distance| Op::TargetLoss(TargetLoss { distance, scale: 1.0 });
+        let refused = |op: Op, wanted: usize, cols: [u32; 3]| {
+            let mut tape = Tape::new();
+            let mut inputs: Vec<ValueId> =
+                cols.iter().enumerate().map(|(i, &cols)| param(&mut tape, &format!("p{i}"), cols)).collect();
+            for (i, input) in inputs.iter_mut().enumerate() {
+                if i != 0 && i != wanted {
+                    *input = tape.push1(Op::StopGradient(StopGradient), &[*input]).unwrap();
+                }
+            }
+            let error = tape.push(op, &inputs).unwrap_err().to_string();
+            assert!(error.contains(&format!("a constant as input {wanted}")), "{op:?}: {error}");
+            inputs[wanted] = tape.push1(Op::StopGradient(StopGradient), &[inputs[wanted]]).unwrap();
+            tape.push(op, &inputs).unwrap();
+        };
+        for distance in [margin, Distance::SoftTargets] {
+            refused(loss(distance), 1, [4, 4, 1]);
+            refused(loss(distance), 2, [4, 4, 1]);
+        }
+        refused(loss(Distance::Squared), 2, [4, 4, 1]);
+        for wanted in [1, 2] {
+            refused(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), wanted, [3, 3, 1]);
+            refused(Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 }), wanted, [3, 1, 1]);
+            refused(Op::CoxLoss(CoxLoss { efron: true, scale: 1.0 }), wanted, [1, 1, 1]);
+        }
+        // A squared error gives both sides theirs.
+        let mut tape = Tape::new();
+        let [x, y] = ["x", "y"].map(|name| param(&mut tape, name, 4));
+        let weights = tape.batch(Input::Weights, 1);
+        assert!(tape.push(loss(Distance::Squared), &[x, y]).is_ok());
+        assert!(tape.push(loss(Distance::Squared), &[x, y, weights]).is_err(), "rows that do not fit");
     }
 }

@@ -21,6 +21,10 @@ fn bytes_of(value: &Value, capacity: &Extent) -> u64 {
 }
 
 pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)]) -> Result<Program> {
+    if let Some((operation, input)) = planner.dropped {
+        let (expected, found) = (format!("a gradient for input {input} (from 0)"), "none that it computes".to_string());
+        return Err(Error::Shape { operation, expected, found });
+    }
     let Planner { tape, target, capacity, values, drafts, grads, alias, .. } = planner;
     let resolve = |v: ValueId| alias.iter().find(|(o, _)| *o == v).map_or(v, |(_, i)| *i);
     let layout = tape.param_layout();

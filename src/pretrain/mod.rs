@@ -69,6 +69,9 @@ pub struct Settings {
     pub augmentation: Augmentation,
 }
 
+/// Patches of a batch, at most.
+const MOST_PATCHES: usize = 1 << 16;
+
 impl Default for Settings {
     /// The authors' settings but for rate, batch and epochs, which are for small encoders.
     fn default() -> Self {
@@ -96,6 +99,9 @@ impl Settings {
             let message =
                 format!("a patch is told from others of its batch: expected at least 2, found {}", self.batch);
             return Err(Error::setting("batch", message));
+        }
+        if self.batch > MOST_PATCHES {
+            return Err(Error::setting("batch", format!("expected at most {MOST_PATCHES}, found {}", self.batch)));
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(Error::setting("learning_rate", format!("must be above 0, found {}", self.learning_rate)));

@@ -46,16 +46,32 @@ impl Batch {
 }
 
 /// Sizes of a batch of these bags, without packing it.
+///
+/// # Panics
+/// When there is no such bag.
 pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
     Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32))
 }
 
 impl Rows {
     /// Copies ranges of rows of `bags`.
-    pub fn pack(&mut self, bags: &Bags, storage: Storage, ranges: impl Iterator<Item = Range<usize>>) {
+    ///
+    /// # Errors
+    /// [`Error::Bags`] for a value that f16 cannot hold, where that is the storage, and [`Error::Format`] for a file of
+    /// features that changed since it was mapped.
+    pub fn pack(&mut self, bags: &Bags, storage: Storage, ranges: impl Iterator<Item = Range<usize>>) -> Result<()> {
         self.f32.clear();
         self.f16.clear();
-        ranges.for_each(|rows| self.append(&bags.features, bags.width, storage, rows));
+        bags.features.check_unchanged()?;
+        for rows in ranges {
+            let (start, packed) = (rows.start, self.f16.len());
+            self.append(&bags.features, bags.width, storage, rows);
+            if let Some(at) = self.f16[packed..].iter().position(|v| v.is_infinite()) {
+                let stride = feature_stride(bags.width);
+                return Err(bags.beyond_f16(start + at / stride, at % stride));
+            }
+        }
+        bags.features.check_unchanged()
     }
 
     fn append(&mut self, features: &Features, width: usize, storage: Storage, rows: Range<usize>) {

@@ -4,13 +4,20 @@ use super::{Session, teacher};
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::device::executor::StoreId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tape::feature_stride;
+
+/// Instances of a batch, at most, so that they and their tokens can be counted in 32 bits.
+const MOST_ROWS: usize = 1 << 31;
 
 /// Features of a whole set of bags kept on the device, so that a step uploads none.
 pub struct Resident {
     /// Store and first byte of each bag.
     pub(super) places: Vec<(StoreId, u64)>,
+    /// Rows of each bag.
+    rows: Vec<usize>,
+    /// Number of the session that holds them.
+    session: u64,
 }
 
 /// The bags of a step.
@@ -50,6 +57,7 @@ impl Session {
     /// What the device answers, other than being out of memory.
     pub fn keep(&mut self, bags: &Bags) -> Result<Option<Resident>> {
         self.check_width(bags)?;
+        bags.check_indices(&(0..bags.len()).collect::<Vec<_>>())?;
         // The host's rows are in its memory already.
         if !matches!(self.device, Device::Gpu(_)) {
             return Ok(None);
@@ -72,13 +80,53 @@ impl Session {
                 return Ok(None);
             }
             let rows = bags.offsets[start]..bags.offsets[next];
-            self.batch.rows.pack(bags, self.storage, std::iter::once(rows));
+            self.batch.rows.pack(bags, self.storage, std::iter::once(rows))?;
             let packed = self.batch.rows.bytes(self.storage);
             let Some(store) = self.executor.store(packed, self.storage)? else { return Ok(None) };
             self.stored += bytes;
             let base = bags.offsets[start];
             places.extend((start..next).map(|b| (store, (bags.offsets[b] - base) as u64 * row)));
         }
-        Ok(Some(Resident { places }))
+        let rows = (0..bags.len()).map(|b| bags.rows(b).len()).collect();
+        Ok(Some(Resident { places, rows, session: self.number }))
+    }
+
+    /// Refuses what a step cannot be made of: no bags, bags that there are not or that do not lie within the features,
+    /// a number of weights other than that of the bags or weights that are not finite, features of another model's
+    /// width, and features that stay on the device for another session or for other bags.
+    pub(super) fn check_inputs(&self, inputs: &Inputs, weights: Option<&[f32]>) -> Result<()> {
+        let Inputs { bags, indices, resident, .. } = *inputs;
+        self.check_width(bags)?;
+        if indices.is_empty() {
+            return Err(Error::bags("a batch needs at least one bag, found none"));
+        }
+        bags.check_indices(indices)?;
+        let rows: usize = indices.iter().map(|&b| bags.rows(b).len()).sum();
+        if rows > MOST_ROWS {
+            let message =
+                format!("a batch of {} bags has {rows} instances, at most {MOST_ROWS} are possible", indices.len());
+            return Err(Error::bags(message + "; use fewer bags a batch"));
+        }
+        if let Some(weights) = weights {
+            if weights.len() != indices.len() {
+                let expected = format!("a weight for each of {} bags", indices.len());
+                let found = format!("{} weights", weights.len());
+                return Err(Error::Shape { operation: "weights of bags", expected, found });
+            }
+            if let Some(n) = weights.iter().position(|w| !w.is_finite()) {
+                return Err(Error::bags(format!(
+                    "the weight of bag {} is {}; expected a number",
+                    indices[n], weights[n]
+                )));
+            }
+        }
+        let Some(resident) = resident else { return Ok(()) };
+        let kept = |&b: &usize| resident.rows.get(b) == Some(&bags.rows(b).len());
+        if resident.session != self.number || resident.rows.len() != bags.len() || !indices.iter().all(kept) {
+            let message = "the features that stay on the device are those of another session or of other bags; call \
+                           Session::keep with these bags";
+            return Err(Error::bags(message));
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::windowed::Windows;
+use crate::device::Device;
 use crate::device::executor::ProgramId;
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Dim, Extent};
@@ -102,7 +103,7 @@ impl Session {
     /// # Errors
     /// [`Error::Limit`] for a batch that the device can run in none of these ways, and what else it answers.
     pub fn make_ready(&mut self, purpose: Purpose, extent: Extent) -> Result<bool> {
-        if self.too_many.is_none_or(|n| extent.instances < n) {
+        if self.too_many.is_none_or(|n| extent.instances < n) && !self.windows_are_shorter(purpose, extent)? {
             match self.ready_whole(purpose, extent) {
                 Ok(()) => return Ok(false),
                 Err(limit @ Error::Limit { .. }) => {
@@ -122,6 +123,29 @@ impl Session {
         }
         self.ready_windows(purpose, extent)?;
         Ok(true)
+    }
+
+    /// True when a launch over the whole batch is too long for a GPU, and windows of its rows can run instead.
+    fn windows_are_shorter(&mut self, purpose: Purpose, extent: Extent) -> Result<bool> {
+        let known = self.short.iter().find(|(of, _)| *of == purpose).map_or(0, |(_, rows)| *rows);
+        if extent.instances <= known || !matches!(self.device, Device::Gpu(_)) {
+            return Ok(false);
+        }
+        let extent = self.capacity.grown(self.counted(extent));
+        // A batch that does not fit at all is told of where it is made ready.
+        let Ok(program) = plan::plan(&self.tape, purpose, self.target(), extent) else { return Ok(false) };
+        if self.executor.is_too_long(&program, &extent) {
+            if self.windows.is_none() {
+                self.windows = Windowed::of(&self.tape).ok().map(Windows::new);
+            }
+            if self.windows.is_some() {
+                self.too_many = Some(extent.instances);
+                return Ok(true);
+            }
+        }
+        self.short.retain(|(of, _)| *of != purpose);
+        self.short.push((purpose, extent.instances));
+        Ok(false)
     }
 
     fn ready_whole(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {

@@ -254,15 +254,15 @@ impl Session {
         let pack = |to: &mut Rows, rows: &[Range<usize>]| to.pack(inputs.bags, storage, rows.iter().cloned());
         let uploaded = |n: usize| cuts.get(n).map(|(rows, _)| rows).filter(|_| inputs.resident.is_none());
         if let Some(rows) = uploaded(0) {
-            pack(&mut windows.batch.rows, rows);
+            pack(&mut windows.batch.rows, rows)?;
         }
         for (n, (rows, cut)) in cuts.iter().enumerate() {
             let mut next = std::mem::take(&mut windows.next);
             let extent = std::thread::scope(|scope| {
-                if let Some(rows) = uploaded(n + 1) {
-                    scope.spawn(|| pack(&mut next, rows));
-                }
-                self.run_window(windows, id, scalars, cut, rows, inputs)
+                let ahead = uploaded(n + 1).map(|rows| scope.spawn(|| pack(&mut next, rows)));
+                let extent = self.run_window(windows, id, scalars, cut, rows, inputs);
+                let packed = ahead.map_or(Ok(()), |ahead| ahead.join().expect("packing does not panic"));
+                packed.and(extent)
             })?;
             windows.next = std::mem::replace(&mut windows.batch.rows, next);
             after(self, id, &extent, cut.rows.start)?;
@@ -296,7 +296,7 @@ impl Session {
         let row = feature_stride(inputs.bags.width) as u64 * self.element();
         let source: Vec<(StoreId, u64)> = match inputs.resident {
             None => Vec::new(),
-            Some(Resident { places }) => inputs.indices[cut.window.first_bag as usize..]
+            Some(Resident { places, .. }) => inputs.indices[cut.window.first_bag as usize..]
                 .iter()
                 .zip(ranges)
                 .map(|(&bag, rows)| {

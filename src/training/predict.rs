@@ -74,6 +74,7 @@ pub fn predict(
     indices: &[usize],
     resident: Option<&Resident>,
 ) -> Result<Predictions> {
+    bags.check_indices(indices)?;
     let classes = session.model_classes();
     let mut all = Predictions { classes, offsets: vec![0], ..Default::default() };
     let mut next = 0;

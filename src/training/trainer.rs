@@ -101,8 +101,10 @@ impl Settings {
     }
 
     fn validate(&self, classes: usize) -> Result<()> {
-        if self.epochs == 0 || self.batch == 0 {
-            return Err(Error::setting("epochs, batch", "must be at least 1"));
+        for (name, value) in [("epochs", self.epochs as usize), ("batch", self.batch)] {
+            if value == 0 {
+                return Err(Error::setting(name, "must be at least 1, found 0"));
+            }
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(Error::setting("learning_rate", format!("must be above 0, found {}", self.learning_rate)));
@@ -217,8 +219,14 @@ pub fn train(
     if training.is_empty() {
         return Err(Error::bags("there are no training bags"));
     }
+    bags.validate()?;
+    bags.check_indices(training)?;
+    bags.check_indices(validation)?;
     if let Some(&bag) = training.iter().chain(validation).find(|&&b| bags.label(b).is_none()) {
         return Err(Error::bags(format!("bag {bag} ('{}') is to be learnt from and has no label", bags.names[bag])));
+    }
+    if settings.half {
+        bags.check_f16()?;
     }
     let class_weights = class_weights(&settings.class_weights, labels, training, classes)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
@@ -238,6 +246,7 @@ pub fn train(
     let mut best: Option<(u32, Option<f64>, Vec<f32>)> = None;
     for epoch in 0..settings.epochs {
         let clock = Instant::now();
+        bags.features.check_unchanged()?;
         let order = Random::new(settings.seed, ORDER_STREAM + epoch as u64).permutation(training.len());
         let order: Vec<usize> = order.into_iter().map(|i| training[i]).collect();
         let mut rate = settings.learning_rate;

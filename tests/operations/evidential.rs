@@ -30,7 +30,8 @@ fn factors(t: &mut Tape, values: [f32; 4]) -> ValueId {
     });
     let joined = |t: &mut Tape, a: ValueId, b: ValueId| t.push1(Op::Concat(Concat), &[a, b]).unwrap();
     let (a, b) = (joined(t, constants[0], constants[1]), joined(t, constants[2], constants[3]));
-    joined(t, a, b)
+    let all = joined(t, a, b);
+    t.push1(Op::StopGradient(StopGradient), &[all]).unwrap()
 }
 
 const FACTORS: [f32; 4] = [1.0, 0.1, 0.3, 0.5];
