@@ -76,7 +76,7 @@ pub fn check_memory(path: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Bytes that the system says can still be used, swap included.
-fn available() -> Option<u64> {
+pub fn available() -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }

@@ -29,7 +29,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder of npy files, text file, or a generator: digits-bags, mnist-bags:DIR, digits-classes,
+    /// Folder of npy files, text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
     /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,

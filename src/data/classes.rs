@@ -231,6 +231,27 @@ pub(super) fn of_numbers(labels: &[Option<i64>]) -> Result<Option<Classes>, Stri
     }
 }
 
+/// A remark, or a refusal, where every bag has one instance and the classes are many: then the columns were most likely
+/// taken for others than they are.
+///
+/// # Errors
+/// What makes it unlikely that the columns are what they were taken for.
+pub(super) fn misread(bags: &Bags) -> Result<Option<String>, String> {
+    let (count, classes) = (bags.len(), bags.classes());
+    if bags.instances() != count || classes <= 10 {
+        return Ok(None);
+    }
+    let found = format!("{classes} classes for {count} bags, and every bag has one instance");
+    if classes * 20 > count {
+        return Err(format!(
+            "{found}: the columns are not what they were taken for. Known are label, bag, features; columns of other \
+             order with a line of their names; and the UCI Musk layout, molecule, conformation, features, class, the \
+             class written 0. or 1."
+        ));
+    }
+    Ok(Some(found))
+}
+
 /// Numbers for people, a few of many.
 fn list(numbers: &[i64]) -> String {
     let words = |numbers: &[i64]| numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");

@@ -8,6 +8,9 @@ use super::mil_bags::Pool;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// MNIST has 47 million; an archive that unpacks to more than this is no set of small pictures.
+const MOST_BYTES: usize = 4 << 30;
+
 /// Bytes and their dimensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idx {
@@ -41,6 +44,11 @@ pub fn read(path: &Path, dimensions: u8) -> Result<Idx> {
     let Some(count) = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)) else {
         return Err(Error::format(path, format!("the dimensions {shape:?} are too large")));
     };
+    if count > MOST_BYTES {
+        let message = format!("dimensions {shape:?} are {count} values; the limit is {MOST_BYTES}");
+        return Err(Error::format(path, message));
+    }
+    crate::bounded::check_memory(path, count as u64)?;
     let bytes = file::bytes(path, &mut *reader, count, &format!("values (dimensions {shape:?})"))?;
     file::end(path, &mut *reader)?;
     Ok(Idx { shape, bytes })

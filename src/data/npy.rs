@@ -19,6 +19,7 @@
 use super::classes::{self, Classes};
 use super::{Dataset, Folds, Patches, Split, file};
 use crate::bag::Bags;
+use crate::bounded;
 use crate::error::{Error, Result};
 use crate::features::{Features, Mapped};
 use half::f16;
@@ -97,7 +98,9 @@ impl Array {
             return self.wrong("C order (or at most two dimensions)", format!("Fortran order {:?}", self.shape));
         }
         let count = self.shape.iter().product::<usize>();
-        crate::bounded::check_memory(&self.path, count as u64 * size_of::<T>() as u64)?;
+        // Twice where rows and columns have to change places.
+        let bytes = count as u64 * size_of::<T>() as u64 * if self.fortran { 2 } else { 1 };
+        bounded::check_memory(&self.path, bytes)?;
         let mut items = Vec::with_capacity(count);
         let mut buffer = vec![0u8; (1 << 16) * N];
         while items.len() < count {
@@ -274,6 +277,10 @@ fn pixels(folder: &Path) -> Result<(Vec<u8>, usize, Option<[usize; 3]>)> {
     Ok((array.items(|[b]| b)?, width, image))
 }
 
+/// How bags are brought into order.
+const ORDERED: &str = "in NumPy: ids = np.unique(ids, return_inverse=True)[1]; order = np.argsort(ids, kind='stable'), \
+                       then [order] of ids and of every array of instances";
+
 /// Sizes of the bags from the bag number of each instance.
 fn bag_sizes(path: &Path, ids: &[i64]) -> Result<Vec<usize>> {
     let mut sizes: Vec<usize> = Vec::new();
@@ -283,11 +290,14 @@ fn bag_sizes(path: &Path, ids: &[i64]) -> Result<Vec<usize>> {
             sizes.push(0);
         } else if id != current || row == 0 {
             let message = if row == 0 {
-                format!("row 0 (0-based): expected bag 0 first, found bag {id}")
+                format!("row 0 (0-based): expected bag 0 first, found bag {id} ({ORDERED})")
             } else if id > current {
-                format!("row {row} (0-based): bag {id} after bag {current}; bag {} has no instance", current + 1)
+                format!(
+                    "row {row} (0-based): bag {id} after bag {current}; bag {} has no instance ({ORDERED})",
+                    current + 1
+                )
             } else {
-                format!("row {row} (0-based): bag {id} after bag {current}; expected ascending bags")
+                format!("row {row} (0-based): bag {id} after bag {current}; expected ascending bags ({ORDERED})")
             };
             return Err(Error::format(path, message));
         }
@@ -386,6 +396,7 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
         unknown.for_each(|(part, _)| *part = Split::Unlabelled);
     }
     set.folds = optional(folder, "folds.npy", |array| folds(array, count))?;
+    set.remarks.extend(classes::misread(&set.bags).map_err(|message| Error::format(folder, message))?);
     Ok(set)
 }
 
@@ -395,7 +406,7 @@ fn lines(folder: &Path, name: &str, right: impl Fn(usize) -> bool, expected: Str
     if !path.exists() {
         return Ok(None);
     }
-    let text = crate::bounded::text(&path)?;
+    let text = bounded::text(&path)?;
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     match right(lines.len()) {
         true => Ok(Some(lines)),

@@ -152,7 +152,7 @@ fn pictures_that_promise_too_much_are_refused() {
     let jpeg = dir.path().join("1_1.jpg");
     picture(&jpeg, 16, 16, 0);
     let mut bytes = std::fs::read(&jpeg).unwrap();
-    let frame = bytes.windows(2).position(|w| matches!(w, [0xff, 0xc0 | 0xc1 | 0xc2])).unwrap();
+    let frame = bytes.windows(2).position(|w| matches!(w, [0xff, 0xc0..=0xc2])).unwrap();
     bytes[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xfe]);
     std::fs::write(&jpeg, &bytes).unwrap();
     refused(dir.path(), "at most 134217728 pixels, found 65535 x 65534");

@@ -1,73 +1,188 @@
-//! The text layout of the classic multiple instance collections: one instance a line, `label, bag, features`.
+//! Text tables: one instance a line, `label, bag, features`.
 //!
-//! Fields are separated by commas, or by white space when the first line has no comma. Empty lines and lines
-//! that begin with `#` are skipped, and a first line of column names. The lines of a bag stand together and
-//! have the same label. Labels are 0 and 1, -1 and 1, class indices, or words (then the classes are the words
-//! in alphabetical order); `?` everywhere means bags without labels. The file may be packed with gzip.
+//! - Fields are separated by tabs, semicolons or commas, or by white space when the first line has none of them; they may
+//!   be quoted, as R and spreadsheets do. Beside any separator but the comma, numbers may have a decimal comma.
+//! - A first line without a number is taken for column names. Then the columns of labels and bags may stand anywhere
+//!   (`label`, `class`, `target`, ..; `bag`, `slide`, ..), row names are left out, and the features keep their names.
+//! - Empty lines and lines that begin with `#` are skipped. The file may be packed with gzip.
+//! - Rows of a bag have one label; those that stand apart are put together, and that is told.
+//! - Labels are read as [`super::classes`] says.
+//! - The original UCI Musk files (molecule, conformation, features, class) are known by their first line.
+
+mod dialect;
+mod roles;
 
 use super::{Dataset, classes, file};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
+use dialect::{Limits, Opened, Separator};
+use roles::{Columns, Role};
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::Path;
 
 /// What has been read so far.
-#[derive(Default)]
 struct Table {
+    separator: Separator,
+    limits: Limits,
+    columns: Option<Columns>,
     features: Vec<f32>,
-    width: usize,
-    sizes: Vec<usize>,
+    /// The bag of each row.
+    of_row: Vec<u32>,
     names: Vec<String>,
     labels: Vec<String>,
-    /// The row in which each bag began.
-    seen: HashMap<String, usize>,
-    rows: usize,
+    numbers: HashMap<String, u32>,
+    /// Some bag's rows stand apart.
+    apart: bool,
+    /// A decimal point, and a decimal comma, that were seen.
+    points: [Option<String>; 2],
 }
 
 impl Table {
+    fn new(separator: Separator, limits: &Limits) -> Self {
+        Self {
+            separator,
+            limits: limits.clone(),
+            columns: None,
+            features: Vec::new(),
+            of_row: Vec::new(),
+            names: Vec::new(),
+            labels: Vec::new(),
+            numbers: HashMap::new(),
+            apart: false,
+            points: [None, None],
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.of_row.len()
+    }
+
     /// Takes one line; the message of an error lacks the place.
     fn take(&mut self, fields: &[&str]) -> Result<(), String> {
-        let [label, bag, values @ ..] = fields else {
-            return Err(format!("expected label, bag and features, found {} columns", fields.len()));
+        let Some(columns) = &mut self.columns else {
+            let columns = Columns::of(fields)?;
+            let header = columns.header;
+            self.columns = Some(columns);
+            return if header { Ok(()) } else { self.take(fields) };
         };
-        if self.rows == 0 {
-            self.width = values.len();
+        let first = self.of_row.is_empty();
+        if first {
+            columns.with_row_names(fields.len());
         }
-        if values.is_empty() {
-            return Err(format!("expected features after label and bag, found {} columns", fields.len()));
+        let (width, found) = (columns.width(), fields.len());
+        if first && fields.len() < 2 {
+            return Err(format!("expected label, bag and features, found {found} columns"));
         }
-        if values.len() != self.width {
-            let (expected, found) = (self.width + 2, fields.len());
-            return Err(format!("expected {expected} columns as in the first row, found {found}"));
+        if width == 0 {
+            return Err(format!("expected features after label and bag, found {found} columns"));
         }
-        if label.is_empty() || bag.is_empty() {
-            return Err("expected a label and a bag, found an empty field".into());
+        if found != columns.roles.len() {
+            let names = if columns.header { "column names" } else { "the first row" };
+            return Err(format!("expected {} columns as in {names}, found {found}", columns.roles.len()));
         }
-        for (column, text) in values.iter().enumerate() {
-            match text.parse::<f32>() {
-                Ok(value) if value.is_finite() => self.features.push(value),
-                _ => return Err(format!("column {} (0-based): expected a finite number, found '{text}'", column + 2)),
+        if self.features.len() + width > self.limits.values {
+            let limit = self.limits.values;
+            return Err(format!(
+                "more than {limit} features in all, the limit of text here; use a folder of npy files"
+            ));
+        }
+        let roles = std::mem::take(&mut columns.roles);
+        let taken = self.take_fields(fields, &roles);
+        if let Some(columns) = &mut self.columns {
+            columns.roles = roles;
+        }
+        taken
+    }
+
+    fn take_fields(&mut self, fields: &[&str], roles: &[Role]) -> Result<(), String> {
+        let (mut label, mut bag) = ("?", "");
+        for (column, (text, role)) in fields.iter().zip(roles).enumerate() {
+            if text.starts_with('"') {
+                return Err(format!("column {column} (0-based): a quote stands behind a space, in {text}"));
+            }
+            match role {
+                Role::Label => label = text,
+                Role::Bag => bag = text,
+                Role::Ignored => {}
+                Role::Feature => {
+                    let value = self.number(text).map_err(|m| format!("column {column} (0-based): {m}"))?;
+                    self.features.push(value);
+                }
             }
         }
-        if self.names.last().is_some_and(|last| last == bag) {
-            let first = &self.labels[self.labels.len() - 1];
-            if first != label {
-                return Err(format!("bag '{bag}' has label '{first}' before and '{label}' here; expected one label"));
-            }
-        } else {
-            if let Some(begun) = self.seen.insert((*bag).into(), self.rows) {
-                return Err(format!("bag '{bag}' began in row {begun} and ended; the rows of a bag stand together"));
-            }
-            self.sizes.push(0);
-            self.names.push((*bag).into());
-            self.labels.push((*label).into());
+        if classes::is_unknown(bag) {
+            return Err(format!("expected the name of a bag, found '{bag}'"));
         }
-        if let Some(size) = self.sizes.last_mut() {
-            *size += 1;
-        }
-        self.rows += 1;
+        let bag = self.bag(bag, label)?;
+        self.apart |= self.of_row.last().is_some_and(|&last| last != bag && (bag as usize) + 1 < self.names.len());
+        self.of_row.push(bag);
         Ok(())
+    }
+
+    fn number(&mut self, text: &str) -> Result<f32, String> {
+        let comma = text.contains(',') && self.separator.leaves_commas();
+        let parsed = if comma { text.replacen(',', ".", 1).parse::<f32>() } else { text.parse::<f32>() };
+        let place = if comma { 1 } else { 0 };
+        if self.points[place].is_none() && (comma || text.contains('.')) {
+            self.points[place] = Some(text.into());
+            if let [Some(point), Some(comma)] = &self.points {
+                return Err(format!("found '{comma}' and '{point}': is the decimal point a comma or a point?"));
+            }
+        }
+        match parsed {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ if classes::is_unknown(text) => Err(format!(
+                "expected a finite number, found '{text}'; missing values have to be filled in or their rows left out"
+            )),
+            _ => Err(format!("expected a finite number, found '{text}'")),
+        }
+    }
+
+    /// The number of a bag, whose rows have one label.
+    fn bag(&mut self, name: &str, label: &str) -> Result<u32, String> {
+        let Some(&bag) = self.numbers.get(name) else {
+            let bag = self.names.len() as u32;
+            if self.names.len() == self.limits.bags {
+                return Err(format!("more than {} bags, the limit", self.limits.bags));
+            }
+            self.numbers.insert(name.into(), bag);
+            self.names.push(name.into());
+            self.labels.push(label.into());
+            return Ok(bag);
+        };
+        let first = &self.labels[bag as usize];
+        let same = first == label
+            || (classes::is_unknown(first) && classes::is_unknown(label))
+            || classes::whole(first).is_some_and(|value| classes::whole(label) == Some(value));
+        match same {
+            true => Ok(bag),
+            false => Err(format!(
+                "bag '{name}' has label '{first}' before and '{label}' here; expected one label (columns are label, bag, \
+                 features)"
+            )),
+        }
+    }
+
+    /// The rows of each bag together, in the order in which bags first appear.
+    fn pack(&mut self, width: usize) -> Vec<usize> {
+        let mut sizes = vec![0usize; self.names.len()];
+        self.of_row.iter().for_each(|&bag| sizes[bag as usize] += 1);
+        if self.apart {
+            let mut next: Vec<usize> = Vec::with_capacity(sizes.len());
+            sizes.iter().fold(0, |start, size| {
+                next.push(start);
+                start + size
+            });
+            let mut sorted = vec![0.0; self.features.len()];
+            for (row, &bag) in self.of_row.iter().enumerate() {
+                let to = &mut next[bag as usize];
+                sorted[*to * width..(*to + 1) * width].copy_from_slice(&self.features[row * width..(row + 1) * width]);
+                *to += 1;
+            }
+            self.features = sorted;
+        }
+        sizes
     }
 }
 
@@ -75,129 +190,70 @@ impl Table {
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be opened, [`Error::Format`] that names the line (from 1, as editors count)
-/// and the row (instances from 0) of what is wrong.
+/// and the row (instances from 0) of what is wrong, or the limit that the file exceeds.
 pub fn open(path: &Path) -> Result<Dataset> {
-    let mut reader = file::open(path)?;
-    let mut table = Table::default();
-    let mut raw = Vec::new();
-    let (mut comma, mut first) = (false, true);
-    for number in 1.. {
-        raw.clear();
-        if reader.read_until(b'\n', &mut raw).map_err(|e| file::reading(path, e))? == 0 {
-            break;
+    read(path, file::open(path)?)
+}
+
+/// Reads text in the layout above; `path` is what errors call it.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path, reader: impl BufRead) -> Result<Dataset> {
+    read_within(path, reader, &Limits::default())
+}
+
+fn read_within(path: &Path, reader: impl BufRead, limits: &Limits) -> Result<Dataset> {
+    let mut opened = Opened::new(path, reader, limits)?;
+    let mut table = Table::new(opened.separator, limits);
+    let white = opened.separator == Separator::WhiteSpace;
+    let mut record = csv::ByteRecord::new();
+    while opened.next(path, &mut record)? {
+        let line = opened.line;
+        let row = table.rows();
+        let wrong = |m: String| Error::format(path, format!("line {line} (row {row}, 0-based): {m}"));
+        let fields: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
+        let mut fields = fields.map_err(|_| wrong("expected UTF-8 text".into()))?;
+        if white {
+            // Several spaces are one separator.
+            fields.retain(|field| !field.is_empty());
         }
-        let row = table.rows;
-        let wrong = |m: String| Error::format(path, format!("line {number} (row {row}, 0-based): {m}"));
-        let line = std::str::from_utf8(&raw).map_err(|_| wrong("expected UTF-8 text".into()))?;
-        let line = line.trim_start_matches('\u{feff}').trim();
-        if line.is_empty() || line.starts_with('#') {
+        if fields.iter().all(|field| field.is_empty()) {
             continue;
         }
-        if first {
-            comma = line.contains(',');
-        }
-        let fields: Vec<&str> =
-            if comma { line.split(',').map(str::trim).collect() } else { line.split_whitespace().collect() };
-        if !(std::mem::take(&mut first) && is_header(&fields)) {
-            table.take(&fields).map_err(wrong)?;
-        }
+        table.take(&fields).map_err(wrong)?;
     }
-    if table.rows == 0 {
+    finish(path, table)
+}
+
+fn finish(path: &Path, mut table: Table) -> Result<Dataset> {
+    let rows = table.rows();
+    let Some(columns) = table.columns.take().filter(|_| rows > 0) else {
         return Err(Error::format(path, "expected lines of label, bag and features, found none"));
-    }
-    let classes = classes::of_text(&table.labels).map_err(|message| Error::format(path, message))?;
-    let mut bags = Bags::packed(Features::F32(table.features), table.width, &table.sizes)?;
+    };
+    let wrong = |message: String| Error::format(path, message);
+    let width = columns.width();
+    let sizes = table.pack(width);
+    let classes = classes::of_text(&table.labels).map_err(wrong)?;
+    let mut bags = Bags::packed(Features::F32(table.features), width, &sizes)?;
     bags.names = table.names;
-    let mut set = Dataset::new(bags, super::name_of(path));
+    bags.columns = columns.names;
+    let mut set = Dataset { remarks: columns.remarks, ..Dataset::new(bags, super::name_of(path)) };
+    if table.apart {
+        set.remarks
+            .push("rows of a bag that stood apart were put together, bags in the order of their first rows".into());
+    }
+    if let Some(comma) = &table.points[1] {
+        set.remarks.push(format!("commas within numbers, as in {comma}, are read as decimal points"));
+    }
     if let Some(classes) = classes {
         classes.put_in(&mut set.bags, &mut set.remarks);
     }
     set.bags.validate()?;
+    set.remarks.extend(classes::misread(&set.bags).map_err(wrong)?);
     Ok(set)
 }
 
-/// Column names: a usual word for the label, or not a single number among the features.
-fn is_header(fields: &[&str]) -> bool {
-    let usual = ["label", "labels", "class", "target", "y"];
-    let named = fields.first().is_some_and(|f| usual.contains(&f.trim_matches('"').to_lowercase().as_str()));
-    named || (fields.len() > 2 && fields[2..].iter().all(|f| f.parse::<f32>().is_err()))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::idx::tests::gzip;
-    use super::*;
-
-    fn opened(bytes: &[u8]) -> Result<Dataset> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("set.csv");
-        std::fs::write(&path, bytes).unwrap();
-        open(&path)
-    }
-
-    fn refused(text: &str, what: &str) {
-        let message = opened(text.as_bytes()).unwrap_err().to_string();
-        assert!(message.contains("set.csv") && message.contains(what), "{message}");
-    }
-
-    #[test]
-    fn commas_white_space_headers_and_comments() {
-        let texts = [
-            "0,a,1,2\n0,a,3,4\n1,b,5,6\n",
-            "# a comment\nlabel,bag,0,1\n\n0, a, 1, 2\n0,a,3,4\r\n1,b,5,6",
-            "cls id f g\n0 a 1 2\n0\ta 3  4\n 1 b 5e0 6.0\n",
-        ];
-        for text in texts {
-            for bytes in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
-                let set = opened(&bytes).unwrap();
-                assert_eq!(set.bags.features, Features::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
-                assert_eq!(
-                    (&set.bags.offsets[..], &set.bags.names[..]),
-                    (&[0, 2, 3][..], &["a".into(), "b".into()][..])
-                );
-                assert_eq!(set.bags.labels, Some(vec![0, 1]));
-                assert_eq!(set.name, "set");
-            }
-        }
-    }
-
-    #[test]
-    fn labels_of_every_kind() {
-        let labels = |text: &str| {
-            let bags = opened(text.as_bytes()).unwrap().bags;
-            (bags.labels, bags.class_names.join(" "))
-        };
-        assert_eq!(labels("-1,a,0\n1,b,0"), (Some(vec![0, 1]), "-1 1".into()));
-        assert_eq!(labels("1.0,a,0\n0.0,b,0"), (Some(vec![1, 0]), "0 1".into()));
-        assert_eq!(labels("2,a,0\n0,b,0"), (Some(vec![2, 0]), "0 1 2".into()));
-        assert_eq!(labels("tumour,a,0\nbenign,b,0"), (Some(vec![1, 0]), "benign tumour".into()));
-        assert_eq!(labels("?,a,0\n?,b,0"), (None, String::new()));
-        assert_eq!(labels("?,a,0\n1,b,0"), (Some(vec![Bags::UNKNOWN, 1]), "0 1".into()));
-        refused("-1,a,0\n0,b,0", "labels are -1 and 0: expected class indices from 0");
-        refused("99999999,a,0\n0,b,0", "expected a class from 0 to 65535, found 99999999");
-    }
-
-    #[test]
-    fn wrong_rows_are_named() {
-        refused("", "found none");
-        refused("# only\n", "found none");
-        refused("label,bag,x\n", "found none");
-        refused("0,a,1,2\n\n0,a,1\n", "line 3 (row 1, 0-based): expected 4 columns as in the first row, found 3");
-        refused("0,a,1\n0,a,1,\n", "expected 3 columns");
-        refused("0,a\n", "expected features after label and bag, found 2 columns");
-        refused("0\n", "expected label, bag and features, found 1 columns");
-        refused("0,a,1,x\n", "line 1 (row 0, 0-based): column 3 (0-based): expected a finite number, found 'x'");
-        refused("0,a,1,nan\n", "found 'nan'");
-        refused("0,a,1e99\n", "found '1e99'");
-        refused("0,a,1,\n", "found ''");
-        refused("0,,1\n", "found an empty field");
-        refused("0,a,1\n1,a,1\n", "line 2 (row 1, 0-based): bag 'a' has label '0' before and '1' here");
-        refused("0,a,1\n0,b,1\n0,a,1\n", "bag 'a' began in row 0 and ended");
-        let message = opened(b"0,a,1\n0,\xff,1\n").unwrap_err().to_string();
-        assert!(message.contains("line 2 (row 1, 0-based): expected UTF-8"), "{message}");
-        let packed = gzip("0,a,1\n".repeat(100).as_bytes());
-        let message = opened(&packed[..packed.len() - 9]).unwrap_err().to_string();
-        assert!(message.contains("ends early"), "{message}");
-        assert!(matches!(open(Path::new("/nowhere/at-all")), Err(Error::Io { .. })));
-    }
-}
+#[path = "text_tests.rs"]
+mod tests;

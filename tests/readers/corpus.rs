@@ -1,0 +1,187 @@
+//! Right files of every kind, made here, and what mutation makes of them.
+
+use super::targets;
+use bagrad::data::{Protocol, npy};
+use bagrad::methods::Method;
+use bagrad::model::{Model, Spec};
+use bagrad::random::Random;
+use flate2::{Compression, write::GzEncoder};
+use std::io::{Cursor, Write};
+
+/// The header of an array in C order, as NumPy writes it.
+pub fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    header.extend(std::iter::repeat_n(' ', 63 - (10 + header.len()) % 64));
+    header.push('\n');
+    [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat()
+}
+
+fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    [npy_header(descr, shape), data.to_vec()].concat()
+}
+
+/// The seeds of a target.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "text" => text(),
+        "npy" => folders(),
+        "idx" => idx(),
+        "model" => models(),
+        "png" => pictures(image::ImageFormat::Png),
+        "jpeg" => pictures(image::ImageFormat::Jpeg),
+        "source" => [
+            "digits-bags,target=3,mean=20,seed=7",
+            "digits-classes,classes=3:5:9",
+            "textures,key=2,side=32",
+            "digits-haystack,size=500:5000,share=0.01:0.05",
+            "mnist-collage:x,pair=0:1,inverse=true",
+        ]
+        .map(|s| s.as_bytes().to_vec())
+        .to_vec(),
+        other => panic!("no seeds of {other}"),
+    }
+}
+
+fn text() -> Vec<Vec<u8>> {
+    [
+        "0,a,1,2\n0,a,3,4\n1,b,5,6\n",
+        "# a comment\nlabel,bag,0,1\n\n0, a, 1, 2\n0,a,3,4\r\n1,b,5e0,6.0",
+        "cls id f g\n0 a 1 2\n0\ta 3  4\n 1 b 5 6.0\n",
+        "\"\",\"label\",\"bag\",\"f1\",\"f2\"\r\n\"1\",\"malignant\",\"s, 0\",1.5,2\r\n\"2\",\"benign\",\"s1\",5,6\r\n",
+        "\u{feff}sep=;\nlabel;bag;f1;f2\r\nNA;s 0;1,5;2\r\nx;s1;5;6\r\ny;s2;5;6\n",
+        "bag\tx\tclass\nb0\t1,5\t?\nb1\t-2\tno\nb0\t3\t?\nb2\t1e-7\tyes\n",
+        "MUSK-188,188_1+1,42,-198,1.\nMUSK-188,188_1+2,42,-191,1.\nNON-MUSK-9,9_1+1,1,2,0.\n",
+    ]
+    .map(|s| s.as_bytes().to_vec())
+    .into_iter()
+    .collect()
+}
+
+fn folders() -> Vec<Vec<u8>> {
+    let floats: Vec<u8> = (0..6).flat_map(|v| (v as f32).to_le_bytes()).collect();
+    let doubles: Vec<u8> = (0..6).flat_map(|v| f64::from(v).to_be_bytes()).collect();
+    let words: Vec<u8> = "no\0yes".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    let set = Protocol { train: 2, test: 2, ..Protocol::digits() }.digits_bags().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    npy::save(&set, dir.path()).unwrap();
+    let saved = ["features.npy", "bag_ids.npy", "labels.npy"].map(|name| std::fs::read(dir.path().join(name)).unwrap());
+    vec![
+        targets::join(&[
+            array("<f4", "(3, 2)", &floats),
+            array("|u1", "(3,)", &[0, 1, 1]),
+            array("<i4", "(2,)", &[1, 0, 0, 0, 0, 0, 0, 0]),
+            array("|i1", "(3, 2)", &[1, 2, 3, 4, 5, 6]),
+            array("|u1", "(2,)", &[0, 2]),
+            array("|u1", "(2, 2)", &[0, 1, 1, 0]),
+            b"no\nyes\n".to_vec(),
+            b"a\nb\n".to_vec(),
+            b"f\ng\n".to_vec(),
+        ]),
+        targets::join(&[array(">f8", "(2, 3)", &doubles), array("|u1", "(2,)", &[0, 1]), array("<U3", "(2,)", &words)]),
+        targets::join(&saved),
+    ]
+}
+
+fn idx() -> Vec<Vec<u8>> {
+    let images = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[7; 12]].concat();
+    let labels = vec![0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3];
+    let packed = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    vec![packed(&images), packed(&labels), images, labels]
+}
+
+fn models() -> Vec<Vec<u8>> {
+    ["attention", "mi-net", "transmil"]
+        .map(|name| {
+            let mut model = Model::new(Spec::new(small(name), 3, 2), 1).unwrap();
+            model.columns = Some(["a", "b", "c"].map(str::to_owned).to_vec());
+            model.to_bytes()
+        })
+        .to_vec()
+}
+
+/// The method of this name, as narrow as it can be.
+fn small(name: &str) -> Method {
+    let settings = match name {
+        "transmil" => r#"{"name": "transmil", "width": 8, "heads": 2, "landmarks": 2}"#.to_owned(),
+        "mi-net" => r#"{"name": "mi-net", "embed": [4]}"#.to_owned(),
+        _ => format!(r#"{{"name": "{name}", "embed": [4], "attention": 4}}"#),
+    };
+    serde_json::from_str(&settings).unwrap()
+}
+
+fn pictures(format: image::ImageFormat) -> Vec<Vec<u8>> {
+    let picture = image::RgbImage::from_fn(9, 7, |x, y| image::Rgb([x as u8 * 20, y as u8 * 30, 200]));
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, format).unwrap();
+    vec![file.into_inner()]
+}
+
+/// What breaks readers.
+const TOKENS: [&[u8]; 22] = [
+    b"\"",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r\n",
+    b"NA",
+    b"nan",
+    b"-1",
+    b"1e39",
+    b"-",
+    b".",
+    b"0",
+    b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x00",
+    b"\x7f",
+    b"18446744073709551615",
+    b"9999999999",
+    b"(",
+    b"\xef\xbb\xbf",
+    b"#",
+    b"'",
+];
+
+/// A seed after one to eight changes.
+pub fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let mut input = seeds[random.below(seeds.len())].clone();
+    for _ in 0..=random.below(8) {
+        let at = random.below(input.len() + 1);
+        let end = (at + random.below(16)).min(input.len());
+        match random.below(9) {
+            0 if at < input.len() => input[at] ^= 1 << random.below(8),
+            1 if at < input.len() => input[at] = random.below(256) as u8,
+            2 => drop(input.drain(at..end)),
+            3 => input.truncate(at),
+            4 => {
+                let copy = input[at..end].to_vec();
+                input.splice(at..at, copy);
+            }
+            5 => {
+                // A part of another seed.
+                let other = &seeds[random.below(seeds.len())];
+                let from = random.below(other.len() + 1);
+                let to = (from + random.below(64)).min(other.len());
+                input.splice(at..end, other[from..to].iter().copied());
+            }
+            6 => {
+                // Another number in the place of one.
+                if let Some(start) = (at..input.len()).find(|&i| input[i].is_ascii_digit()) {
+                    let digits = input[start..].iter().take_while(|b| b.is_ascii_digit()).count();
+                    let number = [0, 1, 2, 3, 255, 65_536, 4_294_967_295, u64::MAX][random.below(8)];
+                    input.splice(start..start + digits, number.to_string().into_bytes());
+                }
+            }
+            _ => {
+                let token = TOKENS[random.below(TOKENS.len())];
+                let end = if random.below(2) == 0 { at } else { end };
+                input.splice(at..end, token.iter().copied());
+            }
+        }
+    }
+    input
+}

@@ -1,0 +1,121 @@
+//! Every reader against mutated files: no panic, and no more memory than a small file can be worth.
+//!
+//! `BAGRAD_FUZZ=100000 cargo test --release --test readers` tries so many inputs of each target; an input depends on its
+//! number alone, and a failure names it. `fuzz/` has the same targets for cargo-fuzz.
+
+mod corpus;
+mod targets;
+
+use bagrad::random::Random;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use targets::TARGETS;
+
+/// The system's allocator, which counts what is held at a time.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+fn more(bytes: usize) {
+    MOST.fetch_max(HELD.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+// SAFETY: all work is the system allocator's; counting changes nothing of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        more(layout.size());
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        more(layout.size());
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // The old and the new block may exist at once.
+        more(size);
+        HELD.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Inputs have some kilobytes; a reader may hold its buffers and what the content is worth.
+const MOST_MEMORY: usize = 64 << 20;
+
+#[test]
+fn mutated_files_end_in_bags_or_errors() {
+    let asked = std::env::var("BAGRAD_FUZZ").ok().map(|text| text.parse::<u64>().expect("BAGRAD_FUZZ: a number"));
+    let dir = tempfile::tempdir().unwrap();
+    for (number, target) in TARGETS.iter().enumerate() {
+        let folder = dir.path().join(target.name);
+        std::fs::create_dir(&folder).unwrap();
+        let seeds = corpus::of(target.name);
+        // The corpus first, whole, then its mutations.
+        let inputs = seeds.len() as u64 + asked.unwrap_or(400);
+        let mut most = 0;
+        for index in 0..inputs {
+            let input = match seeds.get(index as usize) {
+                Some(seed) => seed.clone(),
+                None => corpus::mutated(&seeds, &mut Random::new(1 + number as u64, index)),
+            };
+            let before = HELD.load(Relaxed);
+            MOST.store(before, Relaxed);
+            let done = catch_unwind(AssertUnwindSafe(|| (target.run)(&input, &folder)));
+            let memory = MOST.load(Relaxed).saturating_sub(before);
+            most = most.max(memory);
+            if done.is_err() || memory > MOST_MEMORY {
+                let shown = String::from_utf8_lossy(&input[..input.len().min(2000)]).into_owned();
+                panic!(
+                    "target {}, input {index}: {memory} bytes held at a time, or a panic above:\n{shown:?}",
+                    target.name
+                );
+            }
+        }
+        println!("{}: {inputs} inputs, at most {} KiB held", target.name, most >> 10);
+    }
+}
+
+/// Files whose headers promise more than there is, of which a mutation would find few.
+#[test]
+fn promises_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    // 100 GB of zeros that take no room on the disk.
+    let sparse = |name: &str, head: &[u8], bytes: u64| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, head).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        (file.set_len(head.len() as u64 + bytes).unwrap(), path).1
+    };
+    let large = 100_000_000_000;
+    let text = sparse("sparse.csv", b"", large);
+    let message = bagrad::data::text::open(&text).unwrap_err().to_string();
+    assert!(message.contains("a line is longer than 16777216 bytes"), "{message}");
+    let images = sparse("sparse.idx", &[[0, 0, 8, 3].as_slice(), &[0, 1, 0, 0].repeat(3)].concat(), 1 << 48);
+    let message = bagrad::data::idx::read(&images, 3).unwrap_err().to_string();
+    assert!(message.contains("281474976710656 values; the limit is"), "{message}");
+    // More than any machine has.
+    let folder = dir.path().join("npy");
+    std::fs::create_dir(&folder).unwrap();
+    let head = corpus::npy_header("<f4", "(2000000000000, 2)");
+    sparse("npy/features.npy", &head, 16_000_000_000_000);
+    sparse("npy/bag_ids.npy", &corpus::npy_header("|u1", "(2000000000000,)"), 2_000_000_000_000);
+    if cfg!(target_os = "linux") {
+        let message = bagrad::data::npy::open(&folder).unwrap_err().to_string();
+        assert!(message.contains("need 16000000000000 bytes of memory"), "{message}");
+    }
+}

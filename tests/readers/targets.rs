@@ -1,0 +1,130 @@
+//! What is attacked: each target takes bytes to a reader, and checks what must hold of everything that a reader takes.
+//! The test `readers` and the programs of `fuzz/` share it.
+
+use bagrad::Bags;
+use bagrad::data::{Dataset, Patches, Source, idx, npy, patches::Reading, text};
+use bagrad::model::Model;
+use std::path::{Path, PathBuf};
+
+/// A reader under attack.
+pub struct Target {
+    pub name: &'static str,
+    /// Takes an input through the reader. The folder is the target's own.
+    pub run: fn(&[u8], &Path),
+}
+
+pub const TARGETS: [Target; 7] = [
+    Target { name: "text", run: text },
+    Target { name: "npy", run: npy },
+    Target { name: "idx", run: idx },
+    Target { name: "model", run: model },
+    Target { name: "png", run: png },
+    Target { name: "jpeg", run: jpeg },
+    Target { name: "source", run: source },
+];
+
+/// What holds of bags that a reader gave out.
+fn check(set: &Dataset) {
+    let bags = &set.bags;
+    bags.validate().expect("bags that were read keep the rules of bags");
+    assert!(!bags.is_empty() && bags.instances() > 0);
+    if let Some(labels) = &bags.labels {
+        assert!(labels.iter().any(|&l| l != Bags::UNKNOWN), "labels of which none is known are no labels");
+    }
+    if let Some(split) = &set.split {
+        assert_eq!(split.len(), bags.len());
+    }
+    let _ = set.check_for_training();
+}
+
+fn text(input: &[u8], _: &Path) {
+    if let Ok(set) = text::read(Path::new("input"), input) {
+        check(&set);
+    }
+}
+
+/// Files of a folder: four bytes of length and the content of each, in this order.
+const FILES: [&str; 9] = [
+    "features.npy",
+    "bag_ids.npy",
+    "labels.npy",
+    "coords.npy",
+    "split.npy",
+    "folds.npy",
+    "class_names.txt",
+    "bag_names.txt",
+    "feature_names.txt",
+];
+
+/// The input of the target `npy` for the files of a folder.
+pub fn join(files: &[Vec<u8>]) -> Vec<u8> {
+    files.iter().flat_map(|file| (file.len() as u32).to_le_bytes().into_iter().chain(file.iter().copied())).collect()
+}
+
+fn npy(input: &[u8], folder: &Path) {
+    let mut rest = input;
+    for name in FILES {
+        let path = folder.join(name);
+        let (length, after) = rest.split_at(rest.len().min(4));
+        let length = length.iter().rev().fold(0, |all, &byte| all << 8 | usize::from(byte));
+        let (content, after) = after.split_at(after.len().min(length));
+        rest = after;
+        if content.is_empty() {
+            let _ = std::fs::remove_file(path);
+        } else {
+            std::fs::write(path, content).unwrap();
+        }
+    }
+    let (memory, mapped) = (npy::open(folder), npy::open_mapped(folder));
+    assert_eq!(memory.is_ok(), mapped.is_ok(), "a folder is read alike into memory and where it lies");
+    if let (Ok(memory), Ok(mapped)) = (memory, mapped) {
+        check(&memory);
+        assert_eq!(memory.bags.features.to_f32(), mapped.bags.features.to_f32());
+    }
+}
+
+fn file(folder: &Path, name: &str, input: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, input).unwrap();
+    path
+}
+
+fn idx(input: &[u8], folder: &Path) {
+    let path = file(folder, "input", input);
+    for dimensions in [1, 3] {
+        if let Ok(read) = idx::read(&path, dimensions) {
+            assert_eq!(read.shape.iter().product::<usize>(), read.bytes.len());
+        }
+    }
+}
+
+fn model(input: &[u8], _: &Path) {
+    if let Ok(model) = Model::from_bytes(input) {
+        let again = Model::from_bytes(&model.to_bytes()).expect("a model that was read can be written and read");
+        assert_eq!(again.spec(), model.spec());
+    }
+}
+
+fn picture(input: &[u8], folder: &Path, name: &str) {
+    file(folder, name, input);
+    for size in [None, Some(4)] {
+        if let Ok(patches) = Patches::open(folder, &Reading { size, ..Reading::default() }) {
+            assert_eq!(patches.pixels(0).map(|p| p.len()).ok(), Some(patches.values()));
+        }
+    }
+}
+
+fn png(input: &[u8], folder: &Path) {
+    picture(input, folder, "0_0.png");
+}
+
+fn jpeg(input: &[u8], folder: &Path) {
+    picture(input, folder, "0_0.jpg");
+}
+
+/// What people write for `--data`; nothing is drawn.
+fn source(input: &[u8], _: &Path) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        let _ = Source::parse(text);
+    }
+}
