@@ -138,7 +138,7 @@ fn a_run_folder_is_whole_and_its_configuration_repeats_it() {
 
     let files =
         ["attention.csv", "config.toml", "metrics.jsonl", "model.safetensors", "predictions.csv", "report.html"];
-    assert_eq!(names(&first), files);
+    assert_eq!(names(&first), [&[".bagrad.json"], &files[..]].concat());
     assert_eq!(names(&dir.path().join("runs")), ["first"]);
     let lines = metrics(&first);
     assert_eq!(lines.last().unwrap()["kind"], "result");
@@ -172,10 +172,27 @@ fn a_run_is_replaced_only_when_asked_and_nothing_else_ever_is() {
     good(&train(text(&data), text(&run), &["--force", "--seed", "2"]));
     assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("seed = 2"));
     let message = refused(&train(text(&data), text(&data), &["--force"]));
-    assert!(message.contains("config.toml") && message.contains("not replaced"), "{message}");
-    // Predictions do not replace a run either.
-    refused(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&run)]);
-    assert_eq!(names(dir.path()), ["bags", "run"]);
+    assert!(message.contains("this call reads") && message.contains("bags"), "{message}");
+    // Predictions do not replace the run they come from, and nothing that others wrote.
+    let predict = |out: &Path, more: &[&'static str]| -> Vec<String> {
+        let args = ["predict", "--model", text(&run), "--data", text(&data), "--out", text(out)];
+        args.iter().chain(more).map(|a| a.to_string()).collect()
+    };
+    let refused = |args: Vec<String>| refused(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(refused(predict(&run, &["--force"])).contains("this call reads"));
+    let table = dir.path().join("cohort.csv");
+    fs::write(&table, "slide,label\na,1\n").unwrap();
+    assert!(refused(predict(&table, &["--force"])).contains("no table of predictions"));
+    good(&predict(&dir.path().join("p.csv"), &[]).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(refused(predict(&dir.path().join("p.csv"), &[])).contains("--force"));
+    fs::write(run.join("notes.txt"), "mine").unwrap();
+    let other = train(text(&data), text(&run), &["--force"]);
+    assert!(refused(other.iter().map(|a| a.to_string()).collect()).contains("notes.txt"));
+    let page = dir.path().join("page.html");
+    fs::write(&page, "<html>mine</html>").unwrap();
+    let demo = ["demo", "--out", text(&page), "--force"].map(String::from).to_vec();
+    assert!(refused(demo).contains("no page that bagrad wrote"));
+    assert_eq!(names(dir.path()), ["bags", "cohort.csv", "p.csv", "page.html", "run"]);
 }
 
 #[test]
@@ -206,7 +223,7 @@ fn unlabelled_bags_are_predicted_as_labelled_ones() {
     good(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&file)]);
     assert_eq!(fs::read_to_string(&file).unwrap(), csv);
     good(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&both)]);
-    assert_eq!(names(&both), ["attention.csv", "prediction.json", "predictions.csv"]);
+    assert_eq!(names(&both), [".bagrad.json", "attention.csv", "prediction.json", "predictions.csv"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::args::{Where, bytes, settings};
 use super::table::table;
 use super::{answer, answer_json, note, open_device, tuning};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
 use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
@@ -131,14 +131,10 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
         true => USUAL.iter().map(|shape| Ok(Work::Gated(shape.parse()?))).collect::<Result<_>>()?,
         false => work(args)?,
     };
+    let keep = tuning::Keep::find(args.out.as_deref(), device)?;
     let mut tell = |what: String| note(args.json, what);
     let (tuning, candidates) = search(device, &work, args.half, args.repeats.unwrap_or(5), &mut tell)?;
-    let kept = match &args.out {
-        Some(path) => Some(path.clone()),
-        None => tuning::file_of(device),
-    };
-    let Some(path) = kept else { bail!("there is no folder for caches here; name a file with --out") };
-    tuning::save(tuning, &path)?;
+    let path = keep.put(tuning)?;
     if args.json {
         return answer_json(&candidates);
     }

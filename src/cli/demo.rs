@@ -4,8 +4,9 @@ use super::args::{Output, Where};
 use super::experiment::{self, Division, Finished, Plan};
 use super::progress::Progress;
 use super::table::{score, table};
-use super::{answer, answer_json, note, open_device, page, run_folder, summary};
+use super::{answer, answer_json, note, open_device, page, summary};
 use anyhow::{Result, bail};
+use bagrad::files::{Claim, Kind};
 use bagrad::methods::Method;
 use bagrad::ops::update::Optimiser;
 use bagrad::precision::Precision;
@@ -14,7 +15,7 @@ use bagrad::training::Settings;
 use bagrad::training::metrics::Metric;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 A bag is positive when it holds a 9. The training never sees which digit is which: it finds the 9s by the
@@ -34,9 +35,12 @@ pub struct Args {
     /// Runs with seed, seed + 1, ...; their mean and spread are told
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// Report to write
-    #[arg(long, default_value = "bagrad-demo.html", value_name = "FILE.html")]
-    out: PathBuf,
+    /// Report to write [default: bagrad-demo.html, or with a number where that is taken]
+    #[arg(long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+    /// Replace a report that is there already
+    #[arg(long)]
+    force: bool,
     /// Training bags
     #[arg(long, default_value_t = 500, value_name = "BAGS", value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
     train: usize,
@@ -94,9 +98,8 @@ const SHOWN: [(&str, &str); 4] = [
 /// Of the device, or when the page cannot be written.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    if args.out.is_dir() {
-        bail!("{}: a folder stands there; expected the name of a file", args.out.display());
-    }
+    let out = args.out.clone().unwrap_or_else(free_name);
+    let claim = Claim::files(&[(&out, Kind::Page)], args.force, &[])?;
     let (device, _) = open_device(&args.device, None, quiet)?;
     let mut runs: Vec<Map<String, Value>> = Vec::new();
     let mut first: Option<(Report, Finished)> = None;
@@ -117,10 +120,10 @@ pub fn run(args: &Args) -> Result<()> {
         let row = (format!("Mean of {} seeds: {name}", runs.len()), format!("{} ± {}", score(mean), score(std)));
         page.results.push(row);
     }
-    run_folder::make_parent(&args.out)?;
-    page.write(&args.out)?;
+    page.write(claim.staging().join(out.file_name().expect("a claim is of names")))?;
+    claim.commit()?;
     if args.output.json {
-        return answer_json(&answer_object(&runs, args));
+        return answer_json(&answer_object(&runs, &out));
     }
     let mut text = people(&runs);
     text += &format!(
@@ -128,11 +131,18 @@ pub fn run(args: &Args) -> Result<()> {
         done.outcome.steps,
         done.outcome.epochs.len(),
         device.name(),
-        args.out.display()
+        out.display()
     );
     answer(&text)?;
     note(quiet, "the same, as a run folder: bagrad train --data digits-bags --method gated-attention --out RUN");
     Ok(())
+}
+
+/// The name of a report that nobody asked for: the first that nothing has.
+fn free_name() -> PathBuf {
+    let numbered = (2..).map(|n| format!("bagrad-demo-{n}.html"));
+    let mut names = std::iter::once("bagrad-demo.html".to_owned()).chain(numbered).map(PathBuf::from);
+    names.find(|name| name.symlink_metadata().is_err()).expect("there are names enough")
 }
 
 /// Mean and standard deviation (of a sample) over the runs that have the value.
@@ -148,9 +158,9 @@ fn spread(runs: &[Map<String, Value>], key: &str) -> (Option<f64>, Option<f64>) 
 }
 
 /// The object of a single run, or with several the means in its place and all of them in `runs`.
-fn answer_object(runs: &[Map<String, Value>], args: &Args) -> Map<String, Value> {
+fn answer_object(runs: &[Map<String, Value>], out: &Path) -> Map<String, Value> {
     let mut all = runs[0].clone();
-    all.insert("out".into(), json!(args.out.display().to_string()));
+    all.insert("out".into(), json!(out.display().to_string()));
     if runs.len() > 1 {
         let numbers: Vec<String> = all.iter().filter(|(_, v)| v.is_f64()).map(|(k, _)| k.clone()).collect();
         for key in numbers {

@@ -4,6 +4,7 @@ use super::args::{Output, Where};
 use super::patches::{self, Bar, Pictures};
 use super::{answer, answer_json, note, open_device, run_folder};
 use anyhow::Result;
+use bagrad::files::Claim;
 use bagrad::model::Model;
 use bagrad::pretrain;
 use clap::builder::RangedU64ValueParser;
@@ -50,8 +51,8 @@ pub struct Args {
 /// Of the encoder, the pictures, the device, or the folder to write.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    run_folder::check(&args.out, patches::MARKER, args.force)?;
-    let model = Model::load(&args.encoder)?;
+    let claim = Claim::folder(&args.out, args.force, &[&args.encoder, args.pictures.path()])?;
+    let model = Model::load(run_folder::model_of(&args.encoder)?)?;
     let pictures = args.pictures.open()?;
     pretrain::check(&model, &pictures)?;
     let (device, _) = open_device(&args.device, None, quiet)?;
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
     bar.end();
     let (set, seconds) = (set?, started.elapsed().as_secs_f64());
     let origin = json!({ "encoder": args.encoder, "images": args.pictures.name(), "features": set.bags.width });
-    patches::save(&set, &args.out, &origin)?;
+    patches::save(&set, claim, &origin)?;
     let (bags, count, width) = (set.bags.len(), set.bags.instances(), set.bags.width);
     let rate = count as f64 / seconds;
     if args.output.json {

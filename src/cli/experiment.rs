@@ -180,7 +180,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     let mut model = Model::new(spec, plan.settings.seed)?;
     model.columns = set.bags.columns.clone();
     if let Some(path) = &plan.start {
-        let trained = Model::load(run_folder::model_of(path))?;
+        let trained = Model::load(run_folder::model_of(path)?)?;
         if trained.standardisation != standardiser {
             bail!(
                 "--start {}: its features were z-scored by other bags than these; expected a model of the same data \

@@ -2,10 +2,11 @@
 
 use super::args::Output;
 use super::patches;
-use super::{answer, answer_json, note, run_folder};
+use super::{answer, answer_json, note};
 use anyhow::{Context, Result};
 use bagrad::data::Dataset;
 use bagrad::data::fuse::{Fusion, Join};
+use bagrad::files::Claim;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -56,14 +57,14 @@ pub struct Args {
 /// # Errors
 /// Of the bags, or the folder to write.
 pub fn run(args: &Args) -> Result<()> {
-    run_folder::check(&args.out, patches::MARKER, args.force)?;
+    let claim = Claim::folder(&args.out, args.force, &[&args.high, &args.low])?;
     let open = |path: &PathBuf| Dataset::open(path).with_context(|| format!("data {}", path.display()));
     let (high, low) = (open(&args.high)?, open(&args.low)?);
     let join = args.add.map_or(Join::Concat, Join::Add);
     let fusion = Fusion { side: args.side, scale: args.scale, join, drop_orphans: args.drop_orphans };
     let fused = fusion.fuse(&high, &low)?;
     let origin = json!({ "high": args.high, "low": args.low, "side": args.side, "scale": args.scale, "join": join });
-    patches::save(&fused.set, &args.out, &origin)?;
+    patches::save(&fused.set, claim, &origin)?;
     let (bags, count, width) = (fused.set.bags.len(), fused.set.bags.instances(), fused.set.bags.width);
     let (orphans, childless) = (fused.orphans, fused.childless);
     if args.output.json {

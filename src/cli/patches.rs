@@ -1,19 +1,18 @@
 //! What the commands over patches share: how pictures are read, the bar, and the folder of features.
 
 use super::note;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use bagrad::data::patches::{Places, Reading};
 use bagrad::data::{Dataset, Patches, npy};
-use bagrad::files;
+use bagrad::files::{self, Claim};
 use bagrad::pretrain::{Epoch, Watcher};
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::path::Path;
 
-/// A file that every folder of features has: where they come from. Not one of a folder of data, which must not be
-/// replaced.
-pub const MARKER: &str = "features.json";
+/// In a folder of features: where they come from.
+const ORIGIN: &str = "features.json";
 
 /// Which patches.
 #[derive(clap::Args)]
@@ -55,35 +54,22 @@ impl Pictures {
     pub fn name(&self) -> &str {
         &self.images
     }
-}
 
-/// Refuses a file that is there already, unless `force`.
-///
-/// # Errors
-/// When it is, or is a folder.
-pub fn check_file(path: &Path, force: bool) -> Result<()> {
-    let shown = path.display();
-    if path.is_dir() {
-        bail!("{shown}: a folder stands there; expected a new file");
+    /// Where they are, if they are on disk.
+    pub fn path(&self) -> &Path {
+        Path::new(&self.images)
     }
-    if path.exists() && !force {
-        bail!("{shown}: exists already; --force replaces it");
-    }
-    Ok(())
 }
 
 /// Writes bags and where they come from as a folder in the npy layout, whole or not at all.
 ///
 /// # Errors
 /// With the file that could not be written.
-pub fn save(set: &Dataset, to: &Path, origin: &Value) -> Result<()> {
-    super::run_folder::make_parent(to)?;
+pub fn save(set: &Dataset, to: Claim, origin: &Value) -> Result<()> {
     let origin = serde_json::to_string_pretty(origin)? + "\n";
-    files::replace_folder(to, MARKER, |place| {
-        npy::save(set, place)?;
-        files::write_atomically(place.join(MARKER), &origin)
-    })
-    .with_context(|| format!("writing {}", to.display()))
+    npy::save(set, to.staging())?;
+    files::write_atomically(to.staging().join(ORIGIN), &origin)?;
+    Ok(to.commit()?)
 }
 
 /// A bar on stderr that counts patches, where someone looks on.

@@ -5,9 +5,11 @@ use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, table};
 use anyhow::{Context, Result, bail};
 use bagrad::Bags;
+use bagrad::files::{Claim, Kind};
 use bagrad::model::Model;
 use bagrad::training::{Cache, Predictions};
 use serde_json::{Map, Value, json};
+use std::io;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
@@ -29,6 +31,9 @@ pub struct Args {
     /// File to write (.csv), or a folder for bags and instances [default: csv to stdout]
     #[arg(long, value_name = "DIR or FILE.csv")]
     out: Option<PathBuf>,
+    /// Replace predictions that are there already
+    #[arg(long)]
+    force: bool,
     /// Instance label that makes a key instance, repeatable [default: what the data set says]
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
@@ -43,8 +48,20 @@ pub struct Args {
     output: Output,
 }
 
-/// A file that every folder of predictions has. Not one of a run's: predicting into a run must not replace it.
-const MARKER: &str = "prediction.json";
+/// In a folder of predictions: what they were worth.
+const SCORES: &str = "prediction.json";
+
+fn is_table(out: &Path) -> bool {
+    out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+}
+
+fn claim(args: &Args, out: &Path) -> Result<Claim> {
+    let inputs = [args.model.as_path(), Path::new(&args.data)];
+    Ok(match is_table(out) {
+        true => Claim::files(&[(out, Kind::Table)], args.force, &inputs)?,
+        false => Claim::folder(out, args.force, &inputs)?,
+    })
+}
 
 /// Loads, predicts, writes, tells.
 ///
@@ -52,11 +69,8 @@ const MARKER: &str = "prediction.json";
 /// When the model or the data cannot be read or do not fit each other.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    let folder = args.out.as_deref().filter(|out| out.extension().is_none_or(|e| e != "csv"));
-    if let Some(folder) = folder {
-        run_folder::check(folder, MARKER, true)?;
-    }
-    let path = run_folder::model_of(&args.model);
+    let claim = args.out.as_deref().map(|out| claim(args, out)).transpose()?;
+    let path = run_folder::model_of(&args.model)?;
     let model = Model::load(&path)?;
     let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache, quiet)?;
     if let Some(columns) = &model.columns
@@ -102,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
             result.insert("instance_auc_per_bag".into(), json!(auc.per_bag));
         }
     }
-    write(args, folder, &set.bags, &predictions, &classes, labels.as_deref(), &result)?;
+    write(args, claim, &set.bags, &predictions, &classes, labels.as_deref(), &result)?;
     if args.output.json {
         let bag = |b: usize| {
             let label = labels.as_ref().and_then(|l| classes.get(l[b] as usize));
@@ -135,35 +149,32 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn write(
     args: &Args,
-    folder: Option<&Path>,
+    claim: Option<Claim>,
     bags: &Bags,
     predictions: &Predictions,
     classes: &[String],
     labels: Option<&[u32]>,
     result: &Map<String, Value>,
 ) -> Result<()> {
-    if let Some(folder) = folder {
-        run_folder::make_parent(folder)?;
-        let text = serde_json::to_string_pretty(result)? + "\n";
-        bagrad::files::replace_folder(folder, MARKER, |place| {
-            bagrad::files::write_atomically(place.join(MARKER), &text)?;
-            table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, classes, None, labels))?;
-            table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))
-        })?;
-        note(args.output.quiet, format!("written: {}", folder.display()));
-        return Ok(());
-    }
-    let mut csv = Vec::new();
-    bag_table(&mut csv, bags, predictions, classes, None, labels)?;
-    match &args.out {
-        Some(file) => {
-            run_folder::make_parent(file)?;
-            bagrad::files::write_atomically(file, &csv)?;
-            note(args.output.quiet, format!("written: {}", file.display()));
+    let table = |out: &mut dyn io::Write| bag_table(out, bags, predictions, classes, None, labels);
+    let (Some(claim), Some(out)) = (claim, &args.out) else {
+        if args.output.json {
+            return Ok(());
         }
-        None if args.output.json => {}
-        None => answer(&String::from_utf8_lossy(&csv))?,
+        let mut csv = Vec::new();
+        table(&mut csv)?;
+        return answer(&String::from_utf8_lossy(&csv));
+    };
+    let place = claim.staging();
+    if is_table(out) {
+        table_file(place.join(out.file_name().expect("a claim is of names")), |out| table(out))?;
+    } else {
+        bagrad::files::write_atomically(place.join(SCORES), serde_json::to_string_pretty(result)? + "\n")?;
+        table_file(place.join("predictions.csv"), |out| table(out))?;
+        table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
     }
+    claim.commit()?;
+    note(args.output.quiet, format!("written: {}", out.display()));
     Ok(())
 }
 

@@ -1,15 +1,15 @@
 //! `bagrad pretrain`: an encoder of patches, by contrast, by classes, or as it starts.
 
 use super::args::{self, Output, Where};
-use super::patches::{Bar, Pictures, check_file};
-use super::{answer, answer_json, note, open_device, run_folder};
+use super::patches::{Bar, Pictures};
+use super::{answer, answer_json, note, open_device};
 use anyhow::{Context, Result};
-use bagrad::files::write_atomically;
+use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::methods::encoder::{self, Objective};
 use bagrad::pretrain::{self, Augmentation, Settings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Beside ENCODER.safetensors, ENCODER.metrics.jsonl tells of every epoch. Patches of test bags (split.npy) are left out
@@ -134,18 +134,20 @@ pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
     let (network, settings) = (args.network()?, args.settings()?);
     settings.validate()?;
-    check_file(&args.out, args.force)?;
+    let metrics = args.out.with_extension("metrics.jsonl");
+    let files = [(args.out.as_path(), Kind::Model), (metrics.as_path(), Kind::Epochs)];
+    let claim = Claim::files(&files, args.force, &[args.pictures.path()])?;
     let patches = args.pictures.open()?;
     let (device, _) = open_device(&args.device, None, quiet)?;
     let mut bar = Bar::new(quiet, u64::from(settings.epochs));
     let done = pretrain::pretrain(&device, network, &settings, &patches, &mut bar);
     bar.end();
     let done = done?;
-    run_folder::make_parent(&args.out)?;
-    let metrics = args.out.with_extension("metrics.jsonl");
     let lines = done.epochs.iter().map(|e| serde_json::to_string(e).map(|l| l + "\n"));
-    write_atomically(&metrics, lines.collect::<Result<String, _>>()?)?;
-    done.model.save(&args.out)?;
+    let within = |path: &Path| claim.staging().join(path.file_name().expect("a claim is of names"));
+    write_atomically(within(&metrics), lines.collect::<Result<String, _>>()?)?;
+    done.model.save(within(&args.out))?;
+    claim.commit()?;
     let last = done.kept.map(|kept| &done.epochs[kept as usize]);
     let width = match &done.model.spec().method {
         bagrad::methods::Method::Encoder(network) => network.width(),

@@ -3,7 +3,7 @@
 use super::args::{Output, Where};
 use super::{answer, answer_json, note, open_device};
 use anyhow::{Context, Result, bail};
-use bagrad::files::write_atomically;
+use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::reproduce::runs::{self, Runs};
 use bagrad::reproduce::table::Table;
 use bagrad::reproduce::{self, Experiment, Options};
@@ -73,8 +73,11 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("--only {}: no row or column has this", args.only.join(", "));
     }
     let seeds = args.seeds.unwrap_or(if args.quick { 1 } else { experiment.seeds });
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let stem = if args.quick { format!("{name}-quick") } else { name.clone() };
+    let file = |ending: &str| args.out.join(format!("{stem}.{ending}"));
+    // Tables are made of the runs again and again; whatever else has their names is left alone.
+    let (page, data) = (file("md"), file("json"));
+    let claim = Claim::files(&[(&page, Kind::Experiment), (&data, Kind::Experiment)], true, &[])?;
     let mut runs = Runs::open(runs::file(&args.out, &stem))?;
     let (device, _) = open_device(&args.device, None, quiet)?;
     if !args.table {
@@ -95,14 +98,15 @@ pub fn run(args: &Args) -> Result<()> {
     else {
         bail!("{}: no run of this experiment on {}", args.out.display(), device.name());
     };
-    let page = table.markdown();
-    let place = |ending: &str| args.out.join(format!("{stem}.{ending}"));
-    write_atomically(place("json"), serde_json::to_string_pretty(&table)? + "\n")?;
-    write_atomically(place("md"), &page)?;
-    note(quiet, format!("written: {} and {}", place("md").display(), place("json").display()));
+    let text = table.markdown();
+    let within = |path: &PathBuf| claim.staging().join(path.file_name().expect("a claim is of names"));
+    write_atomically(within(&data), serde_json::to_string_pretty(&table)? + "\n")?;
+    write_atomically(within(&page), &text)?;
+    claim.commit()?;
+    note(quiet, format!("written: {} and {}", page.display(), data.display()));
     match args.output.json {
         true => answer_json(&table),
-        false => answer(&page),
+        false => answer(&text),
     }
 }
 

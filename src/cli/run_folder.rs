@@ -3,9 +3,9 @@
 use super::config::Config;
 use super::csv::Csv;
 use super::experiment::{Finished, part_name};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use bagrad::data::Split;
-use bagrad::files;
+use bagrad::files::{self, Claim};
 use bagrad::report::Report;
 use bagrad::training::{Epoch, Predictions};
 use bagrad::{Bags, Error};
@@ -15,41 +15,18 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that every run folder has; a folder without it is not replaced.
-pub const MARKER: &str = "config.toml";
+/// The configuration in it.
+const CONFIG: &str = "config.toml";
 /// The model in it.
 const MODEL: &str = "model.safetensors";
 
-/// The model file that a path names: itself, or that of the run folder.
-pub fn model_of(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join(MODEL) } else { path.to_owned() }
-}
-
-/// Refuses a place that a folder with `marker` could not take at the end, before the work is done.
+/// The model file that a path names: itself, or that of the run folder. What a killed run left there is put right first.
 ///
 /// # Errors
-/// When something else stands there, when a run does and `force` is not given, or when nothing can be written.
-pub fn check(path: &Path, marker: &str, force: bool) -> Result<()> {
-    let shown = path.display();
-    if path.file_name().is_none() {
-        bail!("{shown}: expected a path that ends in the name of a folder");
-    }
-    if path.is_file() {
-        bail!("{shown}: a file stands there; expected a new folder");
-    }
-    if path.is_dir() && fs::read_dir(path).with_context(|| shown.to_string())?.next().is_some() {
-        if !path.join(marker).exists() {
-            bail!("{shown}: the folder is not empty and has no {marker}, so it is not replaced");
-        }
-        if !force {
-            bail!("{shown}: exists already; --force replaces it");
-        }
-    }
-    // A new folder is made beside its place and renamed; find out now whether that will work.
-    let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let there = above.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
-    let probe = there.join(format!(".bagrad-{}.tmp", std::process::id()));
-    fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).with_context(|| format!("{shown}: cannot write there"))
+/// When that cannot be done.
+pub fn model_of(path: &Path) -> Result<PathBuf> {
+    files::recover(path)?;
+    Ok(if path.is_dir() { path.join(MODEL) } else { path.to_owned() })
 }
 
 #[derive(Serialize)]
@@ -59,12 +36,11 @@ struct EpochLine<'a> {
     epoch: &'a Epoch,
 }
 
-/// Writes the whole folder, or nothing.
+/// Fills the folder that was claimed; it appears whole, or not at all.
 ///
 /// # Errors
 /// With the file that could not be written.
-pub fn write(path: &Path, config: &Config, done: &Finished, result: &Map<String, Value>, page: &Report) -> Result<()> {
-    make_parent(path)?;
+pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String, Value>, page: &Report) -> Result<()> {
     let config = config.to_toml()?;
     let mut lines = String::new();
     for epoch in &done.outcome.epochs {
@@ -76,29 +52,17 @@ pub fn write(path: &Path, config: &Config, done: &Finished, result: &Map<String,
     lines += &(serde_json::to_string(&last)? + "\n");
     let split = done.set.split.as_deref();
     let (bags, predictions) = (&done.set.bags, &done.predictions);
-    files::replace_folder(path, MARKER, |place| {
-        files::write_atomically(place.join(MARKER), &config)?;
-        files::write_atomically(place.join("metrics.jsonl"), &lines)?;
-        done.outcome.model.save(place.join(MODEL))?;
-        table_file(place.join("predictions.csv"), |out| {
-            let labels = bags.labels.as_deref();
-            bag_table(out, bags, predictions, &bags.class_names, split, labels)
-        })?;
-        table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
-        page.write(place.join("report.html"))
+    let place = claim.staging();
+    files::write_atomically(place.join(CONFIG), &config)?;
+    files::write_atomically(place.join("metrics.jsonl"), &lines)?;
+    done.outcome.model.save(place.join(MODEL))?;
+    table_file(place.join("predictions.csv"), |out| {
+        let labels = bags.labels.as_deref();
+        bag_table(out, bags, predictions, &bags.class_names, split, labels)
     })?;
-    Ok(())
-}
-
-/// The folders above `path`.
-///
-/// # Errors
-/// With the folder that cannot be made.
-pub fn make_parent(path: &Path) -> Result<()> {
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(above) => fs::create_dir_all(above).with_context(|| above.display().to_string()),
-        None => Ok(()),
-    }
+    table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
+    page.write(place.join("report.html"))?;
+    Ok(claim.commit()?)
 }
 
 /// Fills a file that may be too large to hold in memory, in a folder that nobody sees yet.
@@ -119,7 +83,7 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
 /// # Errors
 /// When `out` cannot be written.
 pub fn bag_table(
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
     bags: &Bags,
     predictions: &Predictions,
     classes: &[String],

@@ -6,13 +6,14 @@ use super::experiment::{self, part_name};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::Result;
+use bagrad::files::Claim;
 use bagrad::precision::Precision;
 use bagrad::training::Cache;
 use bagrad::training::ClassWeights;
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 The run folder has config.toml (reusable with --config), metrics.jsonl, model.safetensors, predictions.csv,
@@ -202,17 +203,17 @@ pub fn run(args: &Args) -> Result<()> {
     let below = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let config = args.asked()?.over(below);
     let plan = config.plan()?;
-    if let Some(out) = &args.out {
-        run_folder::check(out, run_folder::MARKER, args.force)?;
-    }
+    let inputs = [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data))];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
+    let claim = args.out.as_deref().map(|out| Claim::folder(out, args.force, &inputs)).transpose()?;
     let (device, choice) = open_device(&args.device, config.device.as_deref(), quiet)?;
     let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()))?;
     let mut result = summary::object(&plan, &done, &device);
-    if let Some(out) = &args.out {
+    if let (Some(claim), Some(out)) = (claim, &args.out) {
         let standardised = done.outcome.model.standardisation.is_some();
         let config = Config::of(&plan, standardised, &choice)?;
         let page = page::page(&plan, &done, &device, 3);
-        run_folder::write(out, &config, &done, &result, &page)?;
+        run_folder::write(claim, &config, &done, &result, &page)?;
         result.insert("out".into(), json!(out.display().to_string()));
     }
     if args.output.json {

@@ -1,8 +1,9 @@
 //! Where tunings of devices are kept, and which one a command takes.
 
-use super::{note, run_folder};
+use super::note;
 use anyhow::{Context, Result};
 use bagrad::device::Device;
+use bagrad::files::{Claim, Kind};
 use bagrad::tuning::Tuning;
 use std::path::{Path, PathBuf};
 
@@ -45,16 +46,52 @@ pub fn load(device: &Device, asked: Option<&str>, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Adds a tuning to the file of its device, or to `path`.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn save(tuning: Tuning, path: &Path) -> Result<()> {
-    run_folder::make_parent(path)?;
-    let older = Tuning::load(path, &tuning.device).ok();
-    let all = match older {
-        Some(older) => tuning.over(older),
-        None => tuning,
-    };
-    Ok(all.save(path)?)
+/// Where a search puts what it finds: a file that the user named, or that of the device among the caches.
+pub struct Keep {
+    path: PathBuf,
+    /// Of a file that was named. Among the caches, a file of this program may be replaced that it cannot read.
+    claim: Option<Claim>,
+    /// What the search adds to.
+    older: Option<Tuning>,
+}
+
+impl Keep {
+    /// Finds out before the search.
+    ///
+    /// # Errors
+    /// When nothing can be written there, or something else than a tuning of this device stands there.
+    pub fn find(asked: Option<&Path>, device: &Device) -> Result<Self> {
+        let load = |path: &Path| Tuning::load(path, &device.description());
+        let Some(path) = asked else {
+            let path = file_of(device).context("there is no folder for caches here; name a file with --out")?;
+            let older = load(&path).ok();
+            return Ok(Self { path, claim: None, older });
+        };
+        let claim = Claim::files(&[(path, Kind::Tuning)], true, &[])?;
+        let older = path.exists().then(|| load(path)).transpose()?;
+        Ok(Self { path: path.to_owned(), claim: Some(claim), older })
+    }
+
+    /// Adds a tuning to what is there and returns the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn put(self, tuning: Tuning) -> Result<PathBuf> {
+        let all = match self.older {
+            Some(older) => tuning.over(older),
+            None => tuning,
+        };
+        match self.claim {
+            Some(claim) => {
+                all.save(&claim.staging().join(self.path.file_name().expect("a claim is of names")))?;
+                claim.commit()?;
+            }
+            None => {
+                let folder = self.path.parent().expect("a file among the caches");
+                std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+                all.save(&self.path)?;
+            }
+        }
+        Ok(self.path)
+    }
 }

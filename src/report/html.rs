@@ -34,6 +34,7 @@ pub(super) fn page(report: &Report) -> String {
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>");
     out += r#"<meta name="viewport" content="width=device-width, initial-scale=1"/>"#;
     out += r#"<meta name="color-scheme" content="light dark"/>"#;
+    out += crate::files::GENERATOR;
     // The page needs nothing from anywhere; this makes browsers hold it to that.
     out += r#"<meta http-equiv="Content-Security-Policy" "#;
     out += r#"content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"/>"#;

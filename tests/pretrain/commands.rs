@@ -62,6 +62,7 @@ fn pictures_become_an_encoder_then_bags_then_a_model() {
     let told = json(&[&embed[..], &["--batch", "7"]].concat());
     assert_eq!((&told["bags"], &told["features"], &told["coordinates"]), (&8.into(), &6.into(), &true.into()));
     let files = [
+        ".bagrad.json",
         "bag_ids.npy",
         "bag_names.txt",
         "class_names.txt",
@@ -91,9 +92,14 @@ fn pictures_become_an_encoder_then_bags_then_a_model() {
     assert!(refused(&wrong).contains("expected an encoder of patches, found a model of dsmil"));
     let small = ["embed", "--encoder", text(&encoder), "--images", text(&images), "--size", "8", "--out", "x"];
     assert!(refused(&small).contains("expected patches of 16 x 16 x 3, as the encoder takes, found 8 x 8 x 3"));
-    // What has no marker of its own is not replaced.
+    // What is read is not replaced, nor a folder that somebody else filled.
     let over = ["embed", "--encoder", text(&encoder), "--images", text(&images), "--out", text(&images), "--force"];
-    assert!(refused(&over).contains("is not replaced"));
+    assert!(refused(&over).contains("this call reads"));
+    let others = dir.path().join("others");
+    fs::create_dir(&others).unwrap();
+    fs::write(others.join("features.json"), "{}").unwrap();
+    let over = ["embed", "--encoder", text(&encoder), "--images", text(&images), "--out", text(&others), "--force"];
+    assert!(refused(&over).contains("not one that bagrad wrote"));
 }
 
 #[test]
