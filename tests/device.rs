@@ -5,10 +5,10 @@
 
 use bagrad::Error;
 use bagrad::device::executor::{Executor, Step, Upload};
-use bagrad::device::{Device, DeviceChoice, GpuDevice, GpuOptions, list};
+use bagrad::device::{Checked, Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
 use bagrad::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, Word};
 use bagrad::kernels::{Binding, elementwise, matmul};
-use bagrad::plan::{Program, Target};
+use bagrad::plan::{Class, Program, Target};
 use bagrad::tape::Storage;
 use half::f16;
 
@@ -34,6 +34,30 @@ fn gpu_with(options: GpuOptions) -> Option<Device> {
 
 fn gpu() -> Option<Device> {
     gpu_with(GpuOptions::default())
+}
+
+/// A device that computes what is known is handed out, with the tiles of a CPU driver and those of a GPU; one whose
+/// results are off is not, and the message tells which. Checks that are left out say so.
+#[test]
+fn a_device_is_asked_for_what_is_known() {
+    for plan_as in [None, Some((Class::Gpu, 16))] {
+        let options = GpuOptions { checks: Checks::Always, plan_as, checked: true, ..GpuOptions::default() };
+        let Some(Device::Gpu(gpu)) = gpu_with(options) else { return };
+        let known = gpu.checked().unwrap();
+        assert!(matches!(known, Checked::Passed { milliseconds, results: 13 } if milliseconds > 0.0), "{known}");
+        eprintln!("{}: {known}", gpu.name());
+    }
+    let first = DeviceChoice::Index(0);
+    let off = GpuOptions { checks: Checks::Always, fail_self_test: true, ..GpuOptions::default() };
+    let refused = Device::open_with(&first, off).err().expect("it is off").to_string();
+    for part in ["was refused", "results of unpack and sum_rows differ by 1.0e0", "BAGRAD_SKIP_DEVICE_CHECK=1"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    let Device::Gpu(left) = Device::open_with(&first, GpuOptions { checks: Checks::Never, ..off }).unwrap().device
+    else {
+        panic!("a number is that of an adapter")
+    };
+    assert!(matches!(left.checked().unwrap(), Checked::Not(why) if why.contains("on request")));
 }
 
 fn noop() -> Device {

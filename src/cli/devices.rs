@@ -52,10 +52,11 @@ fn adapter(a: &AdapterReport) -> String {
     let tiles = a.tiles.iter().filter(|t| t.usable);
     can.extend(tiles.map(|t| format!("tiles of {} ({} to {})", t.m, t.ab, t.cr)));
     let can = if can.is_empty() { "f32 only".to_string() } else { can.join(", ") };
-    let cooperative = a.cooperative.as_ref().map_or(String::new(), |c| format!("       {c}\n"));
+    let found = [&a.kernels, &a.cooperative].into_iter().flatten();
+    let found: String = found.map(|text| format!("       {text}\n")).collect();
     let lacking = if a.usable { "" } else { "  (cannot be used: it lacks immediates)" };
     format!(
-        "gpu:{}  {} ({}, {}, {} {} {}){lacking}\n       {can}; buffers up to {}, bindings up to {}\n{cooperative}",
+        "gpu:{}  {} ({}, {}, {} {} {}){lacking}\n       {can}; buffers up to {}, bindings up to {}\n{found}",
         a.index,
         a.name,
         a.kind,

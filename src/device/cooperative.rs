@@ -3,21 +3,19 @@
 //! Drivers list shapes that they multiply wrongly, or that our shader language cannot name, and the feature is
 //! experimental in wgpu. So a device has to pass a test before products run on them: all transposed forms, at
 //! sizes that are multiples of nothing, with values that f16 rounds, holds as subnormals, or cannot hold,
-//! against the plain kernel on the same device.
+//! against the twin on the CPU in f64, which rounds factors in the same way.
 
-use super::executor::{Executor, Step, Upload};
 use super::gpu::GpuDevice;
-use super::{Device, gpu};
+use super::trial::{Of, Results, Trial, param, run_on};
+use super::{Device, check, gpu};
 use crate::error::Result;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars};
 use crate::kernels::matmul_coop::Coop;
 use crate::ops::Op;
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::Activation;
-use crate::plan::{self, Class, Purpose, Target};
+use crate::plan::{Class, Purpose, Target};
 use crate::precision::LossScale;
-use crate::random::Random;
-use crate::tape::{Init, Param, Storage, Tape, feature_stride};
+use crate::tape::Storage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is known about the cooperative matrices of a device.
@@ -29,6 +27,8 @@ pub enum Verdict {
     Off,
     /// They passed the self-test.
     Passed(Coop),
+    /// They took none, because checks were left out on request.
+    Untested(Coop),
     /// They did not; the plain kernel does the work.
     Failed(String),
 }
@@ -36,7 +36,7 @@ pub enum Verdict {
 impl Verdict {
     /// What products may use.
     pub fn usable(&self) -> Option<Coop> {
-        if let Verdict::Passed(coop) = self { Some(*coop) } else { None }
+        if let Verdict::Passed(coop) | Verdict::Untested(coop) = self { Some(*coop) } else { None }
     }
 }
 
@@ -49,6 +49,7 @@ impl std::fmt::Display for Verdict {
                 write!(f, "cooperative matrices of {side} passed their self-test")?;
                 if small & large { Ok(()) } else { f.write_str(" in one size of workgroups") }
             }
+            Verdict::Untested(coop) => write!(f, "cooperative matrices of {} are used UNTESTED, on request", coop.side),
             Verdict::Failed(why) => write!(f, "cooperative matrices failed their self-test: {why}"),
         }
     }
@@ -93,113 +94,180 @@ fn candidate(gpu: &GpuDevice) -> Result<Coop, String> {
 
 /// Finds out.
 pub(super) fn examine(gpu: &GpuDevice) -> Verdict {
-    if gpu.options().no_cooperative || gpu::env_flag("BAGRAD_NO_COOPERATIVE") {
+    let options = gpu.options();
+    if options.no_cooperative || gpu::env_flag("BAGRAD_NO_COOPERATIVE") {
         return Verdict::Off;
     }
     let listed = match candidate(gpu) {
         Ok(coop) => coop,
         Err(why) => return Verdict::Absent(why),
     };
+    if check::skipped(options.checks) {
+        return Verdict::Untested(listed);
+    }
+    let device = Device::Gpu(gpu.clone());
+    judge(listed, |coop, trial| {
+        let mut results = run_on(&device, planned(gpu.target(), coop), trial)?;
+        if options.fail_self_test {
+            results[0].iter_mut().for_each(|v| *v *= 2.0);
+        }
+        Ok(results)
+    })
+}
+
+/// As a GPU, whatever it is: its rules take every shape.
+fn planned(target: Target, coop: Coop) -> Target {
+    Target { class: Class::Gpu, units: 1, coop: Some(coop), tuning: None, ..target }
+}
+
+/// What may be used of what is listed, by what `run` makes of the trials with one size of workgroups.
+fn judge(listed: Coop, mut run: impl FnMut(Coop, &Trial) -> Result<Results>) -> Verdict {
     let mut passed = Coop { small: false, large: false, ..listed };
     let mut why = Vec::new();
     for large in [false, true] {
         let only = Coop { small: !large, large, ..listed };
-        if large && !listed.large {
+        if if large { !listed.large } else { !listed.small } {
             continue;
         }
-        // The experimental path of the shader compiler may panic where it does not support something.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self_test(gpu, only)));
-        let failure = match outcome {
-            Ok(Ok(error)) if error < TOLERANCE => None,
-            Ok(Ok(error)) => Some(format!("results differ by {error:.1e}")),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("the shader compiler gave up".to_string()),
-        };
-        match failure {
-            None if large => passed.large = true,
-            None => passed.small = true,
-            Some(reason) => why.push(reason),
+        match compare(large, |trial| run(only, trial)) {
+            Ok(()) if large => passed.large = true,
+            Ok(()) => passed.small = true,
+            Err(reason) => why.push(reason),
         }
     }
     if passed.small || passed.large { Verdict::Passed(passed) } else { Verdict::Failed(why.join("; ")) }
 }
 
-/// Two f32 sums of the same 70 products in different orders differ by less, and one product that is rounded
-/// otherwise makes more.
+fn compare(large: bool, mut run: impl FnMut(&Trial) -> Result<Results>) -> std::result::Result<(), String> {
+    for trial in [layer(large), extremes(large)] {
+        let trial = trial.map_err(|e| e.to_string())?;
+        let wanted = trial.wanted().map_err(|e| e.to_string())?;
+        // The experimental path of the shader compiler may panic where it does not support something.
+        let found = catch_unwind(AssertUnwindSafe(|| run(&trial)));
+        let found = found.map_err(|_| "the shader compiler gave up".to_string())?.map_err(|e| e.to_string())?;
+        trial.judge(&found, &wanted).map_err(|fault| fault.to_string())?;
+    }
+    Ok(())
+}
+
+/// Sums of 70 products in f32 are closer to those in f64, and one product that is rounded otherwise is further.
 const TOLERANCE: f64 = 2e-5;
 
 const ROWS: usize = 75;
-const WIDTH: usize = 70;
-const OUTPUTS: usize = 45;
 
-/// The largest relative difference between both kernels over the rows of all results; infinite when a value
-/// that f16 cannot hold does not become infinite.
-fn self_test(gpu: &GpuDevice, coop: Coop) -> Result<f64> {
-    let device = Device::Gpu(gpu.clone());
-    // As a GPU, whatever it is: its rules take every shape.
-    let plain = Target { class: Class::Gpu, units: 1, coop: None, tuning: None, ..gpu.target() };
-    let wanted = products(&device, plain)?;
-    let found = products(&device, Target { coop: Some(coop), ..plain })?;
-    let mut worst: f64 = if gpu.options().fail_self_test { 1.0 } else { 0.0 };
-    for (found, wanted) in found.iter().zip(&wanted) {
-        let square = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>();
-        if wanted.iter().any(|w| !w.is_finite()) {
-            // The row of the value that overflows.
-            let same = found.iter().zip(wanted).all(|(f, w)| f.is_finite() == w.is_finite());
-            worst = worst.max(if same { 0.0 } else { f64::INFINITY });
-            continue;
-        }
-        let difference = square(&mut found.iter().zip(wanted).map(|(f, w)| f - w));
-        let size = square(&mut wanted.iter().copied()).max(f64::MIN_POSITIVE);
-        let error = (difference / size).sqrt();
-        worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
-    }
-    Ok(worst)
+/// A layer, forward and backward: all forms, with rows that are read as vectors, as in training. No size is a
+/// multiple of the side of a matrix, and one row holds subnormals of f16.
+fn layer(large: bool) -> Result<Trial> {
+    let width = 76;
+    let record = |tape: &mut crate::tape::Tape, x| {
+        tape.mixed = Some(LossScale::default());
+        let (w, b) = (param(tape, 44, width as u32), param(tape, 1, 44));
+        let y = tape.push1(Op::Linear(Linear { activation: Activation::LeakyRelu(0.5) }), &[x, w, b])?;
+        tape.output("y", y);
+        Ok(vec![
+            ("A B^T", Of::Output(0), TOLERANCE),
+            ("A^T B", Of::Param(0), TOLERANCE),
+            ("A B", Of::Features, TOLERANCE),
+        ])
+    };
+    let mut trial = Trial::new(7 + large as u64, &[ROWS], (width, Storage::F32), Purpose::Upstream, record)?;
+    trial.row(3).iter_mut().for_each(|v| *v *= 1e-6);
+    Ok(trial)
 }
 
-/// Rows of y = tanh(x W^T + b), of dx and of dW, for factors that f16 has to round.
-fn products(device: &Device, target: Target) -> Result<Vec<Vec<f64>>> {
-    let mut tape = Tape::new();
-    tape.mixed = Some(LossScale::default());
-    let x = tape.features(WIDTH, Storage::F32, true);
-    let param = |tape: &mut Tape, rows: usize, cols: usize| {
-        let (rows, cols) = (rows as u32, cols as u32);
-        tape.param(Param { name: "p".into(), rows, cols, init: Init::Constant(0.0), decays: true, parts: Vec::new() })
+/// A layer at odd widths, with a row of values that f16 cannot hold, and one of those that it holds as subnormals.
+fn extremes(large: bool) -> Result<Trial> {
+    let width = 70;
+    let record = |tape: &mut crate::tape::Tape, x| {
+        tape.mixed = Some(LossScale::default());
+        let w = param(tape, 45, width as u32);
+        let y = tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, w])?;
+        tape.output("y", y);
+        Ok(vec![("A B^T at odd widths", Of::Output(0), TOLERANCE)])
     };
-    let (w, b) = (param(&mut tape, OUTPUTS, WIDTH), param(&mut tape, 1, OUTPUTS));
-    let y = tape.push1(Op::Linear(Linear { activation: Activation::LeakyRelu(0.5) }), &[x, w, b])?;
-    tape.output("y", y);
+    let mut trial = Trial::new(9 + large as u64, &[ROWS], (width, Storage::F32), Purpose::Predict, record)?;
+    trial.row(3).iter_mut().for_each(|v| *v *= 1e-6);
+    trial.row(66).fill(1e5);
+    Ok(trial)
+}
 
-    let mut random = Random::new(7, 0);
-    let mut numbers = |n: usize, scale: f64| -> Vec<f32> { (0..n).map(|_| (random.normal() * scale) as f32).collect() };
-    let stride = feature_stride(WIDTH);
-    let mut rows = numbers(ROWS * stride, 1.0);
-    // Subnormals of f16 in one row, values beyond it in another.
-    rows[3 * stride..4 * stride].iter_mut().for_each(|v| *v *= 1e-6);
-    rows[66 * stride..67 * stride].fill(1e5);
-    let (weights, bias) = (numbers(OUTPUTS * WIDTH, 0.2), vec![0.0; OUTPUTS]);
-    let upstream = numbers(ROWS * OUTPUTS, 1.0);
+#[cfg(test)]
+mod tests {
+    use super::super::trial::played;
+    use super::*;
+    use crate::kernels::extent::BatchTables;
+    use crate::plan;
 
-    let extent = Extent { instances: ROWS as u32, bags: 1, tiles: 2, ..Extent::default() };
-    let mut executor = Executor::new(device);
-    let layout = tape.param_layout();
-    let bytes = layout.total as u64 * 4;
-    executor.ensure(BufferKey::Params, bytes)?;
-    executor.ensure(BufferKey::Grads, bytes)?;
-    for (values, offset) in [&weights, &bias].into_iter().zip(&layout.offsets) {
-        executor.write(BufferKey::Params, *offset, values)?;
+    const LISTED: Coop = Coop { side: 16, lanes: 32, small: true, large: true };
+
+    #[test]
+    fn right_results_pass() {
+        assert_eq!(judge(LISTED, |_, trial| played::right(trial)), Verdict::Passed(LISTED));
+        let small = Coop { large: false, ..LISTED };
+        assert_eq!(judge(small, |_, trial| played::right(trial)), Verdict::Passed(small), "what is not listed");
     }
-    let program = plan::plan(&tape, Purpose::Upstream, target, extent)?;
-    let id = executor.load(program.clone())?;
-    let uploads =
-        [Upload::F32(BufferKey::Input(Input::Features), &rows), Upload::F32(BufferKey::Upstream(0), &upstream)];
-    executor.run(id, &Step { extent, scalars: Scalars::default(), uploads: &uploads, keep: &[] })?;
-    let mut results = Vec::new();
-    let mut take = |values: Vec<f64>, cols: usize| results.extend(values.chunks(cols).map(<[f64]>::to_vec));
-    take(executor.read(program.outputs[0].1, ROWS * OUTPUTS)?, OUTPUTS);
-    let (place, _) = program.feature_grad.expect("the features were to get one");
-    take(executor.read(place, ROWS * WIDTH)?, WIDTH);
-    let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes };
-    take(executor.read(flat, OUTPUTS * WIDTH)?, WIDTH);
-    Ok(results)
+
+    #[test]
+    fn wrong_results_fail() {
+        for (what, spoil) in played::WRONG {
+            match judge(LISTED, |_, trial| played::wrong(trial, spoil, None)) {
+                Verdict::Failed(why) => assert_eq!(why.matches("results of A B^T differ").count(), 2, "{what}: {why}"),
+                other => panic!("{what}: {other:?}"),
+            }
+            // One size of workgroups right, the other not.
+            let half = |coop: Coop, trial: &Trial| match coop.large {
+                true => played::wrong(trial, spoil, None),
+                false => played::right(trial),
+            };
+            assert_eq!(judge(LISTED, half), Verdict::Passed(Coop { large: false, ..LISTED }), "{what}");
+            // Each form counts.
+            for trial in [layer(false).unwrap(), extremes(true).unwrap()] {
+                let wanted = trial.wanted().unwrap();
+                for n in 0..trial.results.len() {
+                    let fault = trial.judge(&played::wrong(&trial, spoil, Some(n)).unwrap(), &wanted).expect_err(what);
+                    assert_eq!(fault.kernels, trial.results[n].kernels, "{what}");
+                }
+            }
+        }
+    }
+
+    /// A twin that does not round is what a device would be that multiplies f32.
+    #[test]
+    fn factors_that_were_not_rounded_fail() {
+        let unrounded = |_: Coop, trial: &Trial| {
+            let mut plain = trial.clone();
+            plain.tape.mixed = None;
+            plain.wanted()
+        };
+        assert!(matches!(judge(LISTED, unrounded), Verdict::Failed(_)));
+    }
+
+    /// A wrong number among those that f16 holds as subnormals, and a finite one where none belongs.
+    #[test]
+    fn extreme_rows_are_looked_at() {
+        let trial = extremes(false).unwrap();
+        let (wanted, right) = (trial.wanted().unwrap(), played::right(&trial).unwrap());
+        for (row, value) in [(3, 0.0), (66, 1.0)] {
+            let mut found = right.clone();
+            found[0][row * 45] = value;
+            assert!(trial.judge(&found, &wanted).is_err(), "row {row}");
+        }
+        assert!(trial.judge(&right, &wanted).is_ok());
+    }
+
+    /// The self-test would mean nothing if the plain kernel ran in it.
+    #[test]
+    fn the_trials_run_on_matrices() {
+        for large in [false, true] {
+            let coop = Coop { small: !large, large, ..LISTED };
+            let target = planned(Device::host().target(), coop);
+            for trial in [layer(large).unwrap(), extremes(large).unwrap()] {
+                let extent = BatchTables::of(&[ROWS]).extent;
+                let program = plan::plan(&trial.tape, trial.purpose, target, extent).unwrap();
+                let products: Vec<_> =
+                    program.launches.iter().map(|l| l.kernel.name).filter(|n| n.starts_with("matmul")).collect();
+                assert_eq!(products, vec!["matmul_coop"; if trial.purpose == Purpose::Upstream { 3 } else { 1 }]);
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! An opened adapter: features, limits, faults, and checked creation of buffers.
 
+use super::check::{self, Checked, Checks};
 use super::cooperative::{self, Verdict};
 use super::gpu_executor::LaunchError;
 use super::pipelines::Pipelines;
@@ -27,8 +28,10 @@ pub struct GpuOptions {
     pub store_budget: Option<u64>,
     /// Leave cooperative matrices alone; `BAGRAD_NO_COOPERATIVE=1` does the same.
     pub no_cooperative: bool,
-    /// Let their self-test fail, to see what happens then.
+    /// Let their self-test fail, and that of the kernels, to see what happens then.
     pub fail_self_test: bool,
+    /// Whether the device computes what is known before it is handed out.
+    pub checks: Checks,
     /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
     /// software driver runs what a GPU would.
     pub plan_as: Option<(Class, u32)>,
@@ -56,6 +59,7 @@ struct Shared {
     faults: Arc<Faults>,
     pipelines: Mutex<Pipelines>,
     cooperative: OnceLock<Verdict>,
+    checked: OnceLock<Checked>,
     tuning: Mutex<Option<&'static Tuning>>,
 }
 
@@ -209,9 +213,20 @@ impl GpuDevice {
         let checked = options.checked || cfg!(debug_assertions) || cfg!(test) || env_flag("BAGRAD_CHECKED");
         let (limits, features) = (device.limits(), device.features());
         let pipelines = Mutex::new(Pipelines::new(checked));
-        let (cooperative, tuning) = (OnceLock::new(), Mutex::new(None));
-        let shared =
-            Shared { device, queue, info, limits, features, tiles, options, faults, pipelines, cooperative, tuning };
+        let shared = Shared {
+            device,
+            queue,
+            info,
+            limits,
+            features,
+            tiles,
+            options,
+            faults,
+            pipelines,
+            cooperative: OnceLock::new(),
+            checked: OnceLock::new(),
+            tuning: Mutex::new(None),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -274,6 +289,19 @@ impl GpuDevice {
     /// What cooperative matrices are good for here. The first call tests them, which takes a moment.
     pub fn cooperative(&self) -> &Verdict {
         self.shared.cooperative.get_or_init(|| cooperative::examine(self))
+    }
+
+    /// Whether its kernels give what they should. The first call lets them compute, where [`GpuOptions::checks`]
+    /// says so; [`super::Device::open_with`] has called it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] that tells which kernels are off and by how much.
+    pub fn checked(&self) -> Result<Checked> {
+        if let Some(known) = self.shared.checked.get() {
+            return Ok(*known);
+        }
+        let found = check::examine(self)?;
+        Ok(*self.shared.checked.get_or_init(|| found))
     }
 
     /// Plans from now on take their tiles of matrix products from `tuning`. It stays in memory until the program

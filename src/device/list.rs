@@ -1,7 +1,7 @@
 //! What this machine can compute on, for people and for reports.
 
 use super::select::{Description, Kind};
-use super::{Device, DeviceChoice, Opened, gpu};
+use super::{Checked, Device, DeviceChoice, Opened, gpu};
 use crate::plan::Class;
 use serde::Serialize;
 
@@ -38,7 +38,13 @@ pub struct AdapterReport {
     pub workgroup_memory: u32,
     /// Time stamps inside passes.
     pub timestamps: bool,
-    /// How cooperative matrices fared in their self-test; `None` before [`AdapterReport::examine`].
+    /// Whether its kernels gave what they should when it was opened, and how long that took; `None` before
+    /// [`AdapterReport::examine`] and of an adapter that was refused.
+    pub kernels: Option<String>,
+    /// The milliseconds of that check, where there was one.
+    pub check_ms: Option<f64>,
+    /// How cooperative matrices fared in their self-test, or why the adapter was refused; `None` before
+    /// [`AdapterReport::examine`].
     pub cooperative: Option<String>,
 }
 
@@ -127,6 +133,8 @@ impl AdapterReport {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             timestamps: features
                 .contains(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            kernels: None,
+            check_ms: None,
             cooperative: None,
             name: info.name,
             driver: info.driver,
@@ -136,13 +144,18 @@ impl AdapterReport {
 }
 
 impl AdapterReport {
-    /// Opens the adapter and lets its cooperative matrices take their self-test.
+    /// Opens the adapter, which checks its kernels, and lets its cooperative matrices take their self-test.
     pub fn examine(&mut self) {
         if !self.usable {
             return;
         }
         self.cooperative = Some(match Device::open(&DeviceChoice::Index(self.index)) {
             Ok(Opened { device: Device::Gpu(gpu), .. }) => {
+                let checked = gpu.checked().expect("it was opened");
+                self.kernels = Some(checked.to_string());
+                if let Checked::Passed { milliseconds, .. } = checked {
+                    self.check_ms = Some(milliseconds);
+                }
                 let verdict = gpu.cooperative();
                 let unused = verdict.usable().is_some() && gpu.target().class != Class::Gpu;
                 let remark = if unused { "; not used, as they are slower than plain products there" } else { "" };

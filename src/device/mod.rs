@@ -1,5 +1,6 @@
 //! Devices: which there are, how one is chosen, and the executors that run programs on them.
 
+pub mod check;
 pub mod cooperative;
 pub mod executor;
 pub mod gpu;
@@ -12,7 +13,9 @@ pub mod select;
 mod pace;
 mod pipelines;
 mod staging;
+mod trial;
 
+pub use check::{Checked, Checks};
 pub use gpu::{GpuDevice, GpuOptions, quiet_drivers};
 pub use gpu_executor::LaunchError;
 pub use list::{AdapterReport, HostReport, list};
@@ -85,8 +88,8 @@ impl Device {
     /// Opens what `choice` means on this machine.
     ///
     /// # Errors
-    /// [`Error::Device`] when there is no such device or its driver refuses. `auto` never fails: it falls
-    /// back to the host and says why.
+    /// [`Error::Device`] when there is no such device, its driver refuses, or its kernels give wrong results
+    /// (see [`check`]). `auto` never fails: it goes on to the next GPU and in the end to the host, and says why.
     pub fn open(choice: &DeviceChoice) -> Result<Opened> {
         Self::open_with(choice, GpuOptions::default())
     }
@@ -102,19 +105,13 @@ impl Device {
         let adapters = gpu::adapters();
         let described: Vec<Description> = adapters.iter().map(|a| Description::of(&a.get_info())).collect();
         let Candidates { adapters: numbers, host } = select::candidates(choice, &described)?;
-        let mut failures = Vec::new();
-        for n in numbers {
-            match GpuDevice::open(&adapters[n], options) {
-                Ok(gpu) => {
-                    let why = match choice {
-                        DeviceChoice::Auto => format!("the best GPU here is {}", described[n].kind),
-                        other => format!("`{other}` was asked for"),
-                    };
-                    return Ok(Opened { device: Device::Gpu(gpu), why });
-                }
-                Err(Error::Device { message }) => failures.push(message),
-                Err(other) => return Err(other),
-            }
+        let (opened, failures) = select::first(&numbers, |n| {
+            let gpu = GpuDevice::open(&adapters[n], options)?;
+            gpu.checked().map(|_| gpu)
+        })?;
+        if let Some((n, gpu)) = opened {
+            let why = select::why(choice, &described[n], &failures);
+            return Ok(Opened { device: Device::Gpu(gpu), why });
         }
         if !host {
             return Err(Error::Device { message: failures.join("; ") });

@@ -174,6 +174,38 @@ pub fn candidates(choice: &DeviceChoice, adapters: &[Description]) -> Result<Can
     }
 }
 
+/// What opened, with its number, and what the others said.
+type First<T> = (Option<(usize, T)>, Vec<String>);
+
+/// The first of these adapters that opens, with its number, and why those before it did not.
+///
+/// # Errors
+/// What is no fault of the adapter.
+pub(super) fn first<T>(numbers: &[usize], mut open: impl FnMut(usize) -> Result<T>) -> Result<First<T>> {
+    let mut failures = Vec::new();
+    for &n in numbers {
+        match open(n) {
+            Ok(opened) => return Ok((Some((n, opened)), failures)),
+            Err(Error::Device { message }) => failures.push(message),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok((None, failures))
+}
+
+/// Why an adapter was taken, in words, and what was passed over for it.
+pub(super) fn why(choice: &DeviceChoice, taken: &Description, failures: &[String]) -> String {
+    let mut why = match choice {
+        DeviceChoice::Auto if failures.is_empty() => format!("the best GPU here is {}", taken.kind),
+        DeviceChoice::Auto => format!("the best GPU here that works is {}", taken.kind),
+        other => format!("`{other}` was asked for"),
+    };
+    if !failures.is_empty() {
+        why += &format!("; passed over: {}", failures.join("; "));
+    }
+    why
+}
+
 fn nothing(wanted: &str, adapters: &[Description]) -> Error {
     let mut message = format!("there is no {}; ", wanted.trim_start_matches("a ").trim_start_matches("an "));
     if adapters.is_empty() {
@@ -248,6 +280,25 @@ mod tests {
         assert_eq!(pick("rtx", &all).unwrap().adapters, [2, 3]);
         assert!(pick("gpu:9", &all).unwrap_err().to_string().contains("adapter number 9"));
         assert!(pick("radeon", &all).is_err());
+    }
+
+    #[test]
+    fn what_fails_is_passed_over_with_a_word() {
+        let all = machine();
+        let broken = |n: usize| Error::Device { message: format!("adapter {n} is not right") };
+        let (taken, failures) = first(&[2, 3, 1], |n| if n == 1 { Ok(()) } else { Err(broken(n)) }).unwrap();
+        assert_eq!((taken, failures.len()), (Some((1, ())), 2));
+        let said = why(&DeviceChoice::Auto, &all[1], &failures);
+        assert_eq!(
+            said,
+            "the best GPU here that works is integrated; passed over: adapter 2 is not right; adapter 3 is not right"
+        );
+        let (taken, failures) = first(&[2, 3], |n| -> Result<()> { Err(broken(n)) }).unwrap();
+        assert!(taken.is_none() && failures.len() == 2);
+        let (taken, failures) = first(&[2, 3], Ok).unwrap();
+        assert_eq!((taken, why(&DeviceChoice::Gpu, &all[2], &failures)), (Some((2, 2)), "`gpu` was asked for".into()));
+        let memory = || Error::OutOfMemory { while_doing: "allocating".to_string() };
+        assert!(first(&[2, 3], |_| -> Result<()> { Err(memory()) }).is_err(), "no fault of the adapter");
     }
 
     #[test]
