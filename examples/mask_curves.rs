@@ -37,12 +37,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let haystack = Haystack { size: [500, 2000], noise: 0.2, train: 60, test: 1, seed, ..Haystack::default() };
         let mut set = haystack.digits()?;
         let labels = set.bags.labels.clone().ok_or("drawn bags have labels")?;
-        split::hold_out(set.split.as_mut().ok_or("drawn bags are divided")?, &labels, 0.25, seed)?;
+        split::hold_out(set.split.as_mut().ok_or("drawn bags are divided")?, &labels, None, 0.25, seed)?;
         let start = learn(&set, "none", None, seed)?.model;
         for ((_, strategy, _), curve) in SERIES.iter().zip(&mut curves) {
             for (at, epoch) in learn(&set, strategy, Some(&start), seed)?.epochs.iter().enumerate() {
                 curve[0][at] += epoch.loss / SEEDS as f64;
-                curve[1][at] += epoch.validation_loss.ok_or("there are validation bags")? / SEEDS as f64;
+                curve[1][at] +=
+                    epoch.validation.and_then(|v| v.log_loss).ok_or("there are validation bags")? / SEEDS as f64;
             }
         }
         eprintln!("seed {seed} done");

@@ -21,6 +21,9 @@ pub struct Bags {
     pub labels: Option<Vec<u32>>,
     /// What each class index is called (at least as many as the largest label + 1).
     pub class_names: Vec<String>,
+    /// The group that each bag belongs to, such as the patient of a slide, where the data set knows it: bags of a group
+    /// are never divided between training and what judges it.
+    pub groups: Option<Vec<String>>,
     /// A label for each instance where the data set knows it; above zero means a key instance, unless
     /// the data set says otherwise.
     pub instance_labels: Option<Vec<i32>>,
@@ -63,6 +66,7 @@ impl Bags {
             names: (0..sizes.len()).map(|i| i.to_string()).collect(),
             labels: None,
             class_names: Vec::new(),
+            groups: None,
             instance_labels: None,
             coords: None,
             image: None,
@@ -142,6 +146,7 @@ impl Bags {
             names: indices.iter().map(|&i| self.names[i].clone()).collect(),
             labels: self.labels.as_ref().map(|l| indices.iter().map(|&i| l[i]).collect()),
             class_names: self.class_names.clone(),
+            groups: self.groups.as_ref().map(|g| indices.iter().map(|&i| g[i].clone()).collect()),
             instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
             coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
             image: self.image,
@@ -239,6 +244,7 @@ impl Bags {
         let lengths = [
             ("names", Some(self.names.len()), bags),
             ("labels", self.labels.as_ref().map(Vec::len), bags),
+            ("groups", self.groups.as_ref().map(Vec::len), bags),
             ("instance labels", self.instance_labels.as_ref().map(Vec::len), self.instances()),
             ("coordinates", self.coords.as_ref().map(Vec::len), self.instances()),
             ("names of features", self.columns.as_ref().map(Vec::len), self.width),

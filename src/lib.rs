@@ -54,6 +54,7 @@
 //! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
 //! | [`device`] | adapters, how one is chosen, and the executors |
 //! | [`kmeans`] | clusters of rows, on any device |
+//! | [`class_match`] | the classes of bags as those of a model, by name |
 //! | [`masking`] | which instances of a bag a student is trained on, by the scores of its teacher |
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
@@ -75,6 +76,7 @@ mod bag;
 #[cfg(feature = "cli")]
 pub mod bench;
 pub mod bounded;
+pub mod class_match;
 mod columns;
 #[cfg(feature = "data")]
 pub mod data;

@@ -239,6 +239,13 @@ impl Model {
             let message = format!("{} learns from no teacher, which could start from a model", self.spec.method.name());
             return Err(Error::setting("start", message));
         }
+        if self.spec.classes != trained.spec.classes {
+            let [here, there] = [&self.spec, &trained.spec].map(|spec| spec.classes.join(", "));
+            let message = format!(
+                "a model to start from needs the same classes in the same order: expected {here}, found {there}"
+            );
+            return Err(Error::setting("start", message));
+        }
         let shape = |infos: &[ParamInfo]| infos.iter().map(|p| format!("{} {:?}", p.name, p.shape)).collect::<Vec<_>>();
         let (wanted, found) = (shape(&self.infos), shape(&trained.infos));
         if let Some(at) = (0..wanted.len().max(found.len())).find(|&i| wanted.get(i) != found.get(i)) {

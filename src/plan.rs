@@ -51,6 +51,8 @@ pub enum Class {
 pub enum Purpose {
     /// Outputs only; dropout off.
     Predict,
+    /// Outputs and loss; dropout off.
+    Evaluate,
     /// Outputs, loss and every gradient; dropout as in training when `dropout`.
     Gradients {
         /// Draw dropout masks.
@@ -70,7 +72,12 @@ pub enum Purpose {
 impl Purpose {
     /// True when no gradient is computed.
     pub fn only_forward(&self) -> bool {
-        matches!(self, Purpose::Predict | Purpose::Teach { .. })
+        matches!(self, Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. })
+    }
+
+    /// True when the loss is computed.
+    pub fn has_loss(&self) -> bool {
+        matches!(self, Purpose::Evaluate | Purpose::Gradients { .. } | Purpose::Train(_))
     }
 }
 
@@ -359,7 +366,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
     forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
     match purpose {
-        Purpose::Predict | Purpose::Teach { .. } => {}
+        Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. } => {}
         Purpose::Upstream => {
             for (n, (_, value)) in tape.outputs.iter().enumerate() {
                 if !planner.wants(*value) {
@@ -433,7 +440,7 @@ fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
     }
 }
 
-/// A node runs when an output that is asked for depends on it. The loss is asked for except in prediction.
+/// A node runs when an output that is asked for depends on it. The loss is asked for where it is computed.
 ///
 /// Training asks for the loss alone: outputs that it does not need, such as instance scores, cost nothing.
 fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
@@ -441,7 +448,7 @@ fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
     if !matches!(purpose, Purpose::Train(_)) {
         outputs(tape, purpose).iter().for_each(|(_, v)| wanted[v.index()] = true);
     }
-    if let (Some(loss), true) = (tape.loss, matches!(purpose, Purpose::Gradients { .. } | Purpose::Train(_))) {
+    if let Some(loss) = tape.loss.filter(|_| purpose.has_loss()) {
         wanted[loss.index()] = true;
     }
     needed(tape, wanted)

@@ -326,7 +326,7 @@ impl Session {
     fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
         let Inputs { bags, indices, resident, .. } = *inputs;
         let outputs = outputs_for(self.model.spec().classes.len());
-        let learns = matches!(purpose, Purpose::Train(_) | Purpose::Gradients { .. });
+        let learns = purpose.has_loss();
         let classes = self.model.spec().classes.len();
         let fits = |&bag: &usize| match bags.label(bag) {
             None => !learns || bags.labels.is_none(),
@@ -380,7 +380,7 @@ impl Session {
         self.executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: kept.as_slice() })?;
         let Some(reading) = reading else { return Ok(()) };
         self.read_outputs(id, &extent, reading)?;
-        if !purpose.only_forward() {
+        if purpose.has_loss() {
             reading.loss = Some(self.executor.read(loss.expect("a loss"), 1)?[0]);
             if let Some((place, shape)) = feature_grad {
                 let shape = vec![shape.rows.of(&extent) as usize, shape.cols as usize];
@@ -539,11 +539,42 @@ impl Session {
     ) -> Result<BTreeMap<String, Vec<f32>>> {
         let inputs = Inputs::of(bags, indices, resident);
         self.check_inputs(&inputs, None)?;
-        let windows = self.set_batch(Purpose::Predict, &inputs, &vec![0.0; indices.len()])?;
+        self.look(Purpose::Predict, inputs, &vec![0.0; indices.len()]).map(|(all, _)| all)
+    }
+
+    /// As [`outputs`](Session::outputs), of bags with labels, and the loss that training would have of them without
+    /// dropout or masks: the whole objective of the method, with `weights` of the bags.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] without labels, and as [`outputs`](Session::outputs).
+    pub fn outputs_and_loss(
+        &mut self,
+        bags: &Bags,
+        indices: &[usize],
+        weights: &[f32],
+        resident: Option<&Resident>,
+    ) -> Result<(BTreeMap<String, Vec<f32>>, f64)> {
+        if bags.labels.is_none() {
+            return Err(Error::bags("a loss needs a label for every bag"));
+        }
+        let inputs = Inputs::of(bags, indices, resident);
+        self.check_inputs(&inputs, Some(weights))?;
+        self.teach(Purpose::Evaluate, &inputs, false)?;
+        let (outputs, loss) = self.look(Purpose::Evaluate, inputs, weights)?;
+        Ok((outputs, loss.expect("a loss was read")))
+    }
+
+    fn look(
+        &mut self,
+        purpose: Purpose,
+        inputs: Inputs,
+        weights: &[f32],
+    ) -> Result<(BTreeMap<String, Vec<f32>>, Option<f64>)> {
+        let windows = self.set_batch(purpose, &inputs, weights)?;
         let mut reading = Reading::default();
-        self.run(Purpose::Predict, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
+        self.run(purpose, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
         let narrow = |t: Tensor| t.values.into_iter().map(|v| v as f32).collect();
-        Ok(reading.outputs.into_iter().map(|(name, t)| (name, narrow(t))).collect())
+        Ok((reading.outputs.into_iter().map(|(name, t)| (name, narrow(t))).collect(), reading.loss))
     }
 }
 

@@ -227,6 +227,42 @@ fn unlabelled_bags_are_predicted_as_labelled_ones() {
 }
 
 #[test]
+fn classes_go_by_name_and_groups_stay_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (folder(dir.path(), "bags"), dir.path().join("run"));
+    // The bags with a key instance are the first class, and four bags in turn are a group.
+    integers(&data.join("labels.npy"), &(0..BAGS).map(|b| 1 - b as i32 % 2).collect::<Vec<_>>());
+    integers(&data.join("groups.npy"), &(0..BAGS).map(|b| b as i32 % 10).collect::<Vec<_>>());
+    fs::write(data.join("class_names.txt"), "sick\nwell\n").unwrap();
+    let out = bagrad(&train(text(&data), text(&run), &["--positive", "SICK", "--validation", "0.25", "--json"]));
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains("40 bags of 10 groups, each kept together: 6 train, 2 validation, 2 test"), "{told}");
+    let result: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&result["positive"], &result["groups"]), (&"sick".into(), &10.into()));
+    assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("positive = \"SICK\""));
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("F1 (sick)"));
+
+    let predict = ["predict", "--model", text(&run), "--data", text(&data), "--json"];
+    let first = json(&predict);
+    assert_eq!((&first["classes"], &first["positive"]), (&serde_json::json!(["well", "sick"]), &"sick".into()));
+    assert_eq!(first["predictions"][1]["label"], "sick");
+    fs::write(data.join("class_names.txt"), "Ill\nWELL\n").unwrap();
+    let message = refused(&predict);
+    for part in ["'Ill', 'WELL'", "'well', 'sick'", "--classes"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let mapped = json(&[&predict[..], &["--classes", "Ill=sick"]].concat());
+    assert_eq!((&mapped["auc"], &mapped["predictions"]), (&first["auc"], &first["predictions"]));
+
+    // A division that parts a group.
+    integers(&data.join("split.npy"), &(0..BAGS).map(|b| i32::from(b < 8)).collect::<Vec<_>>());
+    let again = dir.path().join("again");
+    let message = refused(&train(text(&data), text(&again), &[]));
+    assert!(message.contains("group '0' is parted: bag '0' is for test and bag '10' for train"), "{message}");
+    good(&train(text(&data), text(&again), &["--ignore-groups"]));
+}
+
+#[test]
 fn a_width_that_does_not_fit_the_model_is_told_with_both() {
     let dir = tempfile::tempdir().unwrap();
     let (data, run) = (folder(dir.path(), "bags"), dir.path().join("run"));

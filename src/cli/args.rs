@@ -150,6 +150,17 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     if size >= 1.0 && size < u64::MAX as f64 { Ok(size as u64) } else { Err(format!("{text} is no size of memory")) }
 }
 
+/// Reads `new=old`, two names of a class.
+///
+/// # Errors
+/// When there are not two.
+pub fn renamed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=').map(|(new, old)| (new.trim(), old.trim())) {
+        Some((new, old)) if !new.is_empty() && !old.is_empty() => Ok((new.into(), old.into())),
+        _ => Err("expected NEW=OLD, the class in the data and the class of the model, such as cancer=malignant".into()),
+    }
+}
+
 /// Reads `none`, `balanced`, or a number for each class.
 ///
 /// # Errors
@@ -203,6 +214,12 @@ mod tests {
         assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
         assert_eq!(bytes("4096"), Ok(4096));
         assert!(bytes("much").is_err() && bytes("-1GB").is_err() && bytes("1TB").is_err());
+    }
+
+    #[test]
+    fn renamed_classes_are_read() {
+        assert_eq!(renamed("no tumour = benign"), Ok(("no tumour".into(), "benign".into())));
+        assert!(renamed("benign").is_err() && renamed("=benign").is_err() && renamed("a=").is_err());
     }
 
     #[test]

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// The source of the bags, as `--data`.
     pub data: Option<String>,
+    /// The positive class of two, as `--positive`.
+    pub positive: Option<String>,
     /// The device, as `--device`.
     pub device: Option<String>,
     /// Instance labels that are key instances.
@@ -50,6 +52,8 @@ pub struct SplitConfig {
     pub fold: Option<String>,
     /// Number of folds to draw instead of those of the data set.
     pub folds: Option<usize>,
+    /// Bags of a group may be in several parts.
+    pub ignore_groups: Option<bool>,
     /// Seed of the division; the seed of the run where it is not set.
     pub seed: Option<u64>,
 }
@@ -111,8 +115,8 @@ impl Config {
 
     /// This configuration, and what it leaves open from `below`.
     pub fn over(mut self, below: Config) -> Self {
-        first_set!(self, below, data, device, key, standardise, seed);
-        first_set!(self.split, below.split, validation, test, fold, folds, seed);
+        first_set!(self, below, data, positive, device, key, standardise, seed);
+        first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
         first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
         first_set!(self.training, below.training, precision, loss_scale, schedule, memory, start, cache);
@@ -157,10 +161,19 @@ impl Config {
             folds: s.folds,
             validation: s.validation.or(stops_early.then_some(0.2)),
             validation_asked: s.validation.is_some(),
+            ignore_groups: s.ignore_groups.unwrap_or(false),
             seed: s.seed.unwrap_or(settings.seed),
         };
-        let start = self.training.start.clone();
-        Ok(Plan { data, key: self.key.clone(), standardise: self.standardise, division, method, settings, start })
+        Ok(Plan {
+            data,
+            positive: self.positive.clone(),
+            key: self.key.clone(),
+            standardise: self.standardise,
+            division,
+            method,
+            settings,
+            start: self.training.start.clone(),
+        })
     }
 
     fn settings(&self, method: &Method) -> Result<Settings> {
@@ -223,6 +236,7 @@ impl Config {
         }
         Ok(Self {
             data: Some(plan.data.clone()),
+            positive: plan.positive.clone(),
             device: Some(device.to_string()),
             key: plan.key.clone(),
             standardise: Some(standardised),
@@ -232,6 +246,7 @@ impl Config {
                 test: d.test,
                 fold: d.fold.map(|f| f.to_string()),
                 folds: d.folds,
+                ignore_groups: d.ignore_groups.then_some(true),
                 seed: Some(d.seed),
             },
             method,

@@ -75,6 +75,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
     };
     Ok(Plan {
         data: format!("digits-bags,train={},seed={seed}", args.train),
+        positive: None,
         key: None,
         standardise: None,
         division: Division { validation: Some(0.2), validation_asked: true, seed, ..Division::default() },

@@ -4,8 +4,7 @@ use super::args::FoldOf;
 use super::progress::Progress;
 use super::{note, run_folder};
 use anyhow::{Context, Result, bail};
-use bagrad::Bags;
-use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, split};
+use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, classes, split};
 use bagrad::device::Device;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
@@ -13,7 +12,8 @@ use bagrad::session::Session;
 use bagrad::tape::Storage;
 use bagrad::training::metrics::{self, InstanceAuc, Scores};
 use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train};
-use std::path::PathBuf;
+use bagrad::{Bags, class_match};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What is to be run.
@@ -21,6 +21,8 @@ use std::time::Instant;
 pub struct Plan {
     /// As [`Source::parse`] reads it.
     pub data: String,
+    /// The positive class of two; `None` for the second.
+    pub positive: Option<String>,
     /// Instance labels that are key; `None` for what the data set says.
     pub key: Option<Vec<i32>>,
     /// `None`: z-score whatever is not an image.
@@ -48,6 +50,8 @@ pub struct Division {
     pub validation: Option<f64>,
     /// The share goes before the data set's own validation bags.
     pub validation_asked: bool,
+    /// Bags of a group may be in several parts.
+    pub ignore_groups: bool,
     /// Seed of what is drawn here.
     pub seed: u64,
 }
@@ -57,12 +61,16 @@ const TEST_SHARE: f64 = 0.2;
 
 impl Division {
     fn of(&self, set: &mut Dataset) -> Result<Vec<Split>> {
+        if self.ignore_groups {
+            set.bags.groups = None;
+        }
         let labels = set.bags.labels.clone().context("expected labels to train with, found none")?;
+        let groups = set.bags.groups.clone();
         let random = |share: f64| Partition::Random { shares: [1.0 - share, 0.0, share], seed: self.seed };
         let how = match (self.fold, self.test) {
             (Some(FoldOf { repeat, fold }), _) => {
                 if let Some(count) = self.folds {
-                    set.folds = Some(Folds::stratified(&labels, count, repeat + 1, self.seed)?);
+                    set.folds = Some(Folds::stratified(&labels, groups.as_deref(), count, repeat + 1, self.seed)?);
                 }
                 if set.folds.is_none() {
                     bail!("--fold: the data set has no folds of its own; draw some with --folds K");
@@ -79,7 +87,7 @@ impl Division {
             parts.iter_mut().filter(|p| **p == Split::Validation).for_each(|p| *p = Split::Train);
         }
         if let Some(share) = self.validation.filter(|_| !parts.contains(&Split::Validation)) {
-            split::hold_out(&mut parts, &labels, share, self.seed)?;
+            split::hold_out(&mut parts, &labels, groups.as_deref(), share, self.seed)?;
         }
         Ok(parts)
     }
@@ -126,12 +134,7 @@ impl Finished {
 
 /// What a part is called in files and tables.
 pub fn part_name(part: Split) -> &'static str {
-    match part {
-        Split::Train => "train",
-        Split::Validation => "validation",
-        Split::Test => "test",
-        Split::Unlabelled => "unlabelled",
-    }
+    part.name()
 }
 
 /// Opens the bags and tells what the reader assumed; `key` replaces what the data set says of its instance labels.
@@ -160,6 +163,10 @@ pub fn open(data: &str, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Resul
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
     let clock = Instant::now();
     let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
+    let start = plan.start.as_deref().map(|path| Start::read(path)).transpose()?;
+    let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
+    let told = in_order.with_context(|| format!("data {}", plan.data))?;
+    told.iter().for_each(|remark| note(progress.quiet(), remark));
     let prepared = || -> Result<(Option<Standardiser>, Option<Standardiser>)> {
         set.split = Some(plan.division.of(&mut set)?);
         set.check_for_training()?;
@@ -171,6 +178,9 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
         Ok(if standardise { (Some(statistics), None) } else { (None, Some(statistics)) })
     };
     let (standardiser, seen) = { prepared }().with_context(|| format!("data {}", plan.data))?;
+    if let Some(groups) = groups_told(&set) {
+        note(progress.quiet(), groups);
+    }
     let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
     if validation.is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
@@ -179,8 +189,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     let spec = Spec { method: plan.method.clone(), width: set.bags.width, classes };
     let mut model = Model::new(spec, plan.settings.seed)?;
     model.columns = set.bags.columns.clone();
-    if let Some(path) = &plan.start {
-        let trained = Model::load(run_folder::model_of(path)?)?;
+    if let Some(Start { path, model: trained }) = &start {
         if trained.standardisation != standardiser {
             bail!(
                 "--start {}: its features were z-scored by other bags than these; expected a model of the same data \
@@ -193,7 +202,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
         {
             bail!("--start {}: its features have other names or another order than these", path.display());
         }
-        model.start_from(&trained).with_context(|| format!("--start {}", path.display()))?;
+        model.start_from(trained).with_context(|| format!("--start {}", path.display()))?;
     }
     let mut outcome = {
         progress.begin(&plan.settings, training.len());
@@ -213,6 +222,51 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
         }
     }
     Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
+}
+
+/// How the groups of bags were divided, where there are any.
+pub fn groups_told(set: &Dataset) -> Option<String> {
+    let (groups, split) = (set.bags.groups.as_ref()?, set.split.as_ref()?);
+    let of = |part: Split| {
+        let of_part: Vec<String> = split::indices(split, part).into_iter().map(|b| groups[b].clone()).collect();
+        split::count_groups(&of_part)
+    };
+    let parts = Split::ALL.map(|part| format!("{} {}", of(part), part.name()));
+    let all = split::count_groups(groups);
+    Some(format!("{} bags of {all} groups, each kept together: {}", groups.len(), parts.join(", ")))
+}
+
+/// A model that a teacher starts from, and where it was.
+struct Start<'a> {
+    path: &'a Path,
+    model: Model,
+}
+
+impl<'a> Start<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        Ok(Self { path, model: Model::load(run_folder::model_of(path)?)? })
+    }
+}
+
+/// Brings the classes of the data into the order that was asked for: the positive one last, or those of the model that
+/// training starts from. Answers what was assumed.
+fn order_classes(set: &mut Dataset, positive: Option<&str>, start: Option<&Start>) -> Result<Vec<String>> {
+    if let Some(name) = positive {
+        class_match::set_positive(&mut set.bags, name).context("--positive")?;
+    }
+    let Some(Start { path, model }) = start else {
+        let guessed = classes::guessed_positive(&set.bags.class_names).filter(|_| positive.is_none());
+        return Ok(guessed.map(|told| format!("{told}; --positive NAME says which it is")).into_iter().collect());
+    };
+    let asked = set.bags.class_names.last().cloned();
+    let remarks = class_match::adopt(&mut set.bags, &model.spec().classes, &[])
+        .with_context(|| format!("--start {}", path.display()))?;
+    if let (Some(_), Some(asked), Some(theirs)) = (positive, asked, set.bags.class_names.last())
+        && asked.to_lowercase() != theirs.to_lowercase()
+    {
+        bail!("--positive {asked}: the model of --start {} has '{theirs}' as its positive class", path.display());
+    }
+    Ok(remarks)
 }
 
 /// Predicts every bag; `bags` are standardised already where the model asks for it.

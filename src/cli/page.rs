@@ -1,15 +1,18 @@
 //! The report of a run, filled from its results.
 
-use super::experiment::{Finished, Plan, part_name};
+use super::experiment::{self, Finished, Plan, part_name};
+use super::summary::of_positive;
 use super::table::score;
 use bagrad::data::Split;
 use bagrad::device::Device;
-use bagrad::report::{BagPicture, Curve, Predictions, Report, Series};
+use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, frequent};
 use bagrad::training::Epoch;
 use bagrad::training::metrics::auc_interval;
 
 /// Resamples of the interval of the AUC.
 const RESAMPLES: usize = 2000;
+/// Classes whose bags are drawn, at most: those with the most bags.
+const PICTURED: usize = 8;
 
 /// A page with everything a run can show; `pictures` bags of each class are drawn with their attention.
 pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> Report {
@@ -55,11 +58,12 @@ fn results(done: &Finished) -> Vec<(String, String)> {
         "validation" => "Validation",
         _ => "Training",
     };
+    let classes = &done.set.bags.class_names;
     let mut rows = vec![
-        (format!("{name} AUC (95 % interval)"), auc),
+        (format!("{name} {} (95 % interval)", of_positive("AUC", classes)), auc),
         (format!("{name} accuracy"), score(e.scores.accuracy)),
         (format!("{name} balanced accuracy"), score(e.scores.balanced_accuracy)),
-        (format!("{name} F1"), score(e.scores.f1)),
+        (format!("{name} {}", of_positive("F1", classes)), score(e.scores.f1)),
         (format!("{name} log loss"), score(e.scores.log_loss)),
     ];
     if let Some(auc) = e.instances {
@@ -86,7 +90,8 @@ fn facts(plan: &Plan, done: &Finished, device: &Device) -> Vec<(String, String)>
         ("Parameters", o.model.parameter_count().to_string()),
         ("Seconds", format!("{:.1}", done.seconds)),
     ];
-    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let groups = experiment::groups_told(&done.set).map(|told| ("Groups", told));
+    facts.into_iter().chain(groups).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn curves(done: &Finished) -> Vec<Curve> {
@@ -119,9 +124,11 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
     };
     let bags = &done.set.bags;
     let labels = bags.labels.as_deref().unwrap_or_default();
+    let judged = self::labels(done, &e.bags);
     let targets = done.set.instance_targets();
     // The positive class first, as it has something to see.
-    let classes = (0..bags.classes() as u32).rev();
+    let shown = frequent(&judged, bags.classes(), PICTURED);
+    let classes = shown.into_iter().rev().map(|class| class as u32);
     let chosen = classes.flat_map(|class| e.bags.iter().filter(move |&&b| labels[b] == class).take(each));
     let picture = |&bag: &usize| {
         let (rows, class) = (bags.rows(bag), done.predictions.class(bag));

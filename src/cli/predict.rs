@@ -1,18 +1,21 @@
 //! `bagrad predict`: what a trained model says of bags, labelled or not.
 
-use super::args::{Memory, Output, Where};
+use super::args::{self, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
-use super::{answer, answer_json, experiment, note, open_device, table};
+use super::{answer, answer_json, experiment, note, open_device, summary, table};
 use anyhow::{Context, Result, bail};
-use bagrad::Bags;
 use bagrad::files::{Claim, Kind};
 use bagrad::model::Model;
 use bagrad::training::{Cache, Predictions};
+use bagrad::{Bags, class_match};
 use serde_json::{Map, Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
+Labels, where there are any, are matched with the model's classes by name; --classes says which is which where the
+names differ.
+
 Examples:
   bagrad predict --model runs/mine --data new-bags/ > predictions.csv
   bagrad predict --model runs/mine/model.safetensors --data new-bags/ --out predicted/   with every instance
@@ -34,6 +37,10 @@ pub struct Args {
     /// Replace predictions that are there already
     #[arg(long)]
     force: bool,
+    /// Classes of the data that the model calls otherwise, such as cancer=malignant,normal=benign; names that differ in
+    /// case alone need not be given
+    #[arg(long, value_name = "NEW=OLD,..", value_delimiter = ',', value_parser = args::renamed)]
+    classes: Vec<(String, String)>,
     /// Instance label that makes a key instance, repeatable [default: what the data set says]
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
@@ -97,7 +104,9 @@ pub fn run(args: &Args) -> Result<()> {
         standardiser.apply(&mut set.bags).with_context(|| format!("data {}", args.data))?;
     }
     let classes = model.spec().classes.clone();
-    let labels = labels_for(&set.bags, &classes, quiet).with_context(|| format!("data {}", args.data))?;
+    let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
+    told.with_context(|| format!("data {}", args.data))?.iter().for_each(|remark| note(quiet, remark));
+    let labels = set.bags.labels.clone();
     let (device, _) = open_device(&args.device, None, quiet)?;
     let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
 
@@ -111,6 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
         let e = experiment::evaluate(&predictions, all, labels, targets.as_deref())?;
         let Value::Object(scores) = serde_json::to_value(e.scores)? else { unreachable!("a struct is an object") };
         result.extend(scores);
+        result.insert("positive".into(), json!(summary::positive(&classes)));
         if let Some(auc) = e.instances {
             result.insert("instance_auc".into(), json!(auc.pooled));
             result.insert("instance_auc_per_bag".into(), json!(auc.per_bag));
@@ -130,10 +140,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if labels.is_some() {
         let shown = [
-            ("AUC", "auc"),
+            (&summary::of_positive("AUC", &classes)[..], "auc"),
             ("accuracy", "accuracy"),
             ("balanced accuracy", "balanced_accuracy"),
-            ("F1", "f1"),
+            (&summary::of_positive("F1", &classes), "f1"),
             ("log loss", "log_loss"),
             ("instance AUC", "instance_auc"),
             ("instance AUC per bag", "instance_auc_per_bag"),
@@ -176,25 +186,4 @@ fn write(
     claim.commit()?;
     note(args.output.quiet, format!("written: {}", out.display()));
     Ok(())
-}
-
-/// The label of each bag as a class of the model. Classes are matched by name; where the names differ, by
-/// their place, and that is told.
-fn labels_for(bags: &Bags, classes: &[String], quiet: bool) -> Result<Option<Vec<u32>>> {
-    let Some(labels) = &bags.labels else { return Ok(None) };
-    let used = |label: u32| bags.class_names[label as usize].clone();
-    let place = |label: u32| match label {
-        Bags::UNKNOWN => Some(label),
-        _ => classes.iter().position(|c| *c == used(label)).map(|c| c as u32),
-    };
-    let named: Option<Vec<u32>> = labels.iter().map(|&l| place(l)).collect();
-    if named.is_some() {
-        return Ok(named);
-    }
-    if let Some(bag) = labels.iter().position(|&l| l != Bags::UNKNOWN && l as usize >= classes.len()) {
-        let (name, class) = (&bags.names[bag], used(labels[bag]));
-        bail!("bag {name} is of class '{class}', which the model does not know; it knows {}", classes.join(", "));
-    }
-    note(quiet, format!("the classes of the data are taken for those of the model, in order: {}", classes.join(", ")));
-    Ok(Some(labels.clone()))
 }

@@ -2,11 +2,12 @@
 
 use super::experiment::{Evaluation, Finished, Plan, part_name};
 use super::table::{score, table};
-use bagrad::data::Split;
+use bagrad::data::{Split, split};
 use bagrad::device::Device;
 use serde_json::{Map, Value, json};
 
-/// The result as one object. Scores are named `<part>_<score>`; what is not defined is null, and the
+/// The result as one object. Scores are named `<part>_<score>`, and `positive` is the class that AUC and F1 are of (null
+/// for more than two, of which they are means); what is not defined is null, and the
 /// instance scores are left out where nobody knows the key instances.
 pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Value> {
     let mut all = Map::new();
@@ -27,6 +28,10 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
         put("skipped_updates", json!(state.skipped));
     }
     put("parameters", json!(done.outcome.model.parameter_count()));
+    put("positive", json!(positive(&done.set.bags.class_names)));
+    if let Some(groups) = &done.set.bags.groups {
+        put("groups", json!(split::count_groups(groups)));
+    }
     for part in Split::ALL {
         let bags = done.part(part).map_or(0, |e| e.bags.len());
         put(&format!("{}_bags", part_name(part)), json!(bags));
@@ -44,6 +49,22 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
         put("instance_auc_of", json!(part_name(part)));
     }
     all
+}
+
+/// The positive class, where there are two.
+pub fn positive(classes: &[String]) -> Option<&str> {
+    match classes {
+        [_, positive] => Some(positive),
+        _ => None,
+    }
+}
+
+/// A score with the class that it is of; of more than two classes it is their mean.
+pub fn of_positive(score: &str, classes: &[String]) -> String {
+    match positive(classes) {
+        Some(class) => format!("{score} ({class})"),
+        None => format!("{score} (mean of {} classes)", classes.len()),
+    }
 }
 
 /// `<part>_auc` and the others.
@@ -67,12 +88,13 @@ pub fn people(done: &Finished) -> String {
     let row = |name: &str, value: &dyn Fn(&Evaluation) -> String| -> Vec<String> {
         std::iter::once(name.to_owned()).chain(parts.iter().map(|(_, e)| value(e))).collect()
     };
+    let classes = &done.set.bags.class_names;
     let mut rows = vec![
         row("bags", &|e| e.bags.len().to_string()),
-        row("AUC", &|e| score(e.scores.auc)),
+        row(&of_positive("AUC", classes), &|e| score(e.scores.auc)),
         row("accuracy", &|e| score(e.scores.accuracy)),
         row("balanced accuracy", &|e| score(e.scores.balanced_accuracy)),
-        row("F1", &|e| score(e.scores.f1)),
+        row(&of_positive("F1", classes), &|e| score(e.scores.f1)),
         row("log loss", &|e| score(e.scores.log_loss)),
     ];
     if parts.iter().any(|(_, e)| e.instances.is_some()) {

@@ -20,6 +20,9 @@ The run folder has config.toml (reusable with --config), metrics.jsonl, model.sa
 attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
 configuration, and the configuration before the recipe of the method's paper.
 
+Bags of a group (groups.npy or groups.txt in the folder of the data: the patient of each slide) stay together in
+--test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
+
 Examples:
   bagrad train --data digits-bags,train=500 --method gated-attention --set embed=[64] --out runs/digits
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
@@ -125,12 +128,20 @@ struct BagArgs {
     /// Share of all bags to test with, drawn anew [default: the data set's own test bags, else 0.2]
     #[arg(long, value_name = "FRACTION")]
     test: Option<f64>,
+    /// The positive class of two: what AUC, F1 and the score of an instance are of, and what mi-net looks for
+    /// [default: the second; negative words such as normal or benign come first]
+    #[arg(long, value_name = "NAME")]
+    positive: Option<String>,
     /// Test with this fold of a cross-validation, repeat and fold from 0
     #[arg(long, value_name = "R:F")]
     fold: Option<FoldOf>,
     /// Draw this many folds, instead of those of the data set
     #[arg(long, value_name = "K")]
     folds: Option<usize>,
+    /// Divide bags without regard to their groups (groups.npy or groups.txt), which are
+    /// otherwise kept together
+    #[arg(long)]
+    ignore_groups: bool,
     /// Seed of the division into training, validation and test bags [default: the seed]
     #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     split_seed: Option<u64>,
@@ -155,6 +166,7 @@ impl Args {
         }
         Ok(Config {
             data: self.data.clone(),
+            positive: b.positive.clone(),
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),
             standardise: match (b.standardise, b.no_standardise) {
@@ -167,6 +179,7 @@ impl Args {
                 test: b.test,
                 fold: b.fold.map(|f| f.to_string()),
                 folds: b.folds,
+                ignore_groups: b.ignore_groups.then_some(true),
                 seed: b.split_seed,
             },
             method,

@@ -133,7 +133,8 @@ impl Dataset {
             Partition::Own => self.split.clone().ok_or_else(|| lacks("a split that comes with the data set"))?,
             Partition::Random { shares, seed } => {
                 let labels = self.bags.labels.as_ref();
-                split::stratified(labels.ok_or_else(|| lacks("labels for a stratified split"))?, shares, seed)?
+                let labels = labels.ok_or_else(|| lacks("labels for a stratified split"))?;
+                split::stratified(labels, self.bags.groups.as_deref(), shares, seed)?
             }
             Partition::Fold { repeat, fold } => {
                 let folds = self.folds.as_ref();
@@ -163,6 +164,9 @@ impl Dataset {
         }
         if let Some(found) = self.folds.as_ref().map(|f| f.of()[0].len()).filter(|&n| n != bags) {
             return wrong(format!("expected folds of {bags} bags, found {found}"));
+        }
+        if let (Some(split), Some(groups)) = (&self.split, &self.bags.groups) {
+            split::check_groups(split, groups, &self.bags.names)?;
         }
         let train = self.indices(Split::Train);
         if train.is_empty() {

@@ -11,6 +11,8 @@
 //! | `coords.npy` | optional numbers `[instances, 2 or 3]` (x, y; a third column is left out) |
 //! | `split.npy` | optional integers `[bags]`: 0 train, 1 test, 2 validation |
 //! | `folds.npy` | optional integers `[bags]` or `[repeats, bags]`: the fold that tests each bag |
+//! | `groups.npy` | optional integers `[bags]` from 0: the group of each bag, such as the patient of a slide |
+//! | `groups.txt` | in its place: a line for each bag |
 //! | `bag_names.txt` | optional: a line for each bag |
 //! | `class_names.txt` | optional: a line for each class |
 //!
@@ -383,6 +385,7 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     {
         bags.columns = Some(names);
     }
+    bags.groups = groups(folder, count)?;
     let labels_of = |name| optional(folder, name, |array| instance_labels(array, rows));
     bags.instance_labels = match labels_of("key_instances.npy")? {
         Some(keys) => Some(keys),
@@ -398,6 +401,33 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     set.folds = optional(folder, "folds.npy", |array| folds(array, count))?;
     set.remarks.extend(classes::misread(&set.bags).map_err(|message| Error::format(folder, message))?);
     Ok(set)
+}
+
+/// The group of each bag, where the folder has them.
+fn groups(folder: &Path, bags: usize) -> Result<Option<Vec<String>>> {
+    let numbers =
+        optional(folder, "groups.npy", |mut array| array.vector(bags, "one group for each bag of bag_ids.npy"))?;
+    let words = lines(folder, "groups.txt", |found| found == bags, format!("{bags} lines (the group of each bag)"))?;
+    match (numbers, words) {
+        (Some(_), Some(_)) => {
+            Err(Error::format(folder, "expected groups.npy or groups.txt in this folder, found both"))
+        }
+        (Some(numbers), None) => match numbers.iter().position(|&n| n < 0) {
+            Some(row) => {
+                let message = format!("row {row} (0-based): expected a group from 0, found {}", numbers[row]);
+                Err(Error::format(folder.join("groups.npy"), message))
+            }
+            None => Ok(Some(numbers.iter().map(i64::to_string).collect())),
+        },
+        (None, Some(words)) => match words.iter().position(|w| w.trim().is_empty()) {
+            Some(line) => Err(Error::format(
+                folder.join("groups.txt"),
+                format!("line {}: expected a group, found none", line + 1),
+            )),
+            None => Ok(Some(words)),
+        },
+        (None, None) => Ok(None),
+    }
 }
 
 /// The lines of an optional text file; their number has to be right.
@@ -453,9 +483,14 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
         let of = folds.of();
         array(to, "folds.npy", &[of.len() as u64, each[0]], of.iter().flatten().map(|&f| i64::from(f)))?;
     }
-    let columns = bags.columns.clone().unwrap_or_default();
-    let names =
-        [("bag_names.txt", &bags.names), ("class_names.txt", &bags.class_names), ("feature_names.txt", &columns)];
+    let lines = |of: &Option<Vec<String>>| of.clone().unwrap_or_default();
+    let (columns, groups) = (lines(&bags.columns), lines(&bags.groups));
+    let names = [
+        ("bag_names.txt", &bags.names),
+        ("class_names.txt", &bags.class_names),
+        ("feature_names.txt", &columns),
+        ("groups.txt", &groups),
+    ];
     for (name, lines) in names {
         // A name of several lines could not be told from several names.
         if !lines.is_empty() && !lines.iter().any(|l| l.is_empty() || l.contains(['\n', '\r'])) {

@@ -229,6 +229,28 @@ fn wrong_companions_are_refused() {
 }
 
 #[test]
+fn groups_are_numbers_or_words() {
+    let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+    assert_eq!(opened(&[]).bags.groups, None);
+    assert_eq!(opened(&[("groups.npy", i32s("(2,)", &[7, 7]))]).bags.groups, Some(words("7 7")));
+    let named = opened(&[("groups.txt", b"P1\nP2\n".to_vec())]);
+    assert_eq!(named.bags.groups, Some(words("P1 P2")));
+    let dir = tempfile::tempdir().unwrap();
+    save(&named, dir.path()).unwrap();
+    assert_eq!(open(dir.path()).unwrap().bags.groups, named.bags.groups);
+    refused(
+        "groups.npy",
+        i32s("(3,)", &[0; 3]),
+        "expected shape [2] (one group for each bag of bag_ids.npy), found [3]",
+    );
+    refused("groups.npy", i32s("(2,)", &[0, -1]), "row 1 (0-based): expected a group from 0, found -1");
+    refused("groups.txt", b"P1\n".to_vec(), "expected 2 lines (the group of each bag), found 1");
+    refused("groups.txt", b"P1\n\n".to_vec(), "line 2: expected a group, found none");
+    let both = folder(&[("groups.npy", i32s("(2,)", &[0, 1])), ("groups.txt", b"a\nb\n".to_vec())]);
+    assert!(open(both.path()).unwrap_err().to_string().contains("found both"));
+}
+
+#[test]
 fn wrong_pixels_are_refused() {
     let message = |bytes| {
         let dir = folder(&[("features.npy", vec![]), ("pixels.npy", bytes)]);

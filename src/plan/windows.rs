@@ -211,12 +211,12 @@ impl Windowed {
                 used.iter().for_each(|pool| pool.merge(&mut p));
             }
             Part::Bags => {
-                if purpose != Purpose::Predict {
+                if !purpose.only_forward() {
                     let all = tape.param_layout().total as u32;
                     clear(&mut p, Operand::Flat(BufferKey::Grads), Dim::Fixed(all), 1);
                 }
                 forward(&mut p, tape, &bags_needed);
-                if purpose != Purpose::Predict {
+                if !purpose.only_forward() {
                     seed_loss(&mut p, tape, purpose);
                     backward(&mut p, tape, &bags_needed);
                     for pool in self.stages.iter().flat_map(|stage| self.used(stage, &bags_needed)) {

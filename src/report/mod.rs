@@ -116,5 +116,17 @@ impl Report {
     }
 }
 
+/// The classes with the most bags, `most` of them at most, in their order.
+pub fn frequent(labels: &[u32], classes: usize, most: usize) -> Vec<usize> {
+    let mut counts = vec![0usize; classes];
+    labels.iter().filter_map(|&l| counts.get_mut(l as usize).map(|n| *n += 1)).for_each(drop);
+    let mut order: Vec<usize> = (0..classes).collect();
+    // Stable: of equals the first.
+    order.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
+    order.truncate(most);
+    order.sort_unstable();
+    order
+}
+
 #[cfg(test)]
 mod tests;

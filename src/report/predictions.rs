@@ -8,6 +8,8 @@ use crate::training::metrics::{Confusion, auc, predictions, roc_curve};
 use std::fmt::Write;
 
 const BINS: usize = 20;
+/// Classes of the matrix, at most; the others share a row and a column.
+const MATRIX: usize = 24;
 
 impl Predictions {
     fn columns(&self) -> usize {
@@ -27,6 +29,19 @@ impl Predictions {
         let columns = self.columns();
         let column = if columns == 1 { 0 } else { class };
         self.probabilities.iter().skip(column).step_by(columns).copied().collect()
+    }
+
+    /// The classes to show where there is room for `most`: those with the most bags, in their order.
+    fn shown(&self, most: usize) -> Vec<usize> {
+        super::frequent(&self.labels, self.classes(), most)
+    }
+
+    /// What to add to a title that leaves classes out.
+    fn of_classes(&self, shown: usize) -> String {
+        match self.classes() {
+            all if all > shown => format!(", the {shown} most frequent of {all} classes"),
+            _ => String::new(),
+        }
     }
 
     fn usable(&self) -> bool {
@@ -50,9 +65,10 @@ pub(super) fn section(data: &Predictions) -> String {
 /// 1, so that a good model has its rows at opposite ends; more by the probability of the true class.
 fn histogram(data: &Predictions) -> String {
     let binary = data.classes() == 2;
-    let shown = data.classes().min(COLOURS);
+    let classes = data.shown(COLOURS);
+    let shown = classes.len();
     let mut counts = vec![[0usize; BINS]; shown];
-    for (class, bins) in counts.iter_mut().enumerate() {
+    for (&class, bins) in classes.iter().zip(&mut counts) {
         let values = data.column(if binary { 1 } else { class });
         for (value, _) in values.iter().zip(&data.labels).filter(|&(_, &l)| l as usize == class) {
             bins[((value * BINS as f32) as usize).min(BINS - 1)] += 1;
@@ -94,13 +110,14 @@ fn histogram(data: &Predictions) -> String {
     let of = if binary { data.name(1) } else { "the true class".into() };
     svg += &axis_along(&x, bottom, &format!("predicted probability of {of}"));
     svg += "</svg>";
-    let names: Vec<String> = (0..shown).map(|c| data.name(c)).collect();
-    figure("Test bags by predicted probability", &names, &svg)
+    let names: Vec<String> = classes.iter().map(|&c| data.name(c)).collect();
+    figure(&format!("Test bags by predicted probability{}", data.of_classes(shown)), &names, &svg)
 }
 
 fn roc(data: &Predictions) -> String {
     let binary = data.classes() == 2;
-    let classes = if binary { 1..2 } else { 0..data.classes().min(COLOURS) };
+    let classes = if binary { vec![1] } else { data.shown(COLOURS) };
+    let told = if binary { String::new() } else { data.of_classes(classes.len()) };
     let (mut names, mut lines) = (Vec::new(), Vec::new());
     for class in classes {
         let positive: Vec<bool> = data.labels.iter().map(|&l| l as usize == class).collect();
@@ -122,24 +139,33 @@ fn roc(data: &Predictions) -> String {
         line(&mut svg, curve, i, false, (&x, &y));
     }
     svg += "</svg>";
-    figure("ROC curve of the test bags", &names, &svg)
+    figure(&format!("ROC curve of the test bags{told}"), &names, &svg)
 }
 
 fn confusion(data: &Predictions) -> String {
-    let classes = data.classes();
-    let counts = Confusion::new(&predictions(&data.probabilities, data.columns()), &data.labels, classes);
-    let mut out = String::from(r#"<figure class="chart"><figcaption>Confusion matrix</figcaption>"#);
+    let shown = data.shown(MATRIX);
+    let others = data.classes() > shown.len();
+    // Classes that are not shown are counted as one more, behind the last.
+    let mut place = vec![shown.len() as u32; data.classes()];
+    shown.iter().enumerate().for_each(|(at, &class)| place[class] = at as u32);
+    let placed = |classes: &[u32]| classes.iter().map(|&c| place[c as usize]).collect::<Vec<_>>();
+    let classes = shown.len() + usize::from(others);
+    let decided = predictions(&data.probabilities, data.columns());
+    let counts = Confusion::new(&placed(&decided), &placed(&data.labels), classes);
+    let name = |at: usize| shown.get(at).map_or_else(|| "all others".to_owned(), |&class| data.name(class));
+    let title = format!("Confusion matrix{}", data.of_classes(shown.len()));
+    let mut out = format!(r#"<figure class="chart"><figcaption>{}</figcaption>"#, escape(&title));
     out += r#"<div class="scroll"><table class="matrix"><thead><tr><th>true \ predicted</th>"#;
     for class in 0..classes {
-        let _ = write!(out, "<th>{}</th>", escape(&data.name(class)));
+        let _ = write!(out, "<th>{}</th>", escape(&name(class)));
     }
     out += "</tr></thead><tbody>";
     for truth in 0..classes {
-        let _ = write!(out, "<tr><th>{}</th>", escape(&data.name(truth)));
+        let _ = write!(out, "<tr><th>{}</th>", escape(&name(truth)));
         for predicted in 0..classes {
             let count = counts.get(truth, predicted);
             let share = count as f64 / counts.of_class(truth).max(1) as f64;
-            let kind = if truth == predicted { "right" } else { "wrong" };
+            let kind = if truth == predicted && truth < shown.len() { "right" } else { "wrong" };
             let _ = write!(out, r#"<td class="{kind}"><i style="opacity:{:.2}"></i><b>{count}</b></td>"#, share * 0.45);
         }
         out += "</tr>";

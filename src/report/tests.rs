@@ -168,6 +168,28 @@ fn predictions_that_do_not_fit_are_left_out() {
 }
 
 #[test]
+fn many_classes_are_shown_in_part() {
+    // 1500 classes of two bags each, of which three more have many; every bag is taken for the class after its own.
+    let classes = 1500;
+    let mut labels: Vec<u32> = (0..2 * classes as u32).map(|b| b / 2).collect();
+    labels.extend([7, 700, 1499].into_iter().flat_map(|class| [class; 40]));
+    let mut probabilities = vec![0.0; labels.len() * classes];
+    labels.iter().enumerate().for_each(|(b, &l)| probabilities[b * classes + (l as usize + 1) % classes] = 1.0);
+    let class_names = (0..classes).map(|c| format!("class-{c}")).collect();
+    let data = Predictions { class_names, probabilities, labels };
+    let html = Report { predictions: Some(data), ..Report::default() }.to_html();
+    assert_balanced(&html);
+    assert!(html.len() < 200_000, "{} bytes", html.len());
+    for told in ["the 24 most frequent of 1500 classes", "the 8 most frequent of 1500 classes", "all others"] {
+        assert!(html.contains(told), "{told}");
+    }
+    for class in [7, 700, 1499] {
+        assert!(html.contains(&format!("<th>class-{class}</th>")), "{class}");
+    }
+    assert!(!html.contains("class-701"));
+}
+
+#[test]
 fn written_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");

@@ -6,6 +6,7 @@ use super::{Experiment, Grid, Options};
 use crate::data::{Dataset, Haystack, split};
 use crate::device::Device;
 use crate::model::Model;
+use crate::training::metrics::Metric;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -62,7 +63,7 @@ impl Shared {
         if self.set.is_none() {
             let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
             let labels = set.bags.labels.clone().context("drawn bags have labels")?;
-            split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, 0.25, seed)?;
+            split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
             self.set = Some(Rc::new(set));
         }
         self.set.clone().context("it was drawn just now")
@@ -92,7 +93,8 @@ fn grid(options: &Options) -> Result<Grid> {
         let fit = |strategy: &str, consistency: f64, times: u32| -> Result<Fit> {
             let mut settings = widths.clone();
             (settings["strategy"], settings["consistency"]) = (strategy.into(), consistency.into());
-            Ok(Fit::new(method, settings)?.trained(|t| (t.learning_rate, t.epochs) = (1e-3, times * epochs)))
+            Ok(Fit::new(method, settings)?
+                .trained(|t| (t.learning_rate, t.epochs, t.monitor) = (1e-3, times * epochs, Metric::LogLoss)))
         };
         for (row, strategy, consistency, times, teacher) in ROWS {
             let (fit, plain) = (fit(strategy, consistency, times)?, fit("none", 0.0, 1)?);

@@ -77,7 +77,7 @@ pub fn folds(set: &Dataset, count: usize, repeat: usize) -> Result<(Folds, usize
     }
     let labels = set.bags.labels.as_ref().context("cross-validation needs labels")?;
     // A seed a repeat: more repeats leave the first as they were.
-    Ok((Folds::stratified(labels, count, 1, repeat as u64 + 1)?, 0))
+    Ok((Folds::stratified(labels, set.bags.groups.as_deref(), count, 1, repeat as u64 + 1)?, 0))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn grid(options: &Options) -> Result<Grid> {
     let linear = |mut fit: Fit| {
         fit.standardise = true;
         fit.trained(|t| {
-            (t.epochs, t.monitor) = (if options.quick { 3 } else { 60 }, Metric::Loss);
+            (t.epochs, t.monitor) = (if options.quick { 3 } else { 60 }, Metric::LogLoss);
         })
     };
     let dsmil = linear(Fit::new("dsmil", json!({}))?);
@@ -83,7 +83,7 @@ fn grid(options: &Options) -> Result<Grid> {
                     let mut set = embed(task.device, &encoder, &patches, 256, &mut |_| ())?;
                     let labels = set.bags.labels.clone().context("textures have labels")?;
                     let parts: &mut Vec<Split> = set.split.as_mut().context("textures have test bags")?;
-                    split::hold_out(parts, &labels, HELD, task.seed)?;
+                    split::hold_out(parts, &labels, None, HELD, task.seed)?;
                     *kept.borrow_mut() = Some((row, task.seed, set));
                 }
                 let kept = kept.borrow();

@@ -76,6 +76,8 @@ impl Session {
         match purpose {
             Purpose::Train(_) if asked => Some(Purpose::Teach { dropout: true }),
             Purpose::Gradients { dropout } if asked => Some(Purpose::Teach { dropout }),
+            // Nothing is masked then, so only what features are compared with is asked for.
+            Purpose::Evaluate if masks.consistency > 0.0 => Some(Purpose::Teach { dropout: false }),
             _ => None,
         }
     }

@@ -53,7 +53,7 @@ type Planned = (Part, Purpose, Program);
 fn parts(purpose: Purpose, stages: usize) -> Vec<Part> {
     let mut parts: Vec<Part> = (0..stages).map(Part::Rows).collect();
     parts.push(Part::Bags);
-    if purpose != Purpose::Predict {
+    if !purpose.only_forward() {
         parts.extend((0..stages).rev().map(Part::RowsBackward));
     }
     if let Purpose::Train(_) = purpose {
@@ -218,7 +218,7 @@ impl Session {
         self.executor.run(id, &Step { extent, scalars, uploads: &from, keep: kept.as_slice() })?;
         if let Some(reading) = reading {
             self.read_outputs(id, &extent, reading)?;
-            if let (Some(loss), true) = (loss, purpose != Purpose::Predict) {
+            if let (Some(loss), true) = (loss, purpose.has_loss()) {
                 reading.loss = Some(self.executor.read(loss, 1)?[0]);
             }
         }

@@ -26,11 +26,12 @@ pub enum Metric {
     Accuracy,
     /// Mean over the classes of the share of its bags that were found.
     BalancedAccuracy,
-    /// F1 of class 1; macro for more than two classes.
+    /// F1 of class 1, the positive one; macro for more than two classes.
     F1,
     /// Mean negative log-probability of the true class.
     LogLoss,
-    /// The objective that is trained, with whatever terms the method adds. Not part of [`Scores`].
+    /// The objective that is trained, with all terms that the method adds and the weights of the classes, but without
+    /// dropout or masks. Not part of [`Scores`].
     Loss,
 }
 
@@ -49,6 +50,31 @@ impl Metric {
             Self::LogLoss => "log_loss",
             Self::Loss => "loss",
         }
+    }
+
+    /// Checks that the metric is defined whatever is predicted of bags with these labels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that says what is missing: bags of a second class for the AUC, and of two classes bags of the
+    /// positive one for F1.
+    pub fn check_defined(self, labels: &[u32], classes: usize) -> Result<()> {
+        let missing = match self {
+            Self::Auc if labels.iter().all(|l| *l == labels[0]) => "bags of at least two classes",
+            Self::F1 if classes == 2 && !labels.contains(&1) => "a bag of the positive class (1)",
+            _ if labels.is_empty() => "at least one bag",
+            _ => return Ok(()),
+        };
+        let found = labels.iter().collect::<std::collections::BTreeSet<_>>();
+        let found = match found.len() {
+            0 => "no bag".to_owned(),
+            1 => format!("{} of class {}", labels.len(), labels[0]),
+            n => format!("{} of {n} classes", labels.len()),
+        };
+        let message = format!(
+            "{self} is not defined on the validation bags: expected {missing}, found {found}; hold out more bags, or choose \
+             another metric, such as loss"
+        );
+        Err(Error::setting("monitor", message))
     }
 
     /// True when a larger value is the better one.
@@ -103,7 +129,7 @@ pub struct Scores {
     pub accuracy: Option<f64>,
     /// Mean recall over the classes that occur.
     pub balanced_accuracy: Option<f64>,
-    /// F1 of class 1; the mean over the classes for more than two.
+    /// F1 of class 1, the positive one; the mean over the classes for more than two.
     pub f1: Option<f64>,
     /// Mean negative log-probability of the true class.
     pub log_loss: Option<f64>,
@@ -187,6 +213,24 @@ mod tests {
             assert!(metric.better(0.5, None) && metric.better(0.5, f64::NAN));
             assert!(!metric.better(None, 0.5) && !metric.better(f64::NAN, 0.5) && !metric.better(None, None));
         }
+    }
+
+    #[test]
+    fn metrics_that_the_bags_leave_undefined_are_refused() {
+        let refused =
+            |metric: Metric, labels: &[u32], classes| metric.check_defined(labels, classes).unwrap_err().to_string();
+        let message = refused(Metric::Auc, &[1, 1], 2);
+        assert!(message.contains("auc is not defined") && message.contains("found 2 of class 1"), "{message}");
+        assert!(refused(Metric::Auc, &[2], 3).contains("at least two classes"));
+        assert!(refused(Metric::F1, &[0, 0], 2).contains("positive class"));
+        for metric in Metric::ALL {
+            metric.check_defined(&[0, 1], 2).unwrap();
+            assert!(refused(metric, &[], 2).contains("found no bag"));
+        }
+        // The mean F1 is over the classes there are; accuracy needs one bag.
+        Metric::F1.check_defined(&[0, 0], 3).unwrap();
+        Metric::BalancedAccuracy.check_defined(&[0], 2).unwrap();
+        Metric::Loss.check_defined(&[1], 2).unwrap();
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod trainer;
 pub use cache::Cache;
 #[cfg(feature = "data")]
 pub(crate) use predict::push_probabilities;
-pub use predict::{Predictions, predict};
+pub use predict::{Predictions, evaluate, predict};
 #[cfg(feature = "data")]
 pub(crate) use trainer::epoch_loss;
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train};

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::session::{Resident, Session};
 use crate::training::metrics::{self, InstanceAuc, Scores};
+use std::collections::BTreeMap;
 
 /// What a model says of some bags and their instances.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,47 @@ pub fn predict(
     resident: Option<&Resident>,
 ) -> Result<Predictions> {
     bags.check_indices(indices)?;
+    let outputs = |session: &mut Session, batch: &[usize]| session.outputs(bags, batch, resident);
+    gather(session, bags, indices, outputs)
+}
+
+/// As [`predict`], of bags with labels, and their loss by the whole objective of the method, without dropout or masks:
+/// the sum over the bags of the weight of their class times their loss, over the number of bags.
+///
+/// # Errors
+/// As [`predict`], and [`Error::Bags`] without labels.
+pub fn evaluate(
+    session: &mut Session,
+    bags: &Bags,
+    indices: &[usize],
+    class_weights: &[f32],
+    resident: Option<&Resident>,
+) -> Result<(Predictions, f64)> {
+    bags.check_indices(indices)?;
+    let weight = |&bag: &usize| {
+        let weight = bags.label(bag).and_then(|label| class_weights.get(label as usize));
+        weight.copied().ok_or_else(|| Error::bags(format!("bag {bag} has no class that a weight is given for")))
+    };
+    let of_bags = indices.iter().map(weight).collect::<Result<Vec<f32>>>()?;
+    let (mut total, mut next) = (0.0, 0);
+    let predictions = gather(session, bags, indices, |session, batch| {
+        let weights: Vec<f32> =
+            of_bags[next..next + batch.len()].iter().map(|weight| weight / batch.len() as f32).collect();
+        next += batch.len();
+        let (outputs, loss) = session.outputs_and_loss(bags, batch, &weights, resident)?;
+        total += loss * batch.len() as f64;
+        Ok(outputs)
+    })?;
+    Ok((predictions, total / indices.len() as f64))
+}
+
+/// Collects what `outputs` has of the bags `indices`, batch by batch.
+fn gather(
+    session: &mut Session,
+    bags: &Bags,
+    indices: &[usize],
+    mut outputs: impl FnMut(&mut Session, &[usize]) -> Result<BTreeMap<String, Vec<f32>>>,
+) -> Result<Predictions> {
     let classes = session.model_classes();
     let mut all = Predictions { classes, offsets: vec![0], ..Default::default() };
     let mut next = 0;
@@ -85,7 +127,7 @@ pub fn predict(
             next += 1;
         }
         let batch = &indices[start..next];
-        let outputs = session.outputs(bags, batch, resident)?;
+        let outputs = outputs(session, batch)?;
         let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
             return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
         };
@@ -133,6 +175,52 @@ pub(crate) fn push_probabilities(out: &mut Vec<f32>, logits: &[f32], independent
             let largest = logits.iter().fold(f32::NEG_INFINITY, |m, &l| m.max(l));
             let total: f64 = logits.iter().map(|&l| ((l - largest) as f64).exp()).sum();
             out.extend(logits.iter().map(|&l| (((l - largest) as f64).exp() / total) as f32));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::Features;
+    use crate::device::Device;
+    use crate::methods::Method;
+    use crate::model::{Model, Spec};
+    use crate::random::Random;
+    use crate::tape::Storage;
+
+    /// The loss of an evaluation is that of a training step, all terms included, whole and in windows.
+    #[test]
+    fn the_loss_is_the_objective_that_is_trained() {
+        let mut random = Random::new(9, 0);
+        let sizes = [3, 70, 1, 5, 90, 2];
+        let features: Vec<f32> = (0..sizes.iter().sum::<usize>() * 6).map(|_| random.normal() as f32).collect();
+        let bags =
+            Bags::packed(Features::F32(features), 6, &sizes).unwrap().with_labels(vec![0, 1, 1, 0, 1, 0]).unwrap();
+        let of_class = [1.0, 3.0];
+        let labels = bags.labels.clone().unwrap();
+        let weights: Vec<f32> = labels.iter().map(|&l| of_class[l as usize] / sizes.len() as f32).collect();
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        for (name, settings, bytes) in [
+            ("dsmil", r#"{ "query": 4 }"#, None),
+            ("dsmil", r#"{ "query": 4 }"#, Some(4 << 10)),
+            ("mi-net-ds", r#"{ "embed": [5, 4] }"#, None),
+            ("mhim-attention", r#"{ "embed": [8], "attention": 4 }"#, None),
+        ] {
+            let settings: serde_json::Map<_, _> = serde_json::from_str(settings).unwrap();
+            let method = Method::named(name).unwrap().with(&settings).unwrap();
+            let model = Model::new(Spec::new(method, 6, 2), 5).unwrap();
+            let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
+            session.limit_bindings(bytes);
+            let wanted = session.gradients(&bags, Some(&weights)).unwrap().loss;
+            let (predictions, found) = evaluate(&mut session, &bags, &all, &of_class, None).unwrap();
+            assert!((found - wanted).abs() < 1e-5 * wanted.abs(), "{name} {bytes:?}: {found}, {wanted}");
+            let again = predict(&mut session, &bags, &all, None).unwrap();
+            assert_eq!(predictions.probabilities, again.probabilities, "{name}");
+            // Of a method with more than one term it is not what the probabilities cost.
+            let plain = evaluate(&mut session, &bags, &all, &[1.0, 1.0], None).unwrap().1;
+            let log_loss = predictions.measure(&labels).unwrap().log_loss.unwrap();
+            assert!((plain - log_loss).abs() > 1e-4, "{name}: {plain}, {log_loss}");
         }
     }
 }

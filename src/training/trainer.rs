@@ -2,9 +2,10 @@
 
 use super::cache::Cache;
 use super::metrics::{Metric, Scores};
-use super::predict::predict;
+use super::predict::evaluate;
 use super::schedule::Schedule;
 use crate::bag::Bags;
+use crate::class_match;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::groups::Group;
@@ -53,7 +54,7 @@ pub struct Settings {
     pub patience: Option<u32>,
     /// Epochs before which training does not stop early.
     pub min_epochs: u32,
-    /// The validation score that decides which epoch's weights are kept.
+    /// The validation score that decides which epoch's weights are kept; of equal ones the loss decides.
     pub monitor: Metric,
     /// Weights of the classes in the loss.
     pub class_weights: ClassWeights,
@@ -119,6 +120,38 @@ impl Settings {
         self.optimiser.validate()?;
         self.schedule.validate()
     }
+
+    /// The labels of the validation bags, of which the metric that decides has to be defined.
+    fn watched(&self, labels: &[u32], validation: &[usize], classes: usize) -> Result<Vec<u32>> {
+        if validation.is_empty() {
+            return match self.patience {
+                Some(_) => Err(Error::setting("patience", "needs validation bags, found none")),
+                None => Ok(Vec::new()),
+            };
+        }
+        let truth: Vec<u32> = validation.iter().map(|&b| labels[b]).collect();
+        if let Some(&label) = truth.iter().find(|&&l| l as usize >= classes) {
+            return Err(Error::bags(format!("a validation bag has label {label}, the model has {classes} classes")));
+        }
+        self.monitor.check_defined(&truth, classes)?;
+        Ok(truth)
+    }
+}
+
+/// How good an epoch is: by its validation score, and where that is the same by its loss. A score of a few bags soon
+/// stands at its best; the loss then still tells which epoch is sure of it.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    score: Option<f64>,
+    loss: f64,
+}
+
+impl Standing {
+    fn beats(&self, other: &Self, metric: Metric) -> bool {
+        let loss = Metric::Loss.better(self.loss, other.loss);
+        let mine = metric.better(self.score, other.score);
+        mine || loss && !metric.better(other.score, self.score)
+    }
 }
 
 /// Where training stands, after each update.
@@ -143,7 +176,8 @@ pub struct Epoch {
     pub loss: f64,
     /// Learning rate of the last update.
     pub learning_rate: f64,
-    /// Cross-entropy of the validation bags.
+    /// Loss of the validation bags: the objective that is trained, class weights and all terms of the method included,
+    /// without dropout or masks.
     pub validation_loss: Option<f64>,
     /// Metrics of the validation bags.
     pub validation: Option<Scores>,
@@ -215,6 +249,7 @@ pub fn train(
     let started = Instant::now();
     let labels = bags.labels.as_ref().ok_or_else(|| Error::bags("training needs a label for every bag"))?;
     let classes = model.spec().classes.len();
+    class_match::check_order(bags, &model.spec().classes)?;
     settings.validate(classes)?;
     if training.is_empty() {
         return Err(Error::bags("there are no training bags"));
@@ -229,6 +264,7 @@ pub fn train(
         bags.check_f16()?;
     }
     let class_weights = class_weights(&settings.class_weights, labels, training, classes)?;
+    let truth = settings.watched(labels, validation, classes)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
@@ -243,7 +279,7 @@ pub fn train(
     session.executor().reserve_history(steps)?;
 
     let mut epochs: Vec<Epoch> = Vec::new();
-    let mut best: Option<(u32, Option<f64>, Vec<f32>)> = None;
+    let mut best: Option<(u32, Standing, Vec<f32>)> = None;
     for epoch in 0..settings.epochs {
         let clock = Instant::now();
         bags.features.check_unchanged()?;
@@ -277,18 +313,14 @@ pub fn train(
             loss_scale,
         };
         if !validation.is_empty() {
-            let predictions = predict(&mut session, bags, validation, resident.as_ref())?;
-            let truth: Vec<u32> = validation.iter().map(|&b| labels[b]).collect();
+            let (predictions, loss) = evaluate(&mut session, bags, validation, &class_weights, resident.as_ref())?;
             let scores = predictions.measure(&truth)?;
-            report.validation_loss = scores.log_loss;
-            let value = match settings.monitor {
-                Metric::Loss => scores.log_loss,
-                metric => scores.get(metric),
-            };
+            report.validation_loss = Some(loss);
             report.validation = Some(scores);
-            report.best = best.as_ref().is_none_or(|(_, b, _)| settings.monitor.better(value, *b));
+            let standing = Standing { score: scores.get(settings.monitor), loss };
+            report.best = best.as_ref().is_none_or(|(_, best, _)| standing.beats(best, settings.monitor));
             if report.best {
-                best = Some((epoch, value, session.snapshot()?));
+                best = Some((epoch, standing, session.snapshot()?));
             }
         }
         report.seconds = clock.elapsed().as_secs_f64();
@@ -354,4 +386,65 @@ fn largest_batch(bags: &Bags, indices: &[usize], batch: usize) -> Extent {
     let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len() as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     Extent::of(sizes.into_iter().take(batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::Features;
+    use crate::model::Spec;
+
+    #[test]
+    fn equal_scores_are_decided_by_the_loss() {
+        let standing = |score: Option<f64>, loss: f64| Standing { score, loss };
+        let auc = |a: Standing, b: Standing| a.beats(&b, Metric::Auc);
+        assert!(auc(standing(Some(0.9), 0.5), standing(Some(0.8), 0.1)));
+        assert!(!auc(standing(Some(0.8), 0.1), standing(Some(0.9), 0.5)));
+        assert!(auc(standing(Some(1.0), 0.1), standing(Some(1.0), 0.5)));
+        assert!(!auc(standing(Some(1.0), 0.5), standing(Some(1.0), 0.5)));
+        // Of the loss there is no score: it decides alone.
+        assert!(standing(None, 0.1).beats(&standing(None, 0.2), Metric::Loss));
+        assert!(!standing(None, 0.2).beats(&standing(None, 0.1), Metric::Loss));
+        assert!(!standing(None, f64::NAN).beats(&standing(None, 0.1), Metric::Loss));
+    }
+
+    /// Bags of three instances; those of class 1 have one that stands out.
+    fn bags(count: usize) -> Bags {
+        let mut random = Random::new(4, 0);
+        let mut features: Vec<f32> = (0..count * 3 * 4).map(|_| random.normal() as f32).collect();
+        (1..count).step_by(2).for_each(|bag| features[bag * 12] += 6.0);
+        let labels = (0..count).map(|bag| (bag % 2) as u32).collect();
+        Bags::packed(Features::F32(features), 4, &vec![3; count]).unwrap().with_labels(labels).unwrap()
+    }
+
+    fn trained(change: impl FnOnce(&mut Settings), validation: &[usize]) -> Result<Outcome> {
+        let set = serde_json::json!({ "embed": [8], "attention": 4, "dropout": 0.0 });
+        let method = Method::named("gated-attention")?.with(set.as_object().unwrap())?;
+        let mut settings = Settings { epochs: 12, learning_rate: 3e-3, ..Settings::for_method(&method) };
+        change(&mut settings);
+        let model = Model::new(Spec::new(method, 4, 2), 1)?;
+        let training: Vec<usize> = (0..40).collect();
+        train(&Device::host(), model, &settings, &bags(60), &training, validation, &mut ())
+    }
+
+    #[test]
+    fn a_saturated_score_does_not_keep_an_early_epoch() {
+        let outcome = trained(|s| s.monitor = Metric::Auc, &[50, 51, 52, 53]).unwrap();
+        let scores: Vec<_> = outcome.epochs.iter().map(|e| (e.validation.unwrap().auc, e.validation_loss)).collect();
+        let best = scores.iter().filter_map(|(auc, _)| *auc).fold(0.0, f64::max);
+        let mut at_best = scores.iter().enumerate().filter(|(_, (auc, _))| *auc == Some(best));
+        let (first, _) = at_best.clone().next().unwrap();
+        let lowest = at_best.clone().map(|(_, (_, loss))| loss.unwrap()).fold(f64::INFINITY, f64::min);
+        let (kept, _) = at_best.find(|(_, (_, loss))| *loss == Some(lowest)).unwrap();
+        assert_eq!(outcome.kept as usize, kept, "{scores:?}");
+        assert!(kept > first, "{scores:?}");
+    }
+
+    #[test]
+    fn validation_bags_have_to_define_what_decides() {
+        let message = trained(|s| s.monitor = Metric::Auc, &[51, 53]).err().unwrap().to_string();
+        assert!(message.contains("auc is not defined") && message.contains("2 of class 1"), "{message}");
+        let message = trained(|s| s.patience = Some(3), &[]).err().unwrap().to_string();
+        assert!(message.contains("patience") && message.contains("validation bags"), "{message}");
+    }
 }

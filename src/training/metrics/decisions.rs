@@ -1,5 +1,7 @@
 //! Measures of decided classes, and the log loss of their probabilities.
 
+use std::collections::BTreeMap;
+
 /// The mean, or `None` of nothing.
 pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0usize), |(s, n), v| (s + v, n + 1));
@@ -47,11 +49,14 @@ pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option
     }))
 }
 
-/// How often each class was taken for each other.
+/// How often each class was taken for each other. Only pairs that occur are kept, so that many classes cost what the
+/// bags hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
-    classes: usize,
-    counts: Vec<u64>,
+    of_class: Vec<u64>,
+    taken_for: Vec<u64>,
+    /// By true and predicted class.
+    counts: BTreeMap<(u32, u32), u64>,
 }
 
 impl Confusion {
@@ -61,38 +66,41 @@ impl Confusion {
     /// When the lengths differ or an index is not below `classes`.
     pub fn new(predicted: &[u32], labels: &[u32], classes: usize) -> Self {
         assert_eq!(predicted.len(), labels.len(), "one prediction for each label");
-        let mut counts = vec![0; classes * classes];
+        let (mut of_class, mut taken_for) = (vec![0; classes], vec![0; classes]);
+        let mut counts = BTreeMap::new();
         for (&p, &l) in predicted.iter().zip(labels) {
             assert!((p as usize) < classes && (l as usize) < classes, "class {} of {classes}", p.max(l));
-            counts[l as usize * classes + p as usize] += 1;
+            of_class[l as usize] += 1;
+            taken_for[p as usize] += 1;
+            *counts.entry((l, p)).or_default() += 1;
         }
-        Self { classes, counts }
+        Self { of_class, taken_for, counts }
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.of_class.len()
     }
 
     /// Bags of class `truth` that were taken for `predicted`.
     pub fn get(&self, truth: usize, predicted: usize) -> u64 {
-        self.counts[truth * self.classes + predicted]
+        self.counts.get(&(truth as u32, predicted as u32)).copied().unwrap_or(0)
     }
 
     /// Bags of class `class`.
     pub fn of_class(&self, class: usize) -> u64 {
-        (0..self.classes).map(|p| self.get(class, p)).sum()
+        self.of_class[class]
     }
 
     /// Bags taken for class `class`.
     pub fn taken_for(&self, class: usize) -> u64 {
-        (0..self.classes).map(|t| self.get(t, class)).sum()
+        self.taken_for[class]
     }
 
     /// Share of bags with the right class; `None` without bags.
     pub fn accuracy(&self) -> Option<f64> {
-        let right: u64 = (0..self.classes).map(|c| self.get(c, c)).sum();
-        let all: u64 = self.counts.iter().sum();
+        let right: u64 = (0..self.classes()).map(|c| self.get(c, c)).sum();
+        let all: u64 = self.of_class.iter().sum();
         (all > 0).then(|| right as f64 / all as f64)
     }
 
@@ -110,7 +118,7 @@ impl Confusion {
 
     /// Mean recall over the classes that occur.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        mean((0..self.classes).filter_map(|c| self.recall(c)))
+        mean((0..self.classes()).filter_map(|c| self.recall(c)))
     }
 
     /// Harmonic mean of precision and recall; `None` when no bag has the class or was taken for it.
@@ -121,7 +129,7 @@ impl Confusion {
 
     /// Mean F1 over the classes that occur or were predicted.
     pub fn macro_f1(&self) -> Option<f64> {
-        mean((0..self.classes).filter_map(|c| self.f1(c)))
+        mean((0..self.classes()).filter_map(|c| self.f1(c)))
     }
 }
 
@@ -148,6 +156,9 @@ mod tests {
         assert!((c.balanced_accuracy().unwrap() - (2.0 / 3.0 + 1.0 + 0.5) / 3.0).abs() < 1e-12);
         // F1: 2*2/6, 2*1/3, 2*1/3; the class that never occurs does not count.
         assert!((c.macro_f1().unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        // The largest number of classes there may be: a full matrix would take 32 GiB.
+        let many = Confusion::new(&[65_535, 7], &[65_535, 8], 1 << 16);
+        assert_eq!((many.get(8, 7), many.of_class(65_535), many.accuracy()), (1, 1, Some(0.5)));
         let nothing = Confusion::new(&[], &[], 2);
         assert_eq!((nothing.accuracy(), nothing.balanced_accuracy(), nothing.macro_f1()), (None, None, None));
     }
