@@ -102,7 +102,7 @@ fn outline(spec: &Spec) -> Result<(Tape, ParamLayout, Vec<ParamInfo>)> {
     let size = |p: &crate::tape::Param| p.rows as u128 * p.cols as u128 + crate::tape::SEGMENT as u128;
     let wanted = 4 * tape.params.iter().map(size).sum::<u128>();
     if wanted > MOST_BYTES as u128 {
-        let what = format!("the parameters of {} with these settings", spec.method.name());
+        let what = format!("a model of {} with these settings", spec.method.name());
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
         return Err(Error::Limit { limit: "size of a model", what, wanted, possible: MOST_BYTES });
     }

@@ -109,6 +109,9 @@ impl Session {
         instance_grads: bool,
     ) -> Result<Self> {
         model.check_finite()?;
+        if storage == Storage::U32 {
+            return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
+        }
         let tape = model.record(storage, instance_grads)?;
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let mut session = Self {

@@ -322,7 +322,9 @@ fn bad_settings_are_refused() {
     let (data, run) = (text(&data), dir.path().join("run"));
     let config = dir.path().join("mine.toml");
     fs::write(&config, "[training]\nepoch = 3\n").unwrap();
-    let wrong: [(&[&str], &[&str]); 11] = [
+    let wrong: [(&[&str], &[&str]); 13] = [
+        (&["--set", "embed=[65536,65536]"], &["size of a model", "17", "2147483648"]),
+        (&["--set", "embed=[4294967295]"], &["embed", "at most 65536"]),
         (&["--set", "colour=3"], &["colour", "embed"]),
         (&["--set", "embed=many"], &["embed"]),
         (&["--fold", "0:1"], &["--folds"]),
@@ -350,7 +352,15 @@ fn bad_settings_are_refused() {
     );
     let diverged = refused(&train(data, text(&run), &["--lr", "1e30", "--no-standardise"]));
     assert!(diverged.contains("smaller learning rate") && !run.exists(), "{diverged}");
+    // Numbers beyond what can be: told before anything is made of them.
+    let large = ["--steps", "1000000000x1000000000,8,8,8"];
+    assert!(refused(&["bench", large[0], large[1]]).contains("at most 2147483648 instances"));
     // Wrong usage is clap's affair.
+    assert_eq!(
+        bagrad(&["pretrain", "--images", "textures", "--out", "x", "--size", "4294967296"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(bagrad(&train(data, text(&run), &["--fold", "4294967295:0"])).status.code(), Some(2));
     assert_eq!(bagrad(&["train", "--colour"]).status.code(), Some(2));
 }
 

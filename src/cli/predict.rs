@@ -93,9 +93,15 @@ pub fn run(args: &Args) -> Result<()> {
             path.display()
         );
     }
+    let mut result = Map::new();
     if let Some(statistics) = model.statistics() {
         let far = statistics.far(&set.bags).with_context(|| format!("data {}", args.data))?;
         if far.is_remarkable() {
+            result.insert(
+                "far".into(),
+                json!({ "values": far.values, "instances": far.instances,
+                                                "column": far.column, "of_column": far.of_column }),
+            );
             let hint = "other features, another scale or another encoder? predictions so far out mean little";
             note(quiet, format!("data {}: {far} ({hint})", args.data));
         }
@@ -110,7 +116,6 @@ pub fn run(args: &Args) -> Result<()> {
     let (device, _) = open_device(&args.device, None, quiet)?;
     let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
 
-    let mut result = Map::new();
     result.insert("bags".into(), json!(set.bags.len()));
     result.insert("instances".into(), json!(set.bags.instances()));
     result.insert("device".into(), json!(device.name()));

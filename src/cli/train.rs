@@ -108,7 +108,7 @@ struct Training {
     /// too (MHIM methods)
     #[arg(long, value_name = "MODEL")]
     start: Option<PathBuf>,
-    /// Store features in 16 bits
+    /// Store features in 16 bits; what float16 cannot hold (beyond 65504, after standardising) is refused
     #[arg(long)]
     half: bool,
     /// Where features are meanwhile: auto (on the device if they fit), device, host (each step uploads its own), or

@@ -105,7 +105,8 @@ impl Textures {
             let (train, test) = (self.train, self.test);
             return wrong("train", format!("expected 1 to {MOST} bags, found {train} training and {test} test bags"));
         }
-        Ok(())
+        let sizes = [(self.train + self.test) as u64, self.mean as u64, (self.side * self.side) as u64, 3];
+        crate::bounded::check_room("the patches that are asked for", &sizes)
     }
 
     /// A patch of the pattern `kind`, `[side, side, 3]`.

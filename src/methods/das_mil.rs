@@ -201,7 +201,11 @@ enum Places {
 
 impl Attention {
     fn new(net: &mut Network, s: &Settings, h: ValueId) -> Result<Self> {
-        let (inputs, keys, values) = (net.tape.cols(h), s.heads * s.key, s.heads * s.value);
+        let wide = |name: &str, each: u32| {
+            let message = format!("{} heads of {each} are more columns than can be counted", s.heads);
+            s.heads.checked_mul(each).ok_or_else(|| Error::setting(name, message))
+        };
+        let (inputs, keys, values) = (net.tape.cols(h), wide("key", s.key)?, wide("value", s.value)?);
         let [query, key, value] = [("query", keys), ("key", keys), ("value", values)]
             .map(|(part, cols)| net.unbiased(&format!("attention.{part}"), h, cols));
         let (query, key, value) = (query?, key?, value?);

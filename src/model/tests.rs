@@ -133,6 +133,8 @@ fn settings_of_any_size_end_in_a_model_or_an_error() {
             }
         }
     }
+    let heads = method("das-mil", json!({ "heads": 65536, "key": 65536 })).unwrap();
+    assert!(outline(&Spec::new(heads, 10, 2)).unwrap_err().to_string().contains("65536 heads of 65536"));
     let large = method("attention", json!({ "embed": [65536, 65536] })).unwrap();
     let error = Model::new(Spec::new(large, 10, 2), 1).unwrap_err();
     assert!(matches!(error, Error::Limit { possible: MOST_BYTES, .. }), "{error}");

@@ -37,8 +37,12 @@ impl Session {
     /// Continues with a scale of the loss that was read before.
     ///
     /// # Errors
-    /// What the device answers.
+    /// [`crate::Error::Setting`] for a scale that is not above 0, and what the device answers.
     pub fn set_loss_scale(&mut self, state: &ScaleState) -> Result<()> {
+        if !(state.scale > 0.0 && state.scale.is_finite()) {
+            let message = format!("expected a scale above 0, found {}", state.scale);
+            return Err(crate::Error::setting("loss_scale", message));
+        }
         let (place, _) = scale_place();
         self.executor.ensure(place.buffer, place.bytes)?;
         self.executor.write_indices(place.buffer, &state.words())

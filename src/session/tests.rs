@@ -153,3 +153,29 @@ fn what_has_no_loss_is_not_trained() {
     assert!(said(session.train_step(&bags, &[0], &[1.0], None, rule, None)).contains("no loss"));
     session.outputs(&bags, &[0], None).unwrap();
 }
+
+/// Sizes that no device holds are limits, not products that overflow; the session goes on after them.
+#[test]
+fn sizes_that_no_device_holds_are_limits() {
+    for device in devices() {
+        let bags = bags(3);
+        let mut session = Session::new(&device, model(3), Storage::F32).unwrap();
+        session.outputs(&bags, &[0], None).unwrap();
+        for extent in
+            [Extent::of([u32::MAX, u32::MAX]), Extent::of([1 << 31]), Extent { bags: u32::MAX, ..Extent::of([1]) }]
+        {
+            let error = session.reserve(extent).expect_err("a limit");
+            assert!(matches!(error, Error::Limit { .. }), "{extent:?}: {error}");
+        }
+        session.outputs(&bags, &[0, 1, 2], None).unwrap();
+        let mut small = Session::new(&device, model(3), Storage::F32).unwrap();
+        small.limit_bindings(Some(0));
+        assert!(matches!(small.outputs(&bags, &[0], None), Err(Error::Limit { .. })));
+        let mut small = Session::new(&device, model(3), Storage::F32).unwrap();
+        small.set_budget(Some(0));
+        assert!(matches!(small.outputs(&bags, &[0], None), Err(Error::Limit { .. })));
+        assert!(said(Session::new(&device, model(3), Storage::U32).map(|_| ())).contains("storage"));
+        let state = crate::precision::ScaleState { scale: f32::NAN, good: 0, skipped: 0, overflowed: false };
+        assert!(said(small.set_loss_scale(&state)).contains("scale above 0"));
+    }
+}

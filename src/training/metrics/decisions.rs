@@ -29,12 +29,11 @@ pub fn predictions(probabilities: &[f32], columns: usize) -> Vec<u32> {
 ///
 /// Probabilities are clipped to [`f32::EPSILON`] from 0 and 1, the resolution they come with, so that one
 /// certain mistake costs about 16 and not infinity. `None` without bags or when a probability is not finite.
-///
-/// # Panics
-/// When the lengths do not fit or a label has no column.
+/// Also `None` when the lengths do not fit or a label has no column.
 pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
-    assert_eq!(probabilities.len(), columns * labels.len(), "one probability for each bag and class");
-    if probabilities.iter().any(|p| !p.is_finite()) {
+    let fits = Some(probabilities.len()) == columns.checked_mul(labels.len());
+    let most = if columns == 1 { 2 } else { columns };
+    if !fits || labels.iter().any(|&l| l as usize >= most) || probabilities.iter().any(|p| !p.is_finite()) {
         return None;
     }
     let edge = f64::from(f32::EPSILON);
@@ -170,6 +169,10 @@ mod tests {
         assert!(log_loss(&[1.0, 0.0], 2, &[0]).unwrap() < 1e-6);
         assert!((log_loss(&[0.2, 0.3, 0.5], 3, &[2]).unwrap() - 2f64.ln()).abs() < 1e-9);
         assert_eq!(log_loss(&[], 2, &[]), None);
+        assert_eq!(
+            (log_loss(&[0.5; 3], 2, &[1]), log_loss(&[0.5; 2], 2, &[2]), log_loss(&[0.5], 1, &[2])),
+            (None, None, None)
+        );
         assert_eq!(log_loss(&[f32::NAN], 1, &[0]), None);
     }
 }

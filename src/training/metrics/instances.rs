@@ -19,11 +19,12 @@ pub struct InstanceAuc {
 /// Scores `scores`, one for each instance, against `key`, bag by bag and over all.
 ///
 /// `offsets` are those of [`crate::Bags`]. A bag whose scores hold a NaN has no AUC of its own.
-///
-/// # Panics
-/// When the lengths do not fit.
+/// Lengths that do not fit give nothing, as bags without key instances do.
 pub fn instance_auc(scores: &[f32], key: &[bool], offsets: &[usize]) -> InstanceAuc {
-    assert_eq!(offsets.last().copied().unwrap_or(0), scores.len(), "one score for each instance");
+    let fits = offsets.last().copied().unwrap_or(0) == scores.len() && offsets.is_sorted() && key.len() == scores.len();
+    if !fits {
+        return InstanceAuc::default();
+    }
     let each: Vec<f64> = offsets.windows(2).filter_map(|w| auc(&scores[w[0]..w[1]], &key[w[0]..w[1]])).collect();
     InstanceAuc { pooled: auc(scores, key), bags: each.len(), per_bag: mean(each.into_iter()) }
 }
@@ -45,6 +46,10 @@ mod tests {
     fn one_kind_only_is_undefined() {
         assert_eq!(instance_auc(&[0.5, 0.5], &[false, false], &[0, 1, 2]), InstanceAuc::default());
         assert_eq!(instance_auc(&[], &[], &[0]), InstanceAuc::default());
+        for offsets in [&[0, 3][..], &[0, 2, 1, 2], &[]] {
+            assert_eq!(instance_auc(&[0.9, 0.1], &[true, false], offsets), InstanceAuc::default());
+        }
+        assert_eq!(instance_auc(&[0.9, 0.1], &[true], &[0, 2]), InstanceAuc::default());
         // Every bag is pure, yet over all bags both kinds occur.
         let pure = instance_auc(&[0.9, 0.1], &[true, false], &[0, 1, 2]);
         assert_eq!((pure.pooled, pure.per_bag, pure.bags), (Some(1.0), None, 0));

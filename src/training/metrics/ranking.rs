@@ -16,10 +16,9 @@ struct Counts {
 }
 
 impl Ranked {
-    /// `None` when a score is NaN, which has no place in an order.
+    /// `None` when a score is NaN, which has no place in an order, or when there is not one target for each score.
     fn new(scores: &[f32], positive: &[bool]) -> Option<Self> {
-        assert_eq!(scores.len(), positive.len(), "one target for each score");
-        if scores.iter().any(|s| s.is_nan()) {
+        if scores.len() != positive.len() || scores.iter().any(|s| s.is_nan()) {
             return None;
         }
         let mut pairs: Vec<(f32, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
@@ -56,8 +55,7 @@ fn pairs_won(groups: &[Counts], negatives: u64, positives: u64) -> f64 {
 ///
 /// `None` when only one sign occurs or a score is NaN.
 ///
-/// # Panics
-/// When there is not one target for each score.
+/// Also `None` when there is not one target for each score.
 pub fn auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
     let ranked = Ranked::new(scores, positive).filter(Ranked::both_signs)?;
     Some(pairs_won(&ranked.groups, ranked.negatives, ranked.positives))
@@ -66,10 +64,11 @@ pub fn auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
 /// The AUC of `probabilities` `[bags, columns]`: of class 1 for one or two columns, else the plain mean of
 /// the one-vs-rest AUC over the classes. A class that no bag or every bag has is left out of the mean.
 ///
-/// # Panics
-/// When the lengths do not fit.
+/// `None` when the lengths do not fit.
 pub fn macro_auc(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
-    assert_eq!(probabilities.len(), columns * labels.len(), "one probability for each bag and class");
+    if Some(probabilities.len()) != columns.checked_mul(labels.len()) {
+        return None;
+    }
     let of_class = |column: usize, class: usize| {
         let scores: Vec<f32> = probabilities.iter().skip(column).step_by(columns.max(1)).copied().collect();
         let positive: Vec<bool> = labels.iter().map(|&l| l as usize == class).collect();
@@ -87,8 +86,7 @@ pub fn macro_auc(probabilities: &[f32], columns: usize, labels: &[u32]) -> Optio
 ///
 /// `None` without a positive or when a score is NaN.
 ///
-/// # Panics
-/// When there is not one target for each score.
+/// Also `None` when there is not one target for each score.
 pub fn average_precision(scores: &[f32], positive: &[bool]) -> Option<f64> {
     let ranked = Ranked::new(scores, positive).filter(|r| r.positives > 0)?;
     let (mut hits, mut taken, mut sum) = (0u64, 0u64, 0.0);
@@ -105,8 +103,7 @@ pub fn average_precision(scores: &[f32], positive: &[bool]) -> Option<f64> {
 ///
 /// `None` when only one sign occurs or a score is NaN.
 ///
-/// # Panics
-/// When there is not one target for each score.
+/// Also `None` when there is not one target for each score.
 pub fn roc_curve(scores: &[f32], positive: &[bool]) -> Option<Vec<(f64, f64)>> {
     let ranked = Ranked::new(scores, positive).filter(Ranked::both_signs)?;
     let (mut wrong, mut right) = (0u64, 0u64);
@@ -127,8 +124,7 @@ pub fn roc_curve(scores: &[f32], positive: &[bool]) -> Option<Vec<(f64, f64)>> {
 ///
 /// `None` where [`auc`] is, or without resamples.
 ///
-/// # Panics
-/// When there is not one target for each score.
+/// Also `None` when there is not one target for each score.
 pub fn auc_interval(scores: &[f32], positive: &[bool], resamples: usize, seed: u64) -> Option<(f64, f64)> {
     let ranked = Ranked::new(scores, positive).filter(|r| r.both_signs() && resamples > 0)?;
     // The group of each negative and of each positive: a draw only picks groups, nothing is sorted again.
@@ -256,6 +252,11 @@ mod tests {
 
     #[test]
     fn undefined() {
+        assert_eq!(
+            (auc(&[0.5], &[]), roc_curve(&[], &[true]), auc_interval(&[0.5; 2], &[true], 9, 1)),
+            (None, None, None)
+        );
+        assert_eq!((average_precision(&[0.5; 2], &[true]), macro_auc(&[0.5; 3], 2, &[1])), (None, None));
         assert_eq!(auc(&[], &[]), None);
         assert_eq!(auc(&[0.1, 0.2], &[true, true]), None);
         assert_eq!(auc(&[0.1, f32::NAN], &[true, false]), None);
