@@ -3,48 +3,17 @@
 
 mod assemble;
 pub mod columns;
+mod target;
 pub mod windows;
+
+pub(crate) use target::typical_units;
+pub use target::{Class, Family, PlanAs, Target};
 
 use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Scalar, Variant, Word};
-use crate::kernels::matmul_coop::Coop;
 use crate::ops::update::Optimiser;
 use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
-use crate::tuning::Tuning;
-
-/// What the planner needs to know of a device.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Target {
-    /// Which matmul tiles and grids suit it.
-    pub class: Class,
-    /// f16 in shaders.
-    pub native_f16: bool,
-    /// Largest bytes of one binding.
-    pub max_binding: u64,
-    /// Parallel units to keep busy (a rough number; decides how far a long sum is split).
-    pub units: u32,
-    /// Cooperative matrices, where they may be used.
-    pub coop: Option<Coop>,
-    /// Tiles of matrix products that were found by measurement.
-    pub tuning: Option<&'static Tuning>,
-}
-
-/// Kinds of executors that want different tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Twins on the CPU.
-    Host,
-    /// A Vulkan driver that runs on the CPU.
-    CpuDriver {
-        /// Subgroups of exactly eight invocations that can shuffle.
-        shuffles: bool,
-        /// Mesa 26 or later.
-        recent: bool,
-    },
-    /// A GPU.
-    Gpu,
-}
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq)]

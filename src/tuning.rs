@@ -237,11 +237,20 @@ impl Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Family;
 
     const FORM: Form = Form { a_t: false, b_t: true, a_half: false, b_half: false, rounded: false };
 
     fn target(class: Class) -> Target {
-        Target { class, native_f16: true, max_binding: 1 << 27, units: 2, coop: None, tuning: None }
+        Target {
+            class,
+            family: Family::Unknown,
+            native_f16: true,
+            max_binding: 1 << 27,
+            units: 2,
+            coop: None,
+            tuning: None,
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::device::{Checked, Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
 use bagrad::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, Word};
 use bagrad::kernels::{Binding, elementwise, matmul};
-use bagrad::plan::{Class, Program, Target};
+use bagrad::plan::{Class, Family, PlanAs, Program, Target};
 use bagrad::tape::Storage;
 use half::f16;
 
@@ -40,7 +40,7 @@ fn gpu() -> Option<Device> {
 /// results are off is not, and the message tells which. Checks that are left out say so.
 #[test]
 fn a_device_is_asked_for_what_is_known() {
-    for plan_as in [None, Some((Class::Gpu, 16))] {
+    for plan_as in [None, Some(PlanAs::gpu(Family::Unknown, 16))] {
         let options = GpuOptions { checks: Checks::Always, plan_as, checked: true, ..GpuOptions::default() };
         let Some(Device::Gpu(gpu)) = gpu_with(options) else { return };
         let known = gpu.checked().unwrap();

@@ -123,7 +123,7 @@ fn times(device: &Device, work: &Work, half: bool, repeats: usize) -> Result<BTr
             // The parts of a split sum are added right behind it.
             last = match product(launch, &extent) {
                 Some(found) => Some(found),
-                None => last.filter(|_| launch.kernel.name == "sum_rows"),
+                None => last.filter(|_| launch.kernel.name == "add_parts"),
             };
             if let Some((product, sizes)) = last {
                 sums.entry(product).or_insert((0.0, sizes)).0 += ns / 1e3;

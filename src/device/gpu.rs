@@ -2,10 +2,12 @@
 
 use super::check::{self, Checked, Checks};
 use super::cooperative::{self, Verdict};
+use super::family::Adapter;
 use super::gpu_executor::LaunchError;
 use super::pipelines::Pipelines;
+use super::select::{Description, Kind};
 use crate::error::{Error, Result};
-use crate::plan::{Class, Target};
+use crate::plan::{Class, PlanAs, Target};
 use crate::tuning::Tuning;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,9 +34,9 @@ pub struct GpuOptions {
     pub fail_self_test: bool,
     /// Whether the device computes what is known before it is handed out.
     pub checks: Checks,
-    /// Plan for this class of device and number of parallel units instead of the adapter's own, so that a
-    /// software driver runs what a GPU would.
-    pub plan_as: Option<(Class, u32)>,
+    /// Plan for another device, so that a software driver runs what a GPU would; `BAGRAD_PLAN_AS=rdna:60` does the
+    /// same where this is `None`.
+    pub plan_as: Option<PlanAs>,
     /// Seconds that a submission may keep the device busy by the estimate, when other than the half second of GPUs and
     /// no bound for drivers on the CPU.
     pub longest_submission: Option<f64>,
@@ -157,16 +159,41 @@ fn wanted_features() -> wgpu::Features {
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
 }
 
+/// Subgroups of exactly eight invocations that can shuffle.
+fn shuffles(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    features.contains(wgpu::Features::SUBGROUP) && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8)
+}
+
+/// Refuses to plan for what the adapter would compute wrongly.
+fn check_plan(plan_as: PlanAs, info: &wgpu::AdapterInfo, features: wgpu::Features) -> Result<()> {
+    let message = match plan_as.class {
+        Class::Host => "a GPU cannot be planned for as the host".to_string(),
+        Class::CpuDriver { shuffles: true, .. } if !shuffles(info, features) => {
+            let (least, most) = (info.subgroup_min_size, info.subgroup_max_size);
+            format!("{plan_as} needs subgroups of 8 that shuffle; those of {} have {least} to {most}", info.name)
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::setting("BAGRAD_PLAN_AS", message))
+}
+
 impl GpuDevice {
     /// Opens `adapter`.
     ///
     /// # Errors
-    /// [`Error::Device`] when it lacks immediates or the driver refuses.
-    pub(super) fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Self> {
+    /// [`Error::Device`] when it lacks immediates or the driver refuses, [`Error::Setting`] when it cannot be planned
+    /// for as was asked.
+    pub(super) fn open(adapter: &wgpu::Adapter, mut options: GpuOptions) -> Result<Self> {
         let info = adapter.get_info();
         let mut features = adapter.features() & wanted_features();
         if !features.contains(wgpu::Features::IMMEDIATES) {
             return Err(Error::Device { message: format!("{} has no immediates (push constants)", info.name) });
+        }
+        if options.plan_as.is_none() {
+            options.plan_as = PlanAs::from_env()?;
+        }
+        if let Some(plan_as) = options.plan_as {
+            check_plan(plan_as, &info, features)?;
         }
         if options.force_no_f16 {
             // The cooperative kernels multiply f16.
@@ -259,11 +286,12 @@ impl GpuDevice {
         &self.shared.info.name
     }
 
-    /// Name, driver and back end.
+    /// Name, back end and driver, and what it is planned for as where that is something else.
     pub fn description(&self) -> String {
         let info = &self.shared.info;
         let driver = format!("{} {}", info.driver, info.driver_info);
-        format!("{} ({}, {})", info.name, info.backend, driver.trim())
+        let planned = self.shared.options.plan_as.map_or(String::new(), |plan_as| format!(", planned as {plan_as}"));
+        format!("{} ({}, {}{planned})", info.name, info.backend, driver.trim())
     }
 
     /// What the driver says about the adapter.
@@ -317,14 +345,10 @@ impl GpuDevice {
 
     /// What the planner needs to know, for f32.
     pub fn target(&self) -> Target {
-        let cpu = self.shared.info.device_type == wgpu::DeviceType::Cpu;
-        let own = || match cpu {
-            true => (self.cpu_driver(), 2),
-            false => (Class::Gpu, units(&self.shared.info.name)),
-        };
-        let (class, units) = self.shared.options.plan_as.unwrap_or_else(own);
+        let PlanAs { class, family, units } = self.shared.options.plan_as.unwrap_or_else(|| self.own());
         Target {
             class,
+            family,
             native_f16: self.shared.features.contains(wgpu::Features::SHADER_F16),
             max_binding: self.shared.limits.max_storage_buffer_binding_size.min(self.shared.limits.max_buffer_size),
             units,
@@ -333,14 +357,16 @@ impl GpuDevice {
         }
     }
 
-    fn cpu_driver(&self) -> Class {
+    /// What it is itself.
+    fn own(&self) -> PlanAs {
         let info = &self.shared.info;
-        let version = info.driver_info.split("Mesa ").nth(1).and_then(|v| v.split('.').next());
-        Class::CpuDriver {
-            shuffles: self.shared.features.contains(wgpu::Features::SUBGROUP)
-                && (info.subgroup_min_size, info.subgroup_max_size) == (8, 8),
-            recent: version.and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v >= 26),
+        if Description::of(info).kind == Kind::Cpu {
+            let version = info.driver_info.split("Mesa ").nth(1).and_then(|v| v.split('.').next());
+            let recent = version.and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v >= 26);
+            return PlanAs::cpu_driver(shuffles(info, self.shared.features), recent);
         }
+        let adapter = Adapter::of(info);
+        PlanAs::gpu(adapter.family(), adapter.units())
     }
 
     /// Takes the device away, as a driver reset would: everything that follows is
@@ -422,20 +448,4 @@ impl GpuDevice {
             }
         }
     }
-}
-
-/// Compute units of adapters that are known; a guess for the others. It only decides how far long sums are
-/// split, so a factor of two does not matter.
-fn units(name: &str) -> u32 {
-    const KNOWN: [(&str, u32); 8] = [
-        ("H200", 132),
-        ("H100", 132),
-        ("A100", 108),
-        ("L40", 142),
-        ("RTX 4090", 128),
-        ("RTX 5090", 170),
-        ("Intel", 32),
-        ("Apple", 32),
-    ];
-    KNOWN.iter().find(|(part, _)| name.contains(part)).map_or(64, |(_, units)| *units)
 }

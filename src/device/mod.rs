@@ -10,6 +10,7 @@ pub mod list;
 pub mod preprocess;
 pub mod select;
 
+mod family;
 mod pace;
 mod pipelines;
 mod staging;
@@ -22,7 +23,7 @@ pub use list::{AdapterReport, HostReport, list};
 pub use select::DeviceChoice;
 
 use crate::error::{Error, Result};
-use crate::plan::{Class, Target};
+use crate::plan::{Class, Family, Target};
 use select::{Candidates, Description};
 
 /// What an executor has created and submitted; a steady training step must only add submissions.
@@ -151,6 +152,7 @@ impl Device {
                 // Kernels count elements in 32 bits.
                 Target {
                     class: Class::Host,
+                    family: Family::Unknown,
                     native_f16: true,
                     max_binding: 4 * u32::MAX as u64,
                     units: 8,

@@ -133,10 +133,14 @@ pub fn small(target: &Target, form: &Form, m: u32, n: u32, k: u32) -> Option<Til
 
 /// Parts that the inner sum is cut into, so that a product with few outputs keeps a GPU busy.
 pub fn splits(target: &Target, tile: &Tile, m: u32, n: u32, k: u32) -> u32 {
-    let groups = m.div_ceil(tile.rows) * n.div_ceil(tile.cols);
-    let wanted = (2 * target.units).div_ceil(groups.max(1));
-    // A part shorter than this costs more to add up than it saves.
-    if target.class == Class::Gpu && k >= 1024 { wanted.min(k / 512).clamp(1, 64) } else { 1 }
+    if target.class != Class::Gpu || k < 1024 {
+        return 1;
+    }
+    let groups = m.div_ceil(tile.rows) as u64 * n.div_ceil(tile.cols) as u64;
+    let wanted = (2 * target.units as u64).div_ceil(groups.max(1));
+    // A part shorter than 512 costs more to add up than it saves, and all parts are bound at once.
+    let bindable = target.max_binding / 256 * 256 / (4 * m as u64 * n as u64).max(1);
+    wanted.min(k as u64 / 512).min(bindable).clamp(1, 64) as u32
 }
 
 /// Rows of a window of the inner sum of A^T B over instances: on CPU drivers a tile that runs over all rows

@@ -93,12 +93,20 @@ fn matmul_coop<T: Real>(a: &Args<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Family;
 
     #[test]
     fn shapes_follow_the_size_and_what_passed() {
         let coop = Coop { side: 16, lanes: 32, small: true, large: true };
-        let target =
-            |class, coop| Target { class, native_f16: true, max_binding: 1 << 27, units: 100, coop, tuning: None };
+        let target = |class, coop| Target {
+            class,
+            family: Family::Unknown,
+            native_f16: true,
+            max_binding: 1 << 27,
+            units: 100,
+            coop,
+            tuning: None,
+        };
         let gpu = target(Class::Gpu, Some(coop));
         assert_eq!(shape(&gpu, 10_000, 512), Some(coop.shape(true)));
         assert_eq!(shape(&gpu, 500, 512), Some(coop.shape(false)));

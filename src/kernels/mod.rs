@@ -29,6 +29,7 @@ pub mod matmul_coop;
 pub mod norm;
 pub mod nystrom;
 pub mod optim;
+pub mod parts;
 pub mod power_pool;
 pub mod pseudo_label;
 pub mod reduce;
@@ -146,6 +147,7 @@ pub fn all() -> Vec<&'static Kernel> {
         norm::KERNELS,
         nystrom::KERNELS,
         optim::KERNELS,
+        parts::KERNELS,
         power_pool::KERNELS,
         pseudo_label::KERNELS,
         reduce::KERNELS,
@@ -187,6 +189,7 @@ pub fn source(file: &str) -> &'static str {
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
+        "parts" => include_str!("../../shaders/parts.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::kernels::elementwise;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::matmul::{self as k, Form};
+use crate::kernels::parts::ADD_PARTS;
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
@@ -67,10 +68,13 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     let usual = || k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
     let mut tile = k::small(&target, &form, rows, columns, length).unwrap_or_else(usual);
     let act = epilogue.activation.code();
-    tile.variant.extend((act.0 > 2).then_some(("CURVED", 1)));
     let splits = k::splits(&target, &tile, rows, columns, length);
-    let words = |accumulate: bool, act: (u32, f32), m: Dim, inner: Dim, k_chunk: u32, split_stride: u32| {
-        let bias = epilogue.bias.is_some() as u32;
+    if splits == 1 {
+        tile.variant.extend((act.0 > 2).then_some(("CURVED", 1)));
+    }
+    let way_out = |accumulate: bool| accumulate as u32 | (epilogue.bias.is_some() as u32) << 1;
+    let words = |m: Dim, inner: Dim, ldc: u32, way_out: u32, act: (u32, f32), [chunk, stride]: [u32; 2]| {
+        let flags = way_out | (form.a_t as u32) << 2 | (form.b_t as u32) << 3 | (form.rounded as u32) << 4;
         [
             m.into(),
             n.into(),
@@ -78,19 +82,15 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
             left.stride.into(),
             right.stride.into(),
             ldc.into(),
-            (accumulate as u32
-                | bias << 1
-                | (form.a_t as u32) << 2
-                | (form.b_t as u32) << 3
-                | (form.rounded as u32) << 4)
-                .into(),
+            flags.into(),
             act.0.into(),
             act.1.into(),
-            k_chunk.into(),
-            split_stride.into(),
+            chunk.into(),
+            stride.into(),
             Word::GroupsX,
         ]
     };
+    let whole = |m: Dim, inner: Dim, accumulate: bool| words(m, inner, ldc, way_out(accumulate), act, [u32::MAX, 0]);
     let bias = epilogue.bias.map_or(right.operand, Operand::Value);
     let mut grid = Grid::plane(Count::per(m, 1, tile.rows), Count::per(n, 1, tile.cols));
     let plain = epilogue.bias.is_none() && act.0 == 0;
@@ -106,7 +106,7 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
             // The first window always runs: it is the one that replaces what was there.
             let used = if start == 0 { Dim::Fixed(1) } else { inner };
             grid.z = Count::per(used, 1, size);
-            let words = words(epilogue.accumulate || start > 0, act, m, inner, u32::MAX, 0);
+            let words = whole(m, inner, epilogue.accumulate || start > 0);
             let (x, y) = (Operand::Rows(x, start, size), Operand::Rows(y, start, size));
             p.launch_variant(tile.kernel, tile.variant.clone(), &[x, y, y, to], &words, grid);
         }
@@ -118,26 +118,37 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
         for start in (0..rows).step_by(size as usize) {
             let m = Dim::InstanceWindow { start, size };
             grid.a = Count::per(m, 1, tile.rows);
-            let words = words(epilogue.accumulate, act, m, inner, u32::MAX, 0);
+            let words = whole(m, inner, epilogue.accumulate);
             let operands = [Operand::Rows(x, start, size), right.operand, bias, Operand::Rows(z, start, size)];
             p.launch_variant(tile.kernel, tile.variant.clone(), &operands, &words, grid);
         }
         return;
     }
     if splits <= 1 {
-        let words = words(epilogue.accumulate, act, m, inner, u32::MAX, 0);
+        let words = whole(m, inner, epilogue.accumulate);
         p.launch_variant(tile.kernel, tile.variant, &[left.operand, right.operand, bias, to], &words, grid);
         return;
     }
-    // A long sum with few outputs: parts in parallel, then added in a fixed order.
-    assert!(plain && ldc == columns, "a split sum is dense and has no epilogue");
+    // A long sum with few outputs: parts in parallel, then added in a fixed order on the way out.
     let parts = p.temp(Dim::Fixed(splits), rows * columns);
     grid.z = Count::each(Dim::Fixed(splits));
     let chunk = length.div_ceil(splits).next_multiple_of(16);
-    let words = words(false, act, m, inner, chunk, rows * columns);
+    let words = words(m, inner, columns, 0, (0, 0.0), [chunk, rows * columns]);
     let operands = [left.operand, right.operand, right.operand, parts.into()];
     p.launch_variant(tile.kernel, tile.variant, &operands, &words, grid);
-    reduce::add_rows(p, parts, 0, rows * columns, 1.0, GradTarget { to, accumulate: epilogue.accumulate });
+    let bias = epilogue.bias.unwrap_or(parts);
+    let words = [
+        m.into(),
+        n.into(),
+        ldc.into(),
+        way_out(epilogue.accumulate).into(),
+        act.0.into(),
+        act.1.into(),
+        splits.into(),
+        (rows * columns).into(),
+    ];
+    let grid = Grid::line(Count::per(m, columns, elementwise::LANES));
+    p.launch(&ADD_PARTS, &[parts.into(), bias.into(), to], &words, grid);
 }
 
 /// act(x W^T + b): the layer of every network here. Inputs x `[R, I]`, W `[O, I]`, optionally b `[1, O]`.
@@ -152,6 +163,8 @@ impl Rule for Linear {
         "linear"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let known = self.activation.code().0 <= Activation::Softplus.code().0;
+        expect(known, self.name(), "no activation, relu, leaky relu, tanh, sigmoid or softplus", inputs)?;
         let ok = inputs.len() >= 2
             && inputs[0].shape.cols == inputs[1].shape.cols
             && matches!(inputs[1].shape.rows, Dim::Fixed(_))

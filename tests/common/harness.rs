@@ -114,7 +114,8 @@ pub fn run_on(
         capacity.instances += 37;
         capacity.bags += 5;
         capacity.tiles += 9;
-        capacity.pairs += 300;
+        // Of a hundred thousand instances there are more than can be counted.
+        capacity.pairs = capacity.pairs.saturating_add(300);
         capacity.tokens += 41;
         capacity.token_tiles += 7;
     }

@@ -11,12 +11,12 @@ mod training;
 
 use bagrad::device::cooperative::Verdict;
 use bagrad::device::{Device, GpuDevice, GpuOptions};
-use bagrad::plan::Class;
+use bagrad::plan::{Family, PlanAs};
 
 /// The GPU under test, planned for as a GPU with so few units that products take large tiles, or so many that
 /// they take small ones.
 fn planned(units: u32, options: GpuOptions) -> Option<Device> {
-    common::gpu_with(GpuOptions { plan_as: Some((Class::Gpu, units)), ..options })
+    common::gpu_with(GpuOptions { plan_as: Some(PlanAs::gpu(Family::Unknown, units)), ..options })
 }
 
 fn gpu_of(device: &Device) -> &GpuDevice {

@@ -7,7 +7,7 @@ use bagrad::device::{Device, GpuOptions};
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::{Average, Optimiser, RuleSettings, UpdateRule};
-use bagrad::plan::Class;
+use bagrad::plan::{Family, PlanAs};
 use bagrad::precision::{LossScale, Precision, ScaleState};
 use bagrad::random::Random;
 use bagrad::session::Session;
@@ -19,7 +19,10 @@ fn devices() -> Vec<Device> {
     let mut all = vec![Device::host()];
     all.extend(common::gpu());
     all.extend(common::gpu_without_f16());
-    all.extend(common::gpu_with(GpuOptions { plan_as: Some((Class::Gpu, 1)), ..GpuOptions::default() }));
+    all.extend(common::gpu_with(GpuOptions {
+        plan_as: Some(PlanAs::gpu(Family::Unknown, 1)),
+        ..GpuOptions::default()
+    }));
     all
 }
 

@@ -17,7 +17,7 @@ use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
-use bagrad::plan::{Class, Purpose};
+use bagrad::plan::{Class, Family, PlanAs, Purpose};
 use bagrad::tape::{Storage, Tape, ValueId};
 
 /// An operation applied to the features (and parameters): the values whose gradients are checked.
@@ -185,16 +185,17 @@ fn gpu_agrees_with_the_oracle() {
     }
 }
 
-/// What hardware GPUs run (tiles in workgroup memory, small and large, sums split in parts), on whatever
-/// adapter there is; the register tiles without shuffles, and where shuffles work, those of old drivers and of new.
+/// What hardware GPUs run (tiles in workgroup memory, small and large), on whatever adapter there is; the register
+/// tiles without shuffles, and where shuffles work, those of old drivers and of new. Long sums: `tests/classes.rs`.
 #[test]
 fn every_plan_agrees_with_the_oracle() {
-    let mut classes = vec![(Class::Gpu, 1), (Class::Gpu, 64), (Class::CpuDriver { shuffles: false, recent: false }, 2)];
+    let mut plans = vec![PlanAs::gpu(Family::Unknown, 1), PlanAs::gpu(Family::Unknown, 64)];
+    plans.push(PlanAs::cpu_driver(false, false));
     let own = common::gpu().map(|device| device.target().class);
     if matches!(own, Some(Class::CpuDriver { shuffles: true, .. })) {
-        classes.extend([false, true].map(|recent| (Class::CpuDriver { shuffles: true, recent }, 2)));
+        plans.extend([false, true].map(|recent| PlanAs::cpu_driver(true, recent)));
     }
-    for plan_as in classes {
+    for plan_as in plans {
         let options = GpuOptions { plan_as: Some(plan_as), ..Default::default() };
         if let Some(gpu) = common::gpu_with(options) {
             let products = |case: &Case| case.name.contains("linear") || case.name.contains("matmul");

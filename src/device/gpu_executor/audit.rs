@@ -6,7 +6,7 @@ use super::GpuExecutor;
 use crate::error::Result;
 use crate::kernels::host::{Args, RawBinding};
 use crate::kernels::launch::{BufferKey, Input, Launch, MAX_WORDS, Place};
-use crate::kernels::{Binding, Kernel, matmul};
+use crate::kernels::{Binding, Kernel, matmul, matmul_coop};
 use half::f16;
 
 /// How far what one launch wrote through one binding is from the twin in f64.
@@ -128,7 +128,8 @@ fn twin(kernel: &Kernel, held: &mut [Held], words: &[u32; MAX_WORDS], layers: u3
     let raw: Vec<RawBinding<f64>> = held.iter_mut().map(Held::raw).collect();
     // SAFETY: each binding has memory of its own, which lives until the twin returns.
     let call = |raw: &[RawBinding<f64>], words| (kernel.twin.f64)(&unsafe { Args::new(raw, words) });
-    if *kernel != matmul::MATMUL || layers == 1 {
+    let product = *kernel == matmul::MATMUL || *kernel == matmul_coop::MATMUL_COOP;
+    if !product || layers == 1 {
         return call(&raw, *words);
     }
     for layer in 0..layers {

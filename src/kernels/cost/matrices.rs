@@ -28,6 +28,11 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
             let parts = rows.div_ceil(w(4).clamp(1, rows.max(1)));
             (rows * c + parts * c * (1 + w(6)), rows * c, matrix)
         }
+        "add_parts" => {
+            let (out, bias, add) = (rows * c, w(3) >> 1 & 1, w(3) & 1);
+            let shape = format!("{} of {matrix}", w(6));
+            (out * (w(6) + 1 + add) + bias * c, out * (w(6) - 1 + bias + (w(4) != 0) as u64 + add), shape)
+        }
         "row_sum" => (rows * c + rows, rows * c, matrix),
         "spread" => (rows * c * (1 + w(4)) + if w(2) == 0 { c } else { rows }, rows * c * w(4), matrix),
         "row_softmax" => (2 * rows * c, 5 * rows * c, matrix),

@@ -1,0 +1,47 @@
+//! Host twin of `shaders/parts.wgsl`.
+
+use super::elementwise::activation;
+use super::host::{Shared, parallel};
+use super::{Args, Kernel, Real, kernel};
+use bytemuck::{Pod, Zeroable};
+
+/// See the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct PartsParams {
+    m: u32,
+    n: u32,
+    ldc: u32,
+    flags: u32,
+    act: u32,
+    slope: f32,
+    count: u32,
+    stride: u32,
+}
+
+kernel!(/// C (+)= act(the sum of the parts of a split product + bias).
+    ADD_PARTS, "parts", add_parts, PartsParams, [Read, Read, Write]);
+
+/// All kernels of this file.
+pub const KERNELS: &[&Kernel] = &[&ADD_PARTS];
+
+/// The host never splits: this is for what compares a device with its twins.
+fn add_parts<T: Real>(a: &Args<T>) {
+    let p: PartsParams = a.params();
+    let [m, n, ldc, count, stride] = [p.m, p.n, p.ldc, p.count, p.stride].map(|v| v as usize);
+    let parts = a.read(0);
+    let bias = (p.flags & 2 != 0).then(|| &a.read(1)[..n]);
+    let (add, slope) = (p.flags & 1 != 0, T::from_f32(p.slope));
+    let out = Shared::new(a.write(2));
+    parallel(m, n * count, |range| {
+        for r in range {
+            // SAFETY: each row is visited once; the last may end where C does.
+            let row = unsafe { out.part(r * ldc..r * ldc + n) };
+            for (col, out) in row.iter_mut().enumerate() {
+                let sum: T = (0..count).map(|part| parts[part * stride + r * n + col]).sum();
+                let value = activation(p.act, slope, sum + bias.map_or(T::ZERO, |b| b[col]));
+                *out = if add { *out + value } else { value };
+            }
+        }
+    });
+}
