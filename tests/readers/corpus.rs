@@ -106,9 +106,9 @@ fn models() -> Vec<Vec<u8>> {
 /// The method of this name, as narrow as it can be.
 fn small(name: &str) -> Method {
     let settings = match name {
-        "transmil" => r#"{"name": "transmil", "width": 8, "heads": 2, "landmarks": 2}"#.to_owned(),
-        "mi-net" => r#"{"name": "mi-net", "embed": [4]}"#.to_owned(),
-        _ => format!(r#"{{"name": "{name}", "embed": [4], "attention": 4}}"#),
+        "transmil" => r#"{"method": "transmil", "width": 8, "heads": 2, "landmarks": 2}"#.to_owned(),
+        "mi-net" => r#"{"method": "mi-net", "embed": [4]}"#.to_owned(),
+        _ => format!(r#"{{"method": "{name}", "embed": [4], "attention": 4}}"#),
     };
     serde_json::from_str(&settings).unwrap()
 }
