@@ -176,7 +176,11 @@ impl Dataset {
             return wrong(format!("bag '{}' is to be trained on and has no label", self.bags.names[bag]));
         }
         if let [only] = &self.bags.class_names[..] {
-            return wrong(format!("every label is '{only}'; expected at least two classes to tell apart"));
+            let missing = match labels.iter().filter(|&&l| l == Bags::UNKNOWN).count() {
+                0 => String::new(),
+                missing => format!(", {missing} bags have none"),
+            };
+            return wrong(format!("every label is '{only}'{missing}; expected at least two classes to tell apart"));
         }
         let mut counts = vec![0usize; self.bags.classes()];
         train.iter().for_each(|&b| counts[labels[b] as usize] += 1);

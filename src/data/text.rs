@@ -3,7 +3,8 @@
 //! - Fields are separated by tabs, semicolons or commas, or by white space when the first line has none of them; they may
 //!   be quoted, as R and spreadsheets do. Beside any separator but the comma, numbers may have a decimal comma.
 //! - A first line without a number is taken for column names. Then the columns of labels and bags may stand anywhere
-//!   (`label`, `class`, `target`, ..; `bag`, `slide`, ..), row names are left out, and the features keep their names.
+//!   (`label`, `class`, `target`, ..; `bag`, `slide`, ..), `group` or `patient` says which bags belong together, row names
+//!   are left out, and the features keep their names.
 //! - Empty lines and lines that begin with `#` are skipped. The file may be packed with gzip.
 //! - Rows of a bag have one label; those that stand apart are put together, and that is told.
 //! - Labels are read as [`super::classes`] says.
@@ -31,6 +32,8 @@ struct Table {
     of_row: Vec<u32>,
     names: Vec<String>,
     labels: Vec<String>,
+    /// The group of each bag, where a column says.
+    groups: Vec<String>,
     numbers: HashMap<String, u32>,
     /// Some bag's rows stand apart.
     apart: bool,
@@ -48,6 +51,7 @@ impl Table {
             of_row: Vec::new(),
             names: Vec::new(),
             labels: Vec::new(),
+            groups: Vec::new(),
             numbers: HashMap::new(),
             apart: false,
             points: [None, None],
@@ -96,7 +100,7 @@ impl Table {
     }
 
     fn take_fields(&mut self, fields: &[&str], roles: &[Role]) -> Result<(), String> {
-        let (mut label, mut bag) = ("?", "");
+        let (mut label, mut bag, mut group) = ("?", "", None);
         for (column, (text, role)) in fields.iter().zip(roles).enumerate() {
             if text.starts_with('"') {
                 return Err(format!("column {column} (0-based): a quote stands behind a space, in {text}"));
@@ -104,6 +108,10 @@ impl Table {
             match role {
                 Role::Label => label = text,
                 Role::Bag => bag = text,
+                Role::Group if classes::is_unknown(text) => {
+                    return Err(format!("column {column} (0-based): expected the group of the bag, found '{text}'"));
+                }
+                Role::Group => group = Some(text),
                 Role::Ignored => {}
                 Role::Feature => {
                     let value = self.number(text).map_err(|m| format!("column {column} (0-based): {m}"))?;
@@ -115,6 +123,16 @@ impl Table {
             return Err(format!("expected the name of a bag, found '{bag}'"));
         }
         let bag = self.bag(bag, label)?;
+        if let Some(group) = group {
+            if self.groups.len() < self.names.len() {
+                self.groups.push((*group).into());
+            }
+            let first = &self.groups[bag as usize];
+            if first != group {
+                let name = &self.names[bag as usize];
+                return Err(format!("bag '{name}' is of group '{first}' before and of '{group}' here; expected one"));
+            }
+        }
         self.apart |= self.of_row.last().is_some_and(|&last| last != bag && (bag as usize) + 1 < self.names.len());
         self.of_row.push(bag);
         Ok(())
@@ -238,6 +256,7 @@ fn finish(path: &Path, mut table: Table) -> Result<Dataset> {
     let mut bags = Bags::packed(Features::F32(table.features), width, &sizes)?;
     bags.names = table.names;
     bags.columns = columns.names;
+    bags.groups = (!table.groups.is_empty()).then_some(table.groups);
     let mut set = Dataset { remarks: columns.remarks, ..Dataset::new(bags, super::name_of(path)) };
     if table.apart {
         set.remarks

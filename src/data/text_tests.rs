@@ -170,6 +170,15 @@ fn some_bags_may_be_without_a_label() {
 }
 
 #[test]
+fn a_column_says_which_bags_belong_together() {
+    let set = opened(b"label,bag,patient,f\n1,a,p,1\n0,b,q,2\n1,a,p,3\n0,c,p,4\n").unwrap();
+    assert_eq!(set.bags.groups, Some(vec!["p".into(), "q".into(), "p".into()]));
+    assert_eq!(set.bags.columns, Some(vec!["f".into()]));
+    refused("label,bag,patient,f\n1,a,p,1\n1,a,q,1\n", "is of group 'p' before and of 'q' here");
+    refused("label,bag,patient,f\n1,a,NA,1\n", "expected the group of the bag, found 'NA'");
+}
+
+#[test]
 fn text_without_end_ends_in_an_error() {
     let limits = Limits { line: 200_000, text: 1_000_000, values: 90, bags: 5 };
     let within = |text: &mut dyn std::io::Read| {

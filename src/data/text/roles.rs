@@ -9,6 +9,8 @@ pub(super) enum Role {
     Label,
     Bag,
     Feature,
+    /// What several bags have in common, such as the patient; only by name.
+    Group,
     /// Row names and the like.
     Ignored,
 }
@@ -38,6 +40,7 @@ const BAGS: [&str; 11] = [
     "molecule_name",
     "molecule",
 ];
+const GROUPS: [&str; 6] = ["group", "groups", "group_id", "patient", "patient_id", "patients"];
 const IGNORED: [&str; 8] =
     ["", "unnamed:_0", "rownames", "row_names", "instance", "instance_id", "instance_name", "conformation_name"];
 
@@ -102,18 +105,20 @@ impl Columns {
         let find = |list: &[&str]| {
             list.iter().find_map(|word| words.iter().position(|w| w == word).filter(|&at| *word != "y" || at < 2))
         };
+        let group = find(&GROUPS);
         let ignored = |at: usize| IGNORED.contains(&words[at].as_str());
         if let Some(at) = (1..names.len()).find(|&at| names[at].is_empty()) {
             return Err(format!("column {at} (0-based) has no name, and others have"));
         }
-        let first_of = |taken: Option<usize>| (0..names.len()).find(|&at| !ignored(at) && Some(at) != taken);
+        let first_of =
+            |taken: Option<usize>| (0..names.len()).find(|&at| !ignored(at) && Some(at) != taken && Some(at) != group);
         let mut remarks = Vec::new();
         let (label, bag) = match (find(&LABELS), find(&BAGS)) {
             (label, Some(bag)) => (label, Some(bag)),
             (Some(label), None) => (Some(label), first_of(Some(label))),
             (None, None) => {
                 let label = first_of(None);
-                (label, (0..names.len()).find(|&at| !ignored(at) && label.is_some_and(|l| at > l)))
+                (label, first_of(label).filter(|&at| label.is_some_and(|l| at > l)))
             }
         };
         let Some(bag) = bag else { return Err("expected a column of labels and one of bags".into()) };
@@ -131,6 +136,7 @@ impl Columns {
         let role = |at: usize| match at {
             _ if Some(at) == label => Role::Label,
             _ if at == bag => Role::Bag,
+            _ if Some(at) == group => Role::Group,
             _ if ignored(at) => Role::Ignored,
             _ => Role::Feature,
         };
@@ -177,6 +183,7 @@ mod tests {
             Role::Label => 'L',
             Role::Bag => 'B',
             Role::Feature => 'f',
+            Role::Group => 'G',
             Role::Ignored => '-',
         };
         let head = if columns.header { "names " } else { "" };
@@ -204,6 +211,8 @@ mod tests {
         assert_eq!(roles("molecule_name,conformation_name,f1,f2,class"), "names B-ffL");
         assert_eq!(roles("bag,x,y"), "names Bff");
         assert_eq!(roles("image,label,f"), "names BLf");
+        assert_eq!(roles("patient,bag,label,f"), "names GBLf");
+        assert_eq!(roles("Patient ID,cls,id,f"), "names GLBf");
         let columns = Columns::of(&["label", "bag", "f", "g"]).unwrap();
         assert_eq!(columns.names, Some(vec!["f".into(), "g".into()]));
     }
