@@ -50,9 +50,18 @@ impl Features {
     /// The first value that is not finite. Those of a file were looked through when it was mapped.
     pub(crate) fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::F32(v) => v.iter().position(|x| !x.is_finite()),
-            Self::F16(v) => v.iter().position(|x| !x.is_finite()),
+            Self::F32(v) => v.par_iter().position_first(|x| !x.is_finite()),
+            Self::F16(v) => v.par_iter().position_first(|x| !x.is_finite()),
             Self::Mapped(_) => None,
+        }
+    }
+
+    /// True when values are f16 where they lie.
+    pub(crate) fn is_half(&self) -> bool {
+        match self {
+            Self::F32(_) => false,
+            Self::F16(_) => true,
+            Self::Mapped(v) => v.half,
         }
     }
 

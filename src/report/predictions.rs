@@ -151,7 +151,7 @@ fn confusion(data: &Predictions) -> String {
     let placed = |classes: &[u32]| classes.iter().map(|&c| place[c as usize]).collect::<Vec<_>>();
     let classes = shown.len() + usize::from(others);
     let decided = predictions(&data.probabilities, data.columns());
-    let counts = Confusion::new(&placed(&decided), &placed(&data.labels), classes);
+    let Ok(counts) = Confusion::new(&placed(&decided), &placed(&data.labels), classes) else { return String::new() };
     let name = |at: usize| shown.get(at).map_or_else(|| "all others".to_owned(), |&class| data.name(class));
     let title = format!("Confusion matrix{}", data.of_classes(shown.len()));
     let mut out = format!(r#"<figure class="chart"><figcaption>{}</figcaption>"#, escape(&title));

@@ -166,7 +166,7 @@ impl Scores {
         if probabilities.iter().any(|p| !p.is_finite()) {
             return Ok(Self::default());
         }
-        let confusion = Confusion::new(&predictions(probabilities, columns), labels, classes);
+        let confusion = Confusion::new(&predictions(probabilities, columns), labels, classes)?;
         Ok(Self {
             auc: macro_auc(probabilities, columns, labels),
             accuracy: confusion.accuracy(),

@@ -1,5 +1,6 @@
 //! Measures of decided classes, and the log loss of their probabilities.
 
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
 /// The mean, or `None` of nothing.
@@ -61,19 +62,25 @@ pub struct Confusion {
 impl Confusion {
     /// Counts the pairs of predicted and true class.
     ///
-    /// # Panics
-    /// When the lengths differ or an index is not below `classes`.
-    pub fn new(predicted: &[u32], labels: &[u32], classes: usize) -> Self {
-        assert_eq!(predicted.len(), labels.len(), "one prediction for each label");
+    /// # Errors
+    /// [`Error::Shape`] when the lengths differ, [`Error::Bags`] when an index is not below `classes`.
+    pub fn new(predicted: &[u32], labels: &[u32], classes: usize) -> Result<Self> {
+        if predicted.len() != labels.len() {
+            let expected = format!("a prediction for each of {} labels", labels.len());
+            let found = predicted.len().to_string();
+            return Err(Error::Shape { operation: "confusion matrix", expected, found });
+        }
+        if let Some(class) = predicted.iter().chain(labels).find(|&&c| c as usize >= classes) {
+            return Err(Error::bags(format!("class {class} of a bag is not among {classes} classes")));
+        }
         let (mut of_class, mut taken_for) = (vec![0; classes], vec![0; classes]);
         let mut counts = BTreeMap::new();
         for (&p, &l) in predicted.iter().zip(labels) {
-            assert!((p as usize) < classes && (l as usize) < classes, "class {} of {classes}", p.max(l));
             of_class[l as usize] += 1;
             taken_for[p as usize] += 1;
             *counts.entry((l, p)).or_default() += 1;
         }
-        Self { of_class, taken_for, counts }
+        Ok(Self { of_class, taken_for, counts })
     }
 
     /// Number of classes.
@@ -88,12 +95,12 @@ impl Confusion {
 
     /// Bags of class `class`.
     pub fn of_class(&self, class: usize) -> u64 {
-        self.of_class[class]
+        self.of_class.get(class).copied().unwrap_or(0)
     }
 
     /// Bags taken for class `class`.
     pub fn taken_for(&self, class: usize) -> u64 {
-        self.taken_for[class]
+        self.taken_for.get(class).copied().unwrap_or(0)
     }
 
     /// Share of bags with the right class; `None` without bags.
@@ -146,7 +153,7 @@ mod tests {
 
     #[test]
     fn confusion_by_hand() {
-        let c = Confusion::new(&[0, 0, 1, 1, 2, 0], &[0, 0, 0, 1, 2, 2], 4);
+        let c = Confusion::new(&[0, 0, 1, 1, 2, 0], &[0, 0, 0, 1, 2, 2], 4).unwrap();
         assert_eq!((c.get(0, 0), c.get(0, 1), c.get(2, 0), c.classes()), (2, 1, 1, 4));
         assert_eq!((c.of_class(0), c.taken_for(0), c.of_class(3)), (3, 3, 0));
         assert_eq!((c.recall(3), c.precision(3), c.f1(3)), (None, None, None));
@@ -156,9 +163,12 @@ mod tests {
         // F1: 2*2/6, 2*1/3, 2*1/3; the class that never occurs does not count.
         assert!((c.macro_f1().unwrap() - 2.0 / 3.0).abs() < 1e-12);
         // The largest number of classes there may be: a full matrix would take 32 GiB.
-        let many = Confusion::new(&[65_535, 7], &[65_535, 8], 1 << 16);
+        let many = Confusion::new(&[65_535, 7], &[65_535, 8], 1 << 16).unwrap();
         assert_eq!((many.get(8, 7), many.of_class(65_535), many.accuracy()), (1, 1, Some(0.5)));
-        let nothing = Confusion::new(&[], &[], 2);
+        let nothing = Confusion::new(&[], &[], 2).unwrap();
+        assert!(Confusion::new(&[0], &[], 2).unwrap_err().to_string().contains("a prediction for each of 0 labels"));
+        assert!(Confusion::new(&[2], &[0], 2).unwrap_err().to_string().contains("class 2"));
+        assert_eq!((nothing.of_class(9), nothing.taken_for(9), nothing.recall(9)), (0, 0, None));
         assert_eq!((nothing.accuracy(), nothing.balanced_accuracy(), nothing.macro_f1()), (None, None, None));
     }
 
