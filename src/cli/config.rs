@@ -2,10 +2,13 @@
 
 use super::args::FoldOf;
 use super::experiment::{Division, Plan};
+use super::optimiser::{Chosen, Parts};
 use anyhow::{Context, Result, anyhow, bail};
+use bagrad::data::Source;
 use bagrad::device::DeviceChoice;
+use bagrad::groups::Group;
 use bagrad::methods::Method;
-use bagrad::ops::update::{Optimiser, UpdateRule};
+use bagrad::ops::update::Lookahead;
 use bagrad::precision::{LossScale, Precision};
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
@@ -66,7 +69,9 @@ pub struct TrainingConfig {
     pub epochs: Option<u32>,
     pub batch: Option<usize>,
     pub learning_rate: Option<f64>,
-    pub optimiser: Option<Rule>,
+    pub optimiser: Option<Chosen>,
+    pub betas: Option<[f32; 2]>,
+    pub epsilon: Option<f32>,
     pub momentum: Option<f32>,
     pub weight_decay: Option<f32>,
     pub clip_norm: Option<f32>,
@@ -81,20 +86,13 @@ pub struct TrainingConfig {
     pub memory: Option<u64>,
     pub start: Option<PathBuf>,
     pub cache: Option<Cache>,
-}
-
-/// An update rule with its usual constants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// Adam with coupled L2
-    Adam,
-    /// Adam with decoupled decay
-    Adamw,
-    /// Rectified Adam with decoupled decay on weight matrices
-    Radam,
-    /// SGD with Nesterov momentum, as in Keras
-    Nesterov,
+    pub parameter_groups: Option<Vec<Group>>,
+    /// Of the flag; a file has it in the table of the whole optimiser.
+    #[serde(skip)]
+    pub lookahead: Option<Option<Lookahead>>,
+    /// What configurations below this one ask of the optimiser, the lowest first: a flag changes a part of it.
+    #[serde(skip)]
+    pub optimiser_below: Vec<Parts>,
 }
 
 /// `$over` where it is set, else `$below`, field by field.
@@ -103,23 +101,31 @@ macro_rules! first_set {
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads a configuration file. Relative paths in it count from its folder.
     ///
     /// # Errors
     /// With the path, and the line that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let text = bagrad::bounded::text(path)?;
         // The message of the parser ends in a line break and shows the line.
-        toml::from_str(&text).map_err(|e| anyhow!("{}: {}", path.display(), e.to_string().trim_end()))
+        let mut config: Self =
+            toml::from_str(&text).map_err(|e| anyhow!("{}: {}", path.display(), e.to_string().trim_end()))?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        config.data = config.data.map(|data| Source::seen_from(&data, folder));
+        config.training.start = config.training.start.map(|start| folder.join(start));
+        Ok(config)
     }
 
     /// This configuration, and what it leaves open from `below`.
     pub fn over(mut self, below: Config) -> Self {
+        let lower = below.training.optimiser_below.iter().copied();
+        let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
+        self.training.optimiser_below = parts.collect();
         first_set!(self, below, data, positive, device, key, standardise, seed);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
-        first_set!(self.training, below.training, epochs, batch, learning_rate, optimiser, momentum, weight_decay);
-        first_set!(self.training, below.training, clip_norm, patience, min_epochs, monitor, half, class_weights);
-        first_set!(self.training, below.training, precision, loss_scale, schedule, memory, start, cache);
+        first_set!(self.training, below.training, epochs, batch, learning_rate, patience, min_epochs, monitor, half);
+        first_set!(self.training, below.training, class_weights, precision, loss_scale, schedule, memory, start);
+        first_set!(self.training, below.training, cache, parameter_groups);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -145,7 +151,8 @@ impl Config {
             unreachable!("a table is an object")
         };
         let method = Method::named(&name)?.with(&set)?;
-        let settings = self.settings(&method)?;
+        let mut remarks = Vec::new();
+        let settings = self.settings(&method, &mut remarks)?;
         let s = &self.split;
         let fold: Option<FoldOf> = s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
         if fold.is_some() && s.test.is_some() {
@@ -173,39 +180,18 @@ impl Config {
             method,
             settings,
             start: self.training.start.clone(),
+            remarks,
         })
     }
 
-    fn settings(&self, method: &Method) -> Result<Settings> {
+    /// The recipe of the method with what was asked for in its place; `remarks` gets what a user should know.
+    fn settings(&self, method: &Method, remarks: &mut Vec<String>) -> Result<Settings> {
         let (t, mut settings) = (&self.training, Settings::for_method(method));
-        let recipe = settings.optimiser;
-        let decay = t.weight_decay.unwrap_or(recipe.weight_decay);
-        if !(decay >= 0.0 && decay.is_finite()) {
-            bail!("weight_decay: expected 0 or more, found {decay}");
+        for parts in t.optimiser_below.iter().chain([&t.parts()]) {
+            remarks.extend(parts.apply(&mut settings.optimiser)?);
         }
-        let rule = t.optimiser.unwrap_or(Rule::of(&recipe));
-        let momentum = match recipe.rule {
-            UpdateRule::Nesterov { momentum } => momentum,
-            _ => 0.9,
-        };
-        settings.optimiser = match rule {
-            Rule::Adam => Optimiser::adam(decay),
-            Rule::Adamw => Optimiser::adamw(decay),
-            Rule::Radam => Optimiser::radam(decay),
-            Rule::Nesterov => Optimiser::nesterov(t.momentum.unwrap_or(momentum), decay),
-        };
-        if let Some(momentum) = t.momentum {
-            if rule != Rule::Nesterov {
-                bail!("momentum is a setting of the optimiser nesterov; found it with another");
-            }
-            if !(0.0..1.0).contains(&momentum) {
-                bail!("momentum: expected 0 to below 1, found {momentum}");
-            }
-        }
-        settings.optimiser.clip_norm = t.clip_norm.or(recipe.clip_norm);
-        settings.optimiser.lookahead = recipe.lookahead;
-        settings.optimiser.average = recipe.average;
-        settings.optimiser.second = recipe.second;
+        settings.optimiser.validate()?;
+        settings.groups = t.parameter_groups.clone().unwrap_or(settings.groups);
         settings.epochs = t.epochs.unwrap_or(settings.epochs);
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
@@ -226,6 +212,7 @@ impl Config {
     /// The complete configuration of what was run, which runs it again.
     pub fn of(plan: &Plan, standardised: bool, device: &DeviceChoice) -> Result<Self> {
         let (s, d) = (&plan.settings, &plan.division);
+        let here = std::env::current_dir().context("the working folder")?;
         let mut method = toml::Table::new();
         method.insert("name".into(), plan.method.name().into());
         for parameter in plan.method.info().parameters {
@@ -235,7 +222,7 @@ impl Config {
             }
         }
         Ok(Self {
-            data: Some(plan.data.clone()),
+            data: Some(Source::seen_from(&plan.data, &here)),
             positive: plan.positive.clone(),
             device: Some(device.to_string()),
             key: plan.key.clone(),
@@ -254,13 +241,7 @@ impl Config {
                 epochs: Some(s.epochs),
                 batch: Some(s.batch),
                 learning_rate: Some(s.learning_rate),
-                optimiser: Some(Rule::of(&s.optimiser)),
-                momentum: match s.optimiser.rule {
-                    UpdateRule::Nesterov { momentum } => Some(momentum),
-                    _ => None,
-                },
-                weight_decay: Some(s.optimiser.weight_decay),
-                clip_norm: s.optimiser.clip_norm,
+                optimiser: Some(Chosen::Whole(s.optimiser)),
                 patience: s.patience,
                 min_epochs: Some(s.min_epochs),
                 // Asking for a metric asks for validation bags, which a run without them did not have.
@@ -271,8 +252,10 @@ impl Config {
                 class_weights: Some(s.class_weights.clone()),
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,
-                start: plan.start.clone(),
+                start: plan.start.as_ref().map(|start| here.join(start)),
                 cache: (s.cache != Cache::Auto).then_some(s.cache),
+                parameter_groups: (!s.groups.is_empty()).then(|| s.groups.clone()),
+                ..TrainingConfig::default()
             },
         })
     }
@@ -284,14 +267,11 @@ impl Config {
     }
 }
 
-impl Rule {
-    fn of(optimiser: &Optimiser) -> Self {
-        match optimiser.rule {
-            UpdateRule::Adam { .. } => Self::Adam,
-            UpdateRule::AdamW { .. } => Self::Adamw,
-            UpdateRule::RAdam { .. } => Self::Radam,
-            UpdateRule::Nesterov { .. } => Self::Nesterov,
-        }
+impl TrainingConfig {
+    /// What is asked of the optimiser here.
+    fn parts(&self) -> Parts {
+        let Self { optimiser: chosen, betas, epsilon, momentum, weight_decay, clip_norm, lookahead, .. } = *self;
+        Parts { chosen, betas, epsilon, momentum, weight_decay, clip_norm, lookahead }
     }
 }
 
@@ -303,5 +283,94 @@ fn tidy(value: serde_json::Value) -> serde_json::Value {
             serde_json::json!(short)
         }
         _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bagrad::ops::update::{Average, Optimiser, RuleSettings, UpdateRule};
+
+    fn asked(method: &Method) -> Config {
+        let mut config = Config { data: Some("digits-bags".into()), ..Config::default() };
+        config.method.insert("name".into(), method.name().into());
+        config
+    }
+
+    /// The plan that the configuration of `plan` gives, after a way through its text.
+    fn again(plan: &Plan) -> Plan {
+        let text = Config::of(plan, true, &DeviceChoice::Host).unwrap().to_toml().unwrap();
+        toml::from_str::<Config>(&text).unwrap_or_else(|e| panic!("{e}: {text}")).plan().unwrap()
+    }
+
+    /// The library, the command line and the configuration of a run train alike.
+    #[test]
+    fn every_recipe_is_the_library_s_and_survives_its_configuration() {
+        for method in Method::all() {
+            let name = method.name();
+            let plan = asked(&method).plan().unwrap();
+            assert_eq!(plan.settings.optimiser, method.recipe().optimiser, "{name}");
+            assert_eq!(plan.settings, Settings::for_method(&method), "{name}");
+            let again = again(&plan);
+            assert_eq!((again.method, again.settings), (method, plan.settings), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_that_was_run_is_written() {
+        let method = Method::named("dsmil").unwrap();
+        let mut plan = asked(&method).plan().unwrap();
+        let rule = UpdateRule::AdamW { beta1: 0.7, beta2: 0.83, epsilon: 1e-5 };
+        let second = RuleSettings { rule, rate: 0.3, weight_decay: 0.11, decay_biases: true, clip_norm: Some(0.7) };
+        plan.settings.optimiser = Optimiser {
+            clip_norm: Some(1.3),
+            average: Some(Average { momentum: 0.9999, cosine_over: Some(70) }),
+            second: Some(second),
+            ..Optimiser::nesterov(0.87, 0.013).with_lookahead(5, 0.4)
+        };
+        plan.settings.schedule = Schedule::WarmUp { updates: 7, then: Box::new(Schedule::TimeDecay { decay: 1e-3 }) };
+        plan.settings.groups = vec![
+            Group { rate: 0.1, decay: 0.0, clip_norm: Some(2.0), ..Group::of(["score"]) },
+            Group { second: true, ..Group::of(["head"]) },
+        ];
+        assert_eq!(again(&plan).settings, plan.settings);
+    }
+
+    /// A flag changes a part of what the file says, and only that.
+    #[test]
+    fn flags_change_parts_of_a_file() {
+        let method = Method::named("dsmil").unwrap();
+        let file: Config = toml::from_str("[training]\noptimiser = \"radam\"\nbetas = [0.8, 0.95]").unwrap();
+        let file = asked(&method).over(file);
+        let plan = |training: TrainingConfig| Config { training, ..Config::default() }.over(file.clone()).plan();
+        let by_file = file.plan().unwrap();
+        assert!(by_file.remarks.iter().any(|r| r.contains("radam in place of adam")), "{:?}", by_file.remarks);
+        let rule = UpdateRule::RAdam { beta1: 0.8, beta2: 0.95, epsilon: 1e-8 };
+        let whole = Optimiser::new(rule, 5e-3, false);
+        assert_eq!(by_file.settings.optimiser, whole);
+        let found = plan(TrainingConfig { weight_decay: Some(0.5), ..Default::default() }).unwrap();
+        assert_eq!(found.settings.optimiser, Optimiser { weight_decay: 0.5, ..whole });
+        let wrong = plan(TrainingConfig { weight_decay: Some(-1.0), ..Default::default() }).unwrap_err();
+        assert!(wrong.to_string().contains("weight_decay"), "{wrong}");
+        let wrong = toml::from_str::<Config>("[training.optimiser]\nrule = \"adam\"\nbeta = 1").unwrap_err();
+        assert!(wrong.to_string().contains("optimiser"), "{wrong}");
+        let wrong = toml::from_str::<Config>("[training]\noptimiser = \"lion\"").unwrap_err();
+        assert!(wrong.to_string().contains("nesterov"), "{wrong}");
+    }
+
+    /// Paths of a configuration mean the same from wherever it is read.
+    #[test]
+    fn paths_count_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.toml");
+        std::fs::write(&path, "data = \"bags.csv\"\n[training]\nstart = \"runs/plain\"\n").unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(Path::new(&config.data.unwrap()), dir.path().join("bags.csv"));
+        assert_eq!(config.training.start.unwrap(), dir.path().join("runs/plain"));
+        let mut plan = asked(&Method::named("attention").unwrap()).plan().unwrap();
+        plan.data = "mnist-bags:raw,train=5".into();
+        let written = Config::of(&plan, true, &DeviceChoice::Host).unwrap();
+        let here = std::env::current_dir().unwrap().join("raw");
+        assert_eq!(written.data.unwrap(), format!("mnist-bags:{},train=5", here.display()));
     }
 }

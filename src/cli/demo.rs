@@ -82,6 +82,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         method,
         settings,
         start: None,
+        remarks: Vec::new(),
     })
 }
 

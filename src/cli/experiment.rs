@@ -35,6 +35,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Model that the teacher of a method starts from.
     pub start: Option<PathBuf>,
+    /// What a user should know of the settings.
+    pub remarks: Vec<String>,
 }
 
 /// Which bags train, validate and test.

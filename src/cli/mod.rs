@@ -13,6 +13,7 @@ mod embed;
 mod experiment;
 mod fuse;
 mod methods;
+mod optimiser;
 mod page;
 mod patches;
 mod predict;

@@ -1,8 +1,9 @@
 //! `bagrad train`: a model from bags, and a folder with everything about it.
 
 use super::args::{self, FoldOf, Memory, Output, SCHEDULES, Where};
-use super::config::{Config, Rule, SplitConfig, TrainingConfig};
+use super::config::{Config, SplitConfig, TrainingConfig};
 use super::experiment::{self, part_name};
+use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::Result;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 const HELP: &str = "\
 The run folder has config.toml (reusable with --config), metrics.jsonl, model.safetensors, predictions.csv,
 attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
-configuration, and the configuration before the recipe of the method's paper.
+configuration, and the configuration before the recipe of the method's paper; each changes the part it names.
+Relative paths in a configuration count from its folder; those of config.toml are absolute.
 
 Bags of a group (groups.npy or groups.txt in the folder of the data: the patient of each slide) stay together in
 --test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
@@ -78,12 +80,21 @@ struct Training {
     /// Strength of the weight decay
     #[arg(long)]
     weight_decay: Option<f32>,
-    /// Update rule
+    /// Update rule, in place of the recipe's and with its own usual constants; what that drops is told
     #[arg(long, value_enum)]
     optimiser: Option<Rule>,
+    /// Decays of the two moments of adam, adamw and radam
+    #[arg(long, value_name = "BETA1,BETA2", value_parser = optimiser::betas)]
+    betas: Option<[f32; 2]>,
+    /// What adam, adamw and radam add to the root of the second moment
+    #[arg(long)]
+    epsilon: Option<f32>,
     /// Momentum of nesterov
     #[arg(long)]
     momentum: Option<f32>,
+    /// Lookahead: none, or the updates between two steps back and the share of the way, such as 6:0.5
+    #[arg(long, value_name = "UPDATES:SHARE")]
+    lookahead: Option<LookaheadFlag>,
     /// Largest norm of the gradient
     #[arg(long, value_name = "NORM")]
     clip_norm: Option<f32>,
@@ -187,8 +198,11 @@ impl Args {
                 epochs: t.epochs,
                 batch: t.batch,
                 learning_rate: t.lr,
-                optimiser: t.optimiser,
+                optimiser: t.optimiser.map(Chosen::Rule),
+                betas: t.betas,
+                epsilon: t.epsilon,
                 momentum: t.momentum,
+                lookahead: t.lookahead.map(|l| l.0),
                 weight_decay: t.weight_decay,
                 clip_norm: t.clip_norm,
                 patience: t.patience,
@@ -202,6 +216,8 @@ impl Args {
                 schedule: t.schedule.clone(),
                 memory: self.memory.memory,
                 cache: t.cache,
+                parameter_groups: None,
+                optimiser_below: Vec::new(),
             },
         })
     }
@@ -216,6 +232,7 @@ pub fn run(args: &Args) -> Result<()> {
     let below = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let config = args.asked()?.over(below);
     let plan = config.plan()?;
+    plan.remarks.iter().for_each(|remark| note(quiet, remark));
     let inputs = [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data))];
     let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     let claim = args.out.as_deref().map(|out| Claim::folder(out, args.force, &inputs)).transpose()?;

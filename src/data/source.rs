@@ -55,6 +55,10 @@ pub enum Source {
 const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage, \
                           mnist-collage:FOLDER, digits-haystack, mnist-haystack:FOLDER and textures";
 
+/// Generators that need no files, and those that draw from a folder.
+const DRAWN: [&str; 5] = ["digits-bags", "digits-classes", "digits-collage", "digits-haystack", "textures"];
+const DRAWN_FROM: [&str; 4] = ["mnist-bags", "mnist-classes", "mnist-collage", "mnist-haystack"];
+
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
@@ -112,6 +116,23 @@ impl Source {
             return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
         }
         Ok(Self::Text(path.into()))
+    }
+
+    /// `source` with its path, where it has one, made absolute: a relative one counts from `folder`. What has no path
+    /// stays as it is.
+    pub fn seen_from(source: &str, folder: &Path) -> String {
+        let absolute = |path: &str| {
+            let path = folder.join(path);
+            std::path::absolute(&path).unwrap_or(path).display().to_string()
+        };
+        let (head, settings) = source.split_once(',').map_or((source, ""), |(h, _)| (h, &source[h.len()..]));
+        if DRAWN.contains(&head) {
+            return source.into();
+        }
+        match head.split_once(':').filter(|(name, _)| DRAWN_FROM.contains(name)) {
+            Some((name, path)) => format!("{name}:{}{settings}", absolute(path)),
+            None => absolute(source),
+        }
     }
 
     /// As [`Source::open`], with the features left in their file where that is possible: in a folder of npy files.
@@ -310,6 +331,26 @@ fn number<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result
 mod tests {
     use super::super::idx::tests::idx;
     use super::*;
+
+    #[test]
+    fn paths_are_seen_from_a_folder() {
+        let folder = Path::new("/data/runs");
+        let seen = |source: &str| Source::seen_from(source, folder);
+        let absolute = |path: &str| std::path::absolute(folder.join(path)).unwrap().display().to_string();
+        assert_eq!(seen("musk1"), absolute("musk1"));
+        assert_eq!(seen("bags,1.csv"), absolute("bags,1.csv"));
+        assert_eq!(seen(&seen("bags.csv")), seen("bags.csv"));
+        assert_eq!(seen("mnist-bags:raw,train=5"), format!("mnist-bags:{},train=5", absolute("raw")));
+        assert_eq!(seen("digits-bags,seed=3"), "digits-bags,seed=3");
+        // None is missing in the lists that this goes by.
+        for generator in GENERATORS.replace(" and ", ", ").split(", ") {
+            let known = match generator.strip_suffix(":FOLDER") {
+                Some(name) => DRAWN_FROM.contains(&name),
+                None => DRAWN.contains(&generator),
+            };
+            assert!(known, "{generator}");
+        }
+    }
 
     #[test]
     fn generators_take_settings() {

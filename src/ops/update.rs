@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// An update rule with what surrounds it. Learning rates come from the schedule, step by step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Optimiser {
     /// The rule.
     pub rule: UpdateRule,
@@ -35,6 +36,7 @@ pub struct Optimiser {
 
 /// A rule for a part of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     /// The rule.
     pub rule: UpdateRule,
@@ -52,6 +54,7 @@ pub struct RuleSettings {
 /// parameters, and they continue from there. As in the common implementations, the slow copy is made at
 /// the first such update, which therefore changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lookahead {
     /// Updates from one synchronisation to the next.
     pub every: u32,
@@ -62,6 +65,7 @@ pub struct Lookahead {
 /// Exponential moving average of the parameters: mean <- momentum mean + (1 - momentum) parameters, after
 /// every update. It starts as the parameters were before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Average {
     /// Momentum, at the start when it moves.
     pub momentum: f32,
@@ -89,7 +93,7 @@ pub(crate) fn half_cosine(done: u64, total: u64) -> f64 {
 
 /// Update rules.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum UpdateRule {
     /// Adam; decay is added to the gradient (coupled L2).
     Adam {
@@ -131,6 +135,26 @@ pub enum UpdateRule {
 }
 
 impl UpdateRule {
+    fn validate(&self) -> Result<()> {
+        let share = |name: &str, value: f32| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::setting(name, format!("expected 0 to below 1, found {value}"))),
+        };
+        match *self {
+            UpdateRule::Adam { beta1, beta2, epsilon }
+            | UpdateRule::AdamW { beta1, beta2, epsilon }
+            | UpdateRule::RAdam { beta1, beta2, epsilon } => {
+                share("beta1", beta1)?;
+                share("beta2", beta2)?;
+                match epsilon > 0.0 && epsilon.is_finite() {
+                    true => Ok(()),
+                    false => Err(Error::setting("epsilon", format!("must be above 0, found {epsilon}"))),
+                }
+            }
+            UpdateRule::Nesterov { momentum } => share("momentum", momentum),
+        }
+    }
+
     /// Moments and velocities it keeps for each parameter.
     pub fn states(&self) -> u8 {
         match self {
@@ -237,6 +261,13 @@ impl Optimiser {
     /// # Errors
     /// [`Error::Setting`] that names the number.
     pub fn validate(&self) -> Result<()> {
+        for settings in [Some(self.first()), self.second].into_iter().flatten() {
+            settings.rule.validate()?;
+            if !(settings.weight_decay >= 0.0 && settings.weight_decay.is_finite()) {
+                let message = format!("expected 0 or more, found {}", settings.weight_decay);
+                return Err(Error::setting("weight_decay", message));
+            }
+        }
         for limit in [self.clip_norm, self.second.and_then(|s| s.clip_norm)].into_iter().flatten() {
             if !(limit > 0.0 && limit.is_finite()) {
                 return Err(Error::setting("clip_norm", format!("must be above 0, found {limit}")));
