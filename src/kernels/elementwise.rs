@@ -124,8 +124,9 @@ pub const KERNELS: &[&Kernel] = &[
 /// vectors. `f` walks slices side by side: an index into another slice would keep its loop from vectorising.
 #[inline(always)]
 pub(super) fn each<T: Real>(out: &mut [T], work: usize, f: impl Fn(&mut [T], Range<usize>) + Sync) {
+    let len = out.len();
     let shared = Shared::new(out);
-    parallel(out.len(), work, |range| {
+    parallel(len, work, |range| {
         // SAFETY: ranges of one `parallel` call are disjoint.
         let part = unsafe { shared.part(range.clone()) };
         simd(

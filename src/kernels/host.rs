@@ -1,9 +1,11 @@
 //! What a host twin sees of a launch, and how it uses the cores.
 
-use super::Real;
 use super::launch::MAX_WORDS;
+use super::{Binding, Real};
 use half::f16;
+use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One bound buffer of the host executor.
 #[derive(Clone, Copy, Debug)]
@@ -30,24 +32,47 @@ impl<T> RawBinding<T> {
 
 /// The bindings and parameters of one launch, as a host twin receives them.
 ///
-/// Built by the host executor, which guarantees that a binding that is written overlaps no other binding
-/// of the launch; that is what makes handing out `&mut` slices from `&self` sound.
+/// A binding that the kernel writes is handed out once, and not for reading beside that; others can only be read. With
+/// the promise of [`Args::new`], that no written binding overlaps another, slices that twins hold never alias.
 pub struct Args<'a, T> {
     bindings: &'a [RawBinding<T>],
+    kinds: &'static [Binding],
     words: [u32; MAX_WORDS],
+    /// A bit for each binding that was read, and sixteen further up for each that is written.
+    taken: AtomicU32,
 }
 
-// SAFETY: the pointers come from buffers that the executor borrows for the duration of the launch, and
-// twins share `Args` between threads only to read parameters; written slices are split before that.
+// SAFETY: the pointers come from buffers that are borrowed for the duration of the launch, and who gets which slice is
+// decided by `taken`.
 unsafe impl<T: Sync> Sync for Args<'_, T> {}
 
 impl<'a, T: Real> Args<'a, T> {
-    /// For the executor.
+    /// For executors: the bindings of `kinds`, which are those of the kernel that is called.
     ///
     /// # Safety
-    /// The pointers are valid for `'a`, and no binding that the kernel writes overlaps another.
-    pub unsafe fn new(bindings: &'a [RawBinding<T>], words: [u32; MAX_WORDS]) -> Self {
-        Self { bindings, words }
+    /// The pointers are valid for `'a` and used by nobody else meanwhile, and no binding that `kinds` calls written
+    /// overlaps another.
+    pub unsafe fn new(bindings: &'a [RawBinding<T>], kinds: &'static [Binding], words: [u32; MAX_WORDS]) -> Self {
+        assert!(bindings.len() == kinds.len() && kinds.len() <= 16, "{} bindings for {kinds:?}", bindings.len());
+        Self { bindings, kinds, words, taken: AtomicU32::new(0) }
+    }
+
+    /// Notes that `binding` is read.
+    fn share(&self, binding: usize) {
+        let read = 1 << binding;
+        // Twins may ask for every row: nothing is written where it is noted already.
+        if self.taken.load(Ordering::Acquire) & (read | read << 16) != read {
+            let before = self.taken.fetch_or(read, Ordering::AcqRel);
+            assert!(before & read << 16 == 0, "binding {binding} is read while it is written");
+        }
+    }
+
+    /// Notes that `binding` is written.
+    fn take(&self, binding: usize) {
+        assert!(self.kinds[binding].writes(), "binding {binding} is declared {:?}", self.kinds[binding]);
+        let read = 1 << binding;
+        let before = self.taken.fetch_or(read << 16, Ordering::AcqRel);
+        assert!(before & (read | read << 16) == 0, "binding {binding} was handed out before it is written");
     }
 
     /// The parameter struct.
@@ -57,18 +82,20 @@ impl<'a, T: Real> Args<'a, T> {
 
     /// Read-only numbers.
     pub fn read(&self, binding: usize) -> &'a [T] {
+        self.share(binding);
         match self.bindings[binding] {
-            // SAFETY: see `new`.
+            // SAFETY: see `new`; who holds it is in `taken`.
             RawBinding::Float(p, n) => unsafe { std::slice::from_raw_parts(p, n) },
             other => panic!("binding {binding} is not a float buffer but {other:?}"),
         }
     }
 
-    /// Numbers to write. Call once for each binding.
-    #[allow(clippy::mut_from_ref, reason = "the executor guarantees disjoint bindings")]
+    /// Numbers to write, once.
+    #[allow(clippy::mut_from_ref, reason = "`take` hands a binding out once")]
     pub fn write(&self, binding: usize) -> &'a mut [T] {
+        self.take(binding);
         match self.bindings[binding] {
-            // SAFETY: see `new`.
+            // SAFETY: see `new`; who holds it is in `taken`.
             RawBinding::Float(p, n) => unsafe { std::slice::from_raw_parts_mut(p, n) },
             other => panic!("binding {binding} is not a float buffer but {other:?}"),
         }
@@ -76,18 +103,20 @@ impl<'a, T: Real> Args<'a, T> {
 
     /// Read-only indices.
     pub fn indices(&self, binding: usize) -> &'a [u32] {
+        self.share(binding);
         match self.bindings[binding] {
-            // SAFETY: see `new`.
+            // SAFETY: see `new`; who holds it is in `taken`.
             RawBinding::Index(p, n) => unsafe { std::slice::from_raw_parts(p, n) },
             other => panic!("binding {binding} is not an index buffer but {other:?}"),
         }
     }
 
-    /// Indices to write.
-    #[allow(clippy::mut_from_ref, reason = "the executor guarantees disjoint bindings")]
+    /// Indices to write, once.
+    #[allow(clippy::mut_from_ref, reason = "`take` hands a binding out once")]
     pub fn write_indices(&self, binding: usize) -> &'a mut [u32] {
+        self.take(binding);
         match self.bindings[binding] {
-            // SAFETY: see `new`.
+            // SAFETY: see `new`; who holds it is in `taken`.
             RawBinding::Index(p, n) => unsafe { std::slice::from_raw_parts_mut(p, n) },
             other => panic!("binding {binding} is not an index buffer but {other:?}"),
         }
@@ -95,9 +124,10 @@ impl<'a, T: Real> Args<'a, T> {
 
     /// Instance features in either storage.
     pub fn features(&self, binding: usize) -> FeatureSlice<'a, T> {
+        self.share(binding);
         match self.bindings[binding] {
             RawBinding::Float(..) => FeatureSlice::Full(self.read(binding)),
-            // SAFETY: see `new`.
+            // SAFETY: see `new`; who holds it is in `taken`.
             RawBinding::Half(p, n) => FeatureSlice::Half(unsafe { std::slice::from_raw_parts(p, n) }),
             other => panic!("binding {binding} holds no features but {other:?}"),
         }
@@ -146,19 +176,20 @@ pub fn simd<R>(f: impl FnOnce() -> R) -> R {
 
 /// A mutable slice that several threads write in disjoint parts.
 #[derive(Clone, Copy)]
-pub struct Shared<T> {
+pub struct Shared<'a, T> {
     pointer: *mut T,
     len: usize,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: `part` hands out parts that the caller keeps disjoint.
-unsafe impl<T: Send> Send for Shared<T> {}
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<T> Shared<T> {
+impl<'a, T> Shared<'a, T> {
     /// Shares `slice` between threads.
-    pub fn new(slice: &mut [T]) -> Self {
-        Self { pointer: slice.as_mut_ptr(), len: slice.len() }
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { pointer: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The first value, for code that computes places itself.
@@ -171,7 +202,7 @@ impl<T> Shared<T> {
     /// # Safety
     /// No two parts in use at the same time overlap.
     #[allow(clippy::mut_from_ref, reason = "disjoint parts, see Safety")]
-    pub unsafe fn part<'a>(&self, range: Range<usize>) -> &'a mut [T] {
+    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "part {range:?} of {}", self.len);
         // SAFETY: inside the slice; disjointness is the caller's.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.end - range.start) }
@@ -187,4 +218,47 @@ pub fn for_rows<T: Real>(out: &mut [T], rows: usize, width: usize, work: usize, 
             f(row, unsafe { shared.part(row * width..(row + 1) * width) });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: &[Binding] = &[Binding::Read, Binding::Write, Binding::WriteIndex];
+
+    /// What `f` panics with.
+    fn refused(f: impl FnOnce(&Args<f32>)) -> String {
+        let (mut x, mut y, mut z) = ([1.0f32; 3], [2.0f32; 2], [3u32; 2]);
+        let bindings = [
+            RawBinding::Float(x.as_mut_ptr(), 3),
+            RawBinding::Float(y.as_mut_ptr(), 2),
+            RawBinding::Index(z.as_mut_ptr(), 2),
+        ];
+        // SAFETY: three arrays that live, apart from each other.
+        let args = unsafe { Args::new(&bindings, KINDS, [0; MAX_WORDS]) };
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&args))).unwrap_err();
+        *panic.downcast::<String>().unwrap()
+    }
+
+    #[test]
+    fn bindings_never_alias() {
+        // Reading twice and writing once is what twins do; it ends in the panic that stands for no panic.
+        let fine = |a: &Args<f32>| {
+            let (x, again, y, z) = (a.read(0), a.read(0), a.write(1), a.write_indices(2));
+            y[0] = x[2] + again[1];
+            z[0] = y[0] as u32;
+            panic!("{} fine", z[0]);
+        };
+        assert_eq!(refused(fine), "2 fine");
+        let twice = |a: &Args<f32>| drop((a.write(1), a.write(1)));
+        assert!(refused(twice).contains("handed out before"));
+        let indices = |a: &Args<f32>| drop((a.write_indices(2), a.write_indices(2)));
+        assert!(refused(indices).contains("handed out before"));
+        let read_first = |a: &Args<f32>| drop((a.read(1), a.write(1)));
+        assert!(refused(read_first).contains("handed out before"));
+        let written_first = |a: &Args<f32>| drop((a.write(1), a.read(1)));
+        assert!(refused(written_first).contains("read while it is written"));
+        let not_written = |a: &Args<f32>| drop(a.write(0));
+        assert!(refused(not_written).contains("declared Read"));
+    }
 }

@@ -478,7 +478,7 @@ mod tests {
             words[..4].copy_from_slice(&[rows, cols, cols, rows + 3].map(|v| v as u32));
             let bindings = [&mut x, &mut y].map(|v| RawBinding::Float(v.as_mut_ptr(), v.len()));
             // SAFETY: both vectors live, and are apart.
-            transpose(&unsafe { Args::new(&bindings, words) });
+            transpose(&unsafe { Args::new(&bindings, TRANSPOSE.bindings, words) });
             for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
                 assert_eq!(y[c * (rows + 3) + r], x[r * cols + c], "{r}, {c} of {rows}, {cols}");
             }

@@ -345,7 +345,7 @@ fn values<T: Real, const K: u32>(a: &Args<T>, p: Attend) {
 
 /// Writes or adds the rows of a tile to its columns.
 fn add_rows<T: Real>(
-    out: &Shared<T>,
+    out: &Shared<'_, T>,
     sums: &Turned<T>,
     (heads, head): (usize, usize),
     first: usize,

@@ -127,7 +127,7 @@ fn overflows(wanted: &Held, found: &Held) -> bool {
 fn twin(kernel: &Kernel, held: &mut [Held], words: &[u32; MAX_WORDS], layers: u32) {
     let raw: Vec<RawBinding<f64>> = held.iter_mut().map(Held::raw).collect();
     // SAFETY: each binding has memory of its own, which lives until the twin returns.
-    let call = |raw: &[RawBinding<f64>], words| (kernel.twin.f64)(&unsafe { Args::new(raw, words) });
+    let call = |raw: &[RawBinding<f64>], words| (kernel.twin.f64)(&unsafe { Args::new(raw, kernel.bindings, words) });
     let product = *kernel == matmul::MATMUL || *kernel == matmul_coop::MATMUL_COOP;
     if !product || layers == 1 {
         return call(&raw, *words);
