@@ -6,6 +6,7 @@ mod common;
 
 mod basics;
 mod batch_norm;
+mod checks;
 mod contrast;
 mod conv;
 mod critical_attention;

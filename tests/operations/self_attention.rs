@@ -3,7 +3,8 @@
 
 use crate::common;
 use crate::common::check::{
-    Along, Build, Case, Widths, against_differences, against_oracle, compare, over_bags, param, record, slope_error_for,
+    Along, Build, Case, Widths, against_differences, against_oracle, compare, hold_slopes, hold_slopes_for, over_bags,
+    param, record,
 };
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
@@ -14,7 +15,7 @@ use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSum};
 use bagrad::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
 use bagrad::plan::Purpose;
-use bagrad::random::{Random, philox};
+use bagrad::random::philox;
 use bagrad::tape::{Storage, Tape, ValueId};
 
 const DISTANCE: Energy = Energy::Distance { scale: 0.5, unit: 0.25 };
@@ -335,12 +336,8 @@ fn backward_of_dropout_agrees_with_finite_differences() {
     for energy in ENERGIES {
         let tape = dropping(energy, widths, DROPPED);
         for along in (0..tape.params.len()).map(Along::Parameter).chain([Along::Features]) {
-            let error = (1..=3).map(|seed| {
-                let numbers = Numbers::random(&tape, &[3, 1, 66], 3, 2, seed);
-                slope_error_for([TRAINING; 2], &tape, &numbers, along, &mut Random::new(seed, 5))
-            });
-            let error = error.fold(f64::INFINITY, f64::min);
-            assert!(error < 1e-6, "{energy:?} {along:?}: error {error:.1e}");
+            let draw = |seed| Numbers::random(&tape, &[3, 1, 66], 3, 2, seed);
+            hold_slopes_for([TRAINING; 2], &format!("{energy:?}"), &tape, along, draw);
         }
     }
 }
@@ -453,11 +450,8 @@ fn bins_may_be_the_rows_themselves() {
     let op = Op::SelfAttention(SelfAttention { heads: 1, energy, dropout: Dropout::default() });
     let out = tape.push(op, &[&[rows, rows, rows, rows, rows, places][..], &tables].concat()).unwrap();
     out.iter().enumerate().for_each(|(i, y)| tape.output(&format!("y{i}"), *y));
-    let numbers = Numbers::random(&tape, &[7, 66], 4, 2, 9);
     for along in [Along::Features, Along::Parameter(0)] {
-        let purposes = [Purpose::Predict, Purpose::Upstream];
-        let error = slope_error_for(purposes, &tape, &numbers, along, &mut Random::new(1, 5));
-        assert!(error < 1e-6, "{along:?}: error {error:.1e}");
+        hold_slopes("bins", &tape, along, |seed| Numbers::random(&tape, &[7, 66], 4, 2, seed));
     }
 }
 
