@@ -2,8 +2,9 @@
 // and over the square of a bag with one kernel for each column. Nothing reaches over the end of a bag.
 #import common/grid
 
-// flags: 1 accumulate, 2 only the first token of each bag has a result (tiles are bags then).
-struct Sequence { tiles: u32, cols: u32, taps: u32, width: u32, flags: u32 }
+// flags: 1 accumulate, 2 only the first token of each bag has a result (tiles are bags then), 4 the weights are 1.
+// landmarks: results are late by the zeros that would make the tokens a multiple of so many; 0 for on time.
+struct Sequence { tiles: u32, cols: u32, taps: u32, width: u32, flags: u32, landmarks: u32 }
 var<immediate> se: Sequence;
 // flags: 1 accumulate, 2 the transposed convolution, without bias.
 struct Grid2 { tiles: u32, cols: u32, side: u32, flags: u32 }
@@ -18,6 +19,7 @@ var<immediate> cr: Crop;
 const ACCUMULATE = 1u;
 const FIRST = 2u;
 const FLIP = 2u;
+const ONES = 4u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> y: array<f32>;
@@ -46,7 +48,17 @@ fn results_of(tile: u32) -> vec4<u32> {
     return vec4(t.x, t.y, t.z, t.y);
 }
 
-// out4[row] = the sum over t of y[head, t] x[token + t - taps / 2].
+// How late the results of a bag with so many tokens are.
+fn delay_of(tokens: i32) -> i32 {
+    let landmarks = i32(max(se.landmarks, 1u));
+    return (landmarks - tokens % landmarks) % landmarks;
+}
+
+fn weight_of(at: u32) -> f32 {
+    return select(y[at], 1.0, (se.flags & ONES) != 0u);
+}
+
+// out4[row] = the sum over t of y[head, t] x[token - delay + t - taps / 2].
 @compute @workgroup_size(64)
 fn sequence_conv(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -62,16 +74,16 @@ fn sequence_conv(
     let end = i32(offsets2[tile.x + 1u]);
     let weights = at.y / se.width * se.taps;
     for (var r = 0u; r < tile.z; r++) {
-        let origin = i32(tile.w + r) - i32(se.taps / 2u);
+        let origin = i32(tile.w + r) - delay_of(end - start) - i32(se.taps / 2u);
         var sum = 0.0;
         for (var t = max(0, start - origin); t < min(i32(se.taps), end - origin); t++) {
-            sum += y[weights + u32(t)] * x[u32(origin + t) * se.cols + at.y];
+            sum += weight_of(weights + u32(t)) * x[u32(origin + t) * se.cols + at.y];
         }
         out4[(tile.y + r) * se.cols + at.y] = sum;
     }
 }
 
-// out4[token] (+)= the sum over t of y[head, t] x[result of the token - t + taps / 2], x the gradient.
+// out4[token] (+)= the sum over t of y[head, t] x[result of the token + delay - t + taps / 2], x the gradient.
 @compute @workgroup_size(64)
 fn sequence_back(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -86,6 +98,7 @@ fn sequence_back(
     let bag = i32(offsets2[tile.x]);
     var start = bag;
     var results = i32(offsets2[tile.x + 1u]) - bag;
+    let delay = delay_of(results);
     if (se.flags & FIRST) != 0u {
         start = i32(tile.x);
         results = 1;
@@ -93,10 +106,10 @@ fn sequence_back(
     let weights = at.y / se.width * se.taps;
     for (var r = tile.y; r < tile.y + tile.z; r++) {
         // Result number `last - t` of the bag is multiplied by weight t.
-        let last = i32(r) - bag + i32(se.taps / 2u);
+        let last = i32(r) - bag + delay + i32(se.taps / 2u);
         var sum = 0.0;
         for (var t = max(0, last - results + 1); t < min(i32(se.taps), last + 1); t++) {
-            sum += y[weights + u32(t)] * x[u32(start + last - t) * se.cols + at.y];
+            sum += weight_of(weights + u32(t)) * x[u32(start + last - t) * se.cols + at.y];
         }
         let o = r * se.cols + at.y;
         out4[o] = sum + select(0.0, out4[o], (se.flags & ACCUMULATE) != 0u);
@@ -119,7 +132,7 @@ fn sequence_weights(
     let tile = results_of(at.x);
     let start = i32(offsets2[tile.x]);
     let end = i32(offsets2[tile.x + 1u]);
-    let shift = i32(at.y % se.taps) - i32(se.taps / 2u);
+    let shift = i32(at.y % se.taps) - i32(se.taps / 2u) - delay_of(end - start);
     let first = at.y / se.taps * se.width;
     var sum = 0.0;
     for (var r = 0u; r < tile.z; r++) {

@@ -63,7 +63,9 @@ def attention(spec, params, name, x, kinks):
     columns = v.permute(2, 0, 1)
     out = out + conv1d(columns, taps.unsqueeze(1), padding=taps.shape[1] // 2, groups=heads).permute(1, 2, 0)
     y = base.layer(params, f"{name}.out", out.transpose(0, 1).flatten(1))
-    return y[zeros:], (first @ middle @ last)[:, zeros, zeros:]
+    # nystrom-attention 0.0.9 returned the first rows of the padded result instead of the last.
+    skip = 0 if spec.get("legacy_shift") else zeros
+    return y[skip:skip + n], (first @ middle @ last)[:, skip, zeros:]
 
 
 def positions(params, t):
@@ -108,9 +110,9 @@ def shapes(spec):
 
 
 def metadata(spec, kind):
-    keys = ["width", "heads", "landmarks", "iterations", "residual"]
+    keys = ["width", "heads", "landmarks", "iterations", "residual", "legacy_shift"]
     out = {"kind": kind, "method": "transmil", "classes": str(spec["classes"]),
-           "settings": json.dumps({k: spec[k] for k in keys}),
+           "settings": json.dumps({k: spec[k] for k in keys if k in spec}),
            "generator": "tools/make_fixtures_transmil.py"}
     if kind == "train":
         out["optimizer"] = json.dumps(spec["optimizer"])
@@ -128,6 +130,8 @@ def catalogue():
     return {
         "transmil-binary": small,
         "transmil-multi": {**small, "classes": 3, "heads": 3},
+        "transmil-legacy-binary": {**small, "legacy_shift": True},
+        "transmil-legacy-multi": {**long, "classes": 3, "heads": 3, "legacy_shift": True},
         "transmil-long-binary": long,
         "transmil-long-multi": {**long, "classes": 3, "heads": 1},
         "train-transmil-radam-lookahead": {**small, "optimizer": opt},

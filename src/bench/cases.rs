@@ -393,7 +393,7 @@ fn nystrom(s: &mut Start, width: u32) -> Result<(ValueId, ValueId)> {
     let mixed = s.push(product(stacked, columns, Heads::Columns), &[inverse, seen[0]])?;
     let attended = s.push(attend(Between::TokensAndLandmarks), &with_tokens(&[x, few, mixed]))?;
     let taps = s.param(HEADS, 33);
-    let y = s.push(Op::SequenceConv(SequenceConv { first: false }), &with_tokens(&[attended, taps]))?;
+    let y = s.push(Op::SequenceConv(SequenceConv { first: false, landmarks: 0 }), &with_tokens(&[attended, taps]))?;
     let kernels = [49, 25, 9].map(|area| s.param(width, area));
     let kernel = s.push(Op::MergeKernels(MergeKernels { side: 7 }), &kernels)?;
     let bias = s.param(1, width);

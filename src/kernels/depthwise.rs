@@ -15,6 +15,7 @@ pub struct SequenceParams {
     taps: u32,
     width: u32,
     flags: u32,
+    landmarks: u32,
 }
 
 /// See the shader.
@@ -79,6 +80,8 @@ pub const ACCUMULATE: u32 = 1;
 pub const FIRST: u32 = 2;
 /// The transposed convolution over the square.
 pub const FLIP: u32 = 2;
+/// The weights along the tokens are 1; no buffer has them.
+pub const ONES: u32 = 4;
 /// Widest kernel over the square.
 pub const MOST: u32 = 7;
 /// Tiles whose shares of the gradient of a kernel over the square are summed in one go.
@@ -95,6 +98,17 @@ fn results_of(p: &SequenceParams, tokens: &[u32], tiles: &[u32], tile: usize) ->
             let t: [usize; 3] = std::array::from_fn(|i| tiles[4 * tile + i] as usize);
             [t[0], t[1], t[2], t[1]]
         }
+    }
+}
+
+impl SequenceParams {
+    /// How late the results of a bag with so many tokens are.
+    fn delay(&self, tokens: usize) -> usize {
+        if self.landmarks == 0 { 0 } else { tokens.next_multiple_of(self.landmarks as usize) - tokens }
+    }
+
+    fn weight<T: Real>(&self, w: &[T], at: usize) -> T {
+        if self.flags & ONES != 0 { T::ONE } else { w[at] }
     }
 }
 
@@ -116,16 +130,17 @@ fn sequence_conv<T: Real>(a: &Args<T>) {
                 // SAFETY: each row belongs to one tile.
                 let out = unsafe { out.part((first + r) * cols..(first + r + 1) * cols) };
                 out.fill(T::ZERO);
-                // Tap t looks at token + t - taps / 2.
-                let (low, high) = (bag.start + taps / 2, bag.end + taps / 2);
+                // Tap t looks at token + t - late.
+                let late = p.delay(bag.len()) + taps / 2;
+                let (low, high) = (bag.start + late, bag.end + late);
                 let used = low.saturating_sub(token + r)..taps.min(high - token - r);
                 simd(
                     #[inline(always)]
                     || {
                         for (h, out) in out.chunks_exact_mut(width).enumerate() {
                             for t in used.clone() {
-                                let at = (token + r + t - taps / 2) * cols + h * width;
-                                add_scaled(out, w[h * taps + t], &x[at..at + width]);
+                                let at = (token + r + t - late) * cols + h * width;
+                                add_scaled(out, p.weight(w, h * taps + t), &x[at..at + width]);
                             }
                         }
                     },
@@ -143,7 +158,7 @@ fn sequence_back<T: Real>(a: &Args<T>) {
     for_tiles(a.write(4), a.indices(3), p.tiles, cols, cols * taps, |bag, row, out| {
         let rows = rows_of(tokens, bag);
         let (start, results) = if p.flags & FIRST != 0 { (bag, 1) } else { (rows.start, rows.len()) };
-        let last = row - rows.start + taps / 2;
+        let last = row - rows.start + p.delay(rows.len()) + taps / 2;
         out.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o));
         let used = (last + 1).saturating_sub(results)..taps.min(last + 1);
         simd(
@@ -152,7 +167,7 @@ fn sequence_back<T: Real>(a: &Args<T>) {
                 for (h, out) in out.chunks_exact_mut(width).enumerate() {
                     for t in used.clone() {
                         let at = (start + last - t) * cols + h * width;
-                        add_scaled(out, w[h * taps + t], &g[at..at + width]);
+                        add_scaled(out, p.weight(w, h * taps + t), &g[at..at + width]);
                     }
                 }
             },
@@ -179,7 +194,7 @@ fn sequence_weights<T: Real>(a: &Args<T>) {
                         let mut sums = [T::ZERO; LANES];
                         let mut rest = T::ZERO;
                         for r in 0..rows {
-                            let from = (token + r + t).wrapping_sub(taps / 2);
+                            let from = (token + r + t).wrapping_sub(taps / 2 + p.delay(bag.len()));
                             if !bag.contains(&from) {
                                 continue;
                             }

@@ -10,14 +10,14 @@ use super::layers::Network;
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::cross_attention::{Between, CrossAttention, Received};
-use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
+use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv, ShiftTokens};
 use crate::ops::matmul::Linear;
 use crate::ops::norm::LayerNorm;
 use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::Activation;
 use crate::ops::reduce::RowSoftmax;
 use crate::ops::tokens::{LandmarkMeans, Square, TokenScores, TokenTables, class_tokens};
-use crate::tape::{Init, Param, ValueId};
+use crate::tape::{Columns, Init, Link, Param, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Settings; the defaults are the paper's.
@@ -37,11 +37,14 @@ pub struct Settings {
     /// Dropout behind each attention.
     #[serde(serialize_with = "super::layers::shortest")]
     pub dropout: f32,
+    /// Tokens get the attention of what lies as many places before them as there are zeros in front, and the first ones
+    /// that of the zeros, as in nystrom-attention 0.0.9: for models trained with it.
+    pub legacy_shift: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { width: 512, heads: 8, landmarks: 256, iterations: 6, residual: 33, dropout: 0.1 }
+        Self { width: 512, heads: 8, landmarks: 256, iterations: 6, residual: 33, dropout: 0.1, legacy_shift: false }
     }
 }
 
@@ -53,6 +56,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("iterations", "rounds of the iterative pseudo-inverse"),
     ("residual", "taps of the convolution of the values along the tokens, an odd number"),
     ("dropout", "dropout behind each attention"),
+    ("legacy_shift", "shift attention by the zeros in front, as nystrom-attention 0.0.9 did: for models made with it"),
 ];
 
 /// Side of the widest of the three kernels over the square.
@@ -65,13 +69,14 @@ const SIDE: u32 = 7;
 /// even number of taps, or a dropout rate out of range.
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let parts = network(net, settings, 0.0, false)?;
-    net.finish(parts.logits, parts.scores, parts.loss);
+    net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss);
     Ok(())
 }
 
 /// What the network gives.
 pub(super) struct Parts {
     pub logits: ValueId,
+    pub link: Link,
     pub scores: ValueId,
     /// The class token that is classified, `[B, width]`.
     pub features: ValueId,
@@ -109,6 +114,7 @@ pub(super) fn network(net: &mut Network, s: &Settings, row_dropout: f32, first_s
     let landmarks = first.means(net, q)?;
     let seen = first.look(net, landmarks, x)?;
     let op = CrossAttention { heads: s.heads, scale: first.scale, between: Between::TokensAndLandmarks };
+    let q = first.late(net, q)?;
     let attended = net.tape.push(Op::CrossAttention(op), &[q, seen.keys, seen.mixed, tokens[0], tokens[1]])?[0];
     let residual = first.residual(net, seen.values, false)?;
     let y = first.out(net, attended, residual, s.dropout)?;
@@ -130,7 +136,7 @@ pub(super) fn network(net: &mut Network, s: &Settings, row_dropout: f32, first_s
     let means = second.means(net, x)?;
     let landmarks = second.project(net, means, second.query)?;
     let seen = second.look(net, landmarks, x)?;
-    let x = class_tokens(&mut net.tape, x)?;
+    let x = second.late_class(net, x)?;
     let q = second.project(net, x, second.query)?;
     let weights = second.class_row(net, q, &seen)?;
     let sum = second.product(1.0, (Heads::Stacked, false), (Heads::Columns, false), Heads::Columns);
@@ -146,8 +152,9 @@ pub(super) fn network(net: &mut Network, s: &Settings, row_dropout: f32, first_s
     let tokens_get = second.received(net, weights, landmarks, &seen)?;
     let op = Op::TokenScores(TokenScores);
     let scores = net.tape.push1(op, &[tokens_get, tiles, offsets, tokens[0], tokens[1]])?;
-    let loss = net.cross_entropy(logits, 0.0)?;
-    Ok(Parts { logits, scores, features: z, first: first_scores, loss })
+    let link = net.one_of_all();
+    let loss = net.cross_entropy(logits, link, 0.0)?;
+    Ok(Parts { logits, link, scores, features: z, first: first_scores, loss })
 }
 
 fn parameter(net: &mut Network, name: &str, rows: u32, cols: u32, init: Init, decays: bool) -> ValueId {
@@ -186,6 +193,8 @@ struct Layer {
     landmarks: u32,
     iterations: u32,
     scale: f32,
+    /// Landmarks that results are late by (see [`Settings::legacy_shift`]); 0 for on time.
+    late: u32,
     query: ValueId,
     key: ValueId,
     value: ValueId,
@@ -217,11 +226,28 @@ impl Layer {
         let taps = parameter(net, &format!("{name}.residual.weight"), s.heads, s.residual, init, true);
         let scale = 1.0 / ((s.width / s.heads) as f32).sqrt();
         let (heads, landmarks, iterations) = (s.heads, s.landmarks, s.iterations);
-        Self { name, heads, landmarks, iterations, scale, query, key, value, taps, tokens }
+        let late = if s.legacy_shift { landmarks } else { 0 };
+        Self { name, heads, landmarks, iterations, scale, late, query, key, value, taps, tokens }
     }
 
     fn project(&self, net: &mut Network, x: ValueId, weight: ValueId) -> Result<ValueId> {
         net.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight])
+    }
+
+    /// What asks in the place of each token: its query, or that of a token before it. The query of a row of zeros is
+    /// zero, as no layer of queries has a bias.
+    fn late(&self, net: &mut Network, q: ValueId) -> Result<ValueId> {
+        let op = Op::ShiftTokens(ShiftTokens { first: false, landmarks: self.late });
+        if self.late == 0 { Ok(q) } else { net.tape.push1(op, &[q, self.tokens[0], self.tokens[1]]) }
+    }
+
+    /// The same for the class tokens alone.
+    fn late_class(&self, net: &mut Network, x: ValueId) -> Result<ValueId> {
+        let op = Op::ShiftTokens(ShiftTokens { first: true, landmarks: self.late });
+        match self.late {
+            0 => class_tokens(&mut net.tape, x),
+            _ => net.tape.push1(op, &[x, self.tokens[0], self.tokens[1]]),
+        }
     }
 
     fn means(&self, net: &mut Network, x: ValueId) -> Result<ValueId> {
@@ -269,7 +295,7 @@ impl Layer {
 
     /// The convolution of the values along the tokens, of the class tokens alone where `first`.
     fn residual(&self, net: &mut Network, values: ValueId, first: bool) -> Result<ValueId> {
-        let op = Op::SequenceConv(SequenceConv { first });
+        let op = Op::SequenceConv(SequenceConv { first, landmarks: self.late });
         net.tape.push1(op, &[values, self.taps, self.tokens[0], self.tokens[1]])
     }
 

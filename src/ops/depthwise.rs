@@ -19,19 +19,23 @@ use crate::tape::{Node, Shape, Storage, Value, ValueId};
 pub struct SequenceConv {
     /// Only the result of the first token of each bag.
     pub first: bool,
+    /// The result of token t is that of the token as many places before it as rows of zeros would make the tokens of
+    /// the bag a multiple of so many landmarks, with zeros in front: what [`ShiftTokens`] is to rows. 0 for on time.
+    pub landmarks: u32,
+}
+
+/// Rows of a result, and what its kernels count tiles by.
+fn rows_of(first: bool) -> (Dim, Dim) {
+    if first { (Dim::Bags, Dim::Bags) } else { (Dim::Tokens, Dim::TokenTiles) }
 }
 
 impl SequenceConv {
-    /// Rows of the result, and what its kernels count tiles by.
-    fn rows(&self) -> (Dim, Dim) {
-        if self.first { (Dim::Bags, Dim::Bags) } else { (Dim::Tokens, Dim::TokenTiles) }
-    }
-
-    fn words(&self, p: &Planner, node: &Node, tiles: Dim, accumulate: bool) -> [Word; 5] {
+    fn words(&self, p: &Planner, node: &Node, tiles: Dim, accumulate: bool) -> [Word; 6] {
         let (x, w) = (p.value(node.inputs[0]).shape, p.value(node.inputs[1]).shape);
         let Dim::Fixed(heads) = w.rows else { unreachable!("weights have a fixed number of rows") };
         let flags = (accumulate as u32 * k::ACCUMULATE) | (self.first as u32 * k::FIRST);
-        [tiles.into(), x.cols.into(), w.cols.into(), (x.cols / heads).into(), flags.into()]
+        let width = x.cols / heads;
+        [tiles.into(), x.cols.into(), w.cols.into(), width.into(), flags.into(), self.landmarks.into()]
     }
 }
 
@@ -47,16 +51,16 @@ impl Rule for SequenceConv {
             && inputs[0].shape.cols > 0
             && inputs[1].shape.cols % 2 == 1;
         expect(ok, self.name(), "x [Tokens, heads d], weights [heads, odd taps], tables of the tokens", inputs)?;
-        Ok(vec![(Shape::new(self.rows().0, inputs[0].shape.cols), Storage::F32)])
+        Ok(vec![(Shape::new(rows_of(self.first).0, inputs[0].shape.cols), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
-        let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), self.rows().1);
+        let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), rows_of(self.first).1);
         let operands = [x, w, t.offsets, t.tiles, node.outputs[0]].map(Operand::Value);
         let words = self.words(p, node, tiles, false);
         p.launch(&k::SEQUENCE, &operands, &words, tile_grid(tiles, p.cols(x)));
     }
     fn backward(&self, p: &mut Planner, node: &Node) {
-        let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), self.rows().1);
+        let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), rows_of(self.first).1);
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(GradTarget { to, accumulate }) = p.grad(x) {
             let operands = [g.into(), w.into(), t.offsets.into(), t.tiles.into(), to];
@@ -71,6 +75,59 @@ impl Rule for SequenceConv {
             let words = self.words(p, node, tiles, false);
             p.launch(&k::SEQUENCE_WEIGHTS, &operands, &words, tile_grid(tiles, count));
             reduce::add_rows(p, parts, 0, count, 1.0, target);
+        }
+    }
+}
+
+/// The rows of each bag moved towards its end, with zeros in front: by as many places as rows of zeros would make the
+/// tokens of the bag a multiple of the landmarks. What falls behind the last token is lost.
+///
+/// Inputs: x `[Tokens, C]`, tables of the tokens. Output: `[Tokens, C]`, or `[B, C]` of the class tokens alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShiftTokens {
+    /// Only the result of the first token of each bag.
+    pub first: bool,
+    /// Landmarks, above 0.
+    pub landmarks: u32,
+}
+
+impl ShiftTokens {
+    /// The kernels of a convolution with one tap, whose weight is 1; nothing reads the buffer that stands for it.
+    fn launch(
+        &self,
+        p: &mut Planner,
+        kernel: &'static crate::kernels::Kernel,
+        to: GradTarget,
+        x: ValueId,
+        node: &Node,
+    ) {
+        let back = *kernel == k::SEQUENCE_BACK;
+        let tiles = if back { Dim::TokenTiles } else { rows_of(self.first).1 };
+        let (cols, t) = (p.cols(x), TokenTables::of(node));
+        let flags = (to.accumulate as u32 * k::ACCUMULATE) | (self.first as u32 * k::FIRST) | k::ONES;
+        let words = [tiles.into(), cols.into(), 1.into(), cols.into(), flags.into(), self.landmarks.into()];
+        let operands = [x.into(), x.into(), t.offsets.into(), t.tiles.into(), to.to];
+        p.launch(kernel, &operands, &words, tile_grid(tiles, cols));
+    }
+}
+
+impl Rule for ShiftTokens {
+    fn name(&self) -> &'static str {
+        "shift of tokens"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = over_tokens(inputs, 1) && inputs[0].shape.rows == Dim::Tokens && self.landmarks > 0;
+        expect(ok, self.name(), "x [Tokens, C], tables of the tokens, at least one landmark", inputs)?;
+        Ok(vec![(Shape::new(rows_of(self.first).0, inputs[0].shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let to = GradTarget { to: node.outputs[0].into(), accumulate: false };
+        self.launch(p, &k::SEQUENCE, to, node.inputs[0], node);
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        if let Some(target) = p.grad(node.inputs[0]) {
+            self.launch(p, &k::SEQUENCE_BACK, target, g, node);
         }
     }
 }

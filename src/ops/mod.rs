@@ -100,6 +100,8 @@ pub enum Op {
     TokenScores(tokens::TokenScores),
     /// Convolution along the tokens.
     SequenceConv(depthwise::SequenceConv),
+    /// See [`depthwise::ShiftTokens`].
+    ShiftTokens(depthwise::ShiftTokens),
     /// Convolution over the square of tokens.
     GridConv(depthwise::GridConv),
     /// Three kernels and the identity as one.
@@ -224,6 +226,7 @@ impl Op {
             Op::LandmarkMeans(r) => r,
             Op::TokenScores(r) => r,
             Op::SequenceConv(r) => r,
+            Op::ShiftTokens(r) => r,
             Op::GridConv(r) => r,
             Op::MergeKernels(r) => r,
             Op::RowScale(r) => r,

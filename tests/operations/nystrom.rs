@@ -8,7 +8,7 @@ use bagrad::device::Device;
 use bagrad::kernels::launch::tokens_of;
 use bagrad::ops::Op;
 use bagrad::ops::cross_attention::{Between, CrossAttention, Received};
-use bagrad::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
+use bagrad::ops::depthwise::{GridConv, MergeKernels, SequenceConv, ShiftTokens};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use bagrad::ops::pointwise::Activation;
@@ -154,11 +154,18 @@ fn cases() -> Vec<Case> {
             over_tokens(t, Op::GridConv(GridConv { side }), &[x, kernel, bias])
         }));
     }
-    for first in [false, true] {
-        cases.push(case(&format!("sequence convolution, first {first}"), move |t, x, w| {
+    for (first, late) in [(false, false), (true, false), (false, true), (true, true)] {
+        cases.push(case(&format!("sequence convolution, first {first}, late {late}"), move |t, x, w| {
             let x = square(t, x, w.heads * dims(w));
             let taps = param(t, w.heads, [33, 1, 7, 129, 5][w.input as usize % 5]);
-            over_tokens(t, Op::SequenceConv(SequenceConv { first }), &[x, taps])
+            let op = SequenceConv { first, landmarks: if late { landmarks(w) } else { 0 } };
+            over_tokens(t, Op::SequenceConv(op), &[x, taps])
+        }));
+    }
+    for first in [false, true] {
+        cases.push(case(&format!("shift of tokens, first {first}"), move |t, x, w| {
+            let x = square(t, x, w.output);
+            over_tokens(t, Op::ShiftTokens(ShiftTokens { first, landmarks: landmarks(w) }), &[x])
         }));
     }
     for iterations in [1, 3] {
@@ -308,13 +315,15 @@ fn what_does_not_fit_is_refused() {
     let mut tape = Tape::new();
     let x = tape.features(4, Storage::F32, false);
     let tokens = TokenTables::on(&mut tape);
-    let conv = Op::SequenceConv(SequenceConv { first: false });
+    let conv = Op::SequenceConv(SequenceConv { first: false, landmarks: 0 });
     let taps = param(&mut tape, 2, 3);
     let message = tape.push(conv, &[x, taps, tokens[0], tokens[1]]).unwrap_err().to_string();
     assert!(message.contains("Tokens") && message.contains("Instances"), "{message}");
     let x = square(&mut tape, x, 6);
     let even = param(&mut tape, 2, 4);
     assert!(tape.push(conv, &[x, even, tokens[0], tokens[1]]).is_err());
+    let shift = Op::ShiftTokens(ShiftTokens { first: false, landmarks: 0 });
+    assert!(tape.push(shift, &[x, tokens[0], tokens[1]]).is_err(), "no landmarks");
     let three = means(&mut tape, x, 3);
     let op = Op::PseudoInverse(PseudoInverse { heads: 1, iterations: 6 });
     assert!(tape.push(op, &[three]).is_err(), "3 by 6 is no square");

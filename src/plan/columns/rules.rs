@@ -74,6 +74,11 @@ impl Splitter {
                 })?;
                 self.give(y, parts)
             }
+            Op::ShiftTokens(_) => {
+                let parts =
+                    self.of_blocks(x, |s, part, _| s.to.push1(node.op, &[&[part], &node.inputs[1..]].concat()))?;
+                self.give(y, parts)
+            }
             Op::SequenceConv(_) => {
                 let (heads, cols) = (self.rows_of(input(1)), self.cols(x));
                 self.by_head(node, 1, heads, [cols, cols], |s, heads, [of_x, _]| {
