@@ -337,7 +337,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
     match purpose {
         Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. } => {}
         Purpose::Upstream => {
-            for (n, (_, value)) in tape.outputs.iter().enumerate() {
+            for (n, value) in tape.outputs.iter().map(|o| &o.value).enumerate() {
                 if !planner.wants(*value) {
                     continue;
                 }
@@ -428,7 +428,9 @@ pub(crate) const TEACHER_OUTPUTS: [&str; 2] = ["teacher scores", "teacher featur
 
 /// What can be read of a program by name.
 fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
-    let Purpose::Teach { .. } = purpose else { return tape.outputs.clone() };
+    let Purpose::Teach { .. } = purpose else {
+        return tape.outputs.iter().map(|o| (o.name.clone(), o.value)).collect();
+    };
     let teacher = tape.teacher.expect("a model with a teacher");
     let masks = &teacher.masks;
     let values = [(masks.needs_scores(), teacher.scores), (masks.consistency > 0.0, teacher.features)];

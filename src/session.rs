@@ -19,7 +19,7 @@ use crate::methods::outputs_for;
 use crate::model::Model;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
-use crate::tape::{Source, Storage, Tape, feature_stride};
+use crate::tape::{Columns, Link, Source, Storage, Tape, feature_stride};
 pub use batch::extent_of;
 use batch::{Batch, uploads};
 use inputs::Inputs;
@@ -328,9 +328,8 @@ impl Session {
     /// does not look at.
     fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
         let Inputs { bags, indices, resident, .. } = *inputs;
-        let outputs = outputs_for(self.model.spec().classes.len());
         let learns = purpose.has_loss();
-        let classes = self.model.spec().classes.len();
+        let classes = self.model_classes();
         let fits = |&bag: &usize| match bags.label(bag) {
             None => !learns || bags.labels.is_none(),
             Some(label) => (label as usize) < classes,
@@ -341,7 +340,8 @@ impl Session {
         }
         self.batch.tables.lay_out(inputs.sizes());
         let label = |i: usize| bags.label(i).unwrap_or(0);
-        self.batch.set_labels(indices.iter().map(|&i| label(i)), outputs);
+        let outputs = self.tape.logits().map_or(outputs_for(classes), |(logits, _)| self.tape.cols(logits));
+        self.batch.set_labels(indices.iter().map(|&i| label(i)), classes as u32, outputs);
         self.batch.weights.clear();
         self.batch.weights.extend_from_slice(weights);
         self.batch.coords.clear();
@@ -586,13 +586,13 @@ impl Session {
         self.model.spec().classes.len()
     }
 
-    /// True when the instance scores have a column for each class.
-    pub(crate) fn scores_are_classes(&self) -> bool {
-        !self.tape.outputs.iter().any(|(name, _)| name == crate::methods::ATTENTION_WEIGHTS)
+    /// How the logits of the bags become probabilities; none of an encoder that has no classes.
+    pub fn link(&self) -> Option<Link> {
+        self.tape.logits().map(|(_, link)| link)
     }
 
-    /// True when each class has a sigmoid of its own.
-    pub(crate) fn independent_classes(&self) -> bool {
-        matches!(self.model.spec().method, crate::methods::Method::MiNet(_))
+    /// How the columns of output `name` become one.
+    pub(crate) fn columns(&self, name: &str) -> Columns {
+        self.tape.columns(name).unwrap_or(Columns::Heads)
     }
 }

@@ -79,6 +79,87 @@ pub struct Value {
     pub needs_grad: bool,
 }
 
+/// How the logits of a bag become probabilities. The method says so; the loss, predictions, metrics and reports go by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// One logit of two classes: its sigmoid is the probability of the second.
+    #[default]
+    Sigmoid,
+    /// A logit for each class, of which a bag has exactly one: softmax.
+    Softmax,
+    /// A sigmoid for each class, which know nothing of each other. With one logit less than classes the first class is
+    /// a bag that has none of the others.
+    IndependentSigmoids,
+}
+
+impl Link {
+    /// Appends a probability for each of `classes` classes to `out`.
+    ///
+    /// Where the first class has no logit, its probability is what the largest of the others leaves: it is the most
+    /// likely one where all others are below 0.5.
+    ///
+    /// # Panics
+    /// When there are not as many logits as the link needs.
+    pub fn probabilities(self, logits: &[f32], classes: usize, out: &mut Vec<f32>) {
+        let sigmoid = |x: f32| (1.0 / (1.0 + (-x as f64).exp())) as f32;
+        match self {
+            Link::Sigmoid => {
+                assert!(logits.len() == 1 && classes == 2, "{} logits of {classes} classes", logits.len());
+                out.extend([1.0 - sigmoid(logits[0]), sigmoid(logits[0])]);
+            }
+            Link::Softmax => {
+                assert_eq!(logits.len(), classes, "a logit for each class");
+                let largest = logits.iter().fold(f32::NEG_INFINITY, |m, &l| m.max(l));
+                let total: f64 = logits.iter().map(|&l| ((l - largest) as f64).exp()).sum();
+                out.extend(logits.iter().map(|&l| (((l - largest) as f64).exp() / total) as f32));
+            }
+            Link::IndependentSigmoids => {
+                assert!(logits.len() == classes || logits.len() + 1 == classes, "{} of {classes}", logits.len());
+                if logits.len() < classes {
+                    out.push(1.0 - sigmoid(logits.iter().fold(f32::NEG_INFINITY, |m, &l| m.max(l))));
+                }
+                out.extend(logits.iter().map(|&l| sigmoid(l)));
+            }
+        }
+    }
+}
+
+/// How several columns of what instances have become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Columns {
+    /// Heads, which are all of the same thing: their mean.
+    Heads,
+    /// Classes: the column of the largest logit of the bag.
+    Classes,
+}
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Logits of the bags `[Bags, outputs]`.
+    Logits(Link),
+    /// Scores of the instances; higher means more like a key instance.
+    Scores(Columns),
+    /// Weights of the instances, which sum to 1 over each bag.
+    Attention(Columns),
+    /// What bags or instances are described by.
+    Features,
+    /// Anything else.
+    #[default]
+    Plain,
+}
+
+/// A value that can be read by name after a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: ValueId,
+    /// What it is.
+    pub role: Role,
+}
+
 /// An operation with its inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -145,7 +226,7 @@ pub struct Tape {
     /// All parameters.
     pub params: Vec<Param>,
     /// Values that can be read by name after a run.
-    pub outputs: Vec<(String, ValueId)>,
+    pub outputs: Vec<Output>,
     /// The scalar to minimise, when there is one.
     pub loss: Option<ValueId>,
     /// Mixed precision: factors of products are rounded to f16, and training scales the loss like this.
@@ -278,7 +359,28 @@ impl Tape {
 
     /// Names a value, so that it can be read after a run.
     pub fn output(&mut self, name: &str, value: ValueId) {
-        self.outputs.push((name.to_string(), value));
+        self.output_as(name, value, Role::Plain);
+    }
+
+    /// Names a value and says what it is.
+    pub fn output_as(&mut self, name: &str, value: ValueId, role: Role) {
+        self.outputs.push(Output { name: name.to_string(), value, role });
+    }
+
+    /// The logits of the bags and how they become probabilities, where the model has some.
+    pub fn logits(&self) -> Option<(ValueId, Link)> {
+        self.outputs.iter().find_map(|o| match o.role {
+            Role::Logits(link) => Some((o.value, link)),
+            _ => None,
+        })
+    }
+
+    /// How the columns of output `name` become one.
+    pub fn columns(&self, name: &str) -> Option<Columns> {
+        self.outputs.iter().filter(|o| o.name == name).find_map(|o| match o.role {
+            Role::Scores(columns) | Role::Attention(columns) => Some(columns),
+            _ => None,
+        })
     }
 
     /// Shape of a value.
@@ -308,8 +410,8 @@ impl Tape {
     /// # Errors
     /// [`Error::Setting`] that lists the names there are.
     pub fn output_named(&self, name: &str) -> Result<ValueId> {
-        self.outputs.iter().find(|(n, _)| n == name).map(|(_, v)| *v).ok_or_else(|| {
-            let names: Vec<&str> = self.outputs.iter().map(|(n, _)| n.as_str()).collect();
+        self.outputs.iter().find(|o| o.name == name).map(|o| o.value).ok_or_else(|| {
+            let names: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
             Error::setting(name, format!("no output has this name; there are: {}", names.join(", ")))
         })
     }

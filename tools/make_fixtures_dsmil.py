@@ -16,6 +16,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv1d, relu
 import make_fixtures as base
 
 
+def neither(spec):
+    """Classes that have no logit."""
+    return int(spec.get("negative", False))
+
+
 def dsmil(spec, params, x, label, kinks):
     """One bag: (logits, loss, instance outputs)."""
     h = base.embed(spec, params, x, kinks)[-1]
@@ -40,7 +45,8 @@ def dsmil(spec, params, x, label, kinks):
     c = len(top)
     kernel = params["head.weight"].reshape(c, c, -1)
     z = conv1d(e.unsqueeze(0), kernel, params["head.bias"]).flatten()
-    target = torch.arange(c) == label if c > 1 else label.reshape(1)
+    # Without a logit of its own the first class is where all targets are 0.
+    target = torch.arange(c) + neither(spec) == label if c > 1 else label.reshape(1)
     target = target.to(z.dtype)
     loss = (binary_cross_entropy_with_logits(top, target) + binary_cross_entropy_with_logits(z, target)) / 2
     return (top + z) / 2, loss, {"scores": s, "attention": a}
@@ -49,7 +55,7 @@ def dsmil(spec, params, x, label, kinks):
 def shapes(spec):
     """{parameter: shape}."""
     widths = [spec["inputs"], *spec["embed"]]
-    c, m, q = spec["classes"], widths[-1], spec["query"]
+    c, m, q = spec["classes"] - neither(spec), widths[-1], spec["query"]
     layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
     layers["score"] = (c, m)
     if spec["variant"] == "p":
@@ -67,9 +73,9 @@ def shapes(spec):
 
 
 def metadata(spec):
-    keys = ["variant", "embed", "query", "value_layer"]
+    keys = ["variant", "embed", "query", "value_layer", "negative"]
     out = {"kind": "train" if "optimizer" in spec else "forward", "method": "dsmil", "classes": str(spec["classes"]),
-           "settings": json.dumps({k: spec[k] for k in keys}),
+           "settings": json.dumps({k: spec[k] for k in keys if k in spec}),
            "generator": "tools/make_fixtures_dsmil.py"}
     if "optimizer" in spec:
         out["optimizer"] = json.dumps(spec["optimizer"])
@@ -89,6 +95,9 @@ def catalogue():
         # Bags of several tiles.
         specs[f"dsmil-p-long-{task}"] = {
             **small, "variant": "p", "classes": c, "query": 8, "inputs": 4, "sizes": [130, 3, 64]}
+    # Two subtypes, and bags of neither.
+    for variant in ["p", "h"]:
+        specs[f"dsmil-{variant}-neither"] = {**small, "variant": variant, "classes": 3, "negative": True}
     adam = {"name": "adam", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 1e-4}
     specs["train-dsmil-adam"] = {**small, "variant": "p", "classes": 1, "optimizer": adam}
     return specs

@@ -298,7 +298,7 @@ pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool, memor
 pub fn evaluate(all: &Predictions, bags: Vec<usize>, labels: &[u32], targets: Option<&[u8]>) -> Result<Evaluation> {
     let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
     let labels: Vec<u32> = bags.iter().map(|&b| labels[b]).collect();
-    let scores = Scores::new(&probabilities, all.classes, &labels)?;
+    let scores = all.scores_of(&probabilities, &labels)?;
     let rows = || bags.iter().map(|&b| all.offsets[b]..all.offsets[b + 1]);
     let instances = targets.map(|targets| {
         let picked: Vec<f32> = rows().flat_map(|r| &all.scores[r]).copied().collect();

@@ -4,7 +4,6 @@
 //! bag, z = sum of a_n h_n, and a linear head classifies z. With several heads their pooled embeddings
 //! stand side by side.
 
-use super::ATTENTION_WEIGHTS;
 use super::image::Embedder;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
@@ -12,6 +11,7 @@ use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::SegmentSoftmax;
+use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
 /// Settings; the defaults are the paper's for feature vectors.
@@ -88,8 +88,9 @@ pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()>
     let outputs = net.outputs();
     let logits = net.linear("head", z, outputs, Activation::None)?;
     let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[scores, tiles, bag_tiles, offsets])?;
-    let loss = net.cross_entropy(logits, CLAMP)?;
-    net.finish(logits, scores, loss);
-    net.tape.output(ATTENTION_WEIGHTS, weights);
+    let link = net.one_of_all();
+    let loss = net.cross_entropy(logits, link, CLAMP)?;
+    net.finish((logits, link), (scores, Columns::Heads), loss);
+    net.attention(weights, Columns::Heads);
     Ok(())
 }

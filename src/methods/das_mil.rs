@@ -1,10 +1,10 @@
 //! DAS-MIL (Wölflein, Magister, Liò, Harrison, Arandjelović 2023, arXiv 2305.10552): instances attend to each
 //! other, and how far apart they lie is part of the attention.
 //!
-//! h = embed(x), o_i = sum over j of a_ij (v_j + rV_ij) with a the softmax of the distance-aware energy
-//! (see [`Energy::Distance`]), z = the largest o_i of each column, and a linear head classifies z.
+//! h = embed(x), o_i = sum over j of a_ij (v_j + rV_ij) with a_ij = softmax_j of the distance-aware energy
+//! (see [`Energy::Distance`]; its scale is 1 / sqrt(width of h)), z = the pool of the o_i, by default the largest of each
+//! column, and a linear head classifies z. The attention of instance j is the mean of a_ij over the rows i of its bag.
 
-use super::ATTENTION_WEIGHTS;
 use super::image::Embedder;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::rows::{Concat, SliceColumns};
 use crate::ops::segment::{Pool, SegmentSoftmax};
 use crate::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
-use crate::tape::{Init, Param, ValueId};
+use crate::tape::{Columns, Init, Param, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// What the attention knows of the places of instances.
@@ -164,9 +164,10 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let outputs = net.outputs();
     let logits = net.linear("head", pooled, outputs, Activation::None)?;
     let scores = net.linear_shared(attended, logits)?;
-    let loss = net.cross_entropy(logits, 0.0)?;
-    net.finish(logits, scores, loss);
-    net.tape.output(ATTENTION_WEIGHTS, received);
+    let link = net.one_of_all();
+    let loss = net.cross_entropy(logits, link, 0.0)?;
+    net.finish((logits, link), (scores, Columns::Classes), loss);
+    net.attention(received, Columns::Heads);
     Ok(())
 }
 
@@ -271,7 +272,8 @@ impl Attention {
         Ok([attended, outputs[1]])
     }
 
-    /// The attention that each instance receives from the rows of its bag: column sums of a, over the instances.
+    /// The attention that each instance receives: the mean of its column of a, that is column sums over the n rows of the
+    /// bag divided by n, so they sum to 1 over the bag.
     ///
     /// With keys in the place of queries the energies are transposed. Of these, softmax' weights times e^-lse of the
     /// rows, times e^lse' of the columns, is a; constants of a bag, such as that of the softmax that keeps e^-lse in

@@ -5,14 +5,13 @@
 //! bag of q_n . q_m / sqrt(L), and classifies the weighted sums of the values v_n of all classes together.
 //! Each stream has its own loss; the bag's logit is the mean of both.
 
-use super::ATTENTION_WEIGHTS;
 use super::layers::{Network, Start};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
-use crate::tape::ValueId;
+use crate::tape::{Columns, Link, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Which of the two networks that were published under the name.
@@ -45,6 +44,9 @@ pub struct Settings {
     pub value_dropout: f32,
     /// Variant h: values from a layer with ReLU.
     pub value_layer: bool,
+    /// The first of more than two classes is a bag that shows none of the others: it has no logit, and all targets of
+    /// its bags are 0.
+    pub negative: bool,
     /// How weights start.
     pub init: Start,
 }
@@ -58,6 +60,7 @@ impl Default for Settings {
             query: 128,
             value_dropout: 0.0,
             value_layer: false,
+            negative: false,
             init: Start::Torch,
         }
     }
@@ -71,25 +74,27 @@ pub const HELP: &[(&str, &str)] = &[
     ("query", "width of the queries"),
     ("value_dropout", "dropout in front of the layer that makes the values"),
     ("value_layer", "variant h: make the values with a ReLU layer (variant p always has a linear one)"),
+    ("negative", "more than two classes: the first is a bag of none of the others, and has no logit of its own"),
     ("init", "start of the weights: torch or glorot"),
 ];
 
 /// Records the model. More than two classes: one sigmoid a class, each with its own critical instance and
-/// attention.
+/// attention; with `negative` none for the first class, which is where all of them are low.
 ///
 /// # Errors
 /// [`Error::Setting`] for a width of 0, a dropout rate out of range, or a value dropout without the layer
 /// it would act on.
 pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
     let streams = network(net, settings)?;
-    net.finish(streams.logits, streams.scores, streams.loss);
-    net.tape.output(ATTENTION_WEIGHTS, streams.weights);
+    net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss);
+    net.attention(streams.weights, Columns::Classes);
     Ok(())
 }
 
 /// What the two streams give.
 pub(super) struct Streams {
     pub logits: ValueId,
+    pub link: Link,
     pub scores: ValueId,
     /// Attention of the instances.
     pub weights: ValueId,
@@ -109,7 +114,9 @@ pub(super) fn network(net: &mut Network, settings: &Settings) -> Result<Streams>
     net.start = settings.init;
     let features = net.features;
     let h = net.embed_with_dropout(features, &settings.embed, settings.dropout)?;
-    let outputs = net.outputs();
+    // Two classes have one logit as it is.
+    let neither = settings.negative && net.outputs() > 1;
+    let (outputs, link) = (net.outputs() - u32::from(neither), net.each_alone());
     let [tiles, bag_tiles, offsets] = net.tables();
     let scores = net.linear("score", h, outputs, Activation::None)?;
     let pooled = net.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[scores, tiles, bag_tiles, offsets])?;
@@ -135,8 +142,8 @@ pub(super) fn network(net: &mut Network, settings: &Settings) -> Result<Streams>
     // The authors' convolution over [C, H] with C filters of full length is this layer over the C H values.
     let bag = net.linear("head", attended[0], outputs, Activation::None)?;
     let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[attended[1], tiles, bag_tiles, offsets])?;
-    let losses = [net.sigmoid_cross_entropy(largest, 0.0)?, net.sigmoid_cross_entropy(bag, 0.0)?];
+    let losses = [net.cross_entropy(largest, link, 0.0)?, net.cross_entropy(bag, link, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
     let logits = net.add(largest, bag, 0.5, 0.5)?;
-    Ok(Streams { logits, scores, weights, features: attended[0], loss })
+    Ok(Streams { logits, link, scores, weights, features: attended[0], loss })
 }

@@ -16,7 +16,7 @@ use crate::ops::image::{ChannelMean, MaxPool};
 use crate::ops::norm::{InstanceNorm, UnitRows};
 use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::segment::Pool;
-use crate::tape::{Init, Param, ValueId};
+use crate::tape::{Init, Param, Role, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Embeddings `[N, last of the widths]`, on every tape of an encoder.
@@ -215,7 +215,7 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
         }
     }
     let embedding = net.tape.push1(Op::ChannelMean(ChannelMean { channels: h.image.channels }), &[h.value])?;
-    net.tape.output(EMBEDDING, embedding);
+    net.tape.output_as(EMBEDDING, embedding, Role::Features);
     match settings.objective {
         Objective::None => {}
         Objective::Contrast => {
@@ -233,8 +233,9 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
             let pooled = net.pool(embedding, Pool::Mean)?;
             let outputs = net.outputs();
             let logits = net.linear("head", pooled, outputs, Activation::None)?;
-            net.tape.output(BAG_LOGITS, logits);
-            net.tape.loss = Some(net.cross_entropy(logits, 0.0)?);
+            let link = net.one_of_all();
+            net.tape.output_as(BAG_LOGITS, logits, Role::Logits(link));
+            net.tape.loss = Some(net.cross_entropy(logits, link, 0.0)?);
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What methods are built from: layers with named parameters, pools, heads and losses.
 
-use super::{BAG_LOGITS, SCORES, outputs_for};
+use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::ops::dropout::{ChannelDropout, Dropout};
@@ -11,7 +11,7 @@ use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::weighting::WeightedSum;
 use crate::ops::{Op, reduce::RowSoftmax};
-use crate::tape::{Init, Param, Storage, Tape, ValueId};
+use crate::tape::{Columns, Init, Link, Param, Role, Storage, Tape, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// How the weights of a layer start.
@@ -244,27 +244,34 @@ impl Network {
         outputs_for(self.classes)
     }
 
-    /// Cross-entropy of bag logits: binary with a clamp for one output, softmax over classes beyond.
-    pub fn cross_entropy(&mut self, logits: ValueId, clamp: f32) -> Result<ValueId> {
-        let weights = self.tape.batch(Input::Weights, 1);
-        if self.outputs() == 1 {
-            return self.sigmoid_cross_entropy(logits, clamp);
-        }
-        let labels = self.tape.batch(Input::Labels, 1);
-        self.tape.push1(Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 }), &[logits, labels, weights])
+    /// The link of classes of which a bag has exactly one.
+    pub fn one_of_all(&self) -> Link {
+        if self.outputs() == 1 { Link::Sigmoid } else { Link::Softmax }
     }
 
-    /// Binary cross-entropy of each column against its target, averaged over the columns.
-    pub fn sigmoid_cross_entropy(&mut self, logits: ValueId, clamp: f32) -> Result<ValueId> {
+    /// The link of classes that know nothing of each other.
+    pub fn each_alone(&self) -> Link {
+        if self.outputs() == 1 { Link::Sigmoid } else { Link::IndependentSigmoids }
+    }
+
+    /// Cross-entropy of bag logits by their link: softmax over the classes, or binary of each column against its target,
+    /// averaged over the columns, with a clamp of the probabilities.
+    pub fn cross_entropy(&mut self, logits: ValueId, link: Link, clamp: f32) -> Result<ValueId> {
         let weights = self.tape.batch(Input::Weights, 1);
-        let targets = self.tape.batch(Input::Targets, self.outputs());
-        let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp, scale: 1.0 });
-        self.tape.push1(op, &[logits, targets, weights])
+        if link == Link::Softmax {
+            let labels = self.tape.batch(Input::Labels, 1);
+            let op = SoftmaxCrossEntropy { scale: 1.0 };
+            return self.tape.push1(Op::SoftmaxCrossEntropy(op), &[logits, labels, weights]);
+        }
+        let columns = self.tape.cols(logits);
+        let targets = self.tape.batch(Input::Targets, columns);
+        let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
+        self.tape.push1(Op::SigmoidCrossEntropy(op), &[logits, targets, weights])
     }
 
     /// Logits of the mean of the probabilities of several logits.
-    pub fn mean_of_probabilities(&mut self, logits: &[ValueId]) -> Result<ValueId> {
-        let binary = self.outputs() == 1;
+    pub fn mean_of_probabilities(&mut self, logits: &[ValueId], link: Link) -> Result<ValueId> {
+        let binary = link != Link::Softmax;
         let op = if binary { Op::Activate(Activate(Activation::Sigmoid)) } else { Op::RowSoftmax(RowSoftmax) };
         let mut mean = None;
         for logit in logits {
@@ -287,10 +294,16 @@ impl Network {
         self.tape.push1(Op::Logit(Logit { clip }), &[p])
     }
 
-    /// Names what every method gives.
-    pub fn finish(&mut self, bag_logits: ValueId, scores: ValueId, loss: ValueId) {
-        self.tape.output(BAG_LOGITS, bag_logits);
-        self.tape.output(SCORES, scores);
+    /// Names what every method gives: the logits of the bags and how they become probabilities, and the scores of the
+    /// instances and what their columns are.
+    pub fn finish(&mut self, logits: (ValueId, Link), scores: (ValueId, Columns), loss: ValueId) {
+        self.tape.output_as(BAG_LOGITS, logits.0, Role::Logits(logits.1));
+        self.tape.output_as(SCORES, scores.0, Role::Scores(scores.1));
         self.tape.loss = Some(loss);
+    }
+
+    /// Names the attention of the instances and what its columns are.
+    pub fn attention(&mut self, weights: ValueId, columns: Columns) {
+        self.tape.output_as(ATTENTION_WEIGHTS, weights, Role::Attention(columns));
     }
 }

@@ -7,7 +7,7 @@
 //! bags' features F.
 
 use super::layers::{Network, Start};
-use super::{ATTENTION_WEIGHTS, dsmil, total, transmil};
+use super::{dsmil, total, transmil};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::masking::{Masks, Strategy};
@@ -17,7 +17,7 @@ use crate::ops::rows::SliceColumns;
 use crate::ops::segment::SegmentSoftmax;
 use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::weighting::WeightedSum;
-use crate::tape::{Teacher, ValueId};
+use crate::tape::{Columns, Link, Teacher, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the student that pools by attention; the defaults are the paper's for Camelyon16.
@@ -141,8 +141,8 @@ where
 
 /// What a student's network gives.
 struct Student {
-    logits: ValueId,
-    scores: ValueId,
+    logits: (ValueId, Link),
+    scores: (ValueId, Columns),
     loss: ValueId,
     /// Features of the bags, and the distributions side by side in them.
     features: ValueId,
@@ -208,10 +208,13 @@ pub fn attention(net: &mut Network, settings: &Attention) -> Result<()> {
     let features = net.tape.push1(sum, &[h, weights, tiles, bag_tiles, offsets])?;
     let outputs = net.outputs();
     let logits = net.linear("head", features, outputs, Activation::None)?;
-    let loss = net.cross_entropy(logits, 0.0)?;
-    let student = Student { logits, scores, loss, features, parts: 1, teacher_scores: scores, vote: false };
+    let link = net.one_of_all();
+    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let (logits, teacher_scores) = ((logits, link), scores);
+    let scores = (scores, Columns::Heads);
+    let student = Student { logits, scores, loss, features, parts: 1, teacher_scores, vote: false };
     finish(net, student, &s.masks)?;
-    net.tape.output(ATTENTION_WEIGHTS, weights);
+    net.attention(weights, Columns::Heads);
     Ok(())
 }
 
@@ -220,11 +223,13 @@ pub fn attention(net: &mut Network, settings: &Attention) -> Result<()> {
 /// # Errors
 /// As [`dsmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
 pub fn dsmil(net: &mut Network, settings: &Dsmil) -> Result<()> {
-    let dsmil::Streams { logits, scores, weights, features, loss } = dsmil::network(net, &settings.network)?;
-    let parts = net.outputs();
-    let student = Student { logits, scores, loss, features, parts, teacher_scores: scores, vote: false };
+    let dsmil::Streams { logits, link, scores, weights, features, loss } = dsmil::network(net, &settings.network)?;
+    let parts = net.tape.cols(logits);
+    let (logits, teacher_scores) = ((logits, link), scores);
+    let scores = (scores, Columns::Classes);
+    let student = Student { logits, scores, loss, features, parts, teacher_scores, vote: false };
     finish(net, student, &settings.masks)?;
-    net.tape.output(ATTENTION_WEIGHTS, weights);
+    net.attention(weights, Columns::Classes);
     Ok(())
 }
 
@@ -235,8 +240,9 @@ pub fn dsmil(net: &mut Network, settings: &Dsmil) -> Result<()> {
 /// As [`transmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
 pub fn transmil(net: &mut Network, settings: &TransMil) -> Result<()> {
     let asked = settings.masks.needs_scores();
-    let transmil::Parts { logits, scores, features, first, loss } =
+    let transmil::Parts { logits, link, scores, features, first, loss } =
         transmil::network(net, &settings.network, settings.row_dropout, asked)?;
     let teacher_scores = first.unwrap_or(scores);
+    let (logits, scores) = ((logits, link), (scores, Columns::Heads));
     finish(net, Student { logits, scores, loss, features, parts: 1, teacher_scores, vote: true }, &settings.masks)
 }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::segment::Pool;
+use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
 /// Settings; the defaults are the paper's.
@@ -80,7 +81,8 @@ pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
             net.logit(pooled, CLIP)?
         }
     };
-    let loss = net.sigmoid_cross_entropy(bag, CLIP)?;
-    net.finish(bag, scores, loss);
+    let link = net.each_alone();
+    let loss = net.cross_entropy(bag, link, CLIP)?;
+    net.finish((bag, link), (scores, Columns::Classes), loss);
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::total;
 use crate::error::{Error, Result};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::Pool;
-use crate::tape::ValueId;
+use crate::tape::{Columns, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Settings; the defaults are the paper's.
@@ -116,14 +116,15 @@ pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> 
     let logits = net.linear("head", z, outputs, Activation::None)?;
     let h = sum(net, &instances)?;
     let scores = net.linear_shared(h, logits)?;
-    let loss = net.cross_entropy(logits, CLIP)?;
-    net.finish(logits, scores, loss);
+    let link = net.one_of_all();
+    let loss = net.cross_entropy(logits, link, CLIP)?;
+    net.finish((logits, link), (scores, Columns::Classes), loss);
     Ok(())
 }
 
 fn deep_supervision(net: &mut Network, branches: &[(ValueId, ValueId)], outputs: u32) -> Result<()> {
     let (mut logits, mut losses, mut scores) = (Vec::new(), Vec::new(), None);
-    let share = 1.0 / branches.len() as f32;
+    let (share, link) = (1.0 / branches.len() as f32, net.one_of_all());
     for (i, &(instances, bag)) in branches.iter().enumerate() {
         let logit = net.linear(&format!("head.{i}"), bag, outputs, Activation::None)?;
         let score = net.linear_shared(instances, logit)?;
@@ -131,11 +132,11 @@ fn deep_supervision(net: &mut Network, branches: &[(ValueId, ValueId)], outputs:
             None => net.add(score, score, 0.5 * share, 0.5 * share)?,
             Some(sum) => net.add(sum, score, 1.0, share)?,
         });
-        losses.push(net.cross_entropy(logit, CLIP)?);
+        losses.push(net.cross_entropy(logit, link, CLIP)?);
         logits.push(logit);
     }
-    let logit = net.mean_of_probabilities(&logits)?;
+    let logit = net.mean_of_probabilities(&logits, link)?;
     let loss = total(&mut net.tape, &losses)?;
-    net.finish(logit, scores.expect("at least one branch"), loss);
+    net.finish((logit, link), (scores.expect("at least one branch"), Columns::Classes), loss);
     Ok(())
 }

@@ -166,7 +166,7 @@ impl Splitter {
             node.outputs.iter().for_each(|v| made[v.index()] = true);
         }
         let named = |v: ValueId| Some(self.name(v)).filter(|v| made[v.index()]).ok_or_else(|| refused("an output"));
-        for (_, value) in &mut to.outputs {
+        for value in to.outputs.iter_mut().map(|o| &mut o.value) {
             *value = named(*value)?;
         }
         to.loss = to.loss.map(named).transpose()?;

@@ -170,14 +170,14 @@ impl Windowed {
         stages.truncate(used + 1);
         let last = &mut stages[used].tape;
         let mut softmax_outputs = Vec::new();
-        for (name, value) in &tape.outputs {
+        for crate::tape::Output { name, value, role } in &tape.outputs {
             match kinds[value.index()] {
-                Kind::Rows(_) => last.output(name, *value),
+                Kind::Rows(_) => last.output_as(name, *value, *role),
                 Kind::Softmax(input) => {
-                    last.output(name, input);
+                    last.output_as(name, input, *role);
                     softmax_outputs.push(name.clone());
                 }
-                Kind::Bags | Kind::Shared => bags.output(name, *value),
+                Kind::Bags | Kind::Shared => bags.output_as(name, *value, *role),
             }
         }
         Ok(Self { stages, bags, softmax_outputs })
@@ -251,7 +251,7 @@ impl Windowed {
             let z = pool.node.outputs[0];
             let nodes = self.bags.nodes.iter().zip(bags_needed);
             nodes.filter(|(_, needed)| **needed).any(|(node, _)| node.inputs.contains(&z))
-                || self.bags.outputs.iter().any(|(_, v)| *v == z)
+                || self.bags.outputs.iter().any(|o| o.value == z)
                 || self.stages.iter().any(|stage| stage.taken.iter().any(|taken| taken.value == z))
         };
         let serves = |pool: &Pooled| stage.pools.iter().any(|other| pool.serves(other) && read(other));
@@ -278,7 +278,7 @@ impl Stage {
         let mut wanted = vec![false; self.tape.values.len()];
         used.iter().for_each(|pool| wanted[pool.node.outputs[0].index()] = true);
         if outputs {
-            self.tape.outputs.iter().for_each(|(_, v)| wanted[v.index()] = true);
+            self.tape.outputs.iter().for_each(|o| wanted[o.value.index()] = true);
         }
         super::needed(&self.tape, wanted)
     }

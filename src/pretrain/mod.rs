@@ -37,9 +37,9 @@ use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::random::Random;
 use crate::session::Session;
+use crate::training::epoch_loss;
 use crate::training::metrics::Scores;
 use crate::training::schedule::Schedule;
-use crate::training::{epoch_loss, push_probabilities};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::mpsc::sync_channel;
@@ -376,8 +376,9 @@ fn measure(session: &mut Session, views: &Views, rows: &[usize], batch: usize) -
                 Some(loss) => total += f64::from(loss[0]) * bags.len() as f64,
                 None => {
                     let logits = &outputs[BAG_LOGITS];
+                    let link = session.link().expect("logits come with their link");
                     let of = logits.chunks_exact(logits.len() / bags.len());
-                    of.for_each(|logits| push_probabilities(&mut probabilities, logits, false));
+                    of.for_each(|logits| link.probabilities(logits, session.model_classes(), &mut probabilities));
                 }
             }
             Ok(())

@@ -31,16 +31,14 @@ pub(super) struct Rows {
 }
 
 impl Batch {
-    /// Class of each bag, as an index and as targets of the outputs.
-    pub fn set_labels(&mut self, labels: impl Iterator<Item = u32>, outputs: u32) {
+    /// Class of each bag, as an index and as targets of the outputs: one for each class, or for each but the first.
+    pub fn set_labels(&mut self, labels: impl Iterator<Item = u32>, classes: u32, outputs: u32) {
+        let first = classes.saturating_sub(outputs);
         self.labels.clear();
         self.targets.clear();
         for label in labels {
             self.labels.push(label);
-            match outputs {
-                1 => self.targets.push(label.min(1) as f32),
-                _ => self.targets.extend((0..outputs).map(|c| (c == label) as u32 as f32)),
-            }
+            self.targets.extend((first..first + outputs).map(|c| (c == label) as u32 as f32));
         }
     }
 }

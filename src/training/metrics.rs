@@ -9,7 +9,8 @@ mod decisions;
 mod instances;
 mod ranking;
 
-pub use decisions::{Confusion, log_loss, predictions};
+pub(crate) use decisions::decide;
+pub use decisions::{Confusion, independent_log_loss, log_loss, predictions};
 pub use instances::{InstanceAuc, instance_auc};
 pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
 
@@ -131,7 +132,7 @@ pub struct Scores {
     pub balanced_accuracy: Option<f64>,
     /// F1 of class 1, the positive one; the mean over the classes for more than two.
     pub f1: Option<f64>,
-    /// Mean negative log-probability of the true class.
+    /// Mean negative log-probability of the true class; of independent sigmoids the mean of their binary log losses.
     pub log_loss: Option<f64>,
 }
 

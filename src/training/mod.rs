@@ -7,8 +7,6 @@ pub mod schedule;
 pub mod trainer;
 
 pub use cache::Cache;
-#[cfg(feature = "data")]
-pub(crate) use predict::push_probabilities;
 pub use predict::{Predictions, evaluate, predict};
 #[cfg(feature = "data")]
 pub(crate) use trainer::epoch_loss;

@@ -4,6 +4,7 @@ use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::session::{Resident, Session};
+use crate::tape::{Columns, Link};
 use crate::training::metrics::{self, InstanceAuc, Scores};
 use std::collections::BTreeMap;
 
@@ -12,15 +13,20 @@ use std::collections::BTreeMap;
 pub struct Predictions {
     /// Number of classes.
     pub classes: usize,
-    /// Probability of each class for each bag, `[bags, classes]`; rows sum to 1 except where a method has
-    /// one sigmoid a class.
+    /// Logits of a bag: one of two classes, else one of each, or of each but the first.
+    pub outputs: usize,
+    /// How these became probabilities.
+    pub link: Link,
+    /// Probability of each class for each bag, `[bags, classes]`; rows sum to 1 except where classes have
+    /// independent sigmoids.
     pub probabilities: Vec<f32>,
     /// First instance of each bag, as in [`Bags`].
     pub offsets: Vec<usize>,
     /// A score for each instance; higher means more like a key instance. With several heads their mean,
-    /// with one column a class the column of the bag's predicted class.
+    /// with one column a class that of the bag's largest logit.
     pub scores: Vec<f32>,
-    /// Attention of each instance (mean over heads), summing to 1 over each bag, where the method has it.
+    /// Attention of each instance, summing to 1 over each bag, where the method has it; several columns become one as
+    /// those of the scores.
     pub attention: Option<Vec<f32>>,
 }
 
@@ -40,10 +46,9 @@ impl Predictions {
         &self.probabilities[bag * self.classes..(bag + 1) * self.classes]
     }
 
-    /// Most likely class of bag `bag`; of equals the first.
+    /// Predicted class of bag `bag`: of two the second from 0.5 on, of more the most likely one, of equals the first.
     pub fn class(&self, bag: usize) -> usize {
-        let p = self.bag(bag);
-        (0..p.len()).fold(0, |best, c| if p[c] > p[best] { c } else { best })
+        metrics::decide(self.bag(bag)) as usize
     }
 
     /// Metrics against the labels of the same bags.
@@ -51,7 +56,22 @@ impl Predictions {
     /// # Errors
     /// [`Error::Shape`] when there is not one label for each bag.
     pub fn measure(&self, labels: &[u32]) -> Result<Scores> {
-        Scores::new(&self.probabilities, self.classes, labels)
+        self.scores_of(&self.probabilities, labels)
+    }
+
+    /// Metrics of some of these bags, with their `probabilities` and labels.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not one label for each bag.
+    pub fn scores_of(&self, probabilities: &[f32], labels: &[u32]) -> Result<Scores> {
+        let scores = Scores::new(probabilities, self.classes, labels)?;
+        Ok(match self.link {
+            Link::IndependentSigmoids => {
+                let log_loss = metrics::independent_log_loss(probabilities, self.classes, self.outputs, labels);
+                Scores { log_loss, ..scores }
+            }
+            Link::Sigmoid | Link::Softmax => scores,
+        })
     }
 
     /// AUC of the instance scores against key instances (1) and others (0).
@@ -118,7 +138,10 @@ fn gather(
     mut outputs: impl FnMut(&mut Session, &[usize]) -> Result<BTreeMap<String, Vec<f32>>>,
 ) -> Result<Predictions> {
     let classes = session.model_classes();
-    let mut all = Predictions { classes, offsets: vec![0], ..Default::default() };
+    let Some(link) = session.link() else {
+        return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
+    };
+    let mut all = Predictions { classes, link, offsets: vec![0], ..Default::default() };
     let mut next = 0;
     while next < indices.len() {
         let (start, mut rows) = (next, 0);
@@ -131,51 +154,126 @@ fn gather(
         let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
             return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
         };
-        let columns = logits.len() / batch.len();
-        let per_class = session.scores_are_classes();
-        let score_columns = scores.len() / rows;
-        let mut row = 0;
-        for (logits, &bag) in logits.chunks_exact(columns).zip(batch) {
-            push_probabilities(&mut all.probabilities, logits, session.independent_classes());
-            let count = bags.rows(bag).len();
-            let class = all.class_of_last(classes);
-            for scores in scores[row * score_columns..(row + count) * score_columns].chunks_exact(score_columns) {
-                all.scores.push(match per_class && score_columns > 1 {
-                    true => scores[class],
-                    false => scores.iter().sum::<f32>() / score_columns as f32,
-                });
-            }
-            row += count;
-            all.offsets.push(all.offsets.last().unwrap() + count);
-        }
+        all.outputs = logits.len() / batch.len();
+        let logits = || logits.chunks_exact(logits.len() / batch.len());
+        logits().for_each(|bag| link.probabilities(bag, classes, &mut all.probabilities));
+        let sizes = || batch.iter().map(|&bag| bags.rows(bag).len());
+        joined(&mut all.scores, scores, session.columns(SCORES), logits().zip(sizes()));
         if let Some(weights) = outputs.get(ATTENTION_WEIGHTS) {
-            let heads = weights.len() / rows;
-            let mean = weights.chunks_exact(heads).map(|w| w.iter().sum::<f32>() / heads as f32);
-            all.attention.get_or_insert_default().extend(mean);
+            let all = all.attention.get_or_insert_default();
+            joined(all, weights, session.columns(ATTENTION_WEIGHTS), logits().zip(sizes()));
         }
+        sizes().for_each(|count| all.offsets.push(all.offsets[all.offsets.len() - 1] + count));
     }
     Ok(all)
 }
 
-impl Predictions {
-    fn class_of_last(&self, classes: usize) -> usize {
-        let p = &self.probabilities[self.probabilities.len() - classes..];
-        (0..classes).fold(0, |best, c| if p[c] > p[best] { c } else { best })
+/// Appends one value for each instance of bags with these logits and sizes, from columns that are heads or classes.
+fn joined<'a>(
+    out: &mut Vec<f32>,
+    values: &[f32],
+    columns: Columns,
+    bags: impl Iterator<Item = (&'a [f32], usize)> + Clone,
+) {
+    let rows: usize = bags.clone().map(|(_, count)| count).sum();
+    let count = values.len().checked_div(rows).unwrap_or(1);
+    let mut row = 0;
+    for (logits, instances) in bags {
+        let class = (0..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best });
+        for values in values[row * count..(row + instances) * count].chunks_exact(count) {
+            out.push(match columns {
+                // A single column is of both classes, or was made one already.
+                Columns::Classes if count > 1 => values[class],
+                _ => values.iter().sum::<f32>() / count as f32,
+            });
+        }
+        row += instances;
     }
 }
 
-/// Class probabilities from the logits of one bag: a sigmoid of a single logit, else softmax, or a sigmoid
-/// for each class where classes are independent.
-pub(crate) fn push_probabilities(out: &mut Vec<f32>, logits: &[f32], independent: bool) {
-    let sigmoid = |x: f32| (1.0 / (1.0 + (-x as f64).exp())) as f32;
-    match logits {
-        [logit] => out.extend([1.0 - sigmoid(*logit), sigmoid(*logit)]),
-        _ if independent => out.extend(logits.iter().map(|&l| sigmoid(l))),
-        _ => {
-            let largest = logits.iter().fold(f32::NEG_INFINITY, |m, &l| m.max(l));
-            let total: f64 = logits.iter().map(|&l| ((l - largest) as f64).exp()).sum();
-            out.extend(logits.iter().map(|&l| (((l - largest) as f64).exp() / total) as f32));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::{Bags, Features};
+    use crate::device::Device;
+    use crate::methods::Method;
+    use crate::model::{Model, Spec};
+    use crate::tape::Storage;
+    use serde_json::json;
+
+    /// The predictions of a fresh model for a few bags, and the outputs that they are made from.
+    fn predictions(name: &str, settings: serde_json::Value, classes: usize) -> (Predictions, [Vec<f32>; 3]) {
+        let method = Method::named(name).unwrap().with(settings.as_object().unwrap()).unwrap();
+        let model = Model::new(Spec::new(method, 3, classes), 5).unwrap();
+        let values = (0..27).map(|i| ((i * 37 % 19) as f32 - 9.0) / 4.0).collect();
+        let mut bags = Bags::packed(Features::F32(values), 3, &[2, 4, 3]).unwrap();
+        bags.coords = Some((0..9).map(|i| [(i * 7 % 5) as f32, i as f32]).collect());
+        let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
+        let all = [0, 1, 2];
+        let raw = session.outputs(&bags, &all, None).unwrap();
+        let of = |name: &str| raw.get(name).cloned().unwrap_or_default();
+        (predict(&mut session, &bags, &all, None).unwrap(), [BAG_LOGITS, SCORES, ATTENTION_WEIGHTS].map(of))
+    }
+
+    /// Each method's logits become what its loss compares with the labels, and nothing else decides.
+    #[test]
+    fn probabilities_follow_the_link() {
+        for (name, settings, independent) in [
+            ("dsmil", json!({}), true),
+            ("mhim-dsmil", json!({ "embed": [4] }), true),
+            ("mi-net", json!({ "embed": [4] }), true),
+            ("mi-net-bag", json!({ "embed": [4] }), false),
+            ("attention", json!({ "embed": [4] }), false),
+            ("das-mil", json!({ "embed": [4] }), false),
+        ] {
+            let (found, [logits, ..]) = predictions(name, settings, 4);
+            for (bag, logits) in logits.chunks_exact(4).enumerate() {
+                let total: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+                for (p, &l) in found.bag(bag).iter().zip(logits) {
+                    let l = f64::from(l);
+                    let wanted = if independent { 1.0 / (1.0 + (-l).exp()) } else { l.exp() / total };
+                    assert!((f64::from(*p) - wanted).abs() < 1e-6, "{name}: {p} and {wanted}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn columns_of_classes_are_not_averaged() {
+        for (name, heads) in [("dsmil", false), ("attention", true)] {
+            let settings = if heads { json!({ "embed": [4], "heads": 4 }) } else { json!({}) };
+            let (found, [_, scores, attention]) = predictions(name, settings, 4);
+            let attended = found.attention.as_ref().unwrap();
+            for bag in 0..found.len() {
+                let rows = found.offsets[bag]..found.offsets[bag + 1];
+                let sum: f32 = attended[rows.clone()].iter().sum();
+                assert!((sum - 1.0).abs() < 1e-5, "{name}: {sum}");
+                for row in rows {
+                    let one = |of: &[f32]| match heads {
+                        true => of[row * 4..row * 4 + 4].iter().sum::<f32>() / 4.0,
+                        false => of[row * 4 + found.class(bag)],
+                    };
+                    assert_eq!((found.scores[row], attended[row]), (one(&scores), one(&attention)), "{name}");
+                }
+            }
+        }
+    }
+
+    /// Two sigmoids of three classes: a bag may be neither.
+    #[test]
+    fn a_bag_may_be_none_of_the_classes() {
+        let (found, [logits, ..]) = predictions("dsmil", json!({ "negative": true }), 3);
+        assert_eq!((found.outputs, logits.len()), (2, 6));
+        let mut p = Vec::new();
+        Link::IndependentSigmoids.probabilities(&[-2.0, -0.5], 3, &mut p);
+        Link::IndependentSigmoids.probabilities(&[-2.0, 0.5], 3, &mut p);
+        assert_eq!([metrics::decide(&p[..3]), metrics::decide(&p[3..])], [0, 2]);
+        assert_eq!(p[0], 1.0 - p[2]);
+        // Both targets of a bag of the first class are 0.
+        let loss = metrics::independent_log_loss(&p, 3, 2, &[0, 2]).unwrap();
+        let p = p.iter().map(|&p| f64::from(p)).collect::<Vec<_>>();
+        let wanted = -((1.0 - p[1]).ln() + (1.0 - p[2]).ln() + (1.0 - p[4]).ln() + p[5].ln()) / 4.0;
+        assert!((loss - wanted).abs() < 1e-9, "{loss} {wanted}");
     }
 }
 

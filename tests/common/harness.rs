@@ -40,8 +40,8 @@ impl Numbers {
         });
         let params = params.collect();
         let extent = extent(sizes);
-        let upstream = tape.outputs.iter().map(|(_, v)| {
-            let shape = tape.shape(*v);
+        let upstream = tape.outputs.iter().map(|o| {
+            let shape = tape.shape(o.value);
             normals((shape.rows.of(&extent) * shape.cols) as usize)
         });
         let upstream = upstream.collect();

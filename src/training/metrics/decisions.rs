@@ -14,15 +14,16 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 /// One column is the probability of class 1, decided at 0.5 (0.5 itself is class 1). Two columns decide the
 /// same way; with more, the largest wins, the first one among equals.
 pub fn predictions(probabilities: &[f32], columns: usize) -> Vec<u32> {
-    let decide = |row: &[f32]| match *row {
+    probabilities.chunks(columns.max(1)).map(decide).collect()
+}
+
+/// The class of one row.
+pub(crate) fn decide(row: &[f32]) -> u32 {
+    match *row {
         [p] => u32::from(p >= 0.5),
         [a, b] => u32::from(b >= a),
-        _ => {
-            let best = (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-            best as u32
-        }
-    };
-    probabilities.chunks(columns.max(1)).map(decide).collect()
+        _ => (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best }) as u32,
+    }
 }
 
 /// Mean negative log-probability of the true class over the rows of `[bags, columns]`; one column is the
@@ -46,6 +47,26 @@ pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option
             _ => f64::from(row[label as usize]),
         };
         -p.clamp(edge, 1.0 - edge).ln()
+    }))
+}
+
+/// Mean binary log loss of the last `outputs` of the columns of `[bags, columns]`, each the probability of its class
+/// whatever the others are; clipped as in [`log_loss`]. `None` without bags or when a probability is not finite.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn independent_log_loss(probabilities: &[f32], columns: usize, outputs: usize, labels: &[u32]) -> Option<f64> {
+    assert_eq!(probabilities.len(), columns * labels.len(), "one probability for each bag and class");
+    if probabilities.iter().any(|p| !p.is_finite()) {
+        return None;
+    }
+    let edge = f64::from(f32::EPSILON);
+    mean(probabilities.chunks(columns.max(1)).zip(labels).flat_map(|(row, &label)| {
+        (columns - outputs..columns).map(move |c| {
+            let p = f64::from(row[c]);
+            let right = if c as u32 == label { p } else { 1.0 - p };
+            -right.clamp(edge, 1.0 - edge).ln()
+        })
     }))
 }
 
