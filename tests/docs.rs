@@ -147,7 +147,9 @@ fn links_lead_somewhere() {
 /// Much is asserted in debug builds alone, which a release build of the tests would pass by.
 #[test]
 fn tests_are_built_with_assertions() {
-    assert!(cfg!(debug_assertions), "assertions are off in this build: cargo test --profile checked");
+    if !cfg!(debug_assertions) {
+        panic!("assertions are off in this build: cargo test --profile checked");
+    }
     for script in ["tests/run", "tests/drivers"] {
         let text = read(script);
         assert!(text.contains("cargo test --profile checked") && !text.contains("--release"), "{script}");
