@@ -147,11 +147,14 @@ fn slope(
     random: &mut Random,
 ) -> Verdict {
     let oracle = Device::oracle();
-    // Numbers on a grid of 2^-11 moved by 2^-20 or half of it stay exact in f32, and half a grid step keeps them off
-    // the kink of a ReLU.
+    // Numbers on a grid of 2^-18 moved by 2^-20 or half of it stay exact in f32. They lie between half a step and a step
+    // of 2^-11, which keeps them off the kink of a ReLU, in one of 64 places, so that hardly two are equal.
     let h = 2f32.powi(-20);
     let mut numbers = numbers.clone();
-    along.of(&mut numbers).iter_mut().for_each(|v| *v = ((*v * 2048.0).floor() + 0.5) / 2048.0);
+    for (i, v) in along.of(&mut numbers).iter_mut().enumerate() {
+        let place = (i as u32).wrapping_mul(0x9E37_79B1) >> 26;
+        *v = ((*v * 2048.0).floor() + 0.5 + place as f32 / 128.0) / 2048.0;
+    }
     let direction: Vec<f32> =
         along.of(&mut numbers).iter().map(|_| if random.u32() & 1 == 0 { 1.0 } else { -1.0 }).collect();
     let at = |step: f32| {
