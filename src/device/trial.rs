@@ -89,7 +89,7 @@ impl Trial {
         let x = tape.features(width, storage, upstream);
         let results = record(&mut tape, x)?;
         let cols = |of: Of| match of {
-            Of::Output(n) => tape.cols(tape.outputs[n].1) as usize,
+            Of::Output(n) => tape.cols(tape.outputs[n].value) as usize,
             Of::Param(n) => tape.params[n].cols as usize,
             Of::Features => width,
         };
@@ -110,7 +110,7 @@ impl Trial {
         let extent = BatchTables::of(sizes).extent;
         let count = |v: ValueId| (tape.shape(v).rows.of(&extent) * tape.cols(v)) as usize;
         let upstream = match upstream {
-            true => tape.outputs.iter().map(|(_, v)| numbers(count(*v), 1.0)).collect(),
+            true => tape.outputs.iter().map(|o| numbers(count(o.value), 1.0)).collect(),
             false => Vec::new(),
         };
         Ok(Self { purpose, sizes: sizes.to_vec(), width, features, params, upstream, results, tape })

@@ -194,10 +194,11 @@ fn joined<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bag::{Bags, Features};
+    use crate::bag::Features;
     use crate::device::Device;
     use crate::methods::Method;
     use crate::model::{Model, Spec};
+    use crate::random::Random;
     use crate::tape::Storage;
     use serde_json::json;
 
@@ -275,17 +276,6 @@ mod tests {
         let wanted = -((1.0 - p[1]).ln() + (1.0 - p[2]).ln() + (1.0 - p[4]).ln() + p[5].ln()) / 4.0;
         assert!((loss - wanted).abs() < 1e-9, "{loss} {wanted}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bag::Features;
-    use crate::device::Device;
-    use crate::methods::Method;
-    use crate::model::{Model, Spec};
-    use crate::random::Random;
-    use crate::tape::Storage;
 
     /// The loss of an evaluation is that of a training step, all terms included, whole and in windows.
     #[test]
