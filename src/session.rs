@@ -28,6 +28,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use windowed::{Reading, Windows};
 
+/// Outputs of a batch by name, row by row.
+type Outputs = BTreeMap<String, Vec<f32>>;
+
 /// A matrix read back from a device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {
@@ -567,12 +570,7 @@ impl Session {
         Ok((outputs, loss.expect("a loss was read")))
     }
 
-    fn look(
-        &mut self,
-        purpose: Purpose,
-        inputs: Inputs,
-        weights: &[f32],
-    ) -> Result<(BTreeMap<String, Vec<f32>>, Option<f64>)> {
+    fn look(&mut self, purpose: Purpose, inputs: Inputs, weights: &[f32]) -> Result<(Outputs, Option<f64>)> {
         let windows = self.set_batch(purpose, &inputs, weights)?;
         let mut reading = Reading::default();
         self.run(purpose, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
