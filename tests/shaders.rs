@@ -88,6 +88,24 @@ fn variants_are_handed_to_browsers() {
     }
 }
 
+/// With `BAGRAD_DUMP_VARIANTS=FILE`, the text of every variant of every entry point, after a line that names it:
+/// `tests/drivers backends` translates them for other back ends and has the results compiled.
+#[test]
+fn variants_are_handed_to_translators() {
+    let mut texts = std::collections::BTreeMap::new();
+    for kernel in kernels::all() {
+        for variant in variants(kernel) {
+            let name = format!("{} of shaders/{}.wgsl {variant:?}", kernel.entry, kernel.file);
+            texts.entry((kernel.entry, preprocess(kernel.file, &variant))).or_insert(name);
+        }
+    }
+    if let Some(path) = std::env::var_os("BAGRAD_DUMP_VARIANTS") {
+        let all: String = texts.iter().map(|((_, text), name)| format!("//// {name}\n{text}\n")).collect();
+        std::fs::write(&path, all).unwrap();
+    }
+    assert!(texts.len() > 1000 && texts.values().all(|name| name.contains(" of ")), "{}", texts.len());
+}
+
 #[test]
 fn every_variant_validates_and_matches_its_declaration() {
     for kernel in kernels::all() {
