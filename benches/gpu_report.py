@@ -14,12 +14,17 @@ What it runs, in turns of `--rounds`:
 
 Without such a PyTorch its columns stay empty. To try the script on a software driver: `--quick` takes sizes for one,
 `--torch cpu` PyTorch on the CPU, and `--kernels NAME` only kernels with this in their names, as such a driver takes ten
-minutes and more to compile all of them.
+minutes and more to compile all of them. To try it on the real driver of a GPU that is not here, which computes nothing, so
+that every figure but "host us" is meaningless:
+
+    python benches/gpu_report.py --device gpu:0 --quick --torch none --rounds 1 \\
+        --bagrad "tests/drivers run navi31 -- target/release/bagrad"
 """
 
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -29,11 +34,16 @@ STEPS = ["10000,1024,512,256", "1000,512,256,128", "64,166,128,64", "12x32,166,1
 
 
 def bagrad(args, *more):
-    command = [args.bagrad, "bench", "--json", "--device", args.device, *more]
+    command = [*shlex.split(args.bagrad), "bench", "--json", "--device", args.device, *more]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def number(value, form):
+    """A dash for what JSON cannot hold: rates where the device's time stamps stand still."""
+    return "–" if value is None else format(value, form)
 
 
 def torch_device(wanted):
@@ -113,7 +123,7 @@ def torch_steps(torch, place, shape):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bagrad", default="target/release/bagrad")
+    parser.add_argument("--bagrad", default="target/release/bagrad", metavar="COMMAND", help="the program, or what starts it")
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch", choices=["auto", "cuda", "mps", "cpu", "none"], default="auto")
@@ -133,8 +143,9 @@ def main():
     print("|---|---|---:|---:|---:|")
     for name, ours in zip(("f32", "f16"), bagrad(args, "--product", f"{side},{side},{side}")):
         peer = theirs.get(name)
-        cells = [f"{peer:.0f}", f"{100 * ours['gflops'] / peer:.0f} %"] if peer else ["", ""]
-        print("| " + " | ".join([name, f"`{ours['kernel']}`", f"{ours['gflops']:.0f}", *cells]) + " |")
+        share = None if ours["gflops"] is None or not peer else 100 * ours["gflops"] / peer
+        cells = [f"{peer:.0f}", number(share, ".0f") + " %"] if peer else ["", ""]
+        print("| " + " | ".join([name, f"`{ours['kernel']}`", number(ours["gflops"], ".0f"), *cells]) + " |")
     print()
 
     rows = {shape: {"ours": [], "theirs": {}} for shape in shapes}
@@ -164,8 +175,10 @@ def main():
     print("\n| kernel | shape | us | GFLOP/s | GB/s | of the ceiling |")
     print("|---|---|---:|---:|---:|---:|")
     for k in kernels:
-        numbers = [f"{k[key]:.1f}" for key in ("median_us", "gflops", "gbps")]
-        cells = [f"`{k['kernel']}`", k["shape"], *numbers, f"{100 * k['share_of_ceiling']:.0f} %"]
+        numbers = [number(k[key], ".1f") for key in ("median_us", "gflops", "gbps")]
+        share = k["share_of_ceiling"]
+        share = number(None if share is None else 100 * share, ".0f") + " %"
+        cells = [f"`{k['kernel']}`", k["shape"], *numbers, share]
         print("| " + " | ".join(cells) + " |")
 
 

@@ -7,6 +7,8 @@ use super::gpu_executor::LaunchError;
 use super::pipelines::Pipelines;
 use super::select::{Description, Kind};
 use crate::error::{Error, Result};
+use crate::kernels::Kernel;
+use crate::kernels::launch::Variant;
 use crate::plan::{Class, PlanAs, Target};
 use crate::tuning::Tuning;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +44,8 @@ pub struct GpuOptions {
     pub longest_submission: Option<f64>,
     /// Run launches one by one and hand over how far each is from its twin in f64. Slow: for tests.
     pub audit: Option<fn(&LaunchError)>,
+    /// Told each kernel and variant before it is compiled, so that one knows what a compiler did not survive.
+    pub compiling: Option<fn(&Kernel, &Variant)>,
 }
 
 /// An opened GPU. Clones share it.
@@ -336,6 +340,15 @@ impl GpuDevice {
     /// ends, since plans refer to it.
     pub fn set_tuning(&self, tuning: Option<Tuning>) {
         *locked(&self.shared.tuning) = tuning.map(|t| &*Box::leak(Box::new(t)));
+    }
+
+    /// Compiles a kernel now, unless it is already. Plans compile what they need by themselves: this is for looking at
+    /// compilers.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the compiler's message and the lines of the shader it is about.
+    pub fn compile(&self, kernel: &Kernel, variant: &Variant) -> Result<()> {
+        self.pipelines().get(self, kernel, variant).map(|_| ())
     }
 
     /// What it was opened with.

@@ -45,6 +45,9 @@ impl Pipelines {
         if let Some(found) = self.pipelines.get(&key) {
             return Ok((found.clone(), false));
         }
+        if let Some(note) = gpu.options().compiling {
+            note(kernel, variant);
+        }
         let module_key = (kernel.file, variant.clone());
         if !self.modules.contains_key(&module_key) {
             let module = compile(gpu, kernel, variant, self.checked)?;

@@ -1,5 +1,7 @@
 //! Every shader, in every variant in use, parses, validates, and has the bindings and parameters that its
-//! declaration promises. No device is needed.
+//! declaration promises. No device is needed. `vendors` takes them to the compilers of GPUs.
+
+mod vendors;
 
 use bagrad::device::preprocess::preprocess;
 use bagrad::kernels::{self, Binding, Kernel};
@@ -35,6 +37,12 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                     all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
                 }
             }
+            // Forward products of layers on GPUs bring any activation, whatever the rounding.
+            let layer = |v: &&Vec<_>| [("REGISTER", 0), ("A_T", 0), ("B_T", 1)].iter().all(|set| v.contains(set));
+            let curve = |v| if let ("CURVED", on) = v { ("CURVED", 1 - on) } else { v };
+            let others: Vec<Vec<_>> =
+                all.iter().filter(layer).map(|v| v.iter().copied().map(curve).collect()).collect();
+            all.extend(others);
             all.extend([0, 1].map(|round| vec![("SMALL", 1), ("ROUND", round), ("CURVED", round)]));
             all
         }
