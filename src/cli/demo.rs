@@ -13,17 +13,18 @@ use bagrad::precision::Precision;
 use bagrad::report::Report;
 use bagrad::training::Settings;
 use bagrad::training::metrics::Metric;
+use bagrad::training::schedule::Schedule;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 A bag is positive when it holds a 9. The training never sees which digit is which: it finds the 9s by the
-labels of the bags. 500 training bags (a fifth of them held out to stop early), 200 test bags of other images.
+labels of the bags. 2000 training bags (a fifth of them held out to choose the epoch), 200 test bags of other images.
 
 Examples:
   bagrad demo
-  bagrad demo --seeds 5 --out page.html --device host --json";
+  bagrad demo --seeds 20 --out page.html --device host --json";
 
 /// Arguments of `bagrad demo`.
 #[derive(clap::Args)]
@@ -42,10 +43,10 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     /// Training bags
-    #[arg(long, default_value_t = 500, value_name = "BAGS", value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
+    #[arg(long, default_value_t = 2000, value_name = "BAGS", value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
     train: usize,
-    /// Passes over them, at most
-    #[arg(long, default_value_t = 60)]
+    /// Passes over them; the one with the smallest validation loss is kept
+    #[arg(long, default_value_t = 12)]
     epochs: u32,
     /// What matrix products compute with: f32 or mixed
     #[arg(long, default_value_t)]
@@ -56,10 +57,12 @@ pub struct Args {
     output: Output,
 }
 
-/// The run of one seed. The settings are the best of forty by the log loss of the validation bags, over
-/// thirty other seeds with 200 training bags each; the test bags had no say.
+/// The run of one seed. Layers and rate are the best of forty by the log loss of validation bags over thirty seeds from
+/// which no figure is. The number of bags, dropout and schedule are those of ten that did best on seeds 108 and 115, which
+/// were hard for the former ones, by bags of images that their training did not see. The test bags of the seeds that are
+/// quoted had no say.
 fn plan(args: &Args, seed: u64) -> Result<Plan> {
-    let Value::Object(set) = json!({ "embed": [256], "attention": 64, "dropout": 0.1 }) else {
+    let Value::Object(set) = json!({ "embed": [256], "attention": 64, "dropout": 0.25 }) else {
         unreachable!("an object is an object")
     };
     let method = Method::named("gated-attention")?.with(&set)?;
@@ -69,7 +72,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         learning_rate: 1e-3,
         optimiser: Optimiser::adam(1e-4),
         seed,
-        patience: Some(15),
+        schedule: Schedule::CosineEpochs { floor: 0.0 },
         monitor: Metric::Loss,
         ..Settings::for_method(&method)
     };
