@@ -241,7 +241,9 @@ impl GpuDevice {
         });
         let tiles = if experimental { adapter.cooperative_matrix_properties() } else { Vec::new() };
         // `int_div_checks` and the like cost on every device; robust buffer access stays on regardless.
-        let checked = options.checked || cfg!(debug_assertions) || cfg!(test) || env_flag("BAGRAD_CHECKED");
+        let usual = cfg!(debug_assertions) || cfg!(test);
+        let asked = std::env::var_os("BAGRAD_CHECKED").is_some_and(|v| !v.is_empty());
+        let checked = options.checked || if asked { env_flag("BAGRAD_CHECKED") } else { usual };
         let (limits, features) = (device.limits(), device.features());
         let pipelines = Mutex::new(Pipelines::new(checked));
         let shared = Shared {
