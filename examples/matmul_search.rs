@@ -4,7 +4,7 @@
 //!
 //! FORM is nn, nt (B stored transposed) or tn (A stored transposed). A variant is a list of choices of
 //! shaders/matmul.wgsl: `"ROWS=32 COLS=2 SUBGROUP8=1"` (register tiles, for drivers on the CPU) or
-//! `"TALL=1 WIDE=1"` (tiles in workgroup memory, for GPUs). The first line is what `choose` takes. All variants
+//! `"SIDE=8 TALL=1 WIDE=1"` (tiles in workgroup memory, for GPUs). The first line is what `choose` takes. All variants
 //! run once in each round, and ratios are taken within a round, so that a slow spell hits all alike.
 //! The story is in docs/matmul-search.md.
 
@@ -16,8 +16,10 @@ use bagrad::plan::Program;
 use bagrad::random::Random;
 use std::time::Instant;
 
-const NAMES: [&str; 12] =
-    ["BY_ROW", "REGISTER", "ROWS", "COLS", "SUBGROUP8", "SINGLE", "CURVED", "TALL", "WIDE", "A_VEC", "B_VEC", "C_VEC"];
+#[rustfmt::skip]
+const NAMES: [&str; 13] = [
+    "BY_ROW", "REGISTER", "ROWS", "COLS", "SUBGROUP8", "SINGLE", "CURVED", "SIDE", "TALL", "WIDE", "A_VEC", "B_VEC", "C_VEC",
+];
 
 /// The tile that a text describes; what the text does not say about vectors is as in `base`.
 fn tile(text: &str, base: &Tile) -> Result<Tile, String> {
@@ -37,8 +39,10 @@ fn tile(text: &str, base: &Tile) -> Result<Tile, String> {
         variant.extend([("COLS", cols), ("REGISTER", 1)]);
         return Ok(Tile { kernel: &MATMUL, rows, cols: 32 * cols, variant });
     }
-    let (tall, wide) = (of("TALL").unwrap_or(0), of("WIDE").unwrap_or(0));
-    Ok(Tile { kernel: &MATMUL, rows: 64 << tall, cols: 64 << wide, variant })
+    let (tall, wide, side) = (of("TALL").unwrap_or(0), of("WIDE").unwrap_or(0), of("SIDE").unwrap_or(16));
+    variant.retain(|(n, _)| *n != "SIDE");
+    variant.push(("SIDE", side));
+    Ok(Tile { kernel: &MATMUL, rows: (4 * side) << tall, cols: (4 * side) << wide, variant })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

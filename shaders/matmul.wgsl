@@ -2,8 +2,8 @@
 //
 // REGISTER (CPU drivers): 8 invocations side by side hold ROWS x (8 * COLS vec4) outputs in
 //   registers. Every A value is the same for the whole workgroup, nothing is shared through memory.
-// otherwise (GPUs): 256 invocations, a 64 x 64 tile in workgroup memory, 16 k at a time; TALL doubles
-//   its rows, WIDE its columns: 4x4, 8x4, 4x8 or 8x8 outputs each.
+// otherwise (GPUs): SIDE x SIDE invocations, a tile of 4 SIDE x 4 SIDE in workgroup memory, SIDE of k at a time; TALL
+//   doubles its rows, WIDE its columns: 4x4, 8x4, 4x8 or 8x8 outputs each.
 //
 // SUBGROUP8 (REGISTER only): invocations pass A around by shuffles; the subgroup must be of size 8.
 // BY_ROW (SUBGROUP8 without A_T): four k are taken row by row of C, so that a sum is fetched and put back once for them;
@@ -229,20 +229,23 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 
 #else
 
+const SIDE = ${SIDE}u; // 16 or 8: SIDE x SIDE invocations
+const HALF = 4u * SIDE;
+const QUADS = SIDE; // quads of a half
 #if TALL
-const BM = 128u;
+const BM = 2u * HALF;
 #else
-const BM = 64u;
+const BM = HALF;
 #endif
 #if WIDE
-const BN = 128u;
+const BN = 2u * HALF;
 #else
-const BN = 64u;
+const BN = HALF;
 #endif
-const BK = 16u;
+const BK = SIDE;
 
 // [BK][BM] and [BK][BN] in quads. An operand that lies along k in memory is turned on the way: an
-// invocation gathers four lines at one k (16 neighbours read 64 bytes of a line), and the quads of a
+// invocation gathers four lines at one k (SIDE neighbours read one stretch of a line), and the quads of a
 // row are exchanged by `turn`, so that the writes of 8 neighbours fall into 32 different banks.
 // No vector is ever written by two invocations: WGSL calls that a race even on separate components.
 var<workgroup> a_tile: array<vec4<f32>, BK * BM / 4u>;
@@ -250,16 +253,16 @@ var<workgroup> b_tile: array<vec4<f32>, BK * BN / 4u>;
 
 fn turn(k: u32) -> u32 { return k % 8u; }
 
-// What invocation `t` brings of the tile of A at (row, k), half `h` of 64 rows; zero outside.
+// What invocation `t` brings of the tile of A at (row, k), half `h` of its rows; zero outside.
 fn fetch_a(row: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 #if A_T
-    let at = row + h * 64u + (t % 16u) * 4u;
-    let kk = k + t / 16u;
+    let at = row + h * HALF + (t % SIDE) * 4u;
+    let kk = k + t / SIDE;
     if at >= p.m || kk >= k_end { return vec4(0.0); }
     return a4(kk * p.lda, at, p.m - 1u);
 #else
-    let at = row + h * 64u + (t / 16u) * 4u;
-    let kk = k + t % 16u;
+    let at = row + h * HALF + (t / SIDE) * 4u;
+    let kk = k + t % SIDE;
     if at >= p.m || kk >= k_end { return vec4(0.0); }
     let line = min(vec4(at) + FOUR, vec4(p.m - 1u)) * p.lda + kk;
     return vec4(a1(line.x), a1(line.y), a1(line.z), a1(line.w));
@@ -268,14 +271,14 @@ fn fetch_a(row: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 
 fn fetch_b(col: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 #if B_T
-    let at = col + h * 64u + (t / 16u) * 4u;
-    let kk = k + t % 16u;
+    let at = col + h * HALF + (t / SIDE) * 4u;
+    let kk = k + t % SIDE;
     if at >= p.n || kk >= k_end { return vec4(0.0); }
     let line = min(vec4(at) + FOUR, vec4(p.n - 1u)) * p.ldb + kk;
     return vec4(b1(line.x), b1(line.y), b1(line.z), b1(line.w));
 #else
-    let at = col + h * 64u + (t % 16u) * 4u;
-    let kk = k + t / 16u;
+    let at = col + h * HALF + (t % SIDE) * 4u;
+    let kk = k + t / SIDE;
     if at >= p.n || kk >= k_end { return vec4(0.0); }
     return b4(kk * p.ldb, at, p.n - 1u);
 #endif
@@ -283,23 +286,23 @@ fn fetch_b(col: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
 
 fn put_a(v: vec4<f32>, h: u32, t: u32) {
 #if A_T
-    a_tile[(t / 16u) * (BM / 4u) + h * 16u + t % 16u] = v;
+    a_tile[(t / SIDE) * (BM / 4u) + h * QUADS + t % SIDE] = v;
 #else
-    let k = t % 16u;
-    a_tile[k * (BM / 4u) + h * 16u + ((t / 16u) ^ turn(k))] = v;
+    let k = t % SIDE;
+    a_tile[k * (BM / 4u) + h * QUADS + ((t / SIDE) ^ turn(k))] = v;
 #endif
 }
 
 fn put_b(v: vec4<f32>, h: u32, t: u32) {
 #if B_T
-    let k = t % 16u;
-    b_tile[k * (BN / 4u) + h * 16u + ((t / 16u) ^ turn(k))] = v;
+    let k = t % SIDE;
+    b_tile[k * (BN / 4u) + h * QUADS + ((t / SIDE) ^ turn(k))] = v;
 #else
-    b_tile[(t / 16u) * (BN / 4u) + h * 16u + t % 16u] = v;
+    b_tile[(t / SIDE) * (BN / 4u) + h * QUADS + t % SIDE] = v;
 #endif
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(SIDE * SIDE)
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
     let tiles_n = (p.n + BN - 1u) / BN;
     let tiles_m = (p.m + BM - 1u) / BM;
@@ -309,8 +312,8 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let col = (tile % tiles_n) * BN;
         let k_begin = group.z * p.k_chunk;
         let k_end = min(p.k, k_begin + p.k_chunk);
-        let ty = t / 16u;
-        let tx = t % 16u;
+        let ty = t / SIDE;
+        let tx = t % SIDE;
 
         var s00 = vec4(0.0); var s10 = vec4(0.0); var s20 = vec4(0.0); var s30 = vec4(0.0);
 #if TALL
@@ -367,12 +370,12 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 s00 = fma(vec4(x.x), v, s00); s10 = fma(vec4(x.y), v, s10);
                 s20 = fma(vec4(x.z), v, s20); s30 = fma(vec4(x.w), v, s30);
 #if TALL
-                let y = a_tile[at + 16u];
+                let y = a_tile[at + QUADS];
                 s40 = fma(vec4(y.x), v, s40); s50 = fma(vec4(y.y), v, s50);
                 s60 = fma(vec4(y.z), v, s60); s70 = fma(vec4(y.w), v, s70);
 #endif
 #if WIDE
-                let w = b_tile[bt + 16u];
+                let w = b_tile[bt + QUADS];
                 s01 = fma(vec4(x.x), w, s01); s11 = fma(vec4(x.y), w, s11);
                 s21 = fma(vec4(x.z), w, s21); s31 = fma(vec4(x.w), w, s31);
 #if TALL
@@ -388,15 +391,15 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         store(group.z, r, q, s00); store(group.z, r + 1u, q, s10);
         store(group.z, r + 2u, q, s20); store(group.z, r + 3u, q, s30);
 #if TALL
-        store(group.z, r + 64u, q, s40); store(group.z, r + 65u, q, s50);
-        store(group.z, r + 66u, q, s60); store(group.z, r + 67u, q, s70);
+        store(group.z, r + HALF, q, s40); store(group.z, r + HALF + 1u, q, s50);
+        store(group.z, r + HALF + 2u, q, s60); store(group.z, r + HALF + 3u, q, s70);
 #endif
 #if WIDE
-        store(group.z, r, q + 64u, s01); store(group.z, r + 1u, q + 64u, s11);
-        store(group.z, r + 2u, q + 64u, s21); store(group.z, r + 3u, q + 64u, s31);
+        store(group.z, r, q + HALF, s01); store(group.z, r + 1u, q + HALF, s11);
+        store(group.z, r + 2u, q + HALF, s21); store(group.z, r + 3u, q + HALF, s31);
 #if TALL
-        store(group.z, r + 64u, q + 64u, s41); store(group.z, r + 65u, q + 64u, s51);
-        store(group.z, r + 66u, q + 64u, s61); store(group.z, r + 67u, q + 64u, s71);
+        store(group.z, r + HALF, q + HALF, s41); store(group.z, r + HALF + 1u, q + HALF, s51);
+        store(group.z, r + HALF + 2u, q + HALF, s61); store(group.z, r + HALF + 3u, q + HALF, s71);
 #endif
 #endif
     }

@@ -22,10 +22,20 @@ pub enum Choice {
     /// Tiles in registers, for drivers on the CPU: rows, and columns in vectors of four for each of eight
     /// invocations; A passed round by subgroup shuffles or loaded.
     Registers { rows: u32, cols: u32, shuffle: bool },
-    /// Tiles in workgroup memory: 128 or 64 rows and columns.
-    Workgroup { tall: bool, wide: bool },
+    /// Tiles in workgroup memory: `side` x `side` invocations (16 or 8), each with 8 or 4 rows and columns.
+    Workgroup {
+        #[serde(default = "sixteen")]
+        side: u32,
+        tall: bool,
+        wide: bool,
+    },
     /// Cooperative matrices: workgroups of 8 x 8 of them, or of 4 x 4.
     Matrices { large: bool },
+}
+
+/// What files of tunings meant before there was a choice.
+fn sixteen() -> u32 {
+    16
 }
 
 /// Values of a product from which on it pays to compile four steps of k on old drivers.
@@ -65,10 +75,13 @@ impl Choice {
                 }
                 Some(Tile { kernel, rows, cols: 32 * cols, variant })
             }
-            (Self::Workgroup { tall, wide }, _) => {
+            (Self::Workgroup { side, tall, wide }, _) => {
+                if !matches!(side, 8 | 16) {
+                    return None;
+                }
                 rounded(form, &mut variant);
-                variant.extend([("TALL", tall as u32), ("WIDE", wide as u32)]);
-                Some(Tile { kernel, rows: 64 << tall as u32, cols: 64 << wide as u32, variant })
+                variant.extend([("SIDE", side), ("TALL", tall as u32), ("WIDE", wide as u32)]);
+                Some(Tile { kernel, rows: (4 * side) << tall as u32, cols: (4 * side) << wide as u32, variant })
             }
         }
     }
@@ -86,7 +99,8 @@ impl Choice {
             }
             Class::Gpu => {
                 let both = [false, true];
-                let plain = both.into_iter().flat_map(|tall| both.map(|wide| Self::Workgroup { tall, wide }));
+                let sides = |tall, wide| [16, 8].map(|side| Self::Workgroup { side, tall, wide });
+                let plain = both.into_iter().flat_map(|tall| both.into_iter().flat_map(move |wide| sides(tall, wide)));
                 let has = |c: Coop, large: bool| if large { c.large } else { c.small };
                 let coop = target.coop.filter(|_| form.rounded);
                 let matrices = both.into_iter().filter(|&large| coop.is_some_and(|c| has(c, large)));
@@ -98,7 +112,7 @@ impl Choice {
     /// The choice of a device that was not tuned, for a product of `m` rows and `n` columns.
     pub fn standard(target: &Target, form: &Form, m: u32, n: u32) -> Choice {
         match target.class {
-            Class::Host => Self::Workgroup { tall: false, wide: false },
+            Class::Host => Self::Workgroup { side: 16, tall: false, wide: false },
             Class::CpuDriver { shuffles, recent } => {
                 let few = n <= 32 || m.div_ceil(32) * n.div_ceil(64) < 16;
                 let (rows, cols) = match (m <= 8, few, shuffles || recent) {
@@ -120,7 +134,7 @@ impl Choice {
                 // Larger tiles read less, smaller ones keep more units busy.
                 let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
                 let enough = 2 * target.units as u64;
-                Self::Workgroup { tall: groups(128, 64) >= enough, wide: groups(128, 128) >= enough }
+                Self::Workgroup { side: 16, tall: groups(128, 64) >= enough, wide: groups(128, 128) >= enough }
             }
         }
     }

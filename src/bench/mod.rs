@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod kernels;
+pub mod statistics;
 pub mod steps;
 pub mod tune;
 

@@ -6,6 +6,7 @@ use super::{answer, answer_json, note, open_device, tuning};
 use anyhow::Result;
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
+use bagrad::bench::statistics::{self, baseline};
 use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
 use bagrad::bench::tune::{Candidate, search};
 use bagrad::bounded::check_room;
@@ -47,8 +48,8 @@ pub struct Args {
     /// and keep what won for later runs on this adapter and driver
     #[arg(long, conflicts_with_all = ["profile", "memory", "filter"])]
     tune: bool,
-    /// With --tune: write the tuning here instead
-    #[arg(long, value_name = "FILE", requires = "tune")]
+    /// With --tune: write the tuning here instead; with --statistics: write the table here too
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Only kernels whose name contains this
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, conflicts_with = "steps")]
@@ -59,6 +60,13 @@ pub struct Args {
     /// Sizes of kernels: small, mil or large
     #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
     sizes: Sizes,
+    /// What the driver's compiler makes of every kernel, instead of times: registers, spills, occupancy,
+    /// instructions, cycles (Vulkan drivers of GPUs)
+    #[arg(long, conflicts_with_all = ["steps", "tune", "product", "repeats"])]
+    statistics: bool,
+    /// With --statistics: compare with the table in FILE, and fail on spills and lost occupancy
+    #[arg(long, value_name = "FILE", requires = "statistics")]
+    against: Option<PathBuf>,
     /// Times each is measured [default: 10 for kernels, 30 for steps]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     repeats: Option<usize>,
@@ -69,9 +77,15 @@ pub struct Args {
 /// # Errors
 /// What the device answers.
 pub fn run(args: &Args, begin: Instant) -> Result<()> {
+    if args.out.is_some() && !args.tune && !args.statistics {
+        bail!("--out is for --tune and --statistics");
+    }
     let (device, _) = open_device(&args.place, None, args.json)?;
     if args.tune {
         return tune(args, &device);
+    }
+    if args.statistics {
+        return statistics(args, &device);
     }
     if args.steps.is_empty() {
         let ceilings = Ceilings::of(&device)?;
@@ -147,7 +161,10 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
             Choice::Registers { rows, cols, shuffle } => {
                 format!("registers {rows} x {cols}{}", if shuffle { ", shuffles" } else { "" })
             }
-            Choice::Workgroup { tall, wide } => format!("workgroup {} x {}", 64 << tall as u32, 64 << wide as u32),
+            Choice::Workgroup { side, tall, wide } => {
+                let [rows, cols] = [tall, wide].map(|doubled| (4 * side) << doubled as u32);
+                format!("workgroup {rows} x {cols}, {side} x {side} lanes")
+            }
             Choice::Matrices { large } => format!("matrices, {} x {0}", if large { 8 } else { 4 }),
         };
         let mark = match (c.chosen, c.standard) {
@@ -162,6 +179,35 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
     let lines: Vec<Vec<String>> = candidates.iter().map(line).collect();
     note(false, format!("kept in {}", path.display()));
     answer(&table(&["product", "up to", "tiles", "median us", ""], &lines))
+}
+
+/// Compiles, tells, compares.
+fn statistics(args: &Args, device: &Device) -> Result<()> {
+    let report = statistics::of(device, args.sizes, &args.filter)?;
+    if let Some(path) = &args.out {
+        baseline::save(&report, path)?;
+    }
+    if args.json {
+        answer_json(&report)?;
+    } else if args.out.is_none() {
+        note(false, format!("compiled by {}; {}", report.driver, "loops count once in instructions"));
+        let line = |r: &statistics::Row| {
+            let own = [r.threads, r.memory, r.subgroup].map(|v| v.to_string());
+            let told = [r.registers, r.spills, r.scratch, r.occupancy, r.instructions, r.cycles];
+            let told = told.map(|v| v.map_or("-".to_owned(), |v| v.to_string()));
+            [&[format!("{} {}", r.kernel, r.variant)], &own[..], &told].concat()
+        };
+        let lines: Vec<Vec<String>> = report.rows.iter().map(line).collect();
+        let head = ["kernel", "threads", "memory", "subgroup", "registers", "spills", "scratch", "occupancy"];
+        answer(&table(&[&head[..], &["instructions", "cycles"]].concat(), &lines))?;
+    }
+    let Some(path) = &args.against else { return Ok(()) };
+    let baseline::Changes { worse, notes } = baseline::compare(&baseline::load(path)?, &report);
+    notes.iter().for_each(|text| note(false, text));
+    if !worse.is_empty() {
+        bail!("{}: worse than {}:\n{}", report.device, path.display(), worse.join("\n"));
+    }
+    Ok(())
 }
 
 /// What to time; all of it is read before anything runs.

@@ -34,7 +34,11 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                         ("ROUND", round),
                     ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
-                    all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
+                    let sides: &[u32] = if register == 1 { &[16] } else { &[16, 8] };
+                    for side in sides {
+                        let fixed = [&fixed[..], &[("SIDE", *side)]].concat();
+                        all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
+                    }
                 }
             }
             // Forward products of layers on GPUs bring any activation, whatever the rounding.
