@@ -253,34 +253,48 @@ var<workgroup> b_tile: array<vec4<f32>, BK * BN / 4u>;
 
 fn turn(k: u32) -> u32 { return k % 8u; }
 
-// What invocation `t` brings of the tile of A at (row, k), half `h` of its rows; zero outside.
-fn fetch_a(row: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
+// Where invocation `t` reads in half `h` of the tile of A, the same for all k: starts of four lines, or the quad of a
+// line. Beyond the last row of C that row is read again: nothing of it is stored.
+fn place_a(row: u32, h: u32, t: u32) -> vec4<u32> {
 #if A_T
-    let at = row + h * HALF + (t % SIDE) * 4u;
-    let kk = k + t / SIDE;
-    if at >= p.m || kk >= k_end { return vec4(0.0); }
-    return a4(kk * p.lda, at, p.m - 1u);
+    return vec4(min(row + h * HALF + (t % SIDE) * 4u, (p.m - 1u) / 4u * 4u));
 #else
-    let at = row + h * HALF + (t / SIDE) * 4u;
-    let kk = k + t % SIDE;
-    if at >= p.m || kk >= k_end { return vec4(0.0); }
-    let line = min(vec4(at) + FOUR, vec4(p.m - 1u)) * p.lda + kk;
-    return vec4(a1(line.x), a1(line.y), a1(line.z), a1(line.w));
+    return min(vec4(row + h * HALF + (t / SIDE) * 4u) + FOUR, vec4(p.m - 1u)) * p.lda;
 #endif
 }
 
-fn fetch_b(col: u32, k: u32, k_end: u32, h: u32, t: u32) -> vec4<f32> {
-#if B_T
-    let at = col + h * HALF + (t / SIDE) * 4u;
-    let kk = k + t % SIDE;
-    if at >= p.n || kk >= k_end { return vec4(0.0); }
-    let line = min(vec4(at) + FOUR, vec4(p.n - 1u)) * p.ldb + kk;
-    return vec4(b1(line.x), b1(line.y), b1(line.z), b1(line.w));
-#else
-    let at = col + h * HALF + (t % SIDE) * 4u;
+// What it brings from there at k; zero beyond the sum.
+fn fetch_a(place: vec4<u32>, k: u32, k_end: u32, t: u32) -> vec4<f32> {
+#if A_T
     let kk = k + t / SIDE;
-    if at >= p.n || kk >= k_end { return vec4(0.0); }
-    return b4(kk * p.ldb, at, p.n - 1u);
+    if kk >= k_end { return vec4(0.0); }
+    return a4(kk * p.lda, place.x, p.m - 1u);
+#else
+    let kk = k + t % SIDE;
+    if kk >= k_end { return vec4(0.0); }
+    let at = place + kk;
+    return vec4(a1(at.x), a1(at.y), a1(at.z), a1(at.w));
+#endif
+}
+
+fn place_b(col: u32, h: u32, t: u32) -> vec4<u32> {
+#if B_T
+    return min(vec4(col + h * HALF + (t / SIDE) * 4u) + FOUR, vec4(p.n - 1u)) * p.ldb;
+#else
+    return vec4(min(col + h * HALF + (t % SIDE) * 4u, (p.n - 1u) / 4u * 4u));
+#endif
+}
+
+fn fetch_b(place: vec4<u32>, k: u32, k_end: u32, t: u32) -> vec4<f32> {
+#if B_T
+    let kk = k + t % SIDE;
+    if kk >= k_end { return vec4(0.0); }
+    let at = place + kk;
+    return vec4(b1(at.x), b1(at.y), b1(at.z), b1(at.w));
+#else
+    let kk = k + t / SIDE;
+    if kk >= k_end { return vec4(0.0); }
+    return b4(kk * p.ldb, place.x, p.n - 1u);
 #endif
 }
 
@@ -327,13 +341,17 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #endif
 
         // The next tile travels to registers while this one is multiplied.
-        var a_next = fetch_a(row, k_begin, k_end, 0u, t);
-        var b_next = fetch_b(col, k_begin, k_end, 0u, t);
+        let a_place = place_a(row, 0u, t);
+        let b_place = place_b(col, 0u, t);
+        var a_next = fetch_a(a_place, k_begin, k_end, t);
+        var b_next = fetch_b(b_place, k_begin, k_end, t);
 #if TALL
-        var a_more = fetch_a(row, k_begin, k_end, 1u, t);
+        let a_place_more = place_a(row, 1u, t);
+        var a_more = fetch_a(a_place_more, k_begin, k_end, t);
 #endif
 #if WIDE
-        var b_more = fetch_b(col, k_begin, k_end, 1u, t);
+        let b_place_more = place_b(col, 1u, t);
+        var b_more = fetch_b(b_place_more, k_begin, k_end, t);
 #endif
         for (var k = k_begin; k < k_end; k += BK) {
             workgroupBarrier();
@@ -346,15 +364,16 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             put_b(b_more, 1u, t);
 #endif
             workgroupBarrier();
-            a_next = fetch_a(row, k + BK, k_end, 0u, t);
-            b_next = fetch_b(col, k + BK, k_end, 0u, t);
+            a_next = fetch_a(a_place, k + BK, k_end, t);
+            b_next = fetch_b(b_place, k + BK, k_end, t);
 #if TALL
-            a_more = fetch_a(row, k + BK, k_end, 1u, t);
+            a_more = fetch_a(a_place_more, k + BK, k_end, t);
 #endif
 #if WIDE
-            b_more = fetch_b(col, k + BK, k_end, 1u, t);
+            b_more = fetch_b(b_place_more, k + BK, k_end, t);
 #endif
-            for (var i = 0u; i < BK; i++) {
+            for (var four = 0u; four < BK; four += 4u) { for (var e = 0u; e < 4u; e++) {
+                let i = four + e;
 #if A_T
                 let at = i * (BM / 4u) + ty;
 #else
@@ -383,7 +402,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 s61 = fma(vec4(y.z), w, s61); s71 = fma(vec4(y.w), w, s71);
 #endif
 #endif
-            }
+            } }
         }
 
         let r = row + ty * 4u;

@@ -1,6 +1,8 @@
 // Self-attention within each bag, without the N x N matrix. A workgroup owns one tile of at most 64 rows, one
 // head and at most 64 columns of the result, and walks over the bag's other rows in blocks of 32: pair by
-// pair energies (8 x 4 of them an invocation), then sums weighted by them (8 rows by 8 columns an invocation).
+// pair energies (OWN x 4 of them an invocation), then sums weighted by them (OWN rows by 8 columns an invocation).
+// OWN is 8, or 4 or 2 in workgroups of two or four times as many invocations, which need fewer registers; sums are the
+// same.
 //
 // Every energy is symmetric in its two rows, so one backward kernel serves queries and keys: "own" rows are the
 // ones whose gradient is computed, "other" rows the ones it sums over. With the flag FLIP own rows are keys.
@@ -34,6 +36,10 @@ const MODULE = 4u;
 const POWER = 5u;
 const DISTANCE = 6u;
 const BINNED = 7u;
+const OWN = ${OWN}u;
+const LANES = 512u / OWN;
+const PAIRS = OWN * 4u;
+const HELD = UNITS * OWN;
 const KIND = ${KIND}u;
 const BINS = ${BINS}u;
 // Vectors of a value for each bin.
@@ -218,15 +224,15 @@ fn slope_of(energy: f32, alpha: f32) -> f32 {
     }
 }
 
-// Where an invocation's 8 x 4 pairs lie: rows of its own tile, rows of the other block, first row of the bag.
+// Where an invocation's OWN x 4 pairs lie: rows of its own tile, rows of the other block, first row of the bag.
 struct Place { own: u32, own_end: u32, other: u32, other_end: u32, head: u32, bag: u32 }
 
 // Rows behind the end are read as the last one and masked later.
 fn own_row(at: Place, r: u32) -> u32 { return min(at.own + r, at.own_end - 1u); }
 fn other_row(at: Place, o: u32) -> u32 { return min(at.other + o, at.other_end - 1u); }
 
-fn pair_sums(at: Place, alpha: f32) -> array<f32, 32> {
-    var sums = array<f32, 32>();
+fn pair_sums(at: Place, alpha: f32) -> array<f32, PAIRS> {
+    var sums = array<f32, PAIRS>();
     let dims = p.dims / WIDTH;
     let stride = p.heads * dims;
     let start = at.head * dims;
@@ -235,7 +241,7 @@ fn pair_sums(at: Place, alpha: f32) -> array<f32, 32> {
         for (var o = 0u; o < 4u; o++) {
             b[o] = y[other_row(at, o) * stride + start + c];
         }
-        for (var r = 0u; r < 8u; r++) {
+        for (var r = 0u; r < OWN; r++) {
             let a = x[own_row(at, r) * stride + start + c];
             for (var o = 0u; o < 4u; o++) {
                 sums[r * 4u + o] += term(a, b[o], alpha);
@@ -246,12 +252,12 @@ fn pair_sums(at: Place, alpha: f32) -> array<f32, 32> {
 }
 
 // The sums' derivatives for alpha, where it is an exponent.
-fn pair_logs(at: Place, alpha: f32) -> array<f32, 32> {
-    var sums = array<f32, 32>();
+fn pair_logs(at: Place, alpha: f32) -> array<f32, PAIRS> {
+    var sums = array<f32, PAIRS>();
     let dims = p.dims / WIDTH;
     let stride = p.heads * dims;
     for (var c = at.head * dims; c < (at.head + 1u) * dims; c++) {
-        for (var i = 0u; i < 32u; i++) {
+        for (var i = 0u; i < PAIRS; i++) {
             let a = x[own_row(at, i / 4u) * stride + c];
             let b = y[other_row(at, i % 4u) * stride + c];
             sums[i] += total(power_logs(a - b, alpha) - power_logs(a, alpha) - power_logs(b, alpha));
@@ -261,8 +267,8 @@ fn pair_logs(at: Place, alpha: f32) -> array<f32, 32> {
 }
 
 // Inner products of the values and their gradients.
-fn pair_products(at: Place) -> array<f32, 32> {
-    var sums = array<f32, 32>();
+fn pair_products(at: Place) -> array<f32, PAIRS> {
+    var sums = array<f32, PAIRS>();
     let values = p.values / WIDTH;
     let stride = p.heads * values;
     let start = at.head * values;
@@ -271,7 +277,7 @@ fn pair_products(at: Place) -> array<f32, 32> {
         for (var o = 0u; o < 4u; o++) {
             b[o] = yg[other_row(at, o) * stride + start + c];
         }
-        for (var r = 0u; r < 8u; r++) {
+        for (var r = 0u; r < OWN; r++) {
             let a = xg[own_row(at, r) * stride + start + c];
             for (var o = 0u; o < 4u; o++) {
                 sums[r * 4u + o] += total(a * b[o]);
@@ -283,19 +289,24 @@ fn pair_products(at: Place) -> array<f32, 32> {
 
 #if DROP
 // Which of an invocation's pairs are kept, a bit each. Two queries by four keys share a block of random words; blocks
-// are counted from the first row of the bag, where its tiles start too, and differ between bags by that row.
+// are counted from the first row of the bag, where its tiles start too, and differ between bags by that row. Two own
+// rows that are keys are half of a block.
 fn kept_pairs(at: Place, flip: bool) -> u32 {
     let own = at.own - at.bag;
     let other = at.other - at.bag;
+    let left_out = select(0u, own % 4u, OWN < 4u);
     var bits = 0u;
-    for (var n = 0u; n < 4u; n++) {
+    for (var n = 0u; n < max(OWN / 2u, select(1u, 2u, flip)); n++) {
         let query = select(own / 2u + n, other / 2u + n % 2u, flip);
         let key = select(other / 4u, own / 4u + n / 2u, flip);
         let counter = vec4(at.bag + query, p.site, p.step, key * (p.drawn >> 16u) + (p.drawn & 0xffffu) + at.head);
         let words = philox(counter, vec2(p.seed_low, p.seed_high));
         for (var k = 0u; k < 4u; k++) {
+            if OWN < 4u && flip && (k < left_out || k - left_out >= OWN) {
+                continue;
+            }
             let both = vec2(u32((words[k] & 0xffffu) >= p.threshold), u32((words[k] >> 16u) >= p.threshold));
-            let first = select(n * 8u + k, (n / 2u * 4u + k) * 4u + n % 2u * 2u, flip);
+            let first = select(n * 8u + k, (n / 2u * 4u + k - left_out) * 4u + n % 2u * 2u, flip);
             bits |= (both.x << first) | (both.y << (first + select(4u, 1u, flip)));
         }
     }
@@ -303,7 +314,7 @@ fn kept_pairs(at: Place, flip: bool) -> u32 {
 }
 fn factor_of(bits: u32, i: u32) -> f32 { return select(0.0, p.keep, ((bits >> i) & 1u) != 0u); }
 // Of each invocation, for those that own its rows.
-var<workgroup> kept: array<u32, 64>;
+var<workgroup> kept: array<u32, LANES>;
 #endif
 
 // Rows of 33, so that invocations of a group read different banks.
@@ -338,23 +349,23 @@ fn alpha_of(row: u32, head: u32) -> f32 {
     return 0.0;
 }
 
-// Adds weight * values2 over the block of other rows to an invocation's 8 rows by UNITS units.
-fn add_values(sums: ptr<function, array<V, 64>>, at: Place, block: u32, count: u32, unit: u32, lane: u32) {
+// Adds weight * values2 over the block of other rows to an invocation's OWN rows by UNITS units.
+fn add_values(sums: ptr<function, array<V, HELD>>, at: Place, block: u32, count: u32, unit: u32, lane: u32) {
     let values = p.values / WIDTH;
-    let row = (lane / 8u) * 8u * ROW;
+    let row = (lane / 8u) * OWN * ROW;
     for (var o = 0u; o < count; o++) {
         let start = ((block + o) * p.heads + at.head) * values;
         for (var u = 0u; u < UNITS; u++) {
             let v = values2[start + min(unit + u * 8u, values - 1u)];
-            for (var r = 0u; r < 8u; r++) {
-                sums[u * 8u + r] += weight[row + r * ROW + o] * v;
+            for (var r = 0u; r < OWN; r++) {
+                sums[u * OWN + r] += weight[row + r * ROW + o] * v;
             }
         }
     }
 }
 
 // out3 = softmax(energies) values, lse6 = ln of the sum of exponentials; own rows are queries.
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn attention_forward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -366,9 +377,9 @@ fn attention_forward(
     }
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
+    var at = Place(span.x + lane / 8u * OWN, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
-    var sums = array<V, 64>();
+    var sums = array<V, HELD>();
     // Of row `lane`: largest energy, sum of exponentials, and the shares of the two value biases.
     var largest = LOWEST;
     var exponentials = 0.0;
@@ -382,53 +393,58 @@ fn attention_forward(
         let count = min(32u, span.w - block);
         at.other = block + lane % 8u * 4u;
         let pairs = pair_sums(at, alpha);
-        for (var i = 0u; i < 32u; i++) {
+        for (var i = 0u; i < PAIRS; i++) {
             let o = lane % 8u * 4u + i % 4u;
             let energy = energy_with_bias(pairs[i], alpha, at, i, false);
-            weight[(lane / 8u * 8u + i / 4u) * ROW + o] = select(LOWEST, energy, o < count);
+            weight[(lane / 8u * OWN + i / 4u) * ROW + o] = select(LOWEST, energy, o < count);
         }
 #if DROP
         kept[lane] = kept_pairs(at, false);
 #endif
         workgroupBarrier();
-        var now = largest;
-        for (var o = 0u; o < count; o++) {
-            now = max(now, weight[lane * ROW + o]);
-        }
-        let old = exp(largest - now);
-        exponentials *= old;
-        shares *= old;
+        // A row each, of which there are 64.
+        if lane < 64u {
+            var now = largest;
+            for (var o = 0u; o < count; o++) {
+                now = max(now, weight[lane * ROW + o]);
+            }
+            let old = exp(largest - now);
+            exponentials *= old;
+            shares *= old;
 #if BINNED
-        for (var bin = 0u; bin < BINS; bin++) {
-            bin_sums[bin * 64u + lane] *= old;
-        }
+            for (var bin = 0u; bin < BINS; bin++) {
+                bin_sums[bin * 64u + lane] *= old;
+            }
 #endif
-        for (var o = 0u; o < 32u; o++) {
-            var e = select(0.0, exp(weight[lane * ROW + o] - now), o < count);
-            exponentials += e;
+            for (var o = 0u; o < 32u; o++) {
+                var e = select(0.0, exp(weight[lane * ROW + o] - now), o < count);
+                exponentials += e;
 #if DROP
-            e *= factor_of(kept[lane / 8u * 8u + o / 4u], lane % 8u * 4u + o % 4u);
+                e *= factor_of(kept[lane / OWN * 8u + o / 4u], lane % OWN * 4u + o % 4u);
 #endif
-            weight[lane * ROW + o] = e;
+                weight[lane * ROW + o] = e;
 #if BINNED
-            let other = min(block + o, span.w - 1u) * p.heads + work.head;
-            add_to_bin(lane, bin_of(place, record4[other * RECORD].zw, own == other), e);
+                let other = min(block + o, span.w - 1u) * p.heads + work.head;
+                add_to_bin(lane, bin_of(place, record4[other * RECORD].zw, own == other), e);
 #endif
 #if DISTANCE
-            let other = ((min(block + o, span.w - 1u)) * p.heads + work.head);
-            shares += e * near_far(record4[own * 3u + 2u], record4[other * 3u + 2u], own == other).xy;
+                let other = ((min(block + o, span.w - 1u)) * p.heads + work.head);
+                shares += e * near_far(record4[own * 3u + 2u], record4[other * 3u + 2u], own == other).xy;
 #endif
+            }
+            largest = now;
+            factor[lane] = old;
         }
-        largest = now;
-        factor[lane] = old;
         workgroupBarrier();
-        for (var i = 0u; i < UNITS * 8u; i++) {
-            sums[i] *= factor[lane / 8u * 8u + i % 8u];
+        for (var i = 0u; i < HELD; i++) {
+            sums[i] *= factor[lane / 8u * OWN + i % OWN];
         }
         add_values(&sums, at, block, count, unit, lane);
         workgroupBarrier();
     }
-    factor[lane] = 1.0 / exponentials;
+    if lane < 64u {
+        factor[lane] = 1.0 / exponentials;
+    }
     if work.chunk == 0u && lane < span.y {
         lse6[own] = largest + log(exponentials);
 #if DISTANCE
@@ -444,9 +460,9 @@ fn attention_forward(
     }
     workgroupBarrier();
     let values = p.values / WIDTH;
-    for (var i = 0u; i < UNITS * 8u; i++) {
-        let row = lane / 8u * 8u + i % 8u;
-        let c = unit + i / 8u * 8u;
+    for (var i = 0u; i < HELD; i++) {
+        let row = lane / 8u * OWN + i % OWN;
+        let c = unit + i / OWN * 8u;
         if row < span.y && c < values {
             out3[((span.x + row) * p.heads + work.head) * values + c] = sums[i] * factor[row];
         }
@@ -454,7 +470,7 @@ fn attention_forward(
 }
 
 // out3 (+)= the transpose of the softmax times values2: own rows are keys, other rows queries.
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn attention_values(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -466,9 +482,9 @@ fn attention_values(
     }
     let span = spans5[work.tile];
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
+    var at = Place(span.x + lane / 8u * OWN, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
-    var sums = array<V, 64>();
+    var sums = array<V, HELD>();
     for (var block = span.z; block < span.w; block += 32u) {
         let count = min(32u, span.w - block);
         at.other = block + lane % 8u * 4u;
@@ -476,23 +492,23 @@ fn attention_values(
 #if DROP
         let bits = kept_pairs(at, true);
 #endif
-        for (var i = 0u; i < 32u; i++) {
+        for (var i = 0u; i < PAIRS; i++) {
             let energy = energy_with_bias(pairs[i], alpha, at, i, true);
             let lse = record4[(other_row(at, i % 4u) * p.heads + work.head) * RECORD].x;
             var a = exp(energy - lse);
 #if DROP
             a *= factor_of(bits, i);
 #endif
-            weight[(lane / 8u * 8u + i / 4u) * ROW + lane % 8u * 4u + i % 4u] = a;
+            weight[(lane / 8u * OWN + i / 4u) * ROW + lane % 8u * 4u + i % 4u] = a;
         }
         workgroupBarrier();
         add_values(&sums, at, block, count, unit, lane);
         workgroupBarrier();
     }
     let values = p.values / WIDTH;
-    for (var i = 0u; i < UNITS * 8u; i++) {
-        let row = lane / 8u * 8u + i % 8u;
-        let c = unit + i / 8u * 8u;
+    for (var i = 0u; i < HELD; i++) {
+        let row = lane / 8u * OWN + i % OWN;
+        let c = unit + i / OWN * 8u;
         if row < span.y && c < values {
             let o = ((span.x + row) * p.heads + work.head) * values + c;
             out3[o] = sums[i] + select(V(0.0), out3[o], (p.flags & ACCUMULATE) != 0u);
@@ -556,6 +572,9 @@ fn energy_with_bias(sum: f32, alpha: f32, at: Place, i: u32, flip: bool) -> f32 
     return p.scale * sum_with_bias(sum, at, i, flip, pair_bin(at, i));
 }
 fn clear_bins(lane: u32) {
+    if lane >= 64u {
+        return;
+    }
     for (var bin = 0u; bin < BINS; bin++) {
         bin_sums[bin * 64u + lane] = 0.0;
     }
@@ -577,7 +596,7 @@ fn energy_with_bias(sum: f32, alpha: f32, at: Place, i: u32, flip: bool) -> f32 
 // grad6 (+)= the gradient of the own rows; shares7 their shares of what is summed over all rows: that of alpha
 // [rows, heads], or those of beta, theta and the two biases [rows, 4 heads]; or (+)= the gradient of what the rows
 // add to energies by bin [rows, heads BINS].
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn attention_back(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -591,14 +610,14 @@ fn attention_back(
     let unit = work.chunk * (64u / WIDTH) + lane % 8u;
     let dims = p.dims / WIDTH;
     let flip = (p.flags & FLIP) != 0u;
-    var at = Place(span.x + lane / 8u * 8u, span.x + span.y, 0u, span.w, work.head, span.z);
+    var at = Place(span.x + lane / 8u * OWN, span.x + span.y, 0u, span.w, work.head, span.z);
     let alpha = alpha_of(span.x, work.head);
-    var sums = array<V, 64>();
-    var own: array<V, 64>;
-    for (var i = 0u; i < UNITS * 8u; i++) {
-        own[i] = x[(own_row(at, i % 8u) * p.heads + work.head) * dims + min(unit + i / 8u * 8u, dims - 1u)];
+    var sums = array<V, HELD>();
+    var own: array<V, HELD>;
+    for (var i = 0u; i < HELD; i++) {
+        own[i] = x[(own_row(at, i % OWN) * p.heads + work.head) * dims + min(unit + i / OWN * 8u, dims - 1u)];
     }
-    var shares = array<vec4<f32>, 8>();
+    var shares = array<vec4<f32>, OWN>();
 #if BINNED
     let mine = min(span.x + lane, span.x + span.y - 1u) * p.heads + work.head;
     let place = record4[mine * RECORD].zw;
@@ -609,14 +628,14 @@ fn attention_back(
         at.other = block + lane % 8u * 4u;
         let pairs = pair_sums(at, alpha);
         let products = pair_products(at);
-        var logs = array<f32, 32>();
+        var logs = array<f32, PAIRS>();
         if KIND == POWER && !flip {
             logs = pair_logs(at, alpha);
         }
 #if DROP
         let bits = kept_pairs(at, flip);
 #endif
-        for (var i = 0u; i < 32u; i++) {
+        for (var i = 0u; i < PAIRS; i++) {
             let o = lane % 8u * 4u + i % 4u;
             let query = select(own_row(at, i / 4u), other_row(at, i % 4u), flip);
             let record = record4[(query * p.heads + work.head) * RECORD];
@@ -642,7 +661,7 @@ fn attention_back(
 #endif
             let g = a * (along - record.y);
             let w = g * slope_of(energy, alpha);
-            weight[(lane / 8u * 8u + i / 4u) * ROW + o] = w;
+            weight[(lane / 8u * OWN + i / 4u) * ROW + o] = w;
             switch KIND {
                 case 1u: { shares[i / 4u].x -= g * pairs[i] * energy; }
                 case 2u: { shares[i / 4u].x -= g * pairs[i] * energy * energy; }
@@ -659,7 +678,7 @@ fn attention_back(
         }
         workgroupBarrier();
 #if BINNED
-        for (var o = 0u; o < count; o++) {
+        for (var o = 0u; o < select(0u, count, lane < 64u); o++) {
             let other = (block + o) * p.heads + work.head;
             add_to_bin(lane, bin_of(place, record4[other * RECORD].zw, mine == other), weight[lane * ROW + o]);
         }
@@ -668,16 +687,16 @@ fn attention_back(
             let start = ((block + o) * p.heads + work.head) * dims;
             for (var u = 0u; u < UNITS; u++) {
                 let b = y[start + min(unit + u * 8u, dims - 1u)];
-                for (var r = 0u; r < 8u; r++) {
-                    sums[u * 8u + r] += weight[(lane / 8u * 8u + r) * ROW + o] * term_slope(own[u * 8u + r], b, alpha);
+                for (var r = 0u; r < OWN; r++) {
+                    sums[u * OWN + r] += weight[(lane / 8u * OWN + r) * ROW + o] * term_slope(own[u * OWN + r], b, alpha);
                 }
             }
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < UNITS * 8u; i++) {
-        let row = lane / 8u * 8u + i % 8u;
-        let c = unit + i / 8u * 8u;
+    for (var i = 0u; i < HELD; i++) {
+        let row = lane / 8u * OWN + i % OWN;
+        let c = unit + i / OWN * 8u;
         if row < span.y && c < dims {
             let o = ((span.x + row) * p.heads + work.head) * dims + c;
             grad6[o] = sums[i] + select(V(0.0), grad6[o], (p.flags & ACCUMULATE) != 0u);
@@ -697,8 +716,8 @@ fn attention_back(
 #else
     let kinds = select(1u, 4u, KIND == DISTANCE);
     for (var kind = 0u; kind < kinds; kind++) {
-        for (var r = 0u; r < 8u; r++) {
-            weight[(lane / 8u * 8u + r) * ROW + lane % 8u] = shares[r][kind];
+        for (var r = 0u; r < OWN; r++) {
+            weight[(lane / 8u * OWN + r) * ROW + lane % 8u] = shares[r][kind];
         }
         workgroupBarrier();
         if lane < span.y && work.chunk == 0u {

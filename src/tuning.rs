@@ -10,7 +10,7 @@ use crate::files;
 use crate::kernels::launch::Variant;
 use crate::kernels::matmul::{Form, MATMUL, Tile};
 use crate::kernels::matmul_coop::{self, Coop};
-use crate::plan::{Class, Target};
+use crate::plan::{Class, Family, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -134,6 +134,11 @@ impl Choice {
                 // Larger tiles read less, smaller ones keep more units busy.
                 let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
                 let enough = 2 * target.units as u64;
+                if target.family == Family::Apple {
+                    // 8 x 8 sums of an invocation spill there, or leave one workgroup on a core.
+                    let double = groups(128, 64) >= enough;
+                    return Self::Workgroup { side: 16, tall: double && form.b_t, wide: double && !form.b_t };
+                }
                 Self::Workgroup { side: 16, tall: groups(128, 64) >= enough, wide: groups(128, 128) >= enough }
             }
         }

@@ -6,6 +6,7 @@ use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::{Args, Kernel, Real, kernel};
 use crate::ops::self_attention::Energy;
+use crate::plan::{Class, Family, Target};
 use binned::Bins;
 use blocks::{BLOCK, LANES, Rows, SIDE, Turned, lanes, lanes_mut};
 use blocks::{pair_sums, products, sums_of, weigh, weigh_slopes};
@@ -114,7 +115,26 @@ pub fn variant(energy: &Energy, dims: u32, values: u32, drops: bool) -> Variant 
         ("BINNED", (kind == BINNED) as u32),
         ("BINS", energy.bins().max(1)),
         ("DROP", drops as u32),
+        ("OWN", 8),
     ]
+}
+
+/// Own rows of an invocation of [`FORWARD`], [`VALUES`] or [`BACK`]: as many as its registers hold on the device, by
+/// what compilers tell (docs/compilers.md). Results do not depend on it.
+pub fn own_rows(kernel: &Kernel, energy: &Energy, target: &Target) -> u32 {
+    if target.class != Class::Gpu {
+        return 8;
+    }
+    let (kind, back) = (kind(energy), kernel.name == BACK.name);
+    match target.family {
+        Family::Nvidia if back && kind == POWER => 4,
+        Family::Nvidia => 8,
+        Family::Rdna | Family::Gcn if kind == BINNED || (back && kind == POWER) => 4,
+        Family::Rdna | Family::Gcn => 8,
+        // Backward holds the rows themselves too, but where the energy is an inner product.
+        _ if back && !matches!(kind, DOT | BINNED) => 2,
+        _ => 4,
+    }
 }
 
 /// Values in a record.

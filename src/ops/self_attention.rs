@@ -282,7 +282,10 @@ impl Pairs {
             (part.total << 16 | part.first).into(),
         ];
         let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
-        p.launch_variant(kernel, self.variant(), operands, &words, Grid::plane(Count::each(self.tiles), each));
+        let mut variant = self.variant();
+        variant.retain(|(name, _)| *name != "OWN");
+        variant.push(("OWN", k::own_rows(kernel, &self.energy, &p.target)));
+        p.launch_variant(kernel, variant, operands, &words, Grid::plane(Count::each(self.tiles), each));
     }
 }
 

@@ -62,7 +62,8 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             let of =
                 |kind, bins| [("KIND", kind), ("DISTANCE", (kind == 6) as u32), ("BINNED", (kind == 7) as u32), bins];
             let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24)]);
-            kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins)))).collect()
+            let all = kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins))));
+            all.flat_map(|variant| [8, 4, 2].map(|own| [&variant[..], &[("OWN", own)]].concat())).collect()
         }
         "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
         _ => vec![Vec::new()],
