@@ -216,9 +216,10 @@ fn grid_weights(
             let g = y[r * gw.cols + at.y];
             bias += g;
             if row + v >= 0 && row + v < length {
-                for (var h = 0; h < i32(gw.side); h++) {
+                // As many rounds as there are sums, so that these are registers.
+                for (var h = 0; h < 7; h++) {
                     let origin = col + h - reach;
-                    if origin >= 0 && origin < length {
+                    if h < i32(gw.side) && origin >= 0 && origin < length {
                         sums[h] += g * x[(start + 1u + u32((row + v) * length + origin)) * gw.cols + at.y];
                     }
                 }
@@ -226,8 +227,10 @@ fn grid_weights(
         }
     }
     let o = ((at.x * gw.cols + at.y) * gw.side + group.z) * gw.side;
-    for (var h = 0u; h < gw.side; h++) {
-        out4[o + h] = sums[h];
+    for (var h = 0u; h < 7u; h++) {
+        if h < gw.side {
+            out4[o + h] = sums[h];
+        }
     }
     if group.z == 0u {
         out5[at.x * gw.cols + at.y] = bias;

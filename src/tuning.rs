@@ -134,8 +134,8 @@ impl Choice {
                 // Larger tiles read less, smaller ones keep more units busy.
                 let groups = |rows: u32, cols: u32| m.div_ceil(rows) as u64 * n.div_ceil(cols) as u64;
                 let enough = 2 * target.units as u64;
-                if target.family == Family::Apple {
-                    // 8 x 8 sums of an invocation spill there, or leave one workgroup on a core.
+                if matches!(target.family, Family::Apple | Family::Gcn) {
+                    // 8 x 8 sums of an invocation spill there, or leave one workgroup or wave alone.
                     let double = groups(128, 64) >= enough;
                     return Self::Workgroup { side: 16, tall: double && form.b_t, wide: double && !form.b_t };
                 }

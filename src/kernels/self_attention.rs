@@ -104,9 +104,14 @@ pub const ADD_SHARES: u32 = 8;
 /// Most bins of distances: their sums share 16 KiB of workgroup memory with the weights of a block.
 pub const MOST_BINS: u32 = 24;
 
+/// Whether columns of these widths are read as vectors of four.
+pub fn vectors(dims: u32, values: u32) -> bool {
+    dims.is_multiple_of(4) && values.is_multiple_of(4)
+}
+
 /// The shader for an energy; vector loads where both widths are multiples of four.
 pub fn variant(energy: &Energy, dims: u32, values: u32, drops: bool) -> Variant {
-    let vectors = dims.is_multiple_of(4) && values.is_multiple_of(4);
+    let vectors = vectors(dims, values);
     let kind = kind(energy);
     vec![
         ("VEC", vectors as u32),
@@ -121,13 +126,13 @@ pub fn variant(energy: &Energy, dims: u32, values: u32, drops: bool) -> Variant 
 
 /// Own rows of an invocation of [`FORWARD`], [`VALUES`] or [`BACK`]: as many as its registers hold on the device, by
 /// what compilers tell (docs/compilers.md). Results do not depend on it.
-pub fn own_rows(kernel: &Kernel, energy: &Energy, target: &Target) -> u32 {
+pub fn own_rows(kernel: &Kernel, energy: &Energy, vectors: bool, target: &Target) -> u32 {
     if target.class != Class::Gpu {
         return 8;
     }
     let (kind, back) = (kind(energy), kernel.name == BACK.name);
     match target.family {
-        Family::Nvidia if back && kind == POWER => 4,
+        Family::Nvidia if !vectors || (back && kind == POWER) => 4,
         Family::Nvidia => 8,
         Family::Rdna | Family::Gcn if kind == BINNED || (back && kind == POWER) => 4,
         Family::Rdna | Family::Gcn => 8,

@@ -284,7 +284,8 @@ impl Pairs {
         let each = Count::each(Dim::Fixed(self.heads * width.div_ceil(k::CHUNK)));
         let mut variant = self.variant();
         variant.retain(|(name, _)| *name != "OWN");
-        variant.push(("OWN", k::own_rows(kernel, &self.energy, &p.target)));
+        let vectors = k::vectors(self.dims, self.values);
+        variant.push(("OWN", k::own_rows(kernel, &self.energy, vectors, &p.target)));
         p.launch_variant(kernel, variant, operands, &words, Grid::plane(Count::each(self.tiles), each));
     }
 }
