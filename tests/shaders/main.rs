@@ -34,10 +34,11 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                         ("ROUND", round),
                     ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
-                    let sides: &[u32] = if register == 1 { &[16] } else { &[16, 8] };
-                    for side in sides {
-                        let fixed = [&fixed[..], &[("SIDE", *side)]].concat();
-                        all.extend(combinations(&[&forms[..], tiles].concat(), &fixed));
+                    let larger = [&fixed[..], &[("SIDE", 16)]].concat();
+                    all.extend(combinations(&[&forms[..], tiles].concat(), &larger));
+                    if register == 0 {
+                        let smaller = [&fixed[..], &[("SIDE", 8), ("A_VEC", 1), ("B_VEC", 1), ("C_VEC", 1)]].concat();
+                        all.extend(combinations(&[&forms[..2], tiles].concat(), &smaller));
                     }
                 }
             }
@@ -63,7 +64,12 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                 |kind, bins| [("KIND", kind), ("DISTANCE", (kind == 6) as u32), ("BINNED", (kind == 7) as u32), bins];
             let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24)]);
             let all = kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins))));
-            all.flat_map(|variant| [8, 4, 2].map(|own| [&variant[..], &[("OWN", own)]].concat())).collect()
+            let owns = |variant: &[(&str, u32)]| if variant[0].1 == 1 { &[8, 4, 2][..] } else { &[8, 4] };
+            all.flat_map(|variant| {
+                let own = |own: &u32| [&variant[..], &[("OWN", *own)]].concat();
+                owns(&variant).iter().map(own).collect::<Vec<_>>()
+            })
+            .collect()
         }
         "elementwise" => combinations(&["HALF", "NATIVE_F16"], &[]),
         _ => vec![Vec::new()],
