@@ -147,7 +147,9 @@ pub fn compare(kept: &Report, now: &Report) -> Changes {
     let found: HashMap<(&str, &str), ()> = now.rows.iter().map(|r| (key(r), ())).collect();
     let gone = kept.rows.iter().filter(|r| !found.contains_key(&key(r))).count();
     if gone > 0 {
-        changes.notes.push(format!("{gone} rows of the table are of kernels and variants that are not launched any more"));
+        changes
+            .notes
+            .push(format!("{gone} rows of the table are of kernels and variants that are not launched any more"));
     }
     changes
 }

@@ -265,16 +265,9 @@ impl Vulkan {
 
     /// # Safety
     /// The objects are alive and of this device.
-    unsafe fn pipeline(
-        &self,
-        name: &CStr,
-        layout: vk::PipelineLayout,
-        module: vk::ShaderModule,
-    ) -> Result<Told> {
-        let mut stage = vk::PipelineShaderStageCreateInfo::default()
-            .stage(vk::ShaderStageFlags::COMPUTE)
-            .module(module)
-            .name(name);
+    unsafe fn pipeline(&self, name: &CStr, layout: vk::PipelineLayout, module: vk::ShaderModule) -> Result<Told> {
+        let mut stage =
+            vk::PipelineShaderStageCreateInfo::default().stage(vk::ShaderStageFlags::COMPUTE).module(module).name(name);
         if self.subgroups {
             stage = stage.flags(vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE);
         }
