@@ -3,7 +3,7 @@
 use super::args::{Where, bytes, settings};
 use super::table::table;
 use super::{answer, answer_json, note, open_device, tuning};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self, Ceilings};
 use bagrad::bench::statistics::{self, baseline};

@@ -7,14 +7,14 @@ use crate::common::check::{
     param, record,
 };
 use crate::common::harness::{Numbers, run};
-use bagrad::device::Device;
+use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::{BufferKey, Input};
 use bagrad::ops::Op;
 use bagrad::ops::dropout::Dropout;
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSum};
 use bagrad::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
-use bagrad::plan::Purpose;
+use bagrad::plan::{Family, PlanAs, Purpose};
 use bagrad::random::philox;
 use bagrad::tape::{Storage, Tape, ValueId};
 
@@ -361,6 +361,21 @@ fn dropout_is_the_same_on_every_device() {
                 compare(&format!("{energy:?} {w:?} on {device:?}"), &found, &wanted, room * tolerance);
             }
         }
+    }
+}
+
+/// How many rows an invocation owns is chosen by family of GPU: the numbers are those of the oracle for each.
+#[test]
+fn rows_of_an_invocation_do_not_matter() {
+    let (w, sizes) = (Widths { input: 3, output: 4, hidden: 4, heads: 1 }, [5, 70]);
+    for (family, energy) in [(Family::Apple, Energy::Rbf), (Family::Rdna, BINNED), (Family::Nvidia, Energy::Rbf)] {
+        let options = GpuOptions { plan_as: Some(PlanAs::gpu(family, 8)), ..Default::default() };
+        let Some(gpu) = common::gpu_with(options) else { return };
+        let tape = dropping(energy, w, DROPPED);
+        let numbers = Numbers::random(&tape, &sizes, w.input as usize, 2, 4);
+        let wanted = run(&Device::oracle(), &tape, TRAINING, &numbers, false);
+        let found = run(&gpu, &tape, TRAINING, &numbers, true);
+        compare(&format!("{energy:?} as {family:?}"), &found, &wanted, 3e-4);
     }
 }
 
