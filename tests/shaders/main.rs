@@ -64,10 +64,15 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                 |kind, bins| [("KIND", kind), ("DISTANCE", (kind == 6) as u32), ("BINNED", (kind == 7) as u32), bins];
             let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24)]);
             let all = kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins))));
-            let owns = |variant: &[(&str, u32)]| if variant[0].1 == 1 { &[8, 4, 2][..] } else { &[8, 4] };
+            // Rows that an invocation owns, where it owns any.
+            let owns = match kernel.name {
+                "attention_back" => &[8, 4, 2][..],
+                "attention_forward" | "attention_values" => &[8, 4],
+                _ => &[8],
+            };
             all.flat_map(|variant| {
                 let own = |own: &u32| [&variant[..], &[("OWN", *own)]].concat();
-                owns(&variant).iter().map(own).collect::<Vec<_>>()
+                owns.iter().map(own).collect::<Vec<_>>()
             })
             .collect()
         }
