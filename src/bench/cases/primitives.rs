@@ -10,7 +10,7 @@ use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use crate::ops::gaussian::GaussianLogDensity;
 use crate::ops::graph::{GraphProduct, LinkLoss, PairMatrix, Pairing};
-use crate::ops::pointwise::{Activate, Activation, Affine, Below};
+use crate::ops::pointwise::{Activate, Activation, Affine, Below, StopGradient};
 use crate::ops::pseudo_label::{BagPseudoLoss, InstancePseudoLoss};
 use crate::ops::reduce::{ColumnSum, RowSoftmax};
 use crate::ops::segment::{Pool, SegmentReduce};
@@ -57,6 +57,7 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     // Evidence of instances for two classes and of bags for all of them.
     let mut s = Start::new(w.attention as usize, Storage::F32, true);
     let factors = s.param(1, 4);
+    let factors = s.push(Op::StopGradient(StopGradient), &[factors])?;
     for (label, classes) in [(Some(0), 2), (None, w.classes)] {
         let mut x = s.x;
         if label.is_none() {
