@@ -165,7 +165,7 @@ pub fn open(data: &str, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Resul
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
     let clock = Instant::now();
     let mut set = open(&plan.data, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
-    let start = plan.start.as_deref().map(|path| Start::read(path)).transpose()?;
+    let start = plan.start.as_deref().map(Start::read).transpose()?;
     let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
     let told = in_order.with_context(|| format!("data {}", plan.data))?;
     told.iter().for_each(|remark| note(progress.quiet(), remark));
