@@ -8,7 +8,7 @@ use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::device::{Checked, Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
 use bagrad::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, Word};
 use bagrad::kernels::{Binding, elementwise, matmul};
-use bagrad::plan::{Class, Family, PlanAs, Program, Target};
+use bagrad::plan::{Family, PlanAs, Program, Target};
 use bagrad::tape::Storage;
 use half::f16;
 
