@@ -30,7 +30,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                         ("COLS", 1),
                         ("SUBGROUP8", shuffle),
                         ("SINGLE", single),
-                        ("CURVED", round ^ shuffle),
+                        ("CURVED", register & (round ^ shuffle)),
                         ("ROUND", round),
                     ];
                     let tiles: &[&str] = if register == 1 { &[] } else { &["TALL", "WIDE"] };
@@ -42,7 +42,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
                     }
                 }
             }
-            // Forward products of layers on GPUs bring any activation, whatever the rounding.
+            // On GPUs only forward products of layers bring activations, whatever the rounding.
             let layer = |v: &&Vec<_>| [("REGISTER", 0), ("A_T", 0), ("B_T", 1)].iter().all(|set| v.contains(set));
             let curve = |v| if let ("CURVED", on) = v { ("CURVED", 1 - on) } else { v };
             let others: Vec<Vec<_>> =
