@@ -1,7 +1,8 @@
 //! How the labels of bags become classes: what counts as no label, what the classes are called and in which order they
 //! stand. The rule is one for all readers.
 //!
-//! - `NA`, `N/A`, `nan`, `None`, `null`, `?` and an empty label, in any case, are no label: the bag is unlabelled.
+//! - `NA`, `N/A`, `nan`, `None`, `null`, `?` and an empty label, in any case, are no label: the bag is unlabelled. So are
+//!   the errors of spreadsheets, `#N/A` and `#REF!` among them.
 //! - Whole numbers from 0 on are class indices; -1 and 1 are classes 0 and 1. Other whole numbers (1 and 2, 6 to 10)
 //!   are names of classes, in their order, and that is told.
 //! - Words are names of classes. Those that are clearly negative (normal, benign, control, no ..) come first, those
@@ -13,7 +14,9 @@ use std::cmp::Ordering;
 /// More classes than this are taken for a mistake (a file of identifiers, say).
 pub(super) const MOST_CLASSES: usize = 1 << 16;
 
-const UNKNOWN: [&str; 9] = ["", "?", "na", "n/a", "#n/a", "nan", "<na>", "none", "null"];
+const UNKNOWN: [&str; 8] = ["", "?", "na", "n/a", "nan", "<na>", "none", "null"];
+/// What spreadsheets write in place of a value.
+const ERRORS: [&str; 7] = ["#n/a", "#ref!", "#value!", "#div/0!", "#num!", "#name?", "#null!"];
 const NEGATIVE: [&str; 17] = [
     "-1",
     "0",
@@ -56,7 +59,15 @@ const POSITIVE: [&str; 17] = [
 
 /// True when a label says that the class is not known.
 pub fn is_unknown(label: &str) -> bool {
-    UNKNOWN.contains(&label.trim().to_lowercase().as_str())
+    let label = label.trim().to_lowercase();
+    UNKNOWN.contains(&label.as_str()) || ERRORS.contains(&label.as_str())
+}
+
+/// True for a line of a text file that says nothing of bags: `#` stands in front, and not as the start of an error that
+/// a spreadsheet wrote in place of a label.
+pub(super) fn is_comment(line: &[u8]) -> bool {
+    let begins = |error: &&str| line.get(..error.len()).is_some_and(|l| l.eq_ignore_ascii_case(error.as_bytes()));
+    line.starts_with(b"#") && !ERRORS.iter().any(|e| begins(&e))
 }
 
 /// 0 for a clearly negative name, 2 for a clearly positive one, 1 for the rest.

@@ -167,6 +167,10 @@ fn some_bags_may_be_without_a_label() {
     assert_eq!(set.indices(Train), [0, 2]);
     set.check_for_training().unwrap();
     refused("1,a,1\n?,a,1\n", "has label '1' before and '?' here");
+    // What a spreadsheet writes for a label that it cannot compute is no comment.
+    let set = opened(b"#N/A,a,1\n# note, \"quoted\", more\n1,b,2\n#ref!,c,3\n0,d,4\n").unwrap();
+    assert_eq!(set.bags.labels, Some(vec![Bags::UNKNOWN, 1, Bags::UNKNOWN, 0]));
+    refused("#,\"open\n1,a,2\n\"\n0,b,1\n", "line 1: a comment opens a quote");
 }
 
 #[test]

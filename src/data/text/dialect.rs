@@ -1,5 +1,6 @@
 //! How a text file is written: separator, byte order mark, packing; and the bounds within which it is read.
 
+use super::super::classes::is_comment;
 use super::super::file;
 use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
@@ -99,7 +100,7 @@ impl<R: BufRead> Opened<R> {
                 passed = 1;
                 break Separator::Char(named);
             }
-            if read == 0 || !(line.is_empty() || line.starts_with(b"#")) {
+            if read == 0 || !(line.is_empty() || is_comment(line)) {
                 break Separator::of(line);
             }
         };
@@ -113,15 +114,29 @@ impl<R: BufRead> Opened<R> {
         let csv = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
-            .comment(Some(b'#'))
             .delimiter(delimiter)
             .buffer_capacity(BUFFER)
             .from_reader(bounded);
         Ok(Self { separator, csv, budget, limits, ends, passed, line: 0 })
     }
 
-    /// The next record; false at the end. Fields are trimmed.
+    /// The next record that is no comment; false at the end. Fields are trimmed.
     pub fn next(&mut self, path: &Path, record: &mut csv::ByteRecord) -> Result<bool> {
+        while self.any(path, record)? {
+            if !record.get(0).is_some_and(is_comment) {
+                return Ok(true);
+            }
+            // A quote that a comment opens would take the rows behind it.
+            if record.as_slice().contains(&b'\n') {
+                let message = format!("line {}: a comment opens a quote that runs over several lines", self.line);
+                return Err(Error::format(path, message));
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next record, comments too.
+    fn any(&mut self, path: &Path, record: &mut csv::ByteRecord) -> Result<bool> {
         let begun = self.csv.position().byte();
         self.budget.set(begun + self.limits.line + BUFFER as u64);
         let more = self.csv.read_byte_record(record).map_err(|e| match e.into_kind() {
