@@ -353,7 +353,7 @@ mod tests {
         let wrong = plan(TrainingConfig { weight_decay: Some(-1.0), ..Default::default() }).unwrap_err();
         assert!(wrong.to_string().contains("weight_decay"), "{wrong}");
         let wrong = toml::from_str::<Config>("[training.optimiser]\nrule = \"adam\"\nbeta = 1").unwrap_err();
-        assert!(wrong.to_string().contains("optimiser"), "{wrong}");
+        assert!(wrong.to_string().contains("line 3") && wrong.to_string().contains("beta"), "{wrong}");
         let wrong = toml::from_str::<Config>("[training]\noptimiser = \"lion\"").unwrap_err();
         assert!(wrong.to_string().contains("nesterov"), "{wrong}");
     }
