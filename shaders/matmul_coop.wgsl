@@ -2,7 +2,9 @@ enable f16;
 enable wgpu_cooperative_matrix;
 // C[M,N] (+)= act(op(A) op(B) + bias) on matrix units: both factors in f16, sums in f32.
 //
-// Four subgroups of LANES / 4 invocations, two by two; each holds 2 x 2 squares of SIDE (LARGE: 4 x 4) of C.
+// Four subgroups, two by two; each holds 2 x 2 squares of SIDE (LARGE: 4 x 4) of C. SPLIT: where a driver chooses the
+// size of subgroups, the LANES invocations are four of the largest, or up to SPLIT times as many smaller ones. Then
+// each four of them take their share of the inner sum, and the shares are added up on the way out.
 // Factors go through workgroup memory: converted there, and zero outside of the matrices, so that no size has
 // to be a multiple of anything. Squares allow no arithmetic on their elements, so they leave through workgroup
 // memory as well, one row of squares at a time.
@@ -16,7 +18,13 @@ const BLOCK = 4u;
 const BLOCK = 2u;
 #endif
 const BM = 2u * BLOCK * SIDE; // rows and columns of C
-const BK = 2u * SIDE;         // of the inner sum at a time
+const LINES = BLOCK * SIDE;
+#if SPLIT
+const SHARES = ${SPLIT}u;
+#else
+const SHARES = 1u;
+#endif
+const BK = max(2u, SHARES) * SIDE; // of the inner sum at a time
 const PAD = 8u;               // keeps the lines of a square in different banks, on 16 bytes
 
 alias Left = coop_mat${SIDE}x${SIDE}<f16, A>;
@@ -40,7 +48,8 @@ const B_LINES = BK;
 #endif
 var<workgroup> a_tile: array<f16, A_LINE * A_LINES>;
 var<workgroup> b_tile: array<f16, B_LINE * B_LINES>;
-var<workgroup> sums: array<f32, 4u * SIDE * BLOCK * SIDE>;
+const SUMS = 4u * SIDE * LINES; // of one share
+var<workgroup> sums: array<f32, SHARES * SUMS>;
 
 // `v` without the places from `left` on.
 fn first_of(v: vec4<f32>, left: u32) -> vec4<f32> {
@@ -84,13 +93,20 @@ fn fetch_b(col: u32, k: u32, k_end: u32, t: u32) {
 }
 
 // Row `i` of the squares of each subgroup, from workgroup memory to C.
-fn leave(part: u32, row: u32, col: u32, i: u32, t: u32) {
+fn leave(part: u32, row: u32, col: u32, i: u32, shares: u32, t: u32) {
     for (var q = t; q < SIDE * BLOCK * SIDE; q += LANES) {
         let owner = q / (SIDE * BLOCK * SIDE / 4u);
         let inside = q % (SIDE * BLOCK * SIDE / 4u) * 4u;
         let r = row + ((owner / 2u) * BLOCK + i) * SIDE + inside / (BLOCK * SIDE);
         let c = col + (owner % 2u) * BLOCK * SIDE + inside % (BLOCK * SIDE);
-        store(part, r, c, vec4(sums[q * 4u], sums[q * 4u + 1u], sums[q * 4u + 2u], sums[q * 4u + 3u]));
+        var sum = vec4(sums[q * 4u], sums[q * 4u + 1u], sums[q * 4u + 2u], sums[q * 4u + 3u]);
+#if SPLIT
+        for (var s = 1u; s < shares; s++) {
+            let at = s * SUMS + q * 4u;
+            sum += vec4(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);
+        }
+#endif
+        store(part, r, c, sum);
     }
 }
 
@@ -99,7 +115,17 @@ fn matmul_coop(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
     @builtin(subgroup_id) subgroup: u32,
+#if SPLIT
+    @builtin(num_subgroups) subgroups: u32,
+#endif
 ) {
+#if SPLIT
+    let shares = clamp(subgroups / 4u, 1u, SHARES);
+#else
+    let shares = 1u;
+#endif
+    let quarter = subgroup % 4u;
+    let share = subgroup / 4u % shares;
     let tiles_n = (p.n + BM - 1u) / BM;
     let tiles_m = (p.m + BM - 1u) / BM;
     let tile = group.x + group.y * p.groups_x;
@@ -108,8 +134,8 @@ fn matmul_coop(
         let col = (tile % tiles_n) * BM;
         let k_begin = group.z * p.k_chunk;
         let k_end = min(p.k, k_begin + p.k_chunk);
-        let own_row = (subgroup / 2u) * BLOCK * SIDE;
-        let own_col = (subgroup % 2u) * BLOCK * SIDE;
+        let own_row = (quarter / 2u) * LINES;
+        let own_col = (quarter % 2u) * LINES;
 
         var c00 = Sum(); var c01 = Sum();
         var c10 = Sum(); var c11 = Sum();
@@ -125,7 +151,7 @@ fn matmul_coop(
             fetch_a(row, k, k_end, t);
             fetch_b(col, k, k_end, t);
             workgroupBarrier();
-            for (var i = 0u; i < BK; i += SIDE) {
+            for (var i = share * SIDE; i < BK; i += shares * SIDE) {
 #if A_T
                 let a_at = i * A_LINE + own_row;
                 let a_step = SIDE;
@@ -183,7 +209,7 @@ fn matmul_coop(
 
         // The arguments of a store are named first: the SPIR-V writer forgets those that are expressions.
         let line = BLOCK * SIDE;
-        let p0 = subgroup * SIDE * BLOCK * SIDE;
+        let p0 = share * SUMS + quarter * SIDE * LINES;
         let p1 = p0 + SIDE;
 #if LARGE
         let p2 = p0 + 2u * SIDE;
@@ -198,7 +224,7 @@ fn matmul_coop(
         coopStoreT(d03, &sums[p3], line);
 #endif
         workgroupBarrier();
-        leave(group.z, row, col, 0u, t);
+        leave(group.z, row, col, 0u, shares, t);
         workgroupBarrier();
         let d10 = c10; let d11 = c11;
         coopStoreT(d10, &sums[p0], line);
@@ -209,7 +235,7 @@ fn matmul_coop(
         coopStoreT(d13, &sums[p3], line);
 #endif
         workgroupBarrier();
-        leave(group.z, row, col, 1u, t);
+        leave(group.z, row, col, 1u, shares, t);
 #if LARGE
         workgroupBarrier();
         let d20 = c20; let d21 = c21; let d22 = c22; let d23 = c23;
@@ -218,7 +244,7 @@ fn matmul_coop(
         coopStoreT(d22, &sums[p2], line);
         coopStoreT(d23, &sums[p3], line);
         workgroupBarrier();
-        leave(group.z, row, col, 2u, t);
+        leave(group.z, row, col, 2u, shares, t);
         workgroupBarrier();
         let d30 = c30; let d31 = c31; let d32 = c32; let d33 = c33;
         coopStoreT(d30, &sums[p0], line);
@@ -226,7 +252,7 @@ fn matmul_coop(
         coopStoreT(d32, &sums[p2], line);
         coopStoreT(d33, &sums[p3], line);
         workgroupBarrier();
-        leave(group.z, row, col, 3u, t);
+        leave(group.z, row, col, 3u, shares, t);
 #endif
     }
 }

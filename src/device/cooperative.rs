@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What is known about the cooperative matrices of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The adapter lists no shape that fits: f16 factors, f32 sums, square, in subgroups of one size.
+    /// The adapter lists no shape that fits: f16 factors, f32 sums, square.
     Absent(String),
     /// Switched off by an option or by `BAGRAD_NO_COOPERATIVE`.
     Off,
@@ -45,8 +45,11 @@ impl std::fmt::Display for Verdict {
         match self {
             Verdict::Absent(why) => write!(f, "no cooperative matrices ({why})"),
             Verdict::Off => f.write_str("cooperative matrices are switched off"),
-            Verdict::Passed(Coop { side, small, large, .. }) => {
+            Verdict::Passed(Coop { side, lanes, shares, small, large }) => {
                 write!(f, "cooperative matrices of {side} passed their self-test")?;
+                if *shares > 1 {
+                    write!(f, " in subgroups of {} to {lanes}", lanes / shares)?;
+                }
                 if small & large { Ok(()) } else { f.write_str(" in one size of workgroups") }
             }
             Verdict::Untested(coop) => write!(f, "cooperative matrices of {} are used UNTESTED, on request", coop.side),
@@ -75,16 +78,21 @@ fn candidate(gpu: &GpuDevice) -> Result<Coop, String> {
     let side = side.ok_or("no square shape of f16 factors and f32 sums")?;
     let info = gpu.info();
     // Metal tells a range for all its GPUs; those with matrix units have 32.
-    let lanes = match (info.subgroup_min_size, info.subgroup_max_size) {
-        _ if info.backend == wgpu::Backend::Metal => 32,
-        (least, most) if least == most => most,
-        (least, most) => return Err(format!("subgroups of {least} to {most}, not of one size")),
+    let (least, lanes) = match gpu.options().subgroups {
+        Some(pretended) => pretended,
+        None if info.backend == wgpu::Backend::Metal => (32, 32),
+        None => (info.subgroup_min_size, info.subgroup_max_size),
     };
+    // Drivers choose between sizes for each pipeline; each smaller one halves what a subgroup does of a sum.
+    let shares = lanes / least.max(1);
+    if ![1, 2, 4].contains(&shares) || lanes != shares * least {
+        return Err(format!("subgroups of {least} to {lanes}"));
+    }
     if 4 * lanes > gpu.limits().max_compute_invocations_per_workgroup {
         return Err(format!("four subgroups of {lanes} do not fit a workgroup"));
     }
     let room = gpu.limits().max_compute_workgroup_storage_size;
-    let coop = Coop { side, lanes, small: false, large: false };
+    let coop = Coop { side, lanes, shares, small: false, large: false };
     let fits = |large| coop.shape(large).workgroup_bytes() <= room;
     if !fits(false) {
         return Err(format!("workgroups have {room} bytes of memory"));
@@ -198,7 +206,7 @@ mod tests {
     use crate::kernels::extent::BatchTables;
     use crate::plan;
 
-    const LISTED: Coop = Coop { side: 16, lanes: 32, small: true, large: true };
+    const LISTED: Coop = Coop { side: 16, lanes: 32, shares: 1, small: true, large: true };
 
     #[test]
     fn right_results_pass() {

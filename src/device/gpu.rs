@@ -32,6 +32,8 @@ pub struct GpuOptions {
     pub store_budget: Option<u64>,
     /// Leave cooperative matrices alone; `BAGRAD_NO_COOPERATIVE=1` does the same.
     pub no_cooperative: bool,
+    /// Choose them as if subgroups had these sizes, least and most, whatever the driver says.
+    pub subgroups: Option<(u32, u32)>,
     /// Let their self-test fail, and that of the kernels, to see what happens then.
     pub fail_self_test: bool,
     /// Whether the device computes what is known before it is handed out.

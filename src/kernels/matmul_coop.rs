@@ -16,8 +16,10 @@ pub const KERNELS: &[&Kernel] = &[&MATMUL_COOP];
 pub struct Coop {
     /// Rows, columns and inner size of a matrix: 8 or 16.
     pub side: u32,
-    /// Invocations of a subgroup.
+    /// Invocations of a subgroup, at most.
     pub lanes: u32,
+    /// How many times as many subgroups there may be, each so much smaller: 1 where all have one size.
+    pub shares: u32,
     /// Workgroups of 4 x 4 matrices are right.
     pub small: bool,
     /// Workgroups of 8 x 8 matrices are right.
@@ -44,18 +46,19 @@ impl Shape {
 
     /// The choices of the preprocessor, after those that all products share.
     pub(crate) fn tile(&self, mut variant: Variant) -> Tile {
-        let Coop { side, lanes, .. } = self.coop;
-        variant.extend([("SIDE", side), ("LANES", 4 * lanes), ("LARGE", self.large as u32)]);
+        let Coop { side, lanes, shares, .. } = self.coop;
+        let split = if shares > 1 { shares } else { 0 };
+        variant.extend([("SIDE", side), ("LANES", 4 * lanes), ("LARGE", self.large as u32), ("SPLIT", split)]);
         Tile { kernel: &MATMUL_COOP, rows: self.side(), cols: self.side(), variant }
     }
 
     /// Bytes of workgroup memory.
     pub fn workgroup_bytes(&self) -> u32 {
         let (side, outer) = (self.coop.side, self.side());
-        let inner = 2 * side;
+        let inner = self.coop.shares.max(2) * side;
         // Either factor lies along k or across it, with a padding of 8 on each line.
         let factor = 2 * ((inner + 8) * outer).max((outer + 8) * inner);
-        2 * factor + 4 * 2 * side * outer
+        2 * factor + 4 * 2 * side * outer * self.coop.shares
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn shapes_follow_the_size_and_what_passed() {
-        let coop = Coop { side: 16, lanes: 32, small: true, large: true };
+        let coop = Coop { side: 16, lanes: 32, shares: 1, small: true, large: true };
         let target = |class, coop| Target {
             class,
             family: Family::Unknown,

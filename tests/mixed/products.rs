@@ -33,6 +33,12 @@ fn devices() -> Vec<Device> {
     for units in [1, 1 << 20] {
         all.extend(planned(units, GpuOptions::default()));
     }
+    // As on GPUs whose drivers choose the size of subgroups: fewer lanes than there might be, and as many. On lavapipe
+    // subgroups have eight, so that is eight subgroups where there might be four, and four where there might be eight.
+    let pretended = [(1 << 20, (8, 16)), (1 << 20, (4, 8)), (1, (8, 32))];
+    let pretended =
+        pretended.map(|(units, sizes)| planned(units, GpuOptions { subgroups: Some(sizes), ..GpuOptions::default() }));
+    all.extend(pretended.into_iter().flatten().filter(has_matrices));
     all
 }
 

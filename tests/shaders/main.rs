@@ -53,9 +53,11 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
         }
         "matmul_coop" => {
             let forms = ["A_T", "B_T", "A_VEC", "B_VEC", "C_VEC", "LARGE"];
-            let sizes = [[("SIDE", 8), ("LANES", 32)], [("SIDE", 16), ("LANES", 128)]];
+            // lavapipe, NVIDIA, AMD with subgroups of 32 or 64, and of 8 to 32 anywhere.
+            let sizes = [[8, 32, 0], [16, 128, 0], [16, 256, 2], [8, 128, 4]];
+            let sizes = sizes.map(|[side, lanes, split]| [("SIDE", side), ("LANES", lanes), ("SPLIT", split)]);
             let halves = [("A_F16", 0), ("A_F16", 1), ("B_F16", 1)];
-            let fixed = sizes.into_iter().flat_map(|s| halves.map(|h| [s[0], s[1], h, ("NATIVE_F16", h.1)]));
+            let fixed = sizes.into_iter().flat_map(|s| halves.map(|h| [s[0], s[1], s[2], h, ("NATIVE_F16", h.1)]));
             fixed.flat_map(|fixed| combinations(&forms, &fixed)).collect()
         }
         "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
