@@ -66,8 +66,8 @@ pub fn is_unknown(label: &str) -> bool {
 /// True for a line of a text file that says nothing of bags: `#` stands in front, and not as the start of an error that
 /// a spreadsheet wrote in place of a label.
 pub(super) fn is_comment(line: &[u8]) -> bool {
-    let begins = |error: &&str| line.get(..error.len()).is_some_and(|l| l.eq_ignore_ascii_case(error.as_bytes()));
-    line.starts_with(b"#") && !ERRORS.iter().any(|e| begins(&e))
+    let begins = |error: &str| line.get(..error.len()).is_some_and(|l| l.eq_ignore_ascii_case(error.as_bytes()));
+    line.starts_with(b"#") && !ERRORS.iter().any(|e| begins(e))
 }
 
 /// 0 for a clearly negative name, 2 for a clearly positive one, 1 for the rest.

@@ -58,7 +58,11 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
             let sizes = sizes.map(|[side, lanes, split]| [("SIDE", side), ("LANES", lanes), ("SPLIT", split)]);
             let halves = [("A_F16", 0), ("A_F16", 1), ("B_F16", 1)];
             let fixed = sizes.into_iter().flat_map(|s| halves.map(|h| [s[0], s[1], s[2], h, ("NATIVE_F16", h.1)]));
-            fixed.flat_map(|fixed| combinations(&forms, &fixed)).collect()
+            let mut all: Vec<Vec<_>> = fixed.flat_map(|fixed| combinations(&forms, &fixed)).collect();
+            let layer = |v: &&Vec<_>| v.contains(&("A_T", 0)) && v.contains(&("B_T", 1));
+            let curved: Vec<Vec<_>> = all.iter().filter(layer).map(|v| [&v[..], &[("CURVED", 1)]].concat()).collect();
+            all.extend(curved);
+            all
         }
         "attention_pool" | "critical_attention" => combinations(&["VEC"], &[]),
         "self_attention" => {
