@@ -617,7 +617,8 @@ fn attention_back(
     for (var i = 0u; i < HELD; i++) {
         own[i] = x[(own_row(at, i % OWN) * p.heads + work.head) * dims + min(unit + i / OWN * 8u, dims - 1u)];
     }
-    var shares = array<vec4<f32>, OWN>();
+    // Declared without a value: naga gives two types of one array the same constructor in HLSL.
+    var shares: array<vec4<f32>, OWN>;
 #if BINNED
     let mine = min(span.x + lane, span.x + span.y - 1u) * p.heads + work.head;
     let place = record4[mine * RECORD].zw;

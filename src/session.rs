@@ -152,6 +152,7 @@ impl Session {
     }
 
     /// Sizes of the batch that ran last.
+    #[cfg(feature = "cli")]
     pub(crate) fn extent(&self) -> Extent {
         self.batch.tables.extent
     }

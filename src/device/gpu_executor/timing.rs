@@ -5,7 +5,7 @@ use crate::device::executor::{ProgramId, Step};
 use crate::error::Result;
 
 impl GpuExecutor {
-    /// See [`super::executor::Executor::time_runs`].
+    /// See [`crate::device::executor::Executor::time_runs`].
     pub fn time_runs(&mut self, id: ProgramId, step: &Step, repeats: usize) -> Result<Vec<f64>> {
         (0..repeats)
             .map(|_| {
@@ -18,7 +18,7 @@ impl GpuExecutor {
             .collect()
     }
 
-    /// See [`super::executor::Executor::profile`]. By time stamps inside the pass where the device has them;
+    /// See [`crate::device::executor::Executor::profile`]. By time stamps inside the pass where the device has them;
     /// otherwise one submission for each launch and the wall clock, which adds tens of microseconds to each.
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         let count = self.programs[id.0].encoded.len();
