@@ -45,7 +45,8 @@ Examples:
   bagrad methods                                     all methods with their settings
   bagrad devices                                     what this machine can compute on
 
-`bagrad COMMAND --help` tells more of each. BAGRAD_DEVICE chooses the device where --device does not.";
+`bagrad COMMAND --help` tells more of each. BAGRAD_DEVICE chooses the device where --device does not;
+BAGRAD_PLAN_AS=rdna:60 plans for another GPU than there is, BAGRAD_SKIP_DEVICE_CHECK=1 opens one unchecked.";
 
 /// Multiple instance learning on any GPU, and on the CPU: bags of instances, of which only the bags are
 /// labelled.
