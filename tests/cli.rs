@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 
 fn bagrad(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bagrad"));
@@ -193,6 +194,31 @@ fn a_run_is_replaced_only_when_asked_and_nothing_else_ever_is() {
     let demo = ["demo", "--out", text(&page), "--force"].map(String::from).to_vec();
     assert!(refused(demo).contains("no page that bagrad wrote"));
     assert_eq!(names(dir.path()), ["bags", "cohort.csv", "p.csv", "page.html", "run"]);
+}
+
+/// Kills replacing runs at moments over the whole of their time: the run that was there, or the new one, is whole.
+#[test]
+fn killed_training_leaves_the_old_run_or_the_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let run = dir.path().join("run");
+    let clock = Instant::now();
+    good(&train(text(&data), text(&run), &["--quiet"]));
+    let whole = clock.elapsed();
+    let files = names(&run);
+    for part in 0..12 {
+        let args = train(text(&data), text(&run), &["--force", "--quiet"]);
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_bagrad")).args(args).env("BAGRAD_DEVICE", "host").spawn().unwrap();
+        std::thread::sleep(whole * part / 10);
+        let _ = child.kill();
+        child.wait().unwrap();
+        // A command that reads the place puts it right.
+        good(&["predict", "--model", text(&run), "--data", text(&data), "--quiet"]);
+        assert_eq!(names(&run), files, "killed after {part} tenths");
+    }
+    good(&train(text(&data), text(&run), &["--force", "--quiet"]));
+    assert_eq!(names(dir.path()), ["bags", "run"]);
 }
 
 #[test]

@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
         let row = (format!("Mean of {} seeds: {name}", runs.len()), format!("{} ± {}", score(mean), score(std)));
         page.results.push(row);
     }
-    page.write(claim.staging().join(out.file_name().expect("a claim is of names")))?;
+    page.write(claim.staged(&out))?;
     claim.commit()?;
     if args.output.json {
         return answer_json(&answer_object(&runs, &out));

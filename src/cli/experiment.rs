@@ -158,6 +158,19 @@ pub fn open(data: &str, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Resul
     Ok(set)
 }
 
+/// Divides the bags and standardises them where the plan says so: the statistics that the model applies from now on, and
+/// those that are only remembered for a look at later bags.
+fn prepare(plan: &Plan, set: &mut Dataset) -> Result<(Option<Standardiser>, Option<Standardiser>)> {
+    set.split = Some(plan.division.of(set)?);
+    set.check_for_training()?;
+    let statistics = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
+    let standardise = plan.standardise.unwrap_or(set.bags.image.is_none());
+    if standardise {
+        statistics.apply(&mut set.bags)?;
+    }
+    Ok(if standardise { (Some(statistics), None) } else { (None, Some(statistics)) })
+}
+
 /// Runs `plan` from the data to the evaluation.
 ///
 /// # Errors
@@ -169,17 +182,8 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
     let told = in_order.with_context(|| format!("data {}", plan.data))?;
     told.iter().for_each(|remark| note(progress.quiet(), remark));
-    let prepared = || -> Result<(Option<Standardiser>, Option<Standardiser>)> {
-        set.split = Some(plan.division.of(&mut set)?);
-        set.check_for_training()?;
-        let statistics = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
-        let standardise = plan.standardise.unwrap_or(set.bags.image.is_none());
-        if standardise {
-            statistics.apply(&mut set.bags)?;
-        }
-        Ok(if standardise { (Some(statistics), None) } else { (None, Some(statistics)) })
-    };
-    let (standardiser, seen) = { prepared }().with_context(|| format!("data {}", plan.data))?;
+    let prepared = prepare(plan, &mut set);
+    let (standardiser, seen) = prepared.with_context(|| format!("data {}", plan.data))?;
     if let Some(groups) = groups_told(&set) {
         note(progress.quiet(), groups);
     }

@@ -182,7 +182,7 @@ fn write(
     };
     let place = claim.staging();
     if is_table(out) {
-        table_file(place.join(out.file_name().expect("a claim is of names")), |out| table(out))?;
+        table_file(claim.staged(out), |out| table(out))?;
     } else {
         bagrad::files::write_atomically(place.join(SCORES), serde_json::to_string_pretty(result)? + "\n")?;
         table_file(place.join("predictions.csv"), |out| table(out))?;

@@ -144,9 +144,8 @@ pub fn run(args: &Args) -> Result<()> {
     bar.end();
     let done = done?;
     let lines = done.epochs.iter().map(|e| serde_json::to_string(e).map(|l| l + "\n"));
-    let within = |path: &Path| claim.staging().join(path.file_name().expect("a claim is of names"));
-    write_atomically(within(&metrics), lines.collect::<Result<String, _>>()?)?;
-    done.model.save(within(&args.out))?;
+    write_atomically(claim.staged(&metrics), lines.collect::<Result<String, _>>()?)?;
+    done.model.save(claim.staged(&args.out))?;
     claim.commit()?;
     let last = done.kept.map(|kept| &done.epochs[kept as usize]);
     let width = match &done.model.spec().method {

@@ -99,9 +99,8 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{}: no run of this experiment on {}", args.out.display(), device.name());
     };
     let text = table.markdown();
-    let within = |path: &PathBuf| claim.staging().join(path.file_name().expect("a claim is of names"));
-    write_atomically(within(&data), serde_json::to_string_pretty(&table)? + "\n")?;
-    write_atomically(within(&page), &text)?;
+    write_atomically(claim.staged(&data), serde_json::to_string_pretty(&table)? + "\n")?;
+    write_atomically(claim.staged(&page), &text)?;
     claim.commit()?;
     note(quiet, format!("written: {} and {}", page.display(), data.display()));
     match args.output.json {

@@ -83,7 +83,7 @@ impl Keep {
         };
         match self.claim {
             Some(claim) => {
-                all.save(&claim.staging().join(self.path.file_name().expect("a claim is of names")))?;
+                all.save(&claim.staged(&self.path))?;
                 claim.commit()?;
             }
             None => {

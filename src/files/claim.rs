@@ -56,6 +56,14 @@ impl Claim {
         &self.beside.new
     }
 
+    /// Where the content of `path` goes, one of the files that the claim is of.
+    ///
+    /// # Panics
+    /// When `path` ends in no name; a claim is of names.
+    pub fn staged(&self, path: &Path) -> PathBuf {
+        self.staging().join(path.file_name().expect("a claim is of names"))
+    }
+
     fn new(path: &Path, kind: Kind, names: Vec<OsString>) -> Result<Self> {
         let beside = Beside::of(path)?;
         let at = |e| Error::io(path, e);
@@ -318,37 +326,38 @@ fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Every change of a name. Tests end the process before the n-th.
+/// Every change of a name. Tests end a run before the n-th.
 mod steps {
     use super::*;
 
-    fn step() {
+    fn step() -> io::Result<()> {
         #[cfg(test)]
-        super::tests::step();
+        super::tests::step()?;
+        Ok(())
     }
 
     pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        step();
+        step()?;
         fs::rename(from, to)
     }
 
     pub fn create_dir(path: &Path) -> io::Result<()> {
-        step();
+        step()?;
         fs::create_dir(path)
     }
 
     pub fn remove_dir(path: &Path) -> io::Result<()> {
-        step();
+        step()?;
         fs::remove_dir(path)
     }
 
     pub fn remove_file(path: &Path) -> io::Result<()> {
-        step();
+        step()?;
         fs::remove_file(path)
     }
 
     pub fn remove_dir_all(path: &Path) -> io::Result<()> {
-        step();
+        step()?;
         // A name at a time, so that a process can end between any two.
         if cfg!(test) {
             for entry in fs::read_dir(path)? {
@@ -362,7 +371,7 @@ mod steps {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        step();
+        step()?;
         #[cfg(test)]
         super::tests::may_exchange()?;
         Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)

@@ -1,6 +1,5 @@
 use super::*;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::cell::Cell;
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -102,7 +101,6 @@ fn places_that_cannot_be_filled_are_refused_at_once() {
         assert!(refusal(Claim::files(&[(&link, Kind::Page)], true, &[])).contains("symbolic link"));
         let full = Path::new("/dev/full");
         assert!(!full.exists() || refusal(Claim::files(&[(full, Kind::Table)], true, &[])).contains("/dev/full"));
-        assert!(full.exists() || !Path::new("/dev/null").exists() || cfg!(not(target_os = "linux")));
     }
 }
 
@@ -148,40 +146,38 @@ fn a_file_and_its_companion_appear_together() {
     assert!(refusal(pair(dir.path(), "three", true)).contains("p.jsonl"));
 }
 
-static STEPS: AtomicU32 = AtomicU32::new(0);
-
-/// The number that a process of [`killed_anywhere`] was given.
-fn given(name: &str) -> Option<u32> {
-    std::env::var(name).ok()?.parse().ok()
+/// What a process that dies would do no more.
+#[derive(Clone, Copy, Default)]
+struct Fate {
+    /// Changes of a name so far.
+    steps: u32,
+    /// The change that is not done any more.
+    dies_at: Option<u32>,
+    no_exchange: bool,
 }
 
-pub(super) fn step() {
-    if given("BAGRAD_TEST_DIE_AT") == Some(STEPS.fetch_add(1, Ordering::Relaxed) + 1) {
-        // No destructor runs, as with kill -9.
-        std::process::abort();
+thread_local! {
+    static FATE: Cell<Fate> = const { Cell::new(Fate { steps: 0, dies_at: None, no_exchange: false }) };
+}
+
+/// Fails from the n-th change on, in destructors too: to the disk, a process that was killed there.
+pub(super) fn step() -> io::Result<()> {
+    let mut fate = FATE.get();
+    fate.steps += 1;
+    FATE.set(fate);
+    match fate.dies_at.is_some_and(|n| fate.steps >= n) {
+        true => Err(io::Error::other("killed")),
+        false => Ok(()),
     }
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 pub(super) fn may_exchange() -> io::Result<()> {
-    match given("BAGRAD_TEST_NO_EXCHANGE") {
-        Some(_) => Err(io::ErrorKind::Unsupported.into()),
-        None => Ok(()),
-    }
+    if FATE.get().no_exchange { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
 }
 
-#[test]
-#[ignore = "what the processes of killed_anywhere run"]
-fn write_and_die() {
-    let folder = PathBuf::from(std::env::var_os("BAGRAD_TEST_FOLDER").expect("set by killed_anywhere"));
-    match given("BAGRAD_TEST_PAIR") {
-        Some(_) => pair(&folder, "new", true).unwrap(),
-        None => fill(&folder.join("run"), "new", true).unwrap(),
-    }
-}
-
-/// A process is killed before its n-th change of a name, for every n; what is there afterwards is the old or the new,
-/// never both or neither, and the next call finds a clean place.
+/// A run ends before its n-th change of a name, for every n; what is there afterwards is the old or the new, never both
+/// or neither, and the next call finds a clean place.
 fn killed_anywhere(pairs: bool, replaces: bool, exchanges: bool) {
     let state = |dir: &Path| {
         let (a, b) =
@@ -203,16 +199,9 @@ fn killed_anywhere(pairs: bool, replaces: bool, exchanges: bool) {
         if replaces {
             put(dir.path(), "old").unwrap();
         }
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "files::claim::tests::write_and_die", "--ignored", "--quiet"]);
-        child.env("BAGRAD_TEST_FOLDER", dir.path()).env("BAGRAD_TEST_DIE_AT", n.to_string());
-        if pairs {
-            child.env("BAGRAD_TEST_PAIR", "1");
-        }
-        if !exchanges {
-            child.env("BAGRAD_TEST_NO_EXCHANGE", "1");
-        }
-        let finished = child.output().unwrap().status.success();
+        FATE.set(Fate { steps: 0, dies_at: Some(n), no_exchange: !exchanges });
+        let finished = put(dir.path(), "new").is_ok() && FATE.get().steps < n;
+        FATE.set(Fate::default());
         recover(&dir.path().join(if pairs { "p.html" } else { "run" })).unwrap();
         let found = state(dir.path());
         assert!(found.is_some() || !replaces, "step {n}: the old is gone and the new is not there");
@@ -233,18 +222,18 @@ fn killed_anywhere(pairs: bool, replaces: bool, exchanges: bool) {
 }
 
 #[test]
-fn a_killed_process_leaves_a_new_folder_whole_or_absent() {
+fn a_killed_run_leaves_a_new_folder_whole_or_absent() {
     killed_anywhere(false, false, true);
 }
 
 #[test]
-fn a_killed_process_leaves_the_old_folder_or_the_new() {
+fn a_killed_run_leaves_the_old_folder_or_the_new() {
     killed_anywhere(false, true, true);
     killed_anywhere(false, true, false);
 }
 
 #[test]
-fn a_killed_process_leaves_both_files_of_a_pair_or_neither() {
+fn a_killed_run_leaves_both_files_of_a_pair_or_neither() {
     killed_anywhere(true, false, true);
     killed_anywhere(true, true, true);
 }
