@@ -2,9 +2,10 @@
 #import common/grid
 #import common/activation
 
-struct Sigmoid { bags: u32, cols: u32, clamp: f32, scale: f32 }
+// each: 1 where every output of a bag has a weight of its own, 0 where a bag has one.
+struct Sigmoid { bags: u32, cols: u32, clamp: f32, scale: f32, each: u32 }
 var<immediate> s: Sigmoid;
-struct SigmoidGrad { bags: u32, cols: u32, clamp: f32, scale: f32, accumulate: u32 }
+struct SigmoidGrad { bags: u32, cols: u32, clamp: f32, scale: f32, each: u32, accumulate: u32 }
 var<immediate> sg: SigmoidGrad;
 struct Softmax { bags: u32, cols: u32, scale: f32 }
 var<immediate> m: Softmax;
@@ -49,7 +50,7 @@ fn entropy(logit: f32, y: f32, clamp_at: f32) -> f32 {
 fn sigmoid_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var i = lane; i < s.bags * s.cols; i += 64u) {
-        sum += weights[i / s.cols] * entropy(x[i], targets[i], s.clamp);
+        sum += weights[select(i / s.cols, i, s.each != 0u)] * entropy(x[i], targets[i], s.clamp);
     }
     finish(lane, sum, s.scale / f32(s.cols));
 }
@@ -66,7 +67,8 @@ fn sigmoid_loss_grad(
     }
     let q = safe_sigmoid(vec4(x[i])).x;
     let clamped = sg.clamp > 0.0 && (q < sg.clamp || q > 1.0 - sg.clamp);
-    let factor = upstream[0] * sg.scale * weights[i / sg.cols] / f32(sg.cols);
+    let weight = weights[select(i / sg.cols, i, sg.each != 0u)];
+    let factor = upstream[0] * sg.scale * weight / f32(sg.cols);
     var value = select(factor * (q - targets[i]), 0.0, clamped);
     if sg.accumulate != 0u {
         value += x_grad[i];

@@ -333,7 +333,7 @@ pub enum Input {
     Labels,
     /// Target of each output of each bag, `[B, C]`.
     Targets,
-    /// Weight of each bag in the loss, `[B]`.
+    /// Weight of each bag in the loss, `[B]`, or of each output of each bag, `[B, C]`.
     Weights,
     /// What a teacher makes of each bag, `[B, C]` (see `tape::Teacher`).
     Teacher,

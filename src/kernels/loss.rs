@@ -16,6 +16,14 @@ pub struct Sigmoid {
     cols: u32,
     clamp: f32,
     scale: f32,
+    each: u32,
+}
+
+impl Sigmoid {
+    /// Place of the weight of output `i` of the batch.
+    fn weight(&self, i: usize) -> usize {
+        if self.each != 0 { i } else { i / self.cols as usize }
+    }
 }
 
 /// See the shader.
@@ -71,7 +79,7 @@ fn sigmoid_loss<T: Real>(a: &Args<T>) {
     let (x, targets, weights) = (a.read(0), a.read(1), a.read(2));
     let cols = p.cols as usize;
     let clamp = T::from_f32(p.clamp);
-    let sum: T = (0..p.bags as usize * cols).map(|i| weights[i / cols] * entropy(x[i], targets[i], clamp)).sum();
+    let sum: T = (0..p.bags as usize * cols).map(|i| weights[p.weight(i)] * entropy(x[i], targets[i], clamp)).sum();
     a.write(3)[0] = sum * T::from_f32(p.scale) / T::new(cols as f64);
 }
 
@@ -84,7 +92,7 @@ fn sigmoid_loss_grad<T: Real>(a: &Args<T>) {
     for i in 0..p.bags as usize * cols {
         let q = x[i].sigmoid();
         let clamped = clamp > T::ZERO && (q < clamp || q > T::ONE - clamp);
-        let value = if clamped { T::ZERO } else { factor * weights[i / cols] * (q - targets[i]) };
+        let value = if clamped { T::ZERO } else { factor * weights[p.weight(i)] * (q - targets[i]) };
         out[i] = keep_or_zero(keep, out[i]) + value;
     }
 }

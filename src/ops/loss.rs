@@ -5,13 +5,13 @@
 
 use super::{Rule, expect};
 use crate::error::Result;
-use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::loss as k;
 use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::tape::{Node, Shape, Storage, Value, ValueId};
 
-/// Binary cross-entropy of logits `[B, C]` against targets `[B, C]`, averaged over the C outputs, weighted
-/// by `[B, 1]`, summed over bags: `[1, 1]`.
+/// Binary cross-entropy of logits `[B, C]` against targets `[B, C]`, weighted by `[B, 1]` or each output by its own of
+/// `[B, C]`, over C, summed: `[1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SigmoidCrossEntropy {
     /// The probability is clamped to [clamp, 1 - clamp] and a clamped one has no gradient, as in the code
@@ -25,14 +25,22 @@ fn loss_shapes(
     name: &'static str,
     inputs: &[Value],
     expected: &str,
-    target_cols: u32,
+    [target_cols, weight_cols]: [u32; 2],
 ) -> Result<Vec<(Shape, Storage)>> {
     let ok = inputs.len() == 3
         && inputs[1].shape.cols == target_cols
-        && inputs[2].shape.cols == 1
+        && (inputs[2].shape.cols == 1 || inputs[2].shape.cols == weight_cols)
         && inputs.iter().all(|v| v.shape.rows == inputs[0].shape.rows);
     expect(ok, name, expected, inputs)?;
     Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
+}
+
+impl SigmoidCrossEntropy {
+    fn words(&self, p: &Planner, x: ValueId, weights: ValueId) -> [Word; 5] {
+        let shape = p.value(x).shape;
+        let each = p.value(weights).shape.cols == shape.cols;
+        [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), each.into()]
+    }
 }
 
 impl Rule for SigmoidCrossEntropy {
@@ -44,12 +52,11 @@ impl Rule for SigmoidCrossEntropy {
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let cols = inputs.first().map_or(0, |v| v.shape.cols);
-        loss_shapes(self.name(), inputs, "logits [B, C], targets [B, C] and weights [B, 1]", cols)
+        loss_shapes(self.name(), inputs, "logits [B, C], targets [B, C] and weights [B, 1] or [B, C]", [cols; 2])
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
         let [x, t, w] = node.inputs[..] else { unreachable!() };
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into()];
+        let words = self.words(p, x, w);
         let operands = [x.into(), t.into(), w.into(), node.outputs[0].into()];
         p.launch(&k::SIGMOID_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
     }
@@ -58,7 +65,7 @@ impl Rule for SigmoidCrossEntropy {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
         let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), accumulate.into()];
+        let words = [self.words(p, x, w).as_slice(), &[accumulate.into()]].concat();
         let grid = Grid::line(Count::per(shape.rows, shape.cols, k::LANES));
         p.launch(&k::SIGMOID_LOSS_GRAD, &[x.into(), t.into(), w.into(), g.into(), to], &words, grid);
     }
@@ -79,7 +86,7 @@ impl Rule for SoftmaxCrossEntropy {
         &[1, 2]
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        loss_shapes(self.name(), inputs, "logits [B, C], labels [B, 1] and weights [B, 1]", 1)
+        loss_shapes(self.name(), inputs, "logits [B, C], labels [B, 1] and weights [B, 1]", [1; 2])
     }
     fn forward(&self, p: &mut Planner, node: &Node) {
         let [x, labels, w] = node.inputs[..] else { unreachable!() };

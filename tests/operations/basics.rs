@@ -151,6 +151,17 @@ fn cases() -> Vec<Case> {
         );
     }
     case(
+        "sigmoid cross-entropy, a weight for each output".into(),
+        Box::new(|t, x, w| {
+            let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
+            let targets = t.batch(Input::Targets, t.cols(logits));
+            // Weights that differ from output to output and from bag to bag.
+            let weights = t.push1(Op::RowSoftmax(RowSoftmax), &[targets]).unwrap();
+            let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 0.7 });
+            vec![t.push1(op, &[logits, targets, weights]).unwrap()]
+        }),
+    );
+    case(
         "softmax cross-entropy".into(),
         Box::new(|t, x, w| {
             let logits = bag_logits(t, x, w.heads + 1);

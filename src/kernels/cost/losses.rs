@@ -9,8 +9,8 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
     let matrix = format!("{rows}x{c}");
     let line = format!("{rows}");
     Some(Cost::of(match at.name() {
-        "sigmoid_loss" => (2 * rows * c + rows + 1, 6 * rows * c, matrix),
-        "sigmoid_loss_grad" => ((3 + w(4)) * rows * c + rows + 1, (4 + w(4)) * rows * c, matrix),
+        "sigmoid_loss" => (2 * rows * c + weights(rows, c, w(4)) + 1, 6 * rows * c, matrix),
+        "sigmoid_loss_grad" => ((3 + w(5)) * rows * c + weights(rows, c, w(4)) + 1, (4 + w(5)) * rows * c, matrix),
         "softmax_loss" => (rows * c + 2 * rows + 1, rows * (4 * c + 4), matrix),
         "softmax_loss_grad" => ((2 + w(3)) * rows * c + 2 * rows + 1, (6 + w(3)) * rows * c, matrix),
         "target_loss" => (rows * (2 * c + 1 + w(6)), of_kind(w(2), [3, 11, 6]) * rows * c, matrix),
@@ -50,6 +50,11 @@ pub(super) fn cost(at: &At) -> Option<Cost> {
         "bag_pseudo_grad" => (rows * (c * (4 + w(4)) + 1) + 1, rows * c * (8 + w(4)), matrix),
         _ => return None,
     }))
+}
+
+/// One for each bag, or one for each of its outputs.
+fn weights(rows: u64, cols: u64, each: u64) -> u64 {
+    if each != 0 { rows * cols } else { rows }
 }
 
 /// Squared error, margin loss, cross-entropy.
