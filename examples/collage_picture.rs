@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let set = Collage { seed: SEED, ..Collage::default() }.digits()?;
     let method = Method::named("das-mil")?;
     let settings = Settings { seed: SEED, ..Settings::for_method(&method) };
-    let spec = Spec { method, width: set.bags.width, classes: set.bags.class_names.clone() };
+    let spec = Spec::of(method, &set.bags);
     let training = set.indices(Split::Train);
     let model = train(&device, Model::new(spec, SEED)?, &settings, &set.bags, &training, &[], &mut ())?.model;
     let mut session = Session::new(&device, model, Storage::F32)?;

@@ -6,6 +6,7 @@ use bagrad::data::{Dataset, Haystack, Split, split};
 use bagrad::device::Device;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
+use bagrad::training::metrics::Metric;
 use bagrad::training::{Outcome, Settings, train};
 use std::error::Error;
 use std::fmt::Write;
@@ -42,8 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for ((_, strategy, _), curve) in SERIES.iter().zip(&mut curves) {
             for (at, epoch) in learn(&set, strategy, Some(&start), seed)?.epochs.iter().enumerate() {
                 curve[0][at] += epoch.loss / SEEDS as f64;
-                curve[1][at] +=
-                    epoch.validation.and_then(|v| v.log_loss).ok_or("there are validation bags")? / SEEDS as f64;
+                let log_loss = epoch.validation.as_ref().and_then(|v| v.get(Metric::LogLoss));
+                curve[1][at] += log_loss.ok_or("there are validation bags")? / SEEDS as f64;
             }
         }
         eprintln!("seed {seed} done");

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 pub(crate) use crate::features::Features;
+use crate::label_sets::LabelSets;
 
 /// A packed set of bags.
 ///
@@ -19,7 +20,9 @@ pub struct Bags {
     pub names: Vec<String>,
     /// Class index of each bag, or [`Bags::UNKNOWN`] where only some have one; `None` when no bag has.
     pub labels: Option<Vec<u32>>,
-    /// What each class index is called (at least as many as the largest label + 1).
+    /// In the place of `labels`: several labels for each bag, for data where a bag shows any subset of them.
+    pub label_sets: Option<LabelSets>,
+    /// What each class index is called (at least as many as the largest label + 1), or each label of `label_sets`.
     pub class_names: Vec<String>,
     /// The group that each bag belongs to, such as the patient of a slide, where the data set knows it: bags of a group
     /// are never divided between training and what judges it.
@@ -65,6 +68,7 @@ impl Bags {
             offsets,
             names: (0..sizes.len()).map(|i| i.to_string()).collect(),
             labels: None,
+            label_sets: None,
             class_names: Vec::new(),
             groups: None,
             instance_labels: None,
@@ -84,7 +88,26 @@ impl Bags {
         let known = labels.iter().filter(|&&l| l != Self::UNKNOWN);
         let classes = known.max().map_or(0, |&m| m as usize + 1).max(2);
         self.class_names = (0..classes).map(|c| c.to_string()).collect();
-        self.labels = Some(labels);
+        (self.labels, self.label_sets) = (Some(labels), None);
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// The same bags, each with any subset of the labels `names`. Labels that bags had before are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when there is not one set for each bag, or not one name for each label, each of its own.
+    ///
+    /// ```
+    /// # use bagrad::{Bags, Features, LabelSets};
+    /// let bags = Bags::packed(Features::F32(vec![1.0, 2.0, 3.0]), 1, &[1, 2])?;
+    /// let sets = LabelSets::new(2, vec![Some(true), Some(true), Some(false), None])?;
+    /// let bags = bags.with_label_sets(sets, vec!["oedema".into(), "nodule".into()])?;
+    /// assert!(bags.is_labelled(1));
+    /// # Ok::<(), bagrad::Error>(())
+    /// ```
+    pub fn with_label_sets(mut self, sets: LabelSets, names: Vec<String>) -> Result<Self> {
+        (self.labels, self.label_sets, self.class_names) = (None, Some(sets), names);
         self.validate()?;
         Ok(self)
     }
@@ -112,6 +135,26 @@ impl Bags {
     /// Class index of bag `index`, where it is known.
     pub fn label(&self, index: usize) -> Option<u32> {
         self.labels.as_ref().map(|l| l[index]).filter(|&l| l != Self::UNKNOWN)
+    }
+
+    /// True when the class of bag `index` is known, or of several labels at least one; false when there is no such bag.
+    pub fn is_labelled(&self, index: usize) -> bool {
+        match (&self.labels, &self.label_sets) {
+            (Some(labels), _) => labels.get(index).is_some_and(|&label| label != Self::UNKNOWN),
+            (None, Some(sets)) => sets.is_known(index),
+            (None, None) => false,
+        }
+    }
+
+    /// True when bags have labels, though not every bag need have one.
+    pub fn has_labels(&self) -> bool {
+        self.labels.is_some() || self.label_sets.is_some()
+    }
+
+    /// A stratum for each bag, by which divisions are balanced: its class, or of several labels the rarest that it has
+    /// ([`LabelSets::strata`]). `None` when bags have no labels.
+    pub fn strata(&self) -> Option<Vec<u32>> {
+        self.labels.clone().or_else(|| self.label_sets.as_ref().map(LabelSets::strata))
     }
 
     /// Rows of bag `index`.
@@ -145,6 +188,7 @@ impl Bags {
             offsets,
             names: indices.iter().map(|&i| self.names[i].clone()).collect(),
             labels: self.labels.as_ref().map(|l| indices.iter().map(|&i| l[i]).collect()),
+            label_sets: self.label_sets.as_ref().map(|sets| sets.select(indices)),
             class_names: self.class_names.clone(),
             groups: self.groups.as_ref().map(|g| indices.iter().map(|&i| g[i].clone()).collect()),
             instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
@@ -201,6 +245,7 @@ impl Bags {
         let instances = self.instances();
         let lengths = [
             ("labels", self.labels.as_ref().map(Vec::len), bags),
+            ("label sets", self.label_sets.as_ref().map(LabelSets::len), bags),
             ("coordinates", self.coords.as_ref().map(Vec::len), instances),
         ];
         for (what, found, expected) in lengths {
@@ -244,6 +289,7 @@ impl Bags {
         let lengths = [
             ("names", Some(self.names.len()), bags),
             ("labels", self.labels.as_ref().map(Vec::len), bags),
+            ("label sets", self.label_sets.as_ref().map(LabelSets::len), bags),
             ("groups", self.groups.as_ref().map(Vec::len), bags),
             ("instance labels", self.instance_labels.as_ref().map(Vec::len), self.instances()),
             ("coordinates", self.coords.as_ref().map(Vec::len), self.instances()),
@@ -252,6 +298,20 @@ impl Bags {
         for (what, found, expected) in lengths {
             if let Some(found) = found.filter(|&f| f != expected) {
                 return Err(Error::bags(format!("expected {expected} {what}, found {found}")));
+            }
+        }
+        if let Some(sets) = &self.label_sets {
+            if self.labels.is_some() {
+                return Err(Error::bags("bags have one label each or several, found both (labels and label_sets)"));
+            }
+            if sets.labels() != self.classes() {
+                let (labels, names) = (sets.labels(), self.classes());
+                return Err(Error::bags(format!("expected a name for each of {labels} labels, found {names}")));
+            }
+            let mut names: Vec<&String> = self.class_names.iter().collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(Error::bags(format!("two labels are called '{}'; each needs a name of its own", twice[0])));
             }
         }
         if let Some(labels) = &self.labels

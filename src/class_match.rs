@@ -11,6 +11,9 @@ const SHOWN: usize = 12;
 /// Makes the labels of `bags` class indices of a model with the classes `model`, whose names the bags then have.
 /// Answers what a person should know, a sentence each; bags without labels stay as they are.
 ///
+/// Of bags with several labels each ([`Bags::label_sets`]) the labels are matched in the same way and put into the
+/// model's order; of a label that only the model knows nothing is known of any bag.
+///
 /// Only classes that some bag is of have to be known to the model. One is, in this order,
 ///
 /// 1. what `renamed` says: pairs of a name in the bags and a name in the model;
@@ -34,19 +37,58 @@ const SHOWN: usize = 12;
 /// # Ok::<(), bagrad::Error>(())
 /// ```
 pub fn adopt(bags: &mut Bags, model: &[String], renamed: &[(String, String)]) -> Result<Vec<String>> {
-    let Some(labels) = &bags.labels else {
+    if !bags.has_labels() {
         return match renamed {
             [] => Ok(Vec::new()),
             _ => Err(Error::bags("classes are renamed, and no bag has a label")),
         };
-    };
-    let names = &bags.class_names;
-    let used: BTreeSet<usize> = labels.iter().map(|&l| l as usize).filter(|&l| l < names.len()).collect();
-    let (of, remarks) = counterparts(names, &used, model, renamed)?;
-    let label = |&l: &u32| of.get(l as usize).map_or(l, |class| class.unwrap_or(l));
-    bags.labels = Some(labels.iter().map(label).collect());
+    }
+    let (of, mut remarks) = counterparts(&bags.class_names, &used(bags), model, renamed)?;
+    if let Some(labels) = &mut bags.labels {
+        let adopted = |l: &mut u32| *l = of.get(*l as usize).copied().flatten().unwrap_or(*l);
+        labels.iter_mut().for_each(adopted);
+    }
+    if let Some(sets) = &mut bags.label_sets {
+        let from = |class: u32| (0..of.len()).filter(|&label| of[label] == Some(class)).collect::<Vec<_>>();
+        let from: Vec<Vec<usize>> = (0..model.len() as u32).map(from).collect();
+        *sets = sets.arranged(&from);
+        let absent = model.iter().zip(&from).filter(|(_, from)| from.is_empty());
+        let absent: Vec<String> = absent.map(|(name, _)| name.clone()).collect();
+        if !absent.is_empty() {
+            remarks.push(format!("of the labels of the model these bags say nothing of {}", listed(&absent)));
+        }
+    }
     bags.class_names = model.to_vec();
     Ok(remarks)
+}
+
+/// The classes that some bag is of, or the labels of which something is known of some bag.
+fn used(bags: &Bags) -> BTreeSet<usize> {
+    let named = bags.class_names.len();
+    match &bags.label_sets {
+        Some(sets) => (0..named.min(sets.labels())).filter(|&l| sets.column(l).any(|has| has.is_some())).collect(),
+        None => bags.labels.iter().flatten().map(|&l| l as usize).filter(|&l| l < named).collect(),
+    }
+}
+
+/// Checks that bags and a model mean the same by classes: one of them for each bag, or any subset of labels
+/// (`multi_label`). Bags without labels fit any model.
+///
+/// # Errors
+/// [`Error::Bags`] that says what each side has.
+pub fn check_kind(bags: &Bags, model: &[String], multi_label: bool) -> Result<()> {
+    let (theirs, own) = (listed(model), listed(&bags.class_names));
+    match (multi_label, bags.labels.is_some(), bags.label_sets.is_some()) {
+        (true, true, _) => Err(Error::bags(format!(
+            "these bags have one class each ({own}), and the model says which of several labels a bag has ({theirs}); \
+             expected labels.npy of two dimensions, [bags, labels] of 0 and 1 (Bags::label_sets), or bags without labels"
+        ))),
+        (false, _, true) => Err(Error::bags(format!(
+            "these bags have any number of labels each ({own}), and the model knows classes of which a bag has exactly \
+             one ({theirs}); expected one class for each bag, or bags without labels"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that no class of `bags` has its name in another place among the classes `model`: their labels would mean
@@ -55,9 +97,7 @@ pub fn adopt(bags: &mut Bags, model: &[String], renamed: &[(String, String)]) ->
 /// # Errors
 /// [`Error::Bags`] with such a class and both places.
 pub fn check_order(bags: &Bags, model: &[String]) -> Result<()> {
-    let labels = bags.labels.iter().flatten().map(|&l| l as usize);
-    let used: BTreeSet<usize> = labels.filter(|&l| l < bags.class_names.len()).collect();
-    for here in used {
+    for here in used(bags) {
         let name = &bags.class_names[here];
         if let Some(there) = model.iter().position(|m| m == name).filter(|&there| there != here) {
             return Err(Error::bags(format!(
@@ -151,6 +191,11 @@ fn counterparts(
 /// # Errors
 /// [`Error::Bags`] when there are not two classes, or none of this name; lists those there are.
 pub fn set_positive(bags: &mut Bags, name: &str) -> Result<()> {
+    if bags.label_sets.is_some() {
+        let message = "a positive class is one of two, and these bags have any number of labels each: every label is \
+                       positive where a bag has it";
+        return Err(Error::bags(message));
+    }
     let names = &bags.class_names;
     let [first, second] = &names[..] else {
         let message = format!("a positive class is one of two, and these bags have {}: {}", names.len(), listed(names));

@@ -45,7 +45,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`Bags`] | packed bags and the rules they keep |
+//! | [`Bags`], [`LabelSets`] | packed bags and the rules they keep; several labels for each |
 //! | [`methods`] | twelve MIL methods, one file each family, and the layers they are made of |
 //! | [`model`] | a method with its parameters: by name, and as one file |
 //! | [`training`] | the loop, schedules, metrics, prediction |
@@ -87,6 +87,7 @@ pub mod files;
 pub mod groups;
 pub mod kernels;
 pub mod kmeans;
+mod label_sets;
 pub mod masking;
 pub mod methods;
 pub mod model;
@@ -109,3 +110,4 @@ pub mod tuning;
 pub use bag::Bags;
 pub use error::{Error, Result};
 pub use features::{Features, Mapped};
+pub use label_sets::LabelSets;

@@ -1,5 +1,6 @@
 //! A model: a method recorded for a width and a number of classes, its parameters, and its file.
 
+use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::Method;
 use crate::random::Random;
@@ -20,12 +21,33 @@ pub struct Spec {
     pub width: usize,
     /// Names of the classes; two of them give one logit, more give one each.
     pub classes: Vec<String>,
+    /// A bag has any subset of the classes, which are then called labels, each with a logit of its own; otherwise it has
+    /// exactly one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub multi_label: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Spec {
     /// `method` for `width` features and `classes` classes that are called by their number.
     pub fn new(method: Method, width: usize, classes: usize) -> Self {
-        Self { method, width, classes: (0..classes).map(|c| c.to_string()).collect() }
+        Self { method, width, classes: (0..classes).map(|c| c.to_string()).collect(), multi_label: false }
+    }
+
+    /// `method` for bags such as these: their features, and their classes or labels.
+    pub fn of(method: Method, bags: &Bags) -> Self {
+        let multi_label = bags.label_sets.is_some();
+        Self { method, width: bags.width, classes: bags.class_names.clone(), multi_label }
+    }
+
+    pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
+        if self.multi_label {
+            return self.method.record_multi_label(self.width, self.classes.len(), storage, instance_grads);
+        }
+        self.method.record(self.width, self.classes.len(), storage, instance_grads)
     }
 }
 
@@ -39,7 +61,9 @@ struct Described {
     columns: Option<Vec<String>>,
 }
 
-const FORMAT_VERSION: u32 = 1;
+/// The newest format. Version 2 has models of several labels a bag, which a reader of version 1 would take for models of
+/// one class a bag; others are written as version 1.
+const FORMAT_VERSION: u32 = 2;
 /// Tensors of what features are standardised by.
 const STANDARDISATION: [&str; 2] = ["standardisation.mean", "standardisation.std"];
 /// Tensors of what the features were that a model without standardisation was trained on.
@@ -98,7 +122,7 @@ const DESCRIPTION: u64 = 64 << 20;
 
 /// Of a model everything but the values; takes no memory for these.
 fn outline(spec: &Spec) -> Result<(Tape, ParamLayout, Vec<ParamInfo>)> {
-    let tape = spec.method.record(spec.width, spec.classes.len(), Storage::F32, false)?;
+    let tape = spec.record(Storage::F32, false)?;
     let size = |p: &crate::tape::Param| p.rows as u128 * p.cols as u128 + crate::tape::SEGMENT as u128;
     let wanted = 4 * tape.params.iter().map(size).sum::<u128>();
     if wanted > MOST_BYTES as u128 {
@@ -239,8 +263,11 @@ impl Model {
             let message = format!("{} learns from no teacher, which could start from a model", self.spec.method.name());
             return Err(Error::setting("start", message));
         }
-        if self.spec.classes != trained.spec.classes {
-            let [here, there] = [&self.spec, &trained.spec].map(|spec| spec.classes.join(", "));
+        if (&self.spec.classes, self.spec.multi_label) != (&trained.spec.classes, trained.spec.multi_label) {
+            let listed = |spec: &Spec| {
+                spec.classes.join(", ") + if spec.multi_label { " (any number of them a bag)" } else { "" }
+            };
+            let [here, there] = [&self.spec, &trained.spec].map(listed);
             let message = format!(
                 "a model to start from needs the same classes in the same order: expected {here}, found {there}"
             );
@@ -265,7 +292,7 @@ impl Model {
     }
 
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
-        self.spec.method.record(self.spec.width, self.spec.classes.len(), storage, instance_grads)
+        self.spec.record(storage, instance_grads)
     }
 
     pub(crate) fn layout(&self) -> &ParamLayout {
@@ -307,8 +334,8 @@ impl Model {
             }
         }
         // One key: the order of several would differ from run to run.
-        let described =
-            Described { format_version: FORMAT_VERSION, spec: self.spec.clone(), columns: self.columns.clone() };
+        let format_version = if self.spec.multi_label { FORMAT_VERSION } else { 1 };
+        let described = Described { format_version, spec: self.spec.clone(), columns: self.columns.clone() };
         let described = serde_json::to_string(&described).expect("a spec is plain data");
         let metadata = HashMap::from([("bagrad".to_string(), described)]);
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")

@@ -2,6 +2,8 @@
 
 mod batch;
 mod inputs;
+#[cfg(test)]
+mod label_set_tests;
 mod precision;
 mod ready;
 mod teacher;
@@ -10,6 +12,7 @@ mod tests;
 mod windowed;
 
 use crate::bag::Bags;
+use crate::class_match;
 use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step};
 use crate::error::{Error, Result};
@@ -332,22 +335,19 @@ impl Session {
     /// does not look at.
     fn set_batch(&mut self, purpose: Purpose, inputs: &Inputs, weights: &[f32]) -> Result<bool> {
         let Inputs { bags, indices, resident, .. } = *inputs;
-        let learns = purpose.has_loss();
+        self.check_labels(bags, indices, purpose.has_loss())?;
         let classes = self.model_classes();
-        let fits = |&bag: &usize| match bags.label(bag) {
-            None => !learns || bags.labels.is_none(),
-            Some(label) => (label as usize) < classes,
-        };
-        if let Some(&bag) = indices.iter().find(|bag| !fits(bag)) {
-            let label = bags.label(bag).map_or("no label".into(), |label| format!("label {label}"));
-            return Err(Error::bags(format!("bag {bag} has {label}, the model has {classes} classes")));
-        }
         self.batch.tables.lay_out(inputs.sizes());
-        let label = |i: usize| bags.label(i).unwrap_or(0);
-        let outputs = self.tape.logits().map_or(outputs_for(classes), |(logits, _)| self.tape.cols(logits));
-        self.batch.set_labels(indices.iter().map(|&i| label(i)), classes as u32, outputs);
-        self.batch.weights.clear();
-        self.batch.weights.extend_from_slice(weights);
+        if self.model.spec().multi_label {
+            let sets = indices.iter().map(|&i| bags.label_sets.as_ref().map(|sets| sets.bag(i)));
+            self.batch.set_label_sets(sets, classes, weights);
+        } else {
+            let label = |i: usize| bags.label(i).unwrap_or(0);
+            let outputs = self.tape.logits().map_or(outputs_for(classes), |(logits, _)| self.tape.cols(logits));
+            self.batch.set_labels(indices.iter().map(|&i| label(i)), classes as u32, outputs);
+            self.batch.weights.clear();
+            self.batch.weights.extend_from_slice(weights);
+        }
         self.batch.coords.clear();
         if self.tape.values.iter().any(|v| v.source == Source::Input(Input::Coords)) {
             let missing = "the model looks at the places of instances, and these bags have no coordinates: expected \
@@ -361,6 +361,26 @@ impl Session {
             self.batch.rows.pack(bags, self.storage, inputs.runs())?;
         }
         Ok(windows)
+    }
+
+    /// Refuses bags whose labels are not of the model's kind or number, or unlabelled ones where the model `learns`.
+    fn check_labels(&self, bags: &Bags, indices: &[usize], learns: bool) -> Result<()> {
+        let spec = self.model.spec();
+        class_match::check_kind(bags, &spec.classes, spec.multi_label)?;
+        let classes = spec.classes.len();
+        if let Some(sets) = bags.label_sets.as_ref().filter(|sets| sets.labels() != classes) {
+            let found = sets.labels();
+            return Err(Error::bags(format!("the bags have sets of {found} labels, the model has {classes}")));
+        }
+        let wrong = |bag: &usize| match bags.label(*bag) {
+            Some(label) if label as usize >= classes => Some(format!("label {label}")),
+            _ if learns && bags.has_labels() && !bags.is_labelled(*bag) => Some("no label".into()),
+            _ => None,
+        };
+        if let Some((bag, label)) = indices.iter().find_map(|bag| Some((bag, wrong(bag)?))) {
+            return Err(Error::bags(format!("bag {bag} has {label}, the model has {classes} classes")));
+        }
+        Ok(())
     }
 
     /// Runs the batch that was set. Reads what it gave when `reading` is there.
@@ -398,7 +418,9 @@ impl Session {
         Ok(())
     }
 
-    /// One update on the bags `indices` with these weights in the loss. The loss stays on the device: it is
+    /// One update on the bags `indices` with these weights in the loss, one for each bag; of a model of several labels a
+    /// bag there may be one for each label of each bag instead. What nobody knows of a bag counts nothing in any case. The
+    /// loss stays on the device: it is
     /// written to place `keep` of the history.
     ///
     /// # Errors
@@ -508,7 +530,7 @@ impl Session {
         weights: Option<&[f32]>,
         masked: bool,
     ) -> Result<(Gradients, Option<Vec<Vec<usize>>>)> {
-        if bags.labels.is_none() {
+        if !bags.has_labels() {
             return Err(Error::bags("gradients need a label for every bag"));
         }
         let even = vec![1.0 / bags.len() as f32; bags.len()];
@@ -561,7 +583,7 @@ impl Session {
         weights: &[f32],
         resident: Option<&Resident>,
     ) -> Result<(BTreeMap<String, Vec<f32>>, f64)> {
-        if bags.labels.is_none() {
+        if !bags.has_labels() {
             return Err(Error::bags("a loss needs a label for every bag"));
         }
         let inputs = Inputs::of(bags, indices, resident);
@@ -583,6 +605,11 @@ impl Session {
 impl Session {
     pub(crate) fn model_classes(&self) -> usize {
         self.model.spec().classes.len()
+    }
+
+    /// True when a bag has any subset of the model's classes.
+    pub fn is_multi_label(&self) -> bool {
+        self.model.spec().multi_label
     }
 
     /// How the logits of the bags become probabilities; none of an encoder that has no classes.

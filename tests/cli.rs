@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "label_sets/commands.rs"]
+mod label_sets;
 #[path = "pretrain/commands.rs"]
 mod patches;
 

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.output.json {
         return answer_json(&json!({
             "out": args.out.display().to_string(), "bags": bags, "instances": count, "features": width,
-            "labelled": set.bags.labels.is_some(), "coordinates": set.bags.coords.is_some(),
+            "labelled": set.bags.has_labels(), "coordinates": set.bags.coords.is_some(),
             "patches_per_second": rate, "seconds": seconds, "device": device.name(),
         }));
     }

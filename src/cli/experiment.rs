@@ -10,7 +10,7 @@ use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::session::Session;
 use bagrad::tape::Storage;
-use bagrad::training::metrics::{self, InstanceAuc, Scores};
+use bagrad::training::metrics::{self, BagScores, InstanceAuc};
 use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train};
 use bagrad::{Bags, class_match};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Division {
         if self.ignore_groups {
             set.bags.groups = None;
         }
-        let labels = set.bags.labels.clone().context("expected labels to train with, found none")?;
+        let labels = set.bags.strata().context("expected labels to train with, found none")?;
         let groups = set.bags.groups.clone();
         let random = |share: f64| Partition::Random { shares: [1.0 - share, 0.0, share], seed: self.seed };
         let how = match (self.fold, self.test) {
@@ -101,7 +101,7 @@ pub struct Evaluation {
     /// Numbers of its bags.
     pub bags: Vec<usize>,
     /// Of the bags.
-    pub scores: Scores,
+    pub scores: BagScores,
     /// Of the instances, where it is known which are key.
     pub instances: Option<InstanceAuc>,
 }
@@ -191,8 +191,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     if validation.is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
     }
-    let classes = set.bags.class_names.clone();
-    let spec = Spec { method: plan.method.clone(), width: set.bags.width, classes };
+    let spec = Spec::of(plan.method.clone(), &set.bags);
     let mut model = Model::new(spec, plan.settings.seed)?;
     model.columns = set.bags.columns.clone();
     if let Some(Start { path, model: trained }) = &start {
@@ -219,12 +218,11 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     (outcome.model.standardisation, outcome.model.seen) = (standardiser, seen);
     let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half, plan.settings.memory)?;
     let targets = set.instance_targets();
-    let labels = set.bags.labels.as_deref().unwrap_or_default();
     let mut parts = [None, None, None];
     for (part, slot) in Split::ALL.into_iter().zip(&mut parts) {
         let bags = set.indices(part);
         if !bags.is_empty() {
-            *slot = Some(evaluate(&predictions, bags, labels, targets.as_deref())?);
+            *slot = Some(evaluate(&predictions, &set.bags, bags, targets.as_deref())?);
         }
     }
     Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
@@ -261,11 +259,14 @@ fn order_classes(set: &mut Dataset, positive: Option<&str>, start: Option<&Start
         class_match::set_positive(&mut set.bags, name).context("--positive")?;
     }
     let Some(Start { path, model }) = start else {
-        let guessed = classes::guessed_positive(&set.bags.class_names).filter(|_| positive.is_none());
+        let open = positive.is_none() && set.bags.label_sets.is_none();
+        let guessed = classes::guessed_positive(&set.bags.class_names).filter(|_| open);
         return Ok(guessed.map(|told| format!("{told}; --positive NAME says which it is")).into_iter().collect());
     };
     let asked = set.bags.class_names.last().cloned();
-    let remarks = class_match::adopt(&mut set.bags, &model.spec().classes, &[])
+    let spec = model.spec();
+    let remarks = class_match::check_kind(&set.bags, &spec.classes, spec.multi_label)
+        .and_then(|()| class_match::adopt(&mut set.bags, &spec.classes, &[]))
         .with_context(|| format!("--start {}", path.display()))?;
     if let (Some(_), Some(asked), Some(theirs)) = (positive, asked, set.bags.class_names.last())
         && asked.to_lowercase() != theirs.to_lowercase()
@@ -295,14 +296,14 @@ pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool, memor
     Ok(predictions)
 }
 
-/// Scores the predictions of `bags`; `labels` and `targets` are those of all bags that were predicted.
+/// Scores the predictions of `bags`, some of those that were predicted, which are all of `predicted`; `targets` are those of
+/// all instances.
 ///
 /// # Errors
 /// When a label has no class in the model.
-pub fn evaluate(all: &Predictions, bags: Vec<usize>, labels: &[u32], targets: Option<&[u8]>) -> Result<Evaluation> {
+pub fn evaluate(all: &Predictions, predicted: &Bags, bags: Vec<usize>, targets: Option<&[u8]>) -> Result<Evaluation> {
     let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
-    let labels: Vec<u32> = bags.iter().map(|&b| labels[b]).collect();
-    let scores = all.scores_of(&probabilities, &labels)?;
+    let scores = all.scores_among(&probabilities, predicted, &bags)?;
     let rows = || bags.iter().map(|&b| all.offsets[b]..all.offsets[b + 1]);
     let instances = targets.map(|targets| {
         let picked: Vec<f32> = rows().flat_map(|r| &all.scores[r]).copied().collect();

@@ -28,7 +28,8 @@ pub fn run(args: &Args) -> Result<()> {
             Level::Instance => "classifies instances, pools their scores",
             Level::Bag => "pools embeddings, classifies the bag",
         };
-        text += &format!("{}\n  {}: {level}\n  {}\n", info.name, info.title, info.paper);
+        let sets = if info.label_sets { "; takes several labels a bag, too" } else { "" };
+        text += &format!("{}\n  {}: {level}{sets}\n  {}\n", info.name, info.title, info.paper);
         for p in info.parameters {
             text += &format!("    --set {:<28} {}\n", format!("{}={}", p.name, p.default), p.help);
         }

@@ -1,13 +1,14 @@
 //! The report of a run, filled from its results.
 
 use super::experiment::{self, Finished, Plan, part_name};
-use super::summary::of_positive;
+use super::summary;
 use super::table::score;
+use bagrad::Bags;
 use bagrad::data::Split;
 use bagrad::device::Device;
-use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, frequent};
+use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Table, frequent};
 use bagrad::training::Epoch;
-use bagrad::training::metrics::auc_interval;
+use bagrad::training::metrics::{BagScores, Metric, auc_interval};
 
 /// Resamples of the interval of the AUC.
 const RESAMPLES: usize = 2000;
@@ -29,7 +30,8 @@ pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> R
         results: results(done),
         facts: facts(plan, done, device),
         curves: curves(done),
-        predictions: done.judged().map(|(_, e)| Predictions {
+        tables: labels_table(done).into_iter().collect(),
+        predictions: done.judged().filter(|_| !done.predictions.multi_label).map(|(_, e)| Predictions {
             class_names: done.set.bags.class_names.clone(),
             probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
             labels: labels(done, &e.bags),
@@ -45,32 +47,38 @@ fn labels(done: &Finished, bags: &[usize]) -> Vec<u32> {
 
 fn results(done: &Finished) -> Vec<(String, String)> {
     let Some((part, e)) = done.judged() else { return Vec::new() };
-    let mut auc = score(e.scores.auc);
-    if done.predictions.classes == 2 {
+    let mut interval = None;
+    if done.predictions.classes == 2 && !done.predictions.multi_label {
         let positive: Vec<bool> = labels(done, &e.bags).iter().map(|&l| l == 1).collect();
         let probability: Vec<f32> = e.bags.iter().map(|&b| done.predictions.bag(b)[1]).collect();
-        if let Some((low, high)) = auc_interval(&probability, &positive, RESAMPLES, 1) {
-            auc += &format!(" ({low:.3} – {high:.3})");
-        }
+        interval = auc_interval(&probability, &positive, RESAMPLES, 1);
     }
     let name = match part_name(part) {
         "test" => "Test",
         "validation" => "Validation",
         _ => "Training",
     };
-    let classes = &done.set.bags.class_names;
-    let mut rows = vec![
-        (format!("{name} {} (95 % interval)", of_positive("AUC", classes)), auc),
-        (format!("{name} accuracy"), score(e.scores.accuracy)),
-        (format!("{name} balanced accuracy"), score(e.scores.balanced_accuracy)),
-        (format!("{name} {}", of_positive("F1", classes)), score(e.scores.f1)),
-        (format!("{name} log loss"), score(e.scores.log_loss)),
-    ];
+    let row = |told: summary::Told| match (told.key, interval) {
+        ("auc", Some((low, high))) => {
+            let value = format!("{} ({low:.3} – {high:.3})", score(told.value));
+            (format!("{name} {} (95 % interval)", told.name), value)
+        }
+        _ => (format!("{name} {}", told.name), score(told.value)),
+    };
+    let mut rows: Vec<(String, String)> = summary::told(&e.scores, &done.set.bags).into_iter().map(row).collect();
     if let Some(auc) = e.instances {
         rows.push(("Instance AUC, all instances".into(), score(auc.pooled)));
         rows.push((format!("Instance AUC, mean of {} bags", auc.bags), score(auc.per_bag)));
     }
     rows
+}
+
+/// Each label by itself, where bags have several.
+fn labels_table(done: &Finished) -> Option<Table> {
+    let (part, e) = done.judged()?;
+    let rows = summary::of_labels(&e.scores);
+    let head = summary::OF_LABELS.map(str::to_owned).to_vec();
+    (!rows.is_empty()).then(|| Table { title: format!("Labels of the {} bags", part_name(part)), head, rows })
 }
 
 fn facts(plan: &Plan, done: &Finished, device: &Device) -> Vec<(String, String)> {
@@ -111,8 +119,11 @@ fn curves(done: &Finished) -> Vec<Curve> {
     let losses = vec![line("training", &|e| Some(e.loss)), line("validation", &|e| e.validation_loss)];
     let mut all = vec![curve("Loss", "loss", losses)];
     if watched {
-        let auc = line("AUC", &|e| e.validation?.auc);
-        all.push(curve("Validation", "score", vec![auc, line("accuracy", &|e| e.validation?.accuracy)]));
+        let auc = line("AUC", &|e| e.validation.as_ref()?.get(Metric::Auc));
+        let of_sets = epochs.iter().any(|e| matches!(e.validation, Some(BagScores::LabelSets(_))));
+        let accuracy = if of_sets { "subset accuracy" } else { "accuracy" };
+        let accuracy = line(accuracy, &|e| e.validation.as_ref()?.get(Metric::Accuracy));
+        all.push(curve("Validation", "score", vec![auc, accuracy]));
     }
     all
 }
@@ -123,21 +134,26 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
         return Vec::new();
     };
     let bags = &done.set.bags;
-    let labels = bags.labels.as_deref().unwrap_or_default();
-    let judged = self::labels(done, &e.bags);
+    // A class, or of several labels the rarest that a bag has, and one more for none of them.
+    let strata = bags.strata().unwrap_or_default();
+    let judged: Vec<u32> = e.bags.iter().map(|&b| strata[b]).collect();
     let targets = done.set.instance_targets();
     // The positive class first, as it has something to see.
-    let shown = frequent(&judged, bags.classes(), PICTURED);
+    let shown = frequent(&judged, bags.classes() + usize::from(done.predictions.multi_label), PICTURED);
     let classes = shown.into_iter().rev().map(|class| class as u32);
-    let chosen = classes.flat_map(|class| e.bags.iter().filter(move |&&b| labels[b] == class).take(each));
+    let strata = &strata;
+    let chosen = classes.flat_map(|class| e.bags.iter().filter(move |&&b| strata[b] == class).take(each));
     let picture = |&bag: &usize| {
         let (rows, class) = (bags.rows(bag), done.predictions.class(bag));
-        // Of two classes the chance of the second is told, of more that of the predicted one.
-        let told = if bags.classes() == 2 { 1 } else { class };
+        // Of two classes the chance of the second is told, of more that of the predicted one, of labels the most likely.
+        let told = if bags.classes() == 2 && !done.predictions.multi_label { 1 } else { class };
         BagPicture {
             name: bags.names[bag].clone(),
-            label: Some(bags.class_names[labels[bag] as usize].clone()),
-            predicted: bags.class_names[class].clone(),
+            label: known(bags, bag),
+            predicted: match done.predictions.multi_label {
+                true => named(bags, done.predictions.labels(bag)),
+                false => bags.class_names[class].clone(),
+            },
             probability_of: bags.class_names[told].clone(),
             probability: f64::from(done.predictions.bag(bag)[told]),
             image: bags.image,
@@ -147,6 +163,25 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
         }
     };
     chosen.map(picture).collect()
+}
+
+/// The class of a bag, or the labels that it is known to have.
+fn known(bags: &Bags, bag: usize) -> Option<String> {
+    match &bags.label_sets {
+        None => bags.label(bag).map(|label| bags.class_names[label as usize].clone()),
+        Some(sets) => {
+            let of = sets.get(bag).filter(|of| of.iter().any(Option::is_some))?;
+            Some(named(bags, (0..of.len()).filter(|&label| of[label] == Some(true)).collect()))
+        }
+    }
+}
+
+/// The names of some labels.
+fn named(bags: &Bags, labels: Vec<usize>) -> String {
+    match labels[..] {
+        [] => "none".into(),
+        _ => labels.iter().map(|&label| &bags.class_names[label][..]).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// The image of an instance as it was before it was standardised.

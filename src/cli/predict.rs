@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Labels, where there are any, are matched with the model's classes by name; --classes says which is which where the
-names differ.
+names differ. A model of several labels a bag takes labels.npy of [bags, labels], columns in any order.
 
 Examples:
   bagrad predict --model runs/mine --data new-bags/ > predictions.csv
@@ -109,32 +109,42 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(standardiser) = &model.standardisation {
         standardiser.apply(&mut set.bags).with_context(|| format!("data {}", args.data))?;
     }
-    let classes = model.spec().classes.clone();
+    let (classes, multi_label) = (model.spec().classes.clone(), model.spec().multi_label);
+    class_match::check_kind(&set.bags, &classes, multi_label).with_context(|| format!("data {}", args.data))?;
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
     told.with_context(|| format!("data {}", args.data))?.iter().for_each(|remark| note(quiet, remark));
-    let labels = set.bags.labels.clone();
     let (device, _) = open_device(&args.device, None, quiet)?;
     let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
 
     result.insert("bags".into(), json!(set.bags.len()));
     result.insert("instances".into(), json!(set.bags.instances()));
     result.insert("device".into(), json!(device.name()));
-    if let Some(labels) = &labels {
+    let mut told = None;
+    if set.bags.has_labels() {
         let targets = set.instance_targets();
-        let all = (0..set.bags.len()).filter(|&b| labels[b] != Bags::UNKNOWN).collect();
-        let e = experiment::evaluate(&predictions, all, labels, targets.as_deref())?;
-        let Value::Object(scores) = serde_json::to_value(e.scores)? else { unreachable!("a struct is an object") };
+        let all = (0..set.bags.len()).filter(|&b| set.bags.is_labelled(b)).collect();
+        let e = experiment::evaluate(&predictions, &set.bags, all, targets.as_deref())?;
+        let Value::Object(scores) = serde_json::to_value(&e.scores)? else { unreachable!("a struct is an object") };
         result.extend(scores);
-        result.insert("positive".into(), json!(summary::positive(&classes)));
+        result.insert("positive".into(), json!(summary::positive(&set.bags)));
         if let Some(auc) = e.instances {
             result.insert("instance_auc".into(), json!(auc.pooled));
             result.insert("instance_auc_per_bag".into(), json!(auc.per_bag));
         }
+        told = Some(e);
     }
-    write(args, claim, &set.bags, &predictions, &classes, labels.as_deref(), &result)?;
+    write(args, claim, &set.bags, &predictions, &classes, &result)?;
     if args.output.json {
         let bag = |b: usize| {
-            let label = labels.as_ref().and_then(|l| classes.get(l[b] as usize));
+            if multi_label {
+                let predicted: Vec<&String> = predictions.labels(b).into_iter().map(|label| &classes[label]).collect();
+                let known = set.bags.label_sets.as_ref().and_then(|sets| sets.get(b));
+                let labels: Option<Map<String, Value>> =
+                    known.map(|of| classes.iter().cloned().zip(of.iter().map(|has| json!(has))).collect());
+                return json!({ "bag": set.bags.names[b], "labels": labels, "predicted": predicted,
+                               "probabilities": predictions.bag(b) });
+            }
+            let label = set.bags.label(b).and_then(|label| classes.get(label as usize));
             let predicted = &classes[predictions.class(b)];
             json!({ "bag": set.bags.names[b], "label": label, "predicted": predicted,
                     "probabilities": predictions.bag(b) })
@@ -143,19 +153,14 @@ pub fn run(args: &Args) -> Result<()> {
         result.insert("predictions".into(), (0..set.bags.len()).map(bag).collect());
         return answer_json(&result);
     }
-    if labels.is_some() {
-        let shown = [
-            (&summary::of_positive("AUC", &classes)[..], "auc"),
-            ("accuracy", "accuracy"),
-            ("balanced accuracy", "balanced_accuracy"),
-            (&summary::of_positive("F1", &classes), "f1"),
-            ("log loss", "log_loss"),
-            ("instance AUC", "instance_auc"),
-            ("instance AUC per bag", "instance_auc_per_bag"),
-        ];
-        let known = shown.iter().filter_map(|(name, key)| Some((name, result.get(*key)?.as_f64())));
-        let rows: Vec<Vec<String>> = known.map(|(name, v)| vec![name.to_string(), table::score(v)]).collect();
-        let text = table::table(&["", "all bags"], &rows);
+    if let Some(e) = told {
+        let of_bags = summary::told(&e.scores, &set.bags).into_iter().map(|told| (told.name, told.value));
+        let of_instances = e.instances.into_iter().flat_map(|auc| {
+            [("instance AUC".to_owned(), auc.pooled), ("instance AUC per bag".to_owned(), auc.per_bag)]
+        });
+        let rows: Vec<Vec<String>> =
+            of_bags.chain(of_instances).map(|(name, value)| vec![name, table::score(value)]).collect();
+        let text = table::table(&["", "all bags"], &rows) + &summary::people_of_labels(&e.scores);
         // Stdout carries the csv unless that goes to a file.
         if args.out.is_some() { answer(&text)? } else { note(quiet, text.trim_end()) }
     }
@@ -168,10 +173,9 @@ fn write(
     bags: &Bags,
     predictions: &Predictions,
     classes: &[String],
-    labels: Option<&[u32]>,
     result: &Map<String, Value>,
 ) -> Result<()> {
-    let table = |out: &mut dyn io::Write| bag_table(out, bags, predictions, classes, None, labels);
+    let table = |out: &mut dyn io::Write| bag_table(out, bags, predictions, classes, None);
     let (Some(claim), Some(out)) = (claim, &args.out) else {
         if args.output.json {
             return Ok(());

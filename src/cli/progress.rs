@@ -1,5 +1,6 @@
 //! A bar on stderr that follows training.
 
+use bagrad::training::metrics::Metric;
 use bagrad::training::{Epoch, Observer, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
@@ -85,7 +86,11 @@ impl Observer for Progress {
         self.scores = format!(" · loss {:.4}", epoch.loss);
         if let Some(scores) = &epoch.validation {
             let show = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
-            self.scores += &format!(" · validation AUC {} accuracy {}", show(scores.auc), show(scores.accuracy));
+            self.scores += &format!(
+                " · validation AUC {} accuracy {}",
+                show(scores.get(Metric::Auc)),
+                show(scores.get(Metric::Accuracy))
+            );
         }
         self.epoch = (0, Instant::now());
     }

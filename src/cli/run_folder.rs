@@ -56,10 +56,7 @@ pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String
     files::write_atomically(place.join(CONFIG), &config)?;
     files::write_atomically(place.join("metrics.jsonl"), &lines)?;
     done.outcome.model.save(place.join(MODEL))?;
-    table_file(place.join("predictions.csv"), |out| {
-        let labels = bags.labels.as_deref();
-        bag_table(out, bags, predictions, &bags.class_names, split, labels)
-    })?;
+    table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, &bags.class_names, split))?;
     table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
     page.write(place.join("report.html"))?;
     Ok(claim.commit()?)
@@ -78,7 +75,8 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
     write().map_err(|e| Error::io(&path, e))
 }
 
-/// A line for each bag: `bag[,split],label,predicted,p(class)..`; a label nobody knows is empty.
+/// A line for each bag: `bag[,split],label,predicted,p(class)..`; a label nobody knows is empty. Of several labels a bag
+/// `label` and `predicted` are a column for each label, `label(name)..` and `predicted(name)..`, with 1 or 0.
 ///
 /// # Errors
 /// When `out` cannot be written.
@@ -88,14 +86,19 @@ pub fn bag_table(
     predictions: &Predictions,
     classes: &[String],
     split: Option<&[Split]>,
-    labels: Option<&[u32]>,
 ) -> io::Result<()> {
     let mut csv = Csv::new(out);
     csv.cell("bag")?;
     if split.is_some() {
         csv.cell("split")?;
     }
-    csv.cell("label")?.cell("predicted")?;
+    if predictions.multi_label {
+        for what in ["label", "predicted"] {
+            classes.iter().try_for_each(|class| csv.name(&format!("{what}({class})")).map(|_| ()))?;
+        }
+    } else {
+        csv.cell("label")?.cell("predicted")?;
+    }
     classes.iter().try_for_each(|class| csv.name(&format!("p({class})")).map(|_| ()))?;
     csv.end()?;
     for bag in 0..bags.len() {
@@ -103,8 +106,20 @@ pub fn bag_table(
         if let Some(split) = split {
             csv.cell(part_name(split[bag]))?;
         }
-        let label = labels.and_then(|l| classes.get(l[bag] as usize)).map_or("", |c| c);
-        csv.name(label)?.name(&classes[predictions.class(bag)])?;
+        if predictions.multi_label {
+            let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
+            for label in 0..classes.len() {
+                match known.and_then(|known| known[label]) {
+                    Some(has) => csv.cell(u8::from(has))?,
+                    None => csv.cell("")?,
+                };
+            }
+            let told = predictions.labels(bag);
+            (0..classes.len()).try_for_each(|label| csv.cell(u8::from(told.contains(&label))).map(|_| ()))?;
+        } else {
+            let label = bags.label(bag).and_then(|label| classes.get(label as usize)).map_or("", |c| c);
+            csv.name(label)?.name(&classes[predictions.class(bag)])?;
+        }
         predictions.bag(bag).iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
         csv.end()?;
     }

@@ -2,12 +2,14 @@
 
 use super::experiment::{Evaluation, Finished, Plan, part_name};
 use super::table::{score, table};
+use bagrad::Bags;
 use bagrad::data::{Split, split};
 use bagrad::device::Device;
+use bagrad::training::metrics::{BagScores, LabelScores};
 use serde_json::{Map, Value, json};
 
 /// The result as one object. Scores are named `<part>_<score>`, and `positive` is the class that AUC and F1 are of (null
-/// for more than two, of which they are means); what is not defined is null, and the
+/// for more than two, and for several labels a bag, of which they are means); what is not defined is null, and the
 /// instance scores are left out where nobody knows the key instances.
 pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Value> {
     let mut all = Map::new();
@@ -28,7 +30,7 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
         put("skipped_updates", json!(state.skipped));
     }
     put("parameters", json!(done.outcome.model.parameter_count()));
-    put("positive", json!(positive(&done.set.bags.class_names)));
+    put("positive", json!(positive(&done.set.bags)));
     if let Some(groups) = &done.set.bags.groups {
         put("groups", json!(split::count_groups(groups)));
     }
@@ -38,7 +40,7 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
     }
     for part in Split::ALL {
         if let Some(e) = done.part(part) {
-            scores(part_name(part), e).into_iter().for_each(|(name, value)| put(&name, value));
+            scores(part_name(part), e, &done.set.bags).into_iter().for_each(|(name, value)| put(&name, value));
         }
     }
     if let Some((part, e)) = done.judged()
@@ -51,36 +53,91 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
     all
 }
 
-/// The positive class, where there are two.
-pub fn positive(classes: &[String]) -> Option<&str> {
-    match classes {
-        [_, positive] => Some(positive),
+/// The positive class, where bags have one of two.
+pub fn positive(bags: &Bags) -> Option<&str> {
+    match &bags.class_names[..] {
+        [_, positive] if bags.label_sets.is_none() => Some(positive),
         _ => None,
     }
 }
 
-/// A score with the class that it is of; of more than two classes it is their mean.
-pub fn of_positive(score: &str, classes: &[String]) -> String {
-    match positive(classes) {
-        Some(class) => format!("{score} ({class})"),
-        None => format!("{score} (mean of {} classes)", classes.len()),
+/// What is told of one set of bags.
+pub struct Told {
+    /// What people read.
+    pub name: String,
+    /// What programs read.
+    pub key: &'static str,
+    /// `None` where it is not defined.
+    pub value: Option<f64>,
+}
+
+/// All scores of bags, named with the class that they are of, where that is one of two, or with what they are a mean of.
+pub fn told(scores: &BagScores, bags: &Bags) -> Vec<Told> {
+    let classes = bags.class_names.len();
+    let of = match (positive(bags), scores) {
+        (Some(class), _) => class.to_owned(),
+        (None, BagScores::Classes(_)) => format!("mean of {classes} classes"),
+        (None, BagScores::LabelSets(_)) => format!("mean of {classes} labels"),
+    };
+    let named: Vec<(String, &str, Option<f64>)> = match scores {
+        BagScores::Classes(s) => vec![
+            (format!("AUC ({of})"), "auc", s.auc),
+            ("accuracy".into(), "accuracy", s.accuracy),
+            ("balanced accuracy".into(), "balanced_accuracy", s.balanced_accuracy),
+            (format!("F1 ({of})"), "f1", s.f1),
+            ("log loss".into(), "log_loss", s.log_loss),
+        ],
+        BagScores::LabelSets(s) => vec![
+            (format!("AUC ({of})"), "auc", s.auc),
+            (format!("average precision ({of})"), "average_precision", s.average_precision),
+            (format!("F1 ({of})"), "f1", s.f1),
+            ("subset accuracy".into(), "subset_accuracy", s.subset_accuracy),
+            ("Hamming loss".into(), "hamming_loss", s.hamming_loss),
+            ("log loss".into(), "log_loss", s.log_loss),
+        ],
+    };
+    named.into_iter().map(|(name, key, value)| Told { name, key, value }).collect()
+}
+
+/// `<part>_auc` and the others; of several labels a bag `<part>_labels` has those of each by its name.
+fn scores(part: &str, e: &Evaluation, bags: &Bags) -> Vec<(String, Value)> {
+    let mut all: Vec<(String, Value)> =
+        told(&e.scores, bags).into_iter().map(|told| (format!("{part}_{}", told.key), json!(told.value))).collect();
+    if let BagScores::LabelSets(scores) = &e.scores {
+        all.push((format!("{part}_labels"), json!(scores)["labels"].take()));
+    }
+    all
+}
+
+/// Columns of a table of labels.
+pub const OF_LABELS: [&str; 6] = ["label", "bags", "prevalence", "AUC", "average precision", "F1"];
+
+/// Each label by itself, a row for it under [`OF_LABELS`]; none where bags have one class each.
+pub fn of_labels(scores: &BagScores) -> Vec<Vec<String>> {
+    let BagScores::LabelSets(scores) = scores else { return Vec::new() };
+    let row = |l: &LabelScores| {
+        let values = [l.prevalence, l.auc, l.average_precision, l.f1].map(score);
+        [l.name.clone(), l.bags.to_string()].into_iter().chain(values).collect()
+    };
+    scores.labels.iter().map(row).collect()
+}
+
+/// Labels that people are shown, at most.
+const SHOWN: usize = 40;
+
+/// The same as text, with an empty line in front; of many the first.
+pub fn people_of_labels(scores: &BagScores) -> String {
+    let mut rows = of_labels(scores);
+    let more = rows.len().saturating_sub(SHOWN);
+    rows.truncate(SHOWN);
+    match (rows.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("\n{}", table(&OF_LABELS, &rows)),
+        (false, more) => format!("\n{}and {more} more labels (--json has them all)\n", table(&OF_LABELS, &rows)),
     }
 }
 
-/// `<part>_auc` and the others.
-fn scores(part: &str, e: &Evaluation) -> Vec<(String, Value)> {
-    let s = &e.scores;
-    let named = [
-        ("auc", s.auc),
-        ("accuracy", s.accuracy),
-        ("balanced_accuracy", s.balanced_accuracy),
-        ("f1", s.f1),
-        ("log_loss", s.log_loss),
-    ];
-    named.into_iter().map(|(name, value)| (format!("{part}_{name}"), json!(value))).collect()
-}
-
-/// The result as a table with a column for each part.
+/// The result as a table with a column for each part, and of several labels a bag one with a row for each label.
 pub fn people(done: &Finished) -> String {
     let parts: Vec<(Split, &Evaluation)> =
         Split::ALL.into_iter().filter_map(|part| Some((part, done.part(part)?))).collect();
@@ -88,18 +145,16 @@ pub fn people(done: &Finished) -> String {
     let row = |name: &str, value: &dyn Fn(&Evaluation) -> String| -> Vec<String> {
         std::iter::once(name.to_owned()).chain(parts.iter().map(|(_, e)| value(e))).collect()
     };
-    let classes = &done.set.bags.class_names;
-    let mut rows = vec![
-        row("bags", &|e| e.bags.len().to_string()),
-        row(&of_positive("AUC", classes), &|e| score(e.scores.auc)),
-        row("accuracy", &|e| score(e.scores.accuracy)),
-        row("balanced accuracy", &|e| score(e.scores.balanced_accuracy)),
-        row(&of_positive("F1", classes), &|e| score(e.scores.f1)),
-        row("log loss", &|e| score(e.scores.log_loss)),
-    ];
+    let mut rows = vec![row("bags", &|e| e.bags.len().to_string())];
+    let of_parts: Vec<Vec<Told>> = parts.iter().map(|(_, e)| told(&e.scores, &done.set.bags)).collect();
+    for at in 0..of_parts.first().map_or(0, Vec::len) {
+        let values = of_parts.iter().map(|told| score(told[at].value));
+        rows.push(std::iter::once(of_parts[0][at].name.clone()).chain(values).collect());
+    }
     if parts.iter().any(|(_, e)| e.instances.is_some()) {
         rows.push(row("instance AUC", &|e| score(e.instances.and_then(|i| i.pooled))));
         rows.push(row("instance AUC per bag", &|e| score(e.instances.and_then(|i| i.per_bag))));
     }
-    table(&head, &rows)
+    let labels = done.judged().map(|(_, e)| people_of_labels(&e.scores)).unwrap_or_default();
+    table(&head, &rows) + &labels
 }

@@ -25,6 +25,9 @@ Relative paths in a configuration count from its folder; those of config.toml ar
 Bags of a group (groups.npy or groups.txt in the folder of the data: the patient of each slide) stay together in
 --test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
 
+A bag may have several labels at once: labels.npy [bags, labels] of 0 and 1, class_names.txt with their names, and
+--method dsmil. Every label then has scores of its own (docs/data.md).
+
 Examples:
   bagrad train --data digits-bags,train=500 --method gated-attention --set embed=[64] --out runs/digits
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
@@ -109,10 +112,12 @@ struct Training {
     /// Do not stop early before this epoch
     #[arg(long, value_name = "EPOCHS")]
     min_epochs: Option<u32>,
-    /// Validation score that decides which epoch is kept: loss, auc, accuracy, balanced_accuracy, f1, log_loss
+    /// Validation score that decides which epoch is kept: loss, auc, accuracy, balanced_accuracy, f1, log_loss; of several
+    /// labels a bag auc and f1 are means over the labels, and accuracy is of whole sets
     #[arg(long)]
     monitor: Option<Metric>,
-    /// Weights of the classes in the loss: none, balanced, or a number for each class
+    /// Weights of the classes in the loss: none, balanced, or a number for each class; of several labels a bag, how much
+    /// each counts where a bag has it
     #[arg(long, value_name = "WEIGHTS", value_parser = args::class_weights)]
     class_weights: Option<ClassWeights>,
     /// Trained model, or the run folder it is in, that a teacher starts from, and the first layer of its student

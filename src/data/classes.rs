@@ -249,7 +249,7 @@ pub(super) fn of_numbers(labels: &[Option<i64>]) -> Result<Option<Classes>, Stri
 /// What makes it unlikely that the columns are what they were taken for.
 pub(super) fn misread(bags: &Bags) -> Result<Option<String>, String> {
     let (count, classes) = (bags.len(), bags.classes());
-    if bags.instances() != count || classes <= 10 {
+    if bags.instances() != count || classes <= 10 || bags.label_sets.is_some() {
         return Ok(None);
     }
     let found = format!("{classes} classes for {count} bags, and every bag has one instance");

@@ -67,7 +67,7 @@ impl Key {
 pub enum Partition {
     /// As the data set itself says.
     Own,
-    /// At random, stratified by class, in shares of training, validation and test that add up to 1.
+    /// At random, stratified by class (of several labels a bag by the rarest), in shares of training, validation and test that add up to 1.
     Random { shares: [f64; 3], seed: u64 },
     /// One fold of the data set's own folds: it tests, the others train.
     Fold { repeat: usize, fold: usize },
@@ -115,7 +115,7 @@ impl Dataset {
         match &self.split {
             Some(split) => split::indices(split, part),
             None if part == Split::Train => {
-                (0..self.bags.len()).filter(|&b| self.bags.labels.is_none() || self.bags.label(b).is_some()).collect()
+                (0..self.bags.len()).filter(|&b| !self.bags.has_labels() || self.bags.is_labelled(b)).collect()
             }
             None => Vec::new(),
         }
@@ -132,32 +132,37 @@ impl Dataset {
         let mut parts = match *how {
             Partition::Own => self.split.clone().ok_or_else(|| lacks("a split that comes with the data set"))?,
             Partition::Random { shares, seed } => {
-                let labels = self.bags.labels.as_ref();
-                let labels = labels.ok_or_else(|| lacks("labels for a stratified split"))?;
-                split::stratified(labels, self.bags.groups.as_deref(), shares, seed)?
+                let strata = self.bags.strata().ok_or_else(|| lacks("labels for a stratified split"))?;
+                split::stratified(&strata, self.bags.groups.as_deref(), shares, seed)?
             }
             Partition::Fold { repeat, fold } => {
                 let folds = self.folds.as_ref();
                 folds.ok_or_else(|| lacks("folds that come with the data set"))?.split(repeat, fold)?
             }
         };
-        if let Some(labels) = &self.bags.labels {
-            let unknown = parts.iter_mut().zip(labels).filter(|(_, label)| **label == Bags::UNKNOWN);
-            unknown.for_each(|(part, _)| *part = Split::Unlabelled);
-        }
+        self.leave_out_unlabelled(&mut parts);
         Ok(parts)
     }
 
-    /// Checks what training needs beyond [`Bags::validate`]: labels, and a training bag of every class.
+    /// Bags without a label among labelled ones are in no part.
+    fn leave_out_unlabelled(&self, parts: &mut [Split]) {
+        if self.bags.has_labels() {
+            let unknown = parts.iter_mut().enumerate().filter(|(bag, _)| !self.bags.is_labelled(*bag));
+            unknown.for_each(|(_, part)| *part = Split::Unlabelled);
+        }
+    }
+
+    /// Checks what training needs beyond [`Bags::validate`]: labels, and a training bag of every class; of several labels
+    /// a bag training bags with each label and without.
     ///
     /// # Errors
     /// [`Error::Bags`] that says what is missing.
     pub fn check_for_training(&self) -> Result<()> {
         self.bags.validate()?;
         let wrong = |message: String| Err(Error::bags(format!("{}: {message}", self.name)));
-        let Some(labels) = &self.bags.labels else {
+        if !self.bags.has_labels() {
             return wrong("expected labels to train with, found none".into());
-        };
+        }
         let bags = self.bags.len();
         if let Some(found) = self.split.as_ref().map(Vec::len).filter(|&n| n != bags) {
             return wrong(format!("expected a split of {bags} bags, found {found}"));
@@ -172,9 +177,22 @@ impl Dataset {
         if train.is_empty() {
             return wrong("expected at least one training bag, found none".into());
         }
-        if let Some(&bag) = train.iter().find(|&&b| labels[b] == Bags::UNKNOWN) {
+        if let Some(&bag) = train.iter().find(|&&b| !self.bags.is_labelled(b)) {
             return wrong(format!("bag '{}' is to be trained on and has no label", self.bags.names[bag]));
         }
+        if let Some(sets) = &self.bags.label_sets {
+            for (label, name) in self.bags.class_names.iter().enumerate() {
+                let (has, known) = sets.counts(label, &train);
+                if has == 0 || has == known {
+                    return wrong(format!(
+                        "label '{name}': {has} of the {known} training bags of which it is known have it; expected at \
+                         least one with it and one without"
+                    ));
+                }
+            }
+            return Ok(());
+        }
+        let labels = self.bags.labels.as_deref().unwrap_or_default();
         if let [only] = &self.bags.class_names[..] {
             let missing = match labels.iter().filter(|&&l| l == Bags::UNKNOWN).count() {
                 0 => String::new(),
@@ -247,6 +265,27 @@ mod tests {
         set.split = None;
         set.folds = Some(Folds::new(vec![vec![0, 1]]).unwrap());
         assert!(message(&set).contains("expected folds of 4 bags, found 2"));
+    }
+
+    #[test]
+    fn several_labels_a_bag_are_divided_and_checked() {
+        let (yes, no) = (Some(true), Some(false));
+        let sets = [[yes, no], [no, yes], [None, None], [yes, yes]].concat();
+        let sets = crate::LabelSets::new(2, sets).unwrap();
+        let bags = set(None).bags.with_label_sets(sets, vec!["a".into(), "b".into()]).unwrap();
+        let mut set = Dataset::new(bags, "set");
+        set.check_for_training().unwrap();
+        assert_eq!(set.indices(Split::Train), [0, 1, 3]);
+        let parts = set.partition(&Partition::Random { shares: [1.0, 0.0, 0.0], seed: 1 }).unwrap();
+        assert_eq!(parts, [Split::Train, Split::Train, Split::Unlabelled, Split::Train]);
+        set.split = Some(vec![Split::Train, Split::Test, Split::Test, Split::Train]);
+        let message = set.check_for_training().unwrap_err().to_string();
+        assert!(message.contains("label 'a': 2 of the 2 training bags"), "{message}");
+        set.split = Some(vec![Split::Train, Split::Train, Split::Train, Split::Train]);
+        assert!(set.check_for_training().unwrap_err().to_string().contains("bag '2' is to be trained on"));
+        // What goes with the bags goes with them through a selection.
+        let picked = set.bags.select(&[3, 1]);
+        assert_eq!(picked.label_sets.unwrap().bags().collect::<Vec<_>>(), [[yes, yes], [no, yes]]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `pixels.npy` | instead: uint8 `[instances, pixels]`, `[.., height, width]` or `[.., height, width, channels]`, scaled by 1/255 |
 //! | `bag_ids.npy` | integers `[instances]`: the bag of each instance, from 0, ascending without a gap |
 //! | `labels.npy` | integers `[bags]`: the class of each bag, from 0; left out for bags without labels |
+//! | | or `[bags, labels]` of 0 and 1 (floats may be nan where that is not known): any subset of several labels a bag |
 //! | `instance_labels.npy` | optional integers `[instances]` |
 //! | `key_instances.npy` | optional integers `[instances]`, 1 for a key instance; goes before `instance_labels.npy` |
 //! | `coords.npy` | optional numbers `[instances, 2 or 3]` (x, y; a third column is left out) |
@@ -14,7 +15,7 @@
 //! | `groups.npy` | optional integers `[bags]` from 0: the group of each bag, such as the patient of a slide |
 //! | `groups.txt` | in its place: a line for each bag |
 //! | `bag_names.txt` | optional: a line for each bag |
-//! | `class_names.txt` | optional: a line for each class |
+//! | `class_names.txt` | optional: a line for each class, or for each of several labels |
 //!
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
@@ -24,6 +25,7 @@ use crate::bag::Bags;
 use crate::bounded;
 use crate::error::{Error, Result};
 use crate::features::{Features, Mapped};
+use crate::label_sets::LabelSets;
 use half::f16;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 use std::fs::File;
@@ -369,8 +371,11 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     let count = sizes.len();
     let mut set = Dataset::new(Bags::packed(features, width, &sizes)?, super::name_of(folder));
     let class_names = lines(folder, "class_names.txt", |found| found > 0, "the names of the classes".into())?;
-    let classes = optional(folder, "labels.npy", |array| labels(array, count, class_names.as_deref()))?.flatten();
-    if let Some(classes) = classes {
+    let labels = optional(folder, "labels.npy", |array| match array.shape.len() {
+        2 => several_labels(array, count, class_names.as_deref(), &mut set),
+        _ => labels(array, count, class_names.as_deref()),
+    })?;
+    if let Some(classes) = labels.flatten() {
         classes.put_in(&mut set.bags, &mut set.remarks);
     }
     let bags = &mut set.bags;
@@ -394,9 +399,9 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     bags.coords = optional(folder, "coords.npy", |array| coords(array, rows))?;
     bags.validate()?;
     set.split = optional(folder, "split.npy", |array| split(array, count))?;
-    if let (Some(split), Some(labels)) = (&mut set.split, &set.bags.labels) {
-        let unknown = split.iter_mut().zip(labels).filter(|(_, label)| **label == Bags::UNKNOWN);
-        unknown.for_each(|(part, _)| *part = Split::Unlabelled);
+    if let Some(mut split) = set.split.take() {
+        set.leave_out_unlabelled(&mut split);
+        set.split = Some(split);
     }
     set.folds = optional(folder, "folds.npy", |array| folds(array, count))?;
     set.remarks.extend(classes::misread(&set.bags).map_err(|message| Error::format(folder, message))?);
@@ -463,6 +468,15 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
             array(to, "labels.npy", &each, labels.iter().map(value))?;
         } else {
             array(to, "labels.npy", &each, labels.iter().map(|&l| i64::from(l)))?;
+        }
+    }
+    if let Some(sets) = &bags.label_sets {
+        let shape = [each[0], sets.labels() as u64];
+        if sets.bags().flatten().any(Option::is_none) {
+            let value = |has: &Option<bool>| has.map_or(f64::NAN, |has| f64::from(u8::from(has)));
+            array(to, "labels.npy", &shape, sets.bags().flatten().map(value))?;
+        } else {
+            array(to, "labels.npy", &shape, sets.bags().flatten().map(|has| u8::from(*has == Some(true))))?;
         }
     }
     if let Some(labels) = &bags.instance_labels {
@@ -545,6 +559,74 @@ fn labels(mut array: Array, bags: usize, named: Option<&[String]>) -> Result<Opt
         );
     }
     Ok(Some(classes::index(&labels, &(0..names as i64).collect::<Vec<_>>())))
+}
+
+/// Labels of two dimensions: which of several labels each bag has, put into `set`; one column is one class a bag, which
+/// comes back.
+fn several_labels(
+    mut array: Array,
+    bags: usize,
+    named: Option<&[String]>,
+    set: &mut Dataset,
+) -> Result<Option<Classes>> {
+    let count = array.shape[1];
+    array.expect_shape(&[bags, count], "a row of labels for each bag of bag_ids.npy")?;
+    if count == 1 {
+        array.shape = vec![bags];
+        set.remarks.push("labels.npy has one column: it is read as the class of each bag".into());
+        return labels(array, bags, named);
+    }
+    if count == 0 || count > classes::MOST_CLASSES {
+        return array.wrong(&format!("1 to {} columns (labels)", classes::MOST_CLASSES), count);
+    }
+    let values: Vec<Option<f32>> = match array.kind {
+        TypeChar::Float => array.floats()?.to_f32().into_iter().map(|v| (!v.is_nan()).then_some(v)).collect(),
+        _ => array.integers()?.into_iter().map(|v| Some(v as f32)).collect(),
+    };
+    if let Some(at) = values.iter().position(|v| v.is_some_and(|v| v != 0.0 && v != 1.0)) {
+        let (found, row, column) = (values[at].unwrap_or_default(), at / count, at % count);
+        let hint =
+            if found == -1.0 { "; where -1 means that it is not known, write nan into an array of floats" } else { "" };
+        return array.wrong(
+            "0 or 1 for each label of each bag, or nan where that is not known",
+            format!("{found} in row {row}, column {column} (0-based){hint}"),
+        );
+    }
+    let names = match named {
+        Some(names) if names.len() != count => {
+            return array.wrong(&format!("{} columns, as class_names.txt has so many lines", names.len()), count);
+        }
+        Some(names) => names.to_vec(),
+        None => {
+            set.remarks.push(format!(
+                "each bag has any subset of {count} labels, which are called 0 to {}; class_names.txt gives them names, a \
+                 line each",
+                count - 1
+            ));
+            (0..count).map(|label| label.to_string()).collect()
+        }
+    };
+    let unknown = values.iter().filter(|v| v.is_none()).count();
+    if unknown == values.len() {
+        return Ok(None);
+    }
+    let sets = LabelSets::new(count, values.into_iter().map(|v| v.map(|v| v == 1.0)).collect())?;
+    if unknown > 0 {
+        let bare = (0..bags).filter(|&bag| !sets.is_known(bag)).count();
+        set.remarks.push(format!(
+            "{unknown} of {} labels of bags are not known (nan): they count nothing in training and scores; {bare} bags \
+             have none that is, and are predicted and not trained on",
+            bags * count
+        ));
+    } else if sets.bags().all(|of| of.iter().filter(|has| **has == Some(true)).count() == 1) {
+        set.remarks.push(
+            "each bag has exactly one of the labels; where they exclude each other, give one column, the number of each \
+             bag's class"
+                .into(),
+        );
+    }
+    (set.bags.label_sets, set.bags.class_names) = (Some(sets), names);
+    Ok(None)
 }
 
 fn instance_labels(mut array: Array, rows: usize) -> Result<Vec<i32>> {

@@ -71,6 +71,57 @@ fn a_whole_folder_opens() {
 }
 
 #[test]
+fn bags_may_have_several_labels() {
+    let (yes, no) = (Some(true), Some(false));
+    let names = |set: &Dataset| set.bags.class_names.join(" ");
+    let rows = |set: &Dataset| set.bags.label_sets.clone().unwrap().bags().flatten().copied().collect::<Vec<_>>();
+    let set = opened(&[
+        ("labels.npy", npy("|b1", false, "(2, 3)", &[1, 1, 0, 0, 0, 0])),
+        ("class_names.txt", b"oedema\nnodule\nmass\n".to_vec()),
+    ]);
+    assert_eq!((rows(&set), &names(&set)[..]), (vec![yes, yes, no, no, no, no], "oedema nodule mass"));
+    assert_eq!((set.bags.labels.clone(), &set.remarks[..]), (None, &[][..]));
+    // Columns first, as MATLAB stores them.
+    let set = opened(&[("labels.npy", npy("<i4", true, "(2, 2)", &[1i32, 0, 1, 1].map(i32::to_le_bytes).concat()))]);
+    assert_eq!((rows(&set), &names(&set)[..]), (vec![yes, yes, no, yes], "0 1"));
+    assert!(set.remarks[0].contains("any subset of 2 labels"), "{:?}", set.remarks);
+    let unknown = f32s("(2, 2)", &[1.0, f32::NAN, f32::NAN, f32::NAN]);
+    let set = opened(&[("labels.npy", unknown), ("split.npy", i32s("(2,)", &[0, 1]))]);
+    assert_eq!(rows(&set), [yes, None, None, None]);
+    assert_eq!(set.split, Some(vec![Split::Train, Split::Unlabelled]));
+    assert!(set.remarks[1].contains("3 of 4 labels") && set.remarks[1].contains("1 bags"), "{:?}", set.remarks);
+    let set = opened(&[("labels.npy", f32s("(2, 2)", &[f32::NAN; 4]))]);
+    assert!(!set.bags.has_labels());
+    let set = opened(&[("labels.npy", i32s("(2, 2)", &[1, 0, 0, 1]))]);
+    assert!(set.remarks[1].contains("exactly one"), "{:?}", set.remarks);
+    let set = opened(&[("labels.npy", i32s("(2, 1)", &[1, 0]))]);
+    assert_eq!((set.bags.labels.clone(), set.bags.label_sets.is_none()), (Some(vec![1, 0]), true));
+    assert!(set.remarks[0].contains("one column"), "{:?}", set.remarks);
+
+    refused("labels.npy", i32s("(2, 2)", &[1, 0, 0, -1]), "found -1 in row 1, column 1 (0-based); where -1 means");
+    refused("labels.npy", i32s("(2, 2)", &[1, 0, 3, 1]), "found 3 in row 1, column 0");
+    refused("labels.npy", f32s("(2, 2)", &[1.0, 0.5, 0.0, 1.0]), "found 0.5 in row 0, column 1");
+    refused("labels.npy", i32s("(3, 2)", &[1, 0, 0, 1, 1, 1]), "expected shape [2, 2]");
+    refused("labels.npy", npy("<U1", false, "(2, 2)", &[0; 16]), "integer type");
+    let dir = folder(&[("labels.npy", i32s("(2, 2)", &[1, 0, 0, 1])), ("class_names.txt", b"a\nb\nc\n".to_vec())]);
+    assert!(open(dir.path()).unwrap_err().to_string().contains("class_names.txt has so many lines"));
+    let dir = folder(&[("labels.npy", i32s("(2, 2)", &[1, 0, 0, 1])), ("class_names.txt", b"a\na\n".to_vec())]);
+    assert!(open(dir.path()).unwrap_err().to_string().contains("two labels are called 'a'"));
+}
+
+#[test]
+fn several_labels_are_saved_as_they_were() {
+    for values in [vec![1.0, 0.0, 1.0, 1.0], vec![1.0, f32::NAN, 0.0, 1.0]] {
+        let names = ("class_names.txt", b"a\nb\n".to_vec());
+        let set = opened(&[("labels.npy", f32s("(2, 2)", &values)), names]);
+        let to = tempfile::tempdir().unwrap();
+        save(&set, to.path()).unwrap();
+        let again = open(to.path()).unwrap().bags;
+        assert_eq!((again.label_sets, again.class_names), (set.bags.label_sets, set.bags.class_names));
+    }
+}
+
+#[test]
 fn labels_may_be_left_out() {
     let set = opened(&[("labels.npy", vec![])]);
     assert_eq!((set.bags.len(), set.bags.labels.clone()), (2, None));

@@ -81,7 +81,7 @@ impl Kind {
         let first = text.lines().next().unwrap_or_default();
         Ok(match self {
             Kind::Page => text.contains(GENERATOR),
-            Kind::Table => first.starts_with("bag,") && first.split(',').any(|field| field == "predicted"),
+            Kind::Table => first.starts_with("bag,") && first.split(',').any(of_predictions),
             Kind::Epochs => {
                 let line = serde_json::from_str::<serde_json::Value>(first).unwrap_or_default();
                 // The encoder as it starts has no epochs.
@@ -96,6 +96,13 @@ impl Kind {
             Kind::Folder | Kind::Model => unreachable!("told by other means"),
         })
     }
+}
+
+/// Whether a column is one that tables of predictions alone have.
+fn of_predictions(column: &str) -> bool {
+    // A name with a comma is in quotes.
+    let column = column.trim_start_matches('"');
+    column == "predicted" || column.starts_with("label(")
 }
 
 /// Whether a safetensors file has the metadata of a model of ours.

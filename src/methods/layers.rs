@@ -54,6 +54,8 @@ pub struct Network {
     pub classes: usize,
     /// How weights start.
     pub start: Start,
+    /// A bag has any subset of the classes: one logit and one weight in the loss for each of them.
+    multi_label: bool,
     tables: [ValueId; 3],
 }
 
@@ -68,7 +70,12 @@ impl Network {
     /// More layers on a tape that has features.
     pub fn on(mut tape: Tape, features: ValueId, classes: usize) -> Self {
         let tables = Tables::on(&mut tape);
-        Self { tape, features, classes, start: Start::Torch, tables }
+        Self { tape, features, classes, start: Start::Torch, multi_label: false, tables }
+    }
+
+    /// The same for bags that have any subset of the classes.
+    pub fn multi_label(self) -> Self {
+        Self { multi_label: true, ..self }
     }
 
     /// A weight matrix `[outputs, inputs]` and its bias, made of `parts` rows under names of their own
@@ -241,7 +248,7 @@ impl Network {
 
     /// Columns of the logits.
     pub fn outputs(&self) -> u32 {
-        outputs_for(self.classes)
+        if self.multi_label { self.classes as u32 } else { outputs_for(self.classes) }
     }
 
     /// The link of classes of which a bag has exactly one.
@@ -257,14 +264,16 @@ impl Network {
     /// Cross-entropy of bag logits by their link: softmax over the classes, or binary of each column against its target,
     /// averaged over the columns, with a clamp of the probabilities.
     pub fn cross_entropy(&mut self, logits: ValueId, link: Link, clamp: f32) -> Result<ValueId> {
-        let weights = self.tape.batch(Input::Weights, 1);
         if link == Link::Softmax {
+            let weights = self.tape.batch(Input::Weights, 1);
             let labels = self.tape.batch(Input::Labels, 1);
             let op = SoftmaxCrossEntropy { scale: 1.0 };
             return self.tape.push1(Op::SoftmaxCrossEntropy(op), &[logits, labels, weights]);
         }
         let columns = self.tape.cols(logits);
         let targets = self.tape.batch(Input::Targets, columns);
+        // What is not known of a bag has the weight 0.
+        let weights = self.tape.batch(Input::Weights, if self.multi_label { columns } else { 1 });
         let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
         self.tape.push1(Op::SigmoidCrossEntropy(op), &[logits, targets, weights])
     }

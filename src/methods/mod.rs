@@ -76,6 +76,8 @@ pub struct Info {
     pub paper: &'static str,
     /// Instance or bag.
     pub level: Level,
+    /// Takes bags with several labels each, too ([`Method::takes_label_sets`]).
+    pub label_sets: bool,
     /// Settings with their defaults.
     pub parameters: Vec<Setting>,
 }
@@ -215,7 +217,7 @@ impl Method {
             default,
         };
         let parameters = all.into_iter().filter(|(name, _)| name != "method").map(setting).collect();
-        Info { name: self.name(), title, paper, level, parameters }
+        Info { name: self.name(), title, paper, level, label_sets: self.takes_label_sets(), parameters }
     }
 
     /// The recipe of its paper.
@@ -266,11 +268,57 @@ impl Method {
         }
     }
 
-    /// Records the model for `width` features and `classes` classes.
+    /// True when bags may have several labels at once ([`crate::Bags::label_sets`]): the loss knows each by itself.
+    pub fn takes_label_sets(&self) -> bool {
+        match self {
+            // With a negative class, which is the absence of the others, exactly one class is meant.
+            Method::Dsmil(settings) => !settings.negative,
+            _ => false,
+        }
+    }
+
+    /// Records the model for `width` features and `classes` classes, of which a bag has exactly one.
     ///
     /// # Errors
     /// [`Error::Setting`] for settings out of range.
     pub fn record(&self, width: usize, classes: usize, storage: Storage, instance_grads: bool) -> Result<Tape> {
+        self.record_on([width, classes], storage, instance_grads, false)
+    }
+
+    /// As [`Method::record`], for `labels` labels, of which a bag has any subset.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for settings out of range, or a method that is for one class a bag; lists those that are not.
+    pub fn record_multi_label(
+        &self,
+        width: usize,
+        labels: usize,
+        storage: Storage,
+        instance_grads: bool,
+    ) -> Result<Tape> {
+        if !self.takes_label_sets() {
+            let able: Vec<&str> = Self::all().iter().filter(|m| m.takes_label_sets()).map(Method::name).collect();
+            let settings = if able.contains(&self.name()) { " with these settings (negative)" } else { "" };
+            return Err(Error::setting(
+                "method",
+                format!(
+                    "{}{settings} is for bags of exactly one class, and these have any number of labels each; methods \
+                     for those: {}",
+                    self.name(),
+                    able.join(", ")
+                ),
+            ));
+        }
+        self.record_on([width, labels], storage, instance_grads, true)
+    }
+
+    fn record_on(
+        &self,
+        [width, classes]: [usize; 2],
+        storage: Storage,
+        instance_grads: bool,
+        multi_label: bool,
+    ) -> Result<Tape> {
         if width == 0 {
             return Err(Error::setting("width", "a model needs at least one feature"));
         }
@@ -284,6 +332,9 @@ impl Method {
         }
         self.check_sizes()?;
         let mut network = Network::new(width, classes, storage, instance_grads);
+        if multi_label {
+            network = network.multi_label();
+        }
         match self {
             Method::MiNet(settings) => mi_net::record(&mut network, settings)?,
             Method::MiNetBag(s) => mi_net_bag::record(&mut network, s, mi_net_bag::Form::Plain)?,

@@ -266,7 +266,7 @@ pub fn pretrain(
         Objective::None => return Err(Error::setting("objective", "expected contrast or classes, found none")),
     };
     let contrast = labels.is_none();
-    let spec = Spec { method: Method::Encoder(network), width: patches.values(), classes: names };
+    let spec = Spec { method: Method::Encoder(network), width: patches.values(), classes: names, multi_label: false };
     let model = Model::new(spec, settings.seed)?;
     let (training, validation) = divide(patches, settings)?;
     let mut done = Pretrained {

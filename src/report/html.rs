@@ -1,6 +1,6 @@
 //! The page around the charts.
 
-use super::{Report, bag_picture, charts, predictions};
+use super::{Report, Table, bag_picture, charts, predictions};
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -48,6 +48,7 @@ pub(super) fn page(report: &Report) -> String {
     if !tables.is_empty() {
         let _ = writeln!(out, r#"<div class="tables">{tables}</div>"#);
     }
+    report.tables.iter().for_each(|table| out += &wide_table(table));
     let curves: String = report.curves.iter().map(charts::curve).collect();
     out += &grid("Learning curves", &curves);
     out += &grid("Predictions", &report.predictions.as_ref().map(predictions::section).unwrap_or_default());
@@ -61,6 +62,24 @@ fn grid(title: &str, charts: &str) -> String {
         return String::new();
     }
     format!("<section><h2>{title}</h2><div class=\"charts\">{charts}</div></section>\n")
+}
+
+fn wide_table(table: &Table) -> String {
+    let mut out =
+        format!(r#"<section><h2>{}</h2><div class="scroll"><table class="wide"><thead><tr>"#, escape(&table.title));
+    for name in &table.head {
+        let _ = write!(out, "<th scope=\"col\">{}</th>", escape(name));
+    }
+    out += "</tr></thead><tbody>";
+    for row in &table.rows {
+        out += "<tr>";
+        for (at, cell) in row.iter().enumerate() {
+            let (open, close) = if at == 0 { ("<th scope=\"row\">", "</th>") } else { ("<td>", "</td>") };
+            let _ = write!(out, "{open}{}{close}", escape(cell));
+        }
+        out += "</tr>";
+    }
+    out + "</tbody></table></div></section>\n"
 }
 
 fn table(title: &str, class: &str, rows: &[(String, String)]) -> String {

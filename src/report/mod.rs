@@ -32,6 +32,8 @@ pub struct Report {
     pub summary: String,
     /// Rows of the table of results: what was measured, and its value as it should be read.
     pub results: Vec<(String, String)>,
+    /// More tables, each under a title of its own.
+    pub tables: Vec<Table>,
     /// Rows of the table of facts: method, device, seed, seconds, steps, parameters.
     pub facts: Vec<(String, String)>,
     /// Learning curves, one chart each.
@@ -40,6 +42,17 @@ pub struct Report {
     pub predictions: Option<Predictions>,
     /// Bags with the attention of their instances.
     pub bags: Vec<BagPicture>,
+}
+
+/// A table with a row for each of several things, such as labels.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// The heading.
+    pub title: String,
+    /// Names of the columns.
+    pub head: Vec<String>,
+    /// Cells as they should be read, the first naming the row.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// One line chart.

@@ -46,6 +46,11 @@ fn full() -> Report {
         title: "A run".into(),
         summary: "One line.".into(),
         results: vec![("Test AUC".into(), "0.9".into())],
+        tables: vec![Table {
+            title: "Labels of the test bags".into(),
+            head: vec!["label".into(), "F1".into()],
+            rows: vec![vec!["oedema".into(), "0.7".into()], vec!["nodule".into(), "0.6".into()]],
+        }],
         facts: vec![("Seed".into(), "7".into())],
         curves: vec![Curve {
             title: "Loss".into(),
@@ -72,6 +77,8 @@ fn a_full_page_is_well_formed() {
         assert!(html.contains(part), "{part}");
     }
     assert_eq!(html.matches("<img ").count(), 5 + 60);
+    assert!(html.contains("Labels of the test bags</h2>"));
+    assert!(html.contains(r#"<th scope="row">nodule</th><td>0.6</td>"#), "{html}");
     // Positives 0.7 0.4 against the negative 0.1.
     assert!(html.contains("positive (AUC 1.000)"));
 }
@@ -91,6 +98,8 @@ fn all_text_is_escaped() {
     report.summary = evil.into();
     report.results[0] = (evil.into(), evil.into());
     report.facts[0] = (evil.into(), evil.into());
+    let evils = vec![evil.to_owned(), evil.into()];
+    report.tables = vec![Table { title: evil.into(), head: evils.clone(), rows: vec![evils] }];
     let curve = &mut report.curves[0];
     (curve.title, curve.unit, curve.along) = (evil.into(), evil.into(), evil.into());
     curve.series[0].name = evil.into();

@@ -76,8 +76,7 @@ impl Fit {
         if self.standardise {
             Standardiser::fit(&bags, &train)?.apply(bags.to_mut())?;
         }
-        let classes = bags.class_names.clone();
-        let mut model = Model::new(Spec { method: self.method.clone(), width: bags.width, classes }, seed)?;
+        let mut model = Model::new(Spec::of(self.method.clone(), &bags), seed)?;
         if let Some(start) = start {
             model.start_from(start)?;
         }

@@ -43,6 +43,30 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Targets of bags that have any subset of the labels, and a weight for each of them: that of `weights`, which has one
+    /// for each bag or one for each label of each bag, and 0 for what is not known.
+    pub fn set_label_sets<'a>(
+        &mut self,
+        sets: impl ExactSizeIterator<Item = Option<&'a [Option<bool>]>>,
+        labels: usize,
+        weights: &[f32],
+    ) {
+        let each = weights.len() / sets.len();
+        self.labels.clear();
+        self.targets.clear();
+        self.weights.clear();
+        for (set, weights) in sets.zip(weights.chunks_exact(each)) {
+            for label in 0..labels {
+                let known = set.and_then(|set| set[label]);
+                let weight = weights[if each == 1 { 0 } else { label }];
+                self.targets.push(f32::from(u8::from(known == Some(true))));
+                self.weights.push(if known.is_some() { weight } else { 0.0 });
+            }
+        }
+    }
+}
+
 /// Sizes of a batch of these bags, without packing it.
 ///
 /// # Panics

@@ -92,7 +92,7 @@ impl Session {
     }
 
     /// Refuses what a step cannot be made of: no bags, bags that there are not or that do not lie within the features,
-    /// a number of weights other than that of the bags or weights that are not finite, features of another model's
+    /// a number of weights other than that of the bags (or of their labels) or weights that are not finite, features of another model's
     /// width, and features that stay on the device for another session or for other bags.
     pub(super) fn check_inputs(&self, inputs: &Inputs, weights: Option<&[f32]>) -> Result<()> {
         let Inputs { bags, indices, resident, .. } = *inputs;
@@ -108,15 +108,18 @@ impl Session {
             return Err(Error::bags(message + "; use fewer bags a batch"));
         }
         if let Some(weights) = weights {
-            if weights.len() != indices.len() {
-                let expected = format!("a weight for each of {} bags", indices.len());
+            let labels = if self.model.spec().multi_label { self.model_classes() } else { 1 };
+            if weights.len() != indices.len() && weights.len() != indices.len() * labels {
+                let or = if labels > 1 { format!(", or for each of their {labels} labels") } else { String::new() };
+                let expected = format!("a weight for each of {} bags{or}", indices.len());
                 let found = format!("{} weights", weights.len());
                 return Err(Error::Shape { operation: "weights of bags", expected, found });
             }
             if let Some(n) = weights.iter().position(|w| !w.is_finite()) {
                 return Err(Error::bags(format!(
                     "the weight of bag {} is {}; expected a number",
-                    indices[n], weights[n]
+                    indices[n / (weights.len() / indices.len())],
+                    weights[n]
                 )));
             }
         }

@@ -7,11 +7,13 @@
 
 mod decisions;
 mod instances;
+mod label_sets;
 mod ranking;
 
-pub(crate) use decisions::decide;
 pub use decisions::{Confusion, independent_log_loss, log_loss, predictions};
+pub(crate) use decisions::{decide, has_label};
 pub use instances::{InstanceAuc, instance_auc};
+pub use label_sets::{LabelScores, LabelSetScores};
 pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
 
 use crate::error::{Error, Result};
@@ -21,15 +23,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Area under the ROC curve; macro one-vs-rest for more than two classes.
+    /// Area under the ROC curve; macro one-vs-rest for more than two classes, the mean over the labels where a bag has
+    /// several.
     Auc,
-    /// Share of bags with the right class.
+    /// Share of bags with the right class, or with no wrong label.
     Accuracy,
     /// Mean over the classes of the share of its bags that were found.
     BalancedAccuracy,
-    /// F1 of class 1, the positive one; macro for more than two classes.
+    /// F1 of class 1, the positive one; macro for more than two classes, and over labels.
     F1,
-    /// Mean negative log-probability of the true class.
+    /// Mean negative log-probability of the true class, or of what is known of each label.
     LogLoss,
     /// The objective that is trained, with all terms that the method adds and the weights of the classes, but without
     /// dropout or masks. Not part of [`Scores`].
@@ -186,6 +189,26 @@ impl Scores {
             Metric::F1 => self.f1,
             Metric::LogLoss => self.log_loss,
             Metric::Loss => None,
+        }
+    }
+}
+
+/// Metrics of bags, by what their labels are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum BagScores {
+    /// Each bag has one class.
+    Classes(Scores),
+    /// Each bag has any subset of several labels.
+    LabelSets(LabelSetScores),
+}
+
+impl BagScores {
+    /// The value of `metric`, where it is defined of these bags.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        match self {
+            Self::Classes(scores) => scores.get(metric),
+            Self::LabelSets(scores) => scores.get(metric),
         }
     }
 }

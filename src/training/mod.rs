@@ -5,6 +5,7 @@ pub mod metrics;
 pub mod predict;
 pub mod schedule;
 pub mod trainer;
+mod weights;
 
 pub use cache::Cache;
 pub use predict::{Predictions, evaluate, predict};

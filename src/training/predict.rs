@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::session::{Resident, Session};
 use crate::tape::{Columns, Link};
-use crate::training::metrics::{self, InstanceAuc, Scores};
+use crate::training::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
+use crate::training::weights;
 use std::collections::BTreeMap;
 
 /// What a model says of some bags and their instances.
@@ -17,6 +18,8 @@ pub struct Predictions {
     pub outputs: usize,
     /// How these became probabilities.
     pub link: Link,
+    /// A bag has any subset of the classes, each by its own probability.
+    pub multi_label: bool,
     /// Probability of each class for each bag, `[bags, classes]`; rows sum to 1 except where classes have
     /// independent sigmoids.
     pub probabilities: Vec<f32>,
@@ -46,9 +49,35 @@ impl Predictions {
         &self.probabilities[bag * self.classes..(bag + 1) * self.classes]
     }
 
-    /// Predicted class of bag `bag`: of two the second from 0.5 on, of more the most likely one, of equals the first.
+    /// Predicted class of bag `bag`: of two the second from 0.5 on, of more the most likely one, of equals the first. Of
+    /// several labels a bag the most likely one.
     pub fn class(&self, bag: usize) -> usize {
         metrics::decide(self.bag(bag)) as usize
+    }
+
+    /// Of several labels a bag, those that bag `bag` is predicted to have: the ones with a probability of at least 0.5.
+    pub fn labels(&self, bag: usize) -> Vec<usize> {
+        let of = self.bag(bag);
+        (0..of.len()).filter(|&label| metrics::has_label(of[label])).collect()
+    }
+
+    /// Metrics of the bags `of`, numbers of `bags`, against their labels; `probabilities` are those of these bags, in the
+    /// same order.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] for bags without labels, [`Error::Shape`] when lengths do not fit.
+    pub fn scores_among(&self, probabilities: &[f32], bags: &Bags, of: &[usize]) -> Result<BagScores> {
+        bags.check_indices(of)?;
+        match (&bags.labels, &bags.label_sets) {
+            (Some(labels), _) => {
+                let labels: Vec<u32> = of.iter().map(|&bag| labels[bag]).collect();
+                Ok(BagScores::Classes(self.scores_of(probabilities, &labels)?))
+            }
+            (None, Some(sets)) => {
+                LabelSetScores::new(probabilities, &sets.select(of), &bags.class_names).map(BagScores::LabelSets)
+            }
+            (None, None) => Err(Error::bags("metrics need labels, and these bags have none")),
+        }
     }
 
     /// Metrics against the labels of the same bags.
@@ -101,7 +130,8 @@ pub fn predict(
 }
 
 /// As [`predict`], of bags with labels, and their loss by the whole objective of the method, without dropout or masks:
-/// the sum over the bags of the weight of their class times their loss, over the number of bags.
+/// the sum over the bags of the weight of their class times their loss, over the number of bags. Of several labels a bag
+/// the weights are those of the labels that a bag has.
 ///
 /// # Errors
 /// As [`predict`], and [`Error::Bags`] without labels.
@@ -113,16 +143,9 @@ pub fn evaluate(
     resident: Option<&Resident>,
 ) -> Result<(Predictions, f64)> {
     bags.check_indices(indices)?;
-    let weight = |&bag: &usize| {
-        let weight = bags.label(bag).and_then(|label| class_weights.get(label as usize));
-        weight.copied().ok_or_else(|| Error::bags(format!("bag {bag} has no class that a weight is given for")))
-    };
-    let of_bags = indices.iter().map(weight).collect::<Result<Vec<f32>>>()?;
-    let (mut total, mut next) = (0.0, 0);
+    let mut total = 0.0;
     let predictions = gather(session, bags, indices, |session, batch| {
-        let weights: Vec<f32> =
-            of_bags[next..next + batch.len()].iter().map(|weight| weight / batch.len() as f32).collect();
-        next += batch.len();
+        let weights = weights::of_batch(bags, batch, class_weights)?;
         let (outputs, loss) = session.outputs_and_loss(bags, batch, &weights, resident)?;
         total += loss * batch.len() as f64;
         Ok(outputs)
@@ -141,7 +164,8 @@ fn gather(
     let Some(link) = session.link() else {
         return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
     };
-    let mut all = Predictions { classes, link, offsets: vec![0], ..Default::default() };
+    let multi_label = session.is_multi_label();
+    let mut all = Predictions { classes, link, multi_label, offsets: vec![0], ..Default::default() };
     let mut next = 0;
     while next < indices.len() {
         let (start, mut rows) = (next, 0);

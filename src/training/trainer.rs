@@ -1,9 +1,10 @@
 //! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
 
 use super::cache::Cache;
-use super::metrics::{Metric, Scores};
+use super::metrics::{BagScores, Metric};
 use super::predict::evaluate;
 use super::schedule::Schedule;
+use super::weights;
 use crate::bag::Bags;
 use crate::class_match;
 use crate::device::Device;
@@ -21,14 +22,16 @@ use crate::tape::Storage;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// How much a bag of each class counts in the loss.
+/// How much a bag of each class counts in the loss. Of bags with several labels each: how much a label counts where a bag
+/// has it, beside 1 where it has not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassWeights {
     /// All the same.
     #[default]
     None,
-    /// Bags / (classes x bags of the class): every class counts the same in all.
+    /// Bags / (classes x bags of the class): every class counts the same in all. Of several labels a bag: bags without
+    /// the label / bags with it.
     Balanced,
     /// A number for each class.
     Given(Vec<f32>),
@@ -121,20 +124,22 @@ impl Settings {
         self.schedule.validate()
     }
 
-    /// The labels of the validation bags, of which the metric that decides has to be defined.
-    fn watched(&self, labels: &[u32], validation: &[usize], classes: usize) -> Result<Vec<u32>> {
+    /// Checks that the metric that decides is defined on the validation bags.
+    fn check_watched(&self, bags: &Bags, validation: &[usize], classes: usize) -> Result<()> {
         if validation.is_empty() {
             return match self.patience {
                 Some(_) => Err(Error::setting("patience", "needs validation bags, found none")),
-                None => Ok(Vec::new()),
+                None => Ok(()),
             };
         }
-        let truth: Vec<u32> = validation.iter().map(|&b| labels[b]).collect();
+        if let Some(sets) = &bags.label_sets {
+            return self.monitor.check_defined_of_sets(&sets.select(validation));
+        }
+        let truth: Vec<u32> = validation.iter().filter_map(|&b| bags.label(b)).collect();
         if let Some(&label) = truth.iter().find(|&&l| l as usize >= classes) {
             return Err(Error::bags(format!("a validation bag has label {label}, the model has {classes} classes")));
         }
-        self.monitor.check_defined(&truth, classes)?;
-        Ok(truth)
+        self.monitor.check_defined(&truth, classes)
     }
 }
 
@@ -180,7 +185,7 @@ pub struct Epoch {
     /// without dropout or masks.
     pub validation_loss: Option<f64>,
     /// Metrics of the validation bags.
-    pub validation: Option<Scores>,
+    pub validation: Option<BagScores>,
     /// True when this epoch's weights are the best so far.
     pub best: bool,
     /// Seconds for the epoch, validation included.
@@ -247,8 +252,11 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let labels = bags.labels.as_ref().ok_or_else(|| Error::bags("training needs a label for every bag"))?;
+    if !bags.has_labels() {
+        return Err(Error::bags("training needs a label for every bag"));
+    }
     let classes = model.spec().classes.len();
+    class_match::check_kind(bags, &model.spec().classes, model.spec().multi_label)?;
     class_match::check_order(bags, &model.spec().classes)?;
     settings.validate(classes)?;
     if training.is_empty() {
@@ -257,14 +265,14 @@ pub fn train(
     bags.validate()?;
     bags.check_indices(training)?;
     bags.check_indices(validation)?;
-    if let Some(&bag) = training.iter().chain(validation).find(|&&b| bags.label(b).is_none()) {
+    if let Some(&bag) = training.iter().chain(validation).find(|&&b| !bags.is_labelled(b)) {
         return Err(Error::bags(format!("bag {bag} ('{}') is to be learnt from and has no label", bags.names[bag])));
     }
     if settings.half {
         bags.check_f16()?;
     }
-    let class_weights = class_weights(&settings.class_weights, labels, training, classes)?;
-    let truth = settings.watched(labels, validation, classes)?;
+    let class_weights = weights::of_classes(&settings.class_weights, bags, training, classes)?;
+    settings.check_watched(bags, validation, classes)?;
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
@@ -287,8 +295,7 @@ pub fn train(
         let order: Vec<usize> = order.into_iter().map(|i| training[i]).collect();
         let mut rate = settings.learning_rate;
         for (step, batch) in order.chunks(settings.batch).enumerate() {
-            let weight = |&b: &usize| class_weights[labels[b] as usize] / batch.len() as f32;
-            let weights: Vec<f32> = batch.iter().map(weight).collect();
+            let weights = weights::of_batch(bags, batch, &class_weights)?;
             let update = session.updates();
             rate = settings.schedule.rate(settings.learning_rate, update, epoch as u64, total, settings.epochs as u64);
             let rule = (&settings.optimiser, rate);
@@ -314,10 +321,10 @@ pub fn train(
         };
         if !validation.is_empty() {
             let (predictions, loss) = evaluate(&mut session, bags, validation, &class_weights, resident.as_ref())?;
-            let scores = predictions.measure(&truth)?;
+            let scores = predictions.scores_among(&predictions.probabilities, bags, validation)?;
             report.validation_loss = Some(loss);
-            report.validation = Some(scores);
             let standing = Standing { score: scores.get(settings.monitor), loss };
+            report.validation = Some(scores);
             report.best = best.as_ref().is_none_or(|(_, best, _)| standing.beats(best, settings.monitor));
             if report.best {
                 best = Some((epoch, standing, session.snapshot()?));
@@ -356,29 +363,6 @@ pub(crate) fn epoch_loss(session: &mut Session, epoch: u32, sizes: impl Iterator
     }
     let total: usize = sizes.iter().sum();
     Ok(losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / total as f64)
-}
-
-fn class_weights(weights: &ClassWeights, labels: &[u32], training: &[usize], classes: usize) -> Result<Vec<f32>> {
-    let mut counts = vec![0usize; classes];
-    for &b in training {
-        match counts.get_mut(labels[b] as usize) {
-            Some(count) => *count += 1,
-            None => {
-                let message = format!("bag {b} has label {}, the model has {classes} classes", labels[b]);
-                return Err(Error::bags(message));
-            }
-        }
-    }
-    Ok(match weights {
-        ClassWeights::None => vec![1.0; classes],
-        ClassWeights::Given(w) => w.clone(),
-        ClassWeights::Balanced => {
-            if let Some(class) = counts.iter().position(|&c| c == 0) {
-                return Err(Error::bags(format!("balanced class weights: no training bag has class {class}")));
-            }
-            counts.iter().map(|&c| training.len() as f32 / (classes * c) as f32).collect()
-        }
-    })
 }
 
 /// The sizes of the largest batch that shuffling could draw.
@@ -430,7 +414,11 @@ mod tests {
     #[test]
     fn a_saturated_score_does_not_keep_an_early_epoch() {
         let outcome = trained(|s| s.monitor = Metric::Auc, &[50, 51, 52, 53]).unwrap();
-        let scores: Vec<_> = outcome.epochs.iter().map(|e| (e.validation.unwrap().auc, e.validation_loss)).collect();
+        let scores: Vec<_> = outcome
+            .epochs
+            .iter()
+            .map(|e| (e.validation.as_ref().unwrap().get(Metric::Auc), e.validation_loss))
+            .collect();
         let best = scores.iter().filter_map(|(auc, _)| *auc).fold(0.0, f64::max);
         let mut at_best = scores.iter().enumerate().filter(|(_, (auc, _))| *auc == Some(best));
         let (first, _) = at_best.clone().next().unwrap();

@@ -17,6 +17,11 @@ pub fn predictions(probabilities: &[f32], columns: usize) -> Vec<u32> {
     probabilities.chunks(columns.max(1)).map(decide).collect()
 }
 
+/// True when a bag is taken to have a label of this probability.
+pub(crate) fn has_label(probability: f32) -> bool {
+    probability >= 0.5
+}
+
 /// The class of one row.
 pub(crate) fn decide(row: &[f32]) -> u32 {
     match *row {
