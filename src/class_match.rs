@@ -312,6 +312,38 @@ mod tests {
     }
 
     #[test]
+    fn several_labels_are_put_into_the_models_order() {
+        let (yes, no) = (Some(true), Some(false));
+        let plain = || Bags::packed(Features::F32(vec![0.0; 2]), 1, &[1, 1]).unwrap();
+        let of = |labels: &str, values: &[Option<bool>]| {
+            let sets = crate::LabelSets::new(values.len() / 2, values.to_vec()).unwrap();
+            plain().with_label_sets(sets, names(labels)).unwrap()
+        };
+        let rows = |bags: &Bags| bags.label_sets.clone().unwrap().bags().flatten().copied().collect::<Vec<_>>();
+        let mut set = of("Nodule oedema", &[yes, no, no, None]);
+        let remarks = adopt(&mut set, &names("oedema mass nodule"), &[]).unwrap().join("; ");
+        assert_eq!(rows(&set), [no, None, yes, None, None, no]);
+        assert_eq!(set.class_names, names("oedema mass nodule"));
+        assert!(remarks.contains("'Nodule' of the bags is taken for 'nodule'"), "{remarks}");
+        assert!(remarks.contains("say nothing of 'mass'"), "{remarks}");
+        // Several into one, as asked; what is never known has no need to be.
+        let joined = [("left", "lung"), ("right", "lung")].map(|(new, old)| (new.to_string(), old.to_string()));
+        let mut set = of("left right heart", &[no, yes, None, no, no, None]);
+        adopt(&mut set, &names("x lung"), &joined).unwrap();
+        assert_eq!(rows(&set), [None, yes, None, no]);
+        let mut set = of("left oedema", &[no, yes, no, no]);
+        assert!(adopt(&mut set, &names("x oedema"), &[]).unwrap_err().to_string().contains("does not know 'left'"));
+        assert!(check_order(&set, &names("oedema left")).unwrap_err().to_string().contains("number 0 of the bags"));
+        assert!(set_positive(&mut set, "left").unwrap_err().to_string().contains("any number of labels"));
+        // The kinds have to be the same; bags without labels are of either.
+        for multi_label in [true, false] {
+            check_kind(&plain(), &names("a b"), multi_label).unwrap();
+            assert_eq!(check_kind(&set, &names("a b"), multi_label).is_ok(), multi_label);
+            assert_eq!(check_kind(&bags("a b", &[0, 1]), &names("a b"), multi_label).is_ok(), !multi_label);
+        }
+    }
+
+    #[test]
     fn another_order_is_found() {
         check_order(&bags("a b", &[0, 1]), &names("a b")).unwrap();
         check_order(&bags("0 1", &[0, 1]), &names("a b")).unwrap();

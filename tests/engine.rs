@@ -11,8 +11,8 @@ use bagrad::random::Random;
 use bagrad::session::Session;
 use bagrad::standardise::Standardiser;
 use bagrad::tape::Storage;
-use bagrad::training::{self, Cache, Settings};
-use bagrad::{Bags, Error, Features, Mapped};
+use bagrad::training::{self, Cache, ClassWeights, Settings};
+use bagrad::{Bags, Error, Features, LabelSets, Mapped};
 use common::error;
 
 /// Bags of random instances; a positive bag has an instance far along the first axis.
@@ -222,6 +222,39 @@ fn gpu_and_host_train_alike() {
                 let e = error(&of(&gpu), &of(&host));
                 assert!(e < 2e-4, "{optimiser:?} {}: {e:.1e}", p.name);
             }
+        }
+    }
+}
+
+/// Several labels a bag, some not known: the GPU trains as the host does, and batches and windows change nothing.
+#[test]
+fn several_labels_train_alike_everywhere() {
+    let plain = bags(16, 6, 4);
+    let all: Vec<usize> = (0..plain.len()).collect();
+    let sets = (0..16 * 3).map(|i| if i % 11 == 5 { None } else { Some(i % 3 == 0 || i * 7 % 5 < 2) }).collect();
+    let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let bags = plain.with_label_sets(LabelSets::new(3, sets).unwrap(), names).unwrap();
+    let settings = serde_json::json!({ "embed": [12], "query": 8 });
+    let method = Method::named("dsmil").unwrap().with(settings.as_object().unwrap()).unwrap();
+    let run = |device: &Device, memory: Option<u64>| {
+        let class_weights = ClassWeights::Given(vec![2.0, 1.0, 0.5]);
+        let settings = Settings { epochs: 3, batch: 4, memory, class_weights, ..Settings::for_method(&method) };
+        let model = Model::new(Spec::of(method.clone(), &bags), 5).unwrap();
+        let done = training::train(device, model, &settings, &bags, &all[..12], &all[12..], &mut ()).unwrap();
+        let mut session = Session::new(device, done.model, Storage::F32).unwrap();
+        let found = training::predict(&mut session, &bags, &all, None).unwrap();
+        let losses = done.epochs.iter().flat_map(|e| [e.loss, e.validation_loss.unwrap()]).collect::<Vec<_>>();
+        (losses, found.probabilities.iter().map(|&p| f64::from(p)).collect::<Vec<_>>())
+    };
+    let wanted = run(&Device::host(), None);
+    assert_eq!(run(&Device::host(), None), wanted);
+    for device in devices() {
+        // Little more than windows of the fewest rows take.
+        let little = if matches!(device, Device::Gpu(_)) { 100 << 10 } else { 48 << 10 };
+        for memory in [None, Some(little)] {
+            let found = run(&device, memory);
+            let e = error(&found.0, &wanted.0).max(error(&found.1, &wanted.1));
+            assert!(e < 2e-4, "{} {memory:?}: {e:.1e}", device.name());
         }
     }
 }

@@ -335,4 +335,33 @@ mod tests {
             assert!((plain - log_loss).abs() > 1e-4, "{name}: {plain}, {log_loss}");
         }
     }
+
+    /// Of several labels a bag the loss of an evaluation is that of training, too, in batches as in one.
+    #[test]
+    fn labels_are_evaluated_as_they_are_trained() {
+        let mut random = Random::new(9, 0);
+        // Too many instances for one batch.
+        let sizes = [3, 7000, 1, 5, 2000, 2];
+        let features: Vec<f32> = (0..sizes.iter().sum::<usize>() * 3).map(|_| random.normal() as f32).collect();
+        let sets = (0..12).map(|i| [Some(true), Some(false), None, Some(false), Some(true)][i % 5]).collect();
+        let bags = Bags::packed(Features::F32(features), 3, &sizes).unwrap();
+        let bags = bags.with_label_sets(crate::LabelSets::new(2, sets).unwrap(), vec!["a".into(), "b".into()]).unwrap();
+        let model = Model::new(Spec::of(Method::named("dsmil").unwrap(), &bags), 5).unwrap();
+        let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        let weights = weights::of_batch(&bags, &all, &[3.0, 0.5]).unwrap();
+        let wanted = session.gradients(&bags, Some(&weights)).unwrap();
+        let (found, loss) = evaluate(&mut session, &bags, &all, &[3.0, 0.5], None).unwrap();
+        assert!((loss - wanted.loss).abs() < 1e-5 * wanted.loss, "{loss} {}", wanted.loss);
+        // A sigmoid for each of two labels, not one logit of two classes.
+        assert_eq!((found.multi_label, found.outputs, found.probabilities.len()), (true, 2, 12));
+        for (p, logit) in found.probabilities.iter().zip(&wanted.outputs["bag_logits"].values) {
+            assert!((f64::from(*p) - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-6);
+        }
+        let told: Vec<usize> = (0..2).filter(|&label| found.bag(4)[label] >= 0.5).collect();
+        assert_eq!(found.labels(4), told);
+        let scores = found.scores_among(&found.probabilities, &bags, &all).unwrap();
+        assert!(matches!(scores, BagScores::LabelSets(of) if of.labels.len() == 2 && of.log_loss.is_some()));
+        assert!(evaluate(&mut session, &bags, &all, &[1.0; 3], None).is_err());
+    }
 }

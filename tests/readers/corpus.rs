@@ -79,6 +79,16 @@ fn folders() -> Vec<Vec<u8>> {
         ]),
         targets::join(&[array(">f8", "(2, 3)", &doubles), array("|u1", "(2,)", &[0, 1]), array("<U3", "(2,)", &words)]),
         targets::join(&saved),
+        // Several labels a bag, one of them not known.
+        targets::join(&[
+            array("<f4", "(3, 2)", &floats),
+            array("|u1", "(3,)", &[0, 1, 1]),
+            array("<f4", "(2, 2)", &[1.0f32, f32::NAN, 0.0, 1.0].map(f32::to_le_bytes).concat()),
+            Vec::new(),
+            array("|u1", "(2,)", &[0, 0]),
+            Vec::new(),
+            b"oedema\nnodule\n".to_vec(),
+        ]),
     ]
 }
 

@@ -31,6 +31,9 @@ fn check(set: &Dataset) {
     if let Some(labels) = &bags.labels {
         assert!(labels.iter().any(|&l| l != Bags::UNKNOWN), "labels of which none is known are no labels");
     }
+    if let Some(sets) = &bags.label_sets {
+        assert!((0..bags.len()).any(|bag| sets.is_known(bag)), "label sets of which nothing is known are no labels");
+    }
     if let Some(split) = &set.split {
         assert_eq!(split.len(), bags.len());
     }
