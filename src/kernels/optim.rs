@@ -94,6 +94,32 @@ pub const KERNELS: &[&Kernel] =
 /// Values of a run that belongs to one parameter.
 const RUN: usize = crate::tape::SEGMENT;
 
+/// Below this a parameter, a gradient or a moment decides nothing that f32 could tell.
+const NEGLIGIBLE: f32 = 1e-30;
+
+/// A gradient whose square is that of the second moment; below it the square is no normal number.
+const SMALLEST_SQUARED: f32 = 1e-17;
+
+/// `x`, or 0 where it is next to nothing. What only decay moves, such as the weights of a unit that no bag wakes, halves
+/// until it is subnormal, and many CPUs compute with subnormal numbers a hundred times as slowly: in every product that
+/// the weights go into. GPUs do not, so the shaders leave it be.
+#[inline(always)]
+fn settled<T: Real>(x: T) -> T {
+    above(NEGLIGIBLE, x)
+}
+
+#[inline(always)]
+fn above<T: Real>(least: f32, x: T) -> T {
+    if x.abs() < T::from_f32(least) { T::ZERO } else { x }
+}
+
+/// Moves a second moment `v` towards the square of `g` by 1 - `keep`.
+#[inline(always)]
+fn follow_square<T: Real>(v: &mut T, keep: T, g: T) {
+    let g = above(SMALLEST_SQUARED, g);
+    *v = above(f32::MIN_POSITIVE, keep * *v + (T::ONE - keep) * g * g);
+}
+
 /// A row of the table of groups, and whether weight decay acts on the run.
 struct Own<T> {
     rate: T,
@@ -155,10 +181,10 @@ fn adam<T: Real>(a: &Args<T>) {
             let decay = T::from_f32(p.decay) * own.decay;
             let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
             for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
-                let g = *g * factor + added * *w;
-                *m = b1 * *m + (T::ONE - b1) * g;
-                *v = b2 * *v + (T::ONE - b2) * g * g;
-                *w = *w * shrink - step * *m / ((*v * c2).sqrt() + eps);
+                let g = settled(*g * factor + added * *w);
+                *m = settled(b1 * *m + (T::ONE - b1) * g);
+                follow_square(v, b2, g);
+                *w = settled(*w * shrink - step * *m / ((*v * c2).sqrt() + eps));
             }
         },
     );
@@ -177,11 +203,11 @@ fn radam<T: Real>(a: &Args<T>) {
             let step = rate * T::from_f32(p.correction1);
             let shrink = T::ONE - rate * T::from_f32(p.decay) * own.decay;
             for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
-                let g = *g * factor;
-                *m = b1 * *m + (T::ONE - b1) * g;
-                *v = b2 * *v + (T::ONE - b2) * g * g;
+                let g = settled(*g * factor);
+                *m = settled(b1 * *m + (T::ONE - b1) * g);
+                follow_square(v, b2, g);
                 let divisor = if rectified { v.sqrt() + eps } else { T::ONE };
-                *w = *w * shrink - step * *m / divisor;
+                *w = settled(*w * shrink - step * *m / divisor);
             }
         },
     );
@@ -198,9 +224,9 @@ fn nesterov<T: Real>(a: &Args<T>) {
         let factor = if p.flags & 1 != 0 { a.read(4)[own.norm] } else { T::ONE };
         let (rate, decay) = (T::from_f32(p.rate) * own.rate, T::from_f32(p.decay) * own.decay);
         for i in run * RUN..((run + 1) * RUN).min(count) {
-            let g = grads[i] * factor + decay * params[i];
-            velocity[i] = momentum * velocity[i] - rate * g;
-            params[i] += momentum * velocity[i] - rate * g;
+            let g = settled(grads[i] * factor + decay * params[i]);
+            velocity[i] = settled(momentum * velocity[i] - rate * g);
+            params[i] = settled(params[i] + momentum * velocity[i] - rate * g);
         }
     }
 }
@@ -221,7 +247,7 @@ fn lookahead<T: Real>(a: &Args<T>) {
             1 => slow.copy_from_slice(params),
             _ => {
                 for (slow, fast) in slow.iter_mut().zip(params) {
-                    *slow += alpha * (*fast - *slow);
+                    *slow = settled(*slow + alpha * (*fast - *slow));
                     *fast = *slow;
                 }
             }
@@ -233,7 +259,7 @@ fn average<T: Real>(a: &Args<T>) {
     let p: Average = a.params();
     let (count, weight) = (p.count as usize, T::from_f32(p.weight));
     for (mean, value) in a.write(1)[..count].iter_mut().zip(a.read(0)) {
-        *mean += weight * (*value - *mean);
+        *mean = settled(*mean + weight * (*value - *mean));
     }
 }
 

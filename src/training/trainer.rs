@@ -411,6 +411,25 @@ mod tests {
         train(&Device::host(), model, &settings, &bags(60), &training, validation, &mut ())
     }
 
+    /// What only decay moves ends at 0 and not among the subnormal numbers, with which CPUs compute slowly.
+    #[test]
+    fn weights_that_nothing_feeds_are_never_subnormal() {
+        // The last feature is 0 throughout, so the loss says nothing of its weights.
+        let mut bags = bags(4);
+        let Features::F32(values) = &mut bags.features else { unreachable!("made in f32") };
+        values.iter_mut().skip(3).step_by(4).for_each(|value| *value = 0.0);
+        let set = serde_json::json!({ "embed": [3], "attention": 2, "dropout": 0.0 });
+        let method = Method::named("attention").unwrap().with(set.as_object().unwrap()).unwrap();
+        for optimiser in [Optimiser::adamw(1.0), Optimiser::radam(1.0), Optimiser::nesterov(0.9, 1.0)] {
+            // Each update takes a tenth or a fifth of such a weight.
+            let settings = Settings { epochs: 300, learning_rate: 0.1, optimiser, ..Settings::for_method(&method) };
+            let model = Model::new(Spec::new(method.clone(), 4, 2), 1).unwrap();
+            let outcome = train(&Device::host(), model, &settings, &bags, &[0, 1, 2, 3], &[], &mut ()).unwrap();
+            let weights = outcome.model.parameter("embed.0.weight").unwrap();
+            assert_eq!(weights.iter().skip(3).step_by(4).copied().collect::<Vec<_>>(), [0.0; 3], "{optimiser:?}");
+        }
+    }
+
     #[test]
     fn a_saturated_score_does_not_keep_an_early_epoch() {
         let outcome = trained(|s| s.monitor = Metric::Auc, &[50, 51, 52, 53]).unwrap();
