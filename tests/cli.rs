@@ -290,6 +290,53 @@ fn classes_go_by_name_and_groups_stay_whole() {
     good(&train(text(&data), text(&again), &["--ignore-groups"]));
 }
 
+/// Columns that are called as nobody would guess, in training, in the run's configuration and in predictions.
+#[test]
+fn columns_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (dir.path().join("scans.csv"), dir.path().join("run"));
+    let row = |r: usize| {
+        let (bag, value) = (r / 3, (r * 37 % 11) as f32 / 11.0);
+        let outcome = if bag % 2 == 0 { "normal" } else { "tumour" };
+        format!("s{bag},{},{outcome},{value},{}\n", ["north", "south", "east"][bag / 2 % 3], value + (bag % 2) as f32)
+    };
+    fs::write(&data, "scan,hospital,outcome,f,g\n".to_owned() + &(0..90).map(row).collect::<String>()).unwrap();
+    let named = ["--bag-column", "scan", "--label-column", "outcome", "--group-column", "hospital"];
+    let out = bagrad(&train(text(&data), text(&run), &[&named[..], &["--test", "0.3", "--json"]].concat()));
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains("30 bags of 3 groups, each kept together"), "{told}");
+    assert_eq!(serde_json::from_slice::<Value>(&out.stdout).unwrap()["groups"], 3);
+    let path = run.join("config.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(config.contains("[columns]\nlabel = \"outcome\"\nbag = \"scan\"\ngroup = \"hospital\"\n"), "{config}");
+    assert_eq!(json(&["train", "--config", text(&path), "--json"])["groups"], 3);
+
+    let predict = ["predict", "--model", text(&run), "--data", text(&data), "--json"];
+    let found = json(&[&predict[..], &named].concat());
+    assert_eq!((&found["bags"], &found["predictions"][1]["label"]), (&30.into(), &"tumour".into()));
+    let message = refused(&[&predict[..], &named[..4], &["--group-column", "site"]].concat());
+    let columns = "the columns are 'scan', 'hospital', 'outcome', 'f', 'g'";
+    assert!(message.contains("no column is called 'site'") && message.contains(columns), "{message}");
+    let bags = folder(dir.path(), "bags");
+    let message = refused(&train(text(&bags), text(&dir.path().join("other")), &["--group-column", "site"]));
+    assert!(message.contains("only a text file has columns") && message.contains("groups.npy"), "{message}");
+}
+
+/// Arrays that are packed together are not read, and the message says how to unpack them.
+#[test]
+fn npz_files_are_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bags.npz"), "PK\u{3}\u{4}").unwrap();
+    let run = dir.path().join("run");
+    for data in [dir.path(), &dir.path().join("bags.npz")] {
+        let message = refused(&train(text(data), text(&run), &[]));
+        assert!(message.contains("np.load('bags.npz')") && message.contains("np.save("), "{message}");
+        assert!(message.contains("features.npy (or pixels.npy) and bag_ids.npy") && !run.exists(), "{message}");
+    }
+    let message = refused(&["pretrain", "--images", text(dir.path()), "--out", text(&run)]);
+    assert!(message.contains("np.load('bags.npz')"), "{message}");
+}
+
 #[test]
 fn a_width_that_does_not_fit_the_model_is_told_with_both() {
     let dir = tempfile::tempdir().unwrap();

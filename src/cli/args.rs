@@ -1,6 +1,7 @@
 //! Arguments that several commands share, and how their values are read.
 
 use anyhow::{Result, bail};
+use bagrad::data::text::ColumnNames;
 use bagrad::device::DeviceChoice;
 use bagrad::training::ClassWeights;
 use bagrad::training::schedule::Schedule;
@@ -41,6 +42,28 @@ pub struct Memory {
     /// the same result
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<u64>,
+}
+
+/// Which columns of a text file are what.
+#[derive(Args, Clone)]
+pub struct Columns {
+    /// Text files: the column of the labels [default: label, class, target or the like]
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+    /// Text files: the column of the bags [default: bag, slide or the like]
+    #[arg(long, value_name = "NAME")]
+    pub bag_column: Option<String>,
+    /// Text files: the column that says which bags belong together [default: group or patient, where there is one]
+    #[arg(long, value_name = "NAME")]
+    pub group_column: Option<String>,
+}
+
+impl Columns {
+    /// The names that were given.
+    pub fn names(&self) -> ColumnNames {
+        let Self { label_column: label, bag_column: bag, group_column: group } = self.clone();
+        ColumnNames { label, bag, group }
+    }
 }
 
 /// `name=value` settings of a method. A value is written as in TOML or JSON; a bare word is text.

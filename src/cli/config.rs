@@ -5,6 +5,7 @@ use super::experiment::{Division, Plan};
 use super::optimiser::{Chosen, Parts};
 use anyhow::{Context, Result, anyhow, bail};
 use bagrad::data::Source;
+use bagrad::data::text::ColumnNames;
 use bagrad::device::DeviceChoice;
 use bagrad::groups::Group;
 use bagrad::methods::Method;
@@ -32,6 +33,9 @@ pub struct Config {
     pub standardise: Option<bool>,
     /// Seed of everything that is drawn.
     pub seed: Option<u64>,
+    /// Columns of a text file that are called by their names, as `--label-column` and its like.
+    #[serde(default, skip_serializing_if = "ColumnNames::is_empty")]
+    pub columns: ColumnNames,
     /// How bags are divided.
     #[serde(default)]
     pub split: SplitConfig,
@@ -122,6 +126,7 @@ impl Config {
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
         first_set!(self, below, data, positive, device, key, standardise, seed);
+        first_set!(self.columns, below.columns, label, bag, group);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(self.training, below.training, epochs, batch, learning_rate, patience, min_epochs, monitor, half);
         first_set!(self.training, below.training, class_weights, precision, loss_scale, schedule, memory, start);
@@ -173,6 +178,7 @@ impl Config {
         };
         Ok(Plan {
             data,
+            columns: self.columns.clone(),
             positive: self.positive.clone(),
             key: self.key.clone(),
             standardise: self.standardise,
@@ -223,6 +229,7 @@ impl Config {
         }
         Ok(Self {
             data: Some(Source::seen_from(&plan.data, &here)),
+            columns: plan.columns.clone(),
             positive: plan.positive.clone(),
             device: Some(device.to_string()),
             key: plan.key.clone(),
@@ -320,6 +327,8 @@ mod tests {
     fn everything_that_was_run_is_written() {
         let method = Method::named("dsmil").unwrap();
         let mut plan = asked(&method).plan().unwrap();
+        plan.columns.group = Some("hospital".into());
+        assert_eq!(again(&plan).columns, plan.columns);
         let rule = UpdateRule::AdamW { beta1: 0.7, beta2: 0.83, epsilon: 1e-5 };
         let second = RuleSettings { rule, rate: 0.3, weight_decay: 0.11, decay_biases: true, clip_norm: Some(0.7) };
         plan.settings.optimiser = Optimiser {

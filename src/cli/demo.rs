@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::table::{score, table};
 use super::{answer, answer_json, note, open_device, page, summary};
 use anyhow::{Result, bail};
+use bagrad::data::text::ColumnNames;
 use bagrad::files::{Claim, Kind};
 use bagrad::methods::Method;
 use bagrad::ops::update::Optimiser;
@@ -78,6 +79,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
     };
     Ok(Plan {
         data: format!("digits-bags,train={},seed={seed}", args.train),
+        columns: ColumnNames::default(),
         positive: None,
         key: None,
         standardise: None,

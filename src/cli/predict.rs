@@ -1,6 +1,6 @@
 //! `bagrad predict`: what a trained model says of bags, labelled or not.
 
-use super::args::{self, Memory, Output, Where};
+use super::args::{self, Columns, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, summary, table};
 use anyhow::{Context, Result, bail};
@@ -45,6 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
     #[command(flatten)]
+    columns: Columns,
+    #[command(flatten)]
     device: Where,
     #[command(flatten)]
     memory: Memory,
@@ -79,7 +81,8 @@ pub fn run(args: &Args) -> Result<()> {
     let claim = args.out.as_deref().map(|out| claim(args, out)).transpose()?;
     let path = run_folder::model_of(&args.model)?;
     let model = Model::load(&path)?;
-    let mut set = experiment::open(&args.data, (!args.key.is_empty()).then_some(&args.key[..]), args.cache, quiet)?;
+    let key = (!args.key.is_empty()).then_some(&args.key[..]);
+    let mut set = experiment::open(&args.data, &args.columns.names(), key, args.cache, quiet)?;
     if let Some(columns) = &model.columns
         && let Some(remark) = set.bags.arrange_columns(columns).with_context(|| format!("data {}", args.data))?
     {

@@ -1,6 +1,6 @@
 //! `bagrad train`: a model from bags, and a folder with everything about it.
 
-use super::args::{self, FoldOf, Memory, Output, SCHEDULES, Where};
+use super::args::{self, Columns, FoldOf, Memory, Output, SCHEDULES, Where};
 use super::config::{Config, SplitConfig, TrainingConfig};
 use super::experiment::{self, part_name};
 use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
@@ -22,8 +22,8 @@ attention.csv and report.html. It appears whole at the end, or not at all. Optio
 configuration, and the configuration before the recipe of the method's paper; each changes the part it names.
 Relative paths in a configuration count from its folder; those of config.toml are absolute.
 
-Bags of a group (groups.npy or groups.txt in the folder of the data: the patient of each slide) stay together in
---test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
+Bags of a group (the patient of each slide: groups.npy or groups.txt in the folder of the data, or the column group or
+patient of a text file, or the one that --group-column names) stay together in --test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
 
 A bag may have several labels at once: labels.npy [bags, labels] of 0 and 1, class_names.txt with their names, and
 --method dsmil. Every label then has scores of its own (docs/data.md).
@@ -32,6 +32,7 @@ Examples:
   bagrad train --data digits-bags,train=500 --method gated-attention --set embed=[64] --out runs/digits
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
   bagrad train --data bags.csv.gz --method attention --validation 0.2 --patience 20 --monitor auc --out runs/csv
+  bagrad train --data scans.csv --bag-column scan --label-column outcome --group-column hospital --method mi-net
   bagrad train --config runs/digits/config.toml --seed 7 --out runs/digits-7 --json";
 
 /// Arguments of `bagrad train`.
@@ -154,7 +155,7 @@ struct BagArgs {
     /// Draw this many folds, instead of those of the data set
     #[arg(long, value_name = "K")]
     folds: Option<usize>,
-    /// Divide bags without regard to their groups (groups.npy or groups.txt), which are
+    /// Divide bags without regard to their groups (groups.npy, groups.txt, or a column of a text file), which are
     /// otherwise kept together
     #[arg(long)]
     ignore_groups: bool,
@@ -170,6 +171,8 @@ struct BagArgs {
     /// Instance label that makes a key instance, repeatable [default: what the data set says]
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
+    #[command(flatten)]
+    columns: Columns,
 }
 
 impl Args {
@@ -182,6 +185,7 @@ impl Args {
         }
         Ok(Config {
             data: self.data.clone(),
+            columns: b.columns.names(),
             positive: b.positive.clone(),
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),

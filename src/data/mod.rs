@@ -21,6 +21,7 @@ pub mod haystack;
 pub mod idx;
 pub mod mil_bags;
 pub mod npy;
+mod npz;
 pub mod patches;
 mod pictures;
 pub(crate) mod resize;

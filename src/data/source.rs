@@ -1,6 +1,7 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, idx, npy, text};
+use super::text::ColumnNames;
+use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, idx, npy, npz, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -112,8 +113,11 @@ impl Source {
             let message = format!("there is no such file or folder; the generators are {GENERATORS}");
             return Err(Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message)));
         }
-        if path.extension().is_some_and(|e| e == "npy" || e == "npz") {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
+        }
+        if let Some(error) = npz::refusal(path) {
+            return Err(error);
         }
         Ok(Self::Text(path.into()))
     }
@@ -143,6 +147,23 @@ impl Source {
         match self {
             Self::Npy(folder) => npy::open_mapped(folder),
             other => other.open(),
+        }
+    }
+
+    /// As [`Source::open`], with the columns of a text file that `columns` names.
+    ///
+    /// # Errors
+    /// As [`Source::open`] and [`text::open_naming`], and [`Error::Setting`] when columns are named and the source is no
+    /// text file.
+    pub fn open_naming(&self, columns: &ColumnNames) -> Result<Dataset> {
+        match self {
+            Self::Text(path) => text::open_naming(path, columns),
+            other if columns.is_empty() => other.open(),
+            _ => Err(Error::setting(
+                "columns",
+                "are named, but only a text file has columns with names; in a folder labels.npy, bag_ids.npy and \
+                 groups.npy say what they would",
+            )),
         }
     }
 
@@ -177,7 +198,8 @@ fn folder(path: &Path) -> Result<Source> {
         let message = format!("this folder has images but no bags; mnist-bags:{} draws bags from it", path.display());
         return Err(Error::format(path, message));
     }
-    Err(Error::format(path, "expected features.npy or pixels.npy in this folder, found neither"))
+    let nothing = || Error::format(path, "expected features.npy or pixels.npy in this folder, found neither");
+    Err(npz::refusal(path).unwrap_or_else(nothing))
 }
 
 /// The folder of `head` when it is `generator:FOLDER`.
@@ -448,8 +470,16 @@ mod tests {
         refused(Path::new("mnist-haystack"), "expected mnist-haystack:FOLDER");
         refused(&path("absent"), "the generators are digits-bags");
         refused(dir.path(), "found neither");
-        std::fs::write(path("features.npz"), "").unwrap();
-        refused(&path("features.npz"), "give the folder");
+        std::fs::write(path("features.npy.bak"), "").unwrap();
+        refused(dir.path(), "found neither");
+        for name in ["bags.npz", "BAGS.NPZ"] {
+            std::fs::write(path(name), "PK").unwrap();
+            refused(&path(name), &format!("np.load('{name}').items()"));
+        }
+        refused(dir.path(), "found BAGS.NPZ, and npz files are not read");
+        std::fs::create_dir(path("alone")).unwrap();
+        std::fs::write(path("alone/features.npy"), "").unwrap();
+        refused(&path("alone/features.npy"), "give the folder of the npy files");
         std::fs::write(path("train-images-idx3-ubyte"), "").unwrap();
         refused(dir.path(), "draws bags from it");
         std::fs::write(path("features.npy"), "").unwrap();

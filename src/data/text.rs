@@ -4,7 +4,7 @@
 //!   be quoted, as R and spreadsheets do. Beside any separator but the comma, numbers may have a decimal comma.
 //! - A first line without a number is taken for column names. Then the columns of labels and bags may stand anywhere
 //!   (`label`, `class`, `target`, ..; `bag`, `slide`, ..), `group` or `patient` says which bags belong together, row names
-//!   are left out, and the features keep their names.
+//!   are left out, and the features keep their names. Columns that are called otherwise are named in [`ColumnNames`].
 //! - Empty lines and lines that begin with `#` are skipped. The file may be packed with gzip.
 //! - Rows of a bag have one label; those that stand apart are put together, and that is told.
 //! - Labels are read as [`super::classes`] says.
@@ -12,6 +12,8 @@
 
 mod dialect;
 mod roles;
+
+pub use roles::ColumnNames;
 
 use super::{Dataset, classes, file};
 use crate::bag::{Bags, Features};
@@ -26,6 +28,7 @@ use std::path::Path;
 struct Table {
     separator: Separator,
     limits: Limits,
+    asked: ColumnNames,
     columns: Option<Columns>,
     features: Vec<f32>,
     /// The bag of each row.
@@ -42,10 +45,11 @@ struct Table {
 }
 
 impl Table {
-    fn new(separator: Separator, limits: &Limits) -> Self {
+    fn new(separator: Separator, limits: &Limits, asked: &ColumnNames) -> Self {
         Self {
             separator,
             limits: limits.clone(),
+            asked: asked.clone(),
             columns: None,
             features: Vec::new(),
             of_row: Vec::new(),
@@ -65,7 +69,7 @@ impl Table {
     /// Takes one line; the message of an error lacks the place.
     fn take(&mut self, fields: &[&str]) -> Result<(), String> {
         let Some(columns) = &mut self.columns else {
-            let columns = Columns::of(fields)?;
+            let columns = Columns::of(fields, &self.asked)?;
             let header = columns.header;
             self.columns = Some(columns);
             return if header { Ok(()) } else { self.take(fields) };
@@ -210,7 +214,15 @@ impl Table {
 /// [`Error::Io`] when it cannot be opened, [`Error::Format`] that names the line (from 1, as editors count)
 /// and the row (instances from 0) of what is wrong, or the limit that the file exceeds.
 pub fn open(path: &Path) -> Result<Dataset> {
-    read(path, file::open(path)?)
+    open_naming(path, &ColumnNames::default())
+}
+
+/// As [`open`], with the columns that `columns` names.
+///
+/// # Errors
+/// As [`open`]; a name that no column has is one too, and lists the columns.
+pub fn open_naming(path: &Path, columns: &ColumnNames) -> Result<Dataset> {
+    read_within(path, file::open(path)?, &Limits::default(), columns)
 }
 
 /// Reads text in the layout above; `path` is what errors call it.
@@ -218,12 +230,12 @@ pub fn open(path: &Path) -> Result<Dataset> {
 /// # Errors
 /// As [`open`].
 pub fn read(path: &Path, reader: impl BufRead) -> Result<Dataset> {
-    read_within(path, reader, &Limits::default())
+    read_within(path, reader, &Limits::default(), &ColumnNames::default())
 }
 
-fn read_within(path: &Path, reader: impl BufRead, limits: &Limits) -> Result<Dataset> {
+fn read_within(path: &Path, reader: impl BufRead, limits: &Limits, asked: &ColumnNames) -> Result<Dataset> {
     let mut opened = Opened::new(path, reader, limits)?;
-    let mut table = Table::new(opened.separator, limits);
+    let mut table = Table::new(opened.separator, limits, asked);
     let white = opened.separator == Separator::WhiteSpace;
     let mut record = csv::ByteRecord::new();
     while opened.next(path, &mut record)? {

@@ -183,10 +183,30 @@ fn a_column_says_which_bags_belong_together() {
 }
 
 #[test]
+fn columns_that_have_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("set.csv");
+    std::fs::write(&path, "scan,hospital,outcome,f\ns1,north,ill,1\ns1,north,ill,2\ns2,south,well,3\n").unwrap();
+    let name = |name: &str| Some(name.to_owned());
+    let asked = ColumnNames { label: name("outcome"), bag: name("scan"), group: name("hospital") };
+    let set = open_naming(&path, &asked).unwrap();
+    assert_eq!((set.bags.offsets, set.bags.names), (vec![0, 2, 3], vec!["s1".to_owned(), "s2".into()]));
+    assert_eq!(set.bags.groups, Some(vec!["north".into(), "south".into()]));
+    assert_eq!((set.bags.labels, set.bags.class_names), (Some(vec![0, 1]), vec!["ill".to_owned(), "well".into()]));
+    assert_eq!((set.bags.columns, set.remarks), (Some(vec!["f".into()]), vec![]));
+    let message = open_naming(&path, &ColumnNames { group: name("site"), ..asked }).unwrap_err().to_string();
+    let expected = "line 1 (row 0, 0-based): no column is called 'site', as the group should be; the columns are 'scan', \
+                    'hospital', 'outcome', 'f'";
+    assert!(message.contains("set.csv") && message.contains(expected), "{message}");
+}
+
+#[test]
 fn text_without_end_ends_in_an_error() {
     let limits = Limits { line: 200_000, text: 1_000_000, values: 90, bags: 5 };
     let within = |text: &mut dyn std::io::Read| {
-        read_within(Path::new("set"), std::io::BufReader::new(text), &limits).unwrap_err().to_string()
+        read_within(Path::new("set"), std::io::BufReader::new(text), &limits, &ColumnNames::default())
+            .unwrap_err()
+            .to_string()
     };
     use std::io::Read;
     assert!(within(&mut std::io::repeat(0)).contains("a line is longer than 200000 bytes, the limit"));
@@ -199,6 +219,8 @@ fn text_without_end_ends_in_an_error() {
     assert!(within(&mut bags.as_bytes()).contains("more than 5 bags, the limit"));
     let long = Limits { line: 1 << 30, ..limits.clone() };
     let text = "0,a,1\n".as_bytes().chain(std::io::repeat(b'\n'));
-    let message = read_within(Path::new("set"), std::io::BufReader::new(text), &long).unwrap_err().to_string();
+    let message = read_within(Path::new("set"), std::io::BufReader::new(text), &long, &ColumnNames::default())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("the text is longer than 1000000 bytes"), "{message}");
 }

@@ -1,7 +1,39 @@
-//! What the columns of a text file are: label, bag, feature, or nothing that is used.
+//! What the columns of a text file are: label, bag, group, feature, or nothing that is used.
 
 use super::super::classes::is_unknown;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+
+/// Columns of a text file that are called by their names; what is `None` is found by its usual names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnNames {
+    /// The label of the bag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The bag of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bag: Option<String>,
+    /// What bags that belong together have in common, such as the patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl ColumnNames {
+    /// True when no column is named.
+    pub fn is_empty(&self) -> bool {
+        self.given().is_empty()
+    }
+
+    /// The names there are, each with what it is of.
+    fn given(&self) -> Vec<(&'static str, &str)> {
+        let all = [("label", &self.label), ("bag", &self.bag), ("group", &self.group)];
+        all.into_iter().filter_map(|(what, name)| Some((what, name.as_deref()?))).collect()
+    }
+}
+
+/// Names of columns in a message, at most this many.
+const SHOWN: usize = 20;
 
 /// What a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +91,19 @@ fn counts_up(fields: &[&str]) -> bool {
 }
 
 impl Columns {
-    /// What the first row says: that it is a header, or the layout without one.
+    /// What the first row says: that it is a header, or the layout without one. One that has every name of `asked` is a
+    /// header.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn of(first: &[&str]) -> Result<Self, String> {
+    pub fn of(first: &[&str], asked: &ColumnNames) -> Result<Self, String> {
+        if !asked.is_empty() && asked.given().iter().all(|(_, name)| first.contains(name)) {
+            return Self::of_header(first, asked);
+        }
         let usual = |list: &[&str], at: usize| first.get(at).is_some_and(|f| list.contains(&plain(f).as_str()));
         let named = first.len() > 2 && !first.iter().any(|f| is_number(f)) && !first[2..].iter().any(|f| is_unknown(f));
         if named {
-            return Self::of_header(first);
+            return Self::of_header(first, asked);
         }
         let skipped = usize::from(usual(&["", "unnamed:_0"], 0));
         if usual(&LABELS, skipped) && usual(&BAGS, skipped + 1) && first.len() > skipped + 2 {
@@ -81,7 +117,13 @@ impl Columns {
                     rest.iter().find(|f| is_number(f)).unwrap_or(&rest[0])
                 ));
             }
-            return Self::of_header(first);
+            return Self::of_header(first, asked);
+        }
+        if let Some((what, name)) = asked.given().first() {
+            return Err(format!(
+                "expected names of columns, '{name}' for the {what} among them; the first line has numbers or missing \
+                 values and is no line of names"
+            ));
         }
         let mut roles = vec![Role::Feature; first.len()];
         let mut remarks = Vec::new();
@@ -96,24 +138,52 @@ impl Columns {
         Ok(Self { roles, names: None, remarks, header: false })
     }
 
-    fn of_header(names: &[&str]) -> Result<Self, String> {
+    fn of_header(names: &[&str], asked: &ColumnNames) -> Result<Self, String> {
         let mut seen = HashSet::new();
         if let Some(twice) = names.iter().find(|name| !seen.insert(**name)) {
             return Err(format!("two columns are called '{twice}'"));
         }
         let words: Vec<String> = names.iter().map(|n| plain(n)).collect();
-        let find = |list: &[&str]| {
-            list.iter().find_map(|word| words.iter().position(|w| w == word).filter(|&at| *word != "y" || at < 2))
+        let usual = |list: &[&str], at: usize| list.contains(&words[at].as_str()) && (words[at] != "y" || at < 2);
+        let place = |(what, name): &(&str, &str)| {
+            names.iter().position(|n| n == name).ok_or_else(|| {
+                let more = names.len().saturating_sub(SHOWN);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let shown: Vec<String> = names.iter().take(SHOWN).map(|n| format!("'{n}'")).collect();
+                format!(
+                    "no column is called '{name}', as the {what} should be; the columns are {}{more}",
+                    shown.join(", ")
+                )
+            })
         };
-        let group = find(&GROUPS);
-        let ignored = |at: usize| IGNORED.contains(&words[at].as_str());
+        let given = asked.given();
+        let places = given.iter().map(place).collect::<Result<Vec<usize>, String>>()?;
+        for (at, (what, name)) in given.iter().enumerate() {
+            if let Some(before) = places[..at].iter().position(|p| *p == places[at]) {
+                return Err(format!("column '{name}' cannot be both the {} and the {what}", given[before].0));
+            }
+        }
+        // A column that is named as something is found by no other name.
+        let find = |list: &[&str], role: &str| match given.iter().position(|(what, _)| *what == role) {
+            Some(at) => Some(places[at]),
+            None => list.iter().find_map(|word| {
+                (0..names.len()).find(|&at| words[at] == *word && usual(list, at) && !places.contains(&at))
+            }),
+        };
+        let (labels, bags, group) = (find(&LABELS, "label"), find(&BAGS, "bag"), find(&GROUPS, "group"));
+        // What is usually called so, where another column was named: most likely the same once more, and no feature.
+        let replaced = |at: usize| {
+            let lists = [("label", &LABELS[..]), ("bag", &BAGS[..]), ("group", &GROUPS[..])];
+            lists.iter().any(|(role, list)| usual(list, at) && given.iter().any(|(what, _)| what == role))
+        };
+        let ignored = |at: usize| !places.contains(&at) && (IGNORED.contains(&words[at].as_str()) || replaced(at));
         if let Some(at) = (1..names.len()).find(|&at| names[at].is_empty()) {
             return Err(format!("column {at} (0-based) has no name, and others have"));
         }
         let first_of =
             |taken: Option<usize>| (0..names.len()).find(|&at| !ignored(at) && Some(at) != taken && Some(at) != group);
         let mut remarks = Vec::new();
-        let (label, bag) = match (find(&LABELS), find(&BAGS)) {
+        let (label, bag) = match (labels, bags) {
             (label, Some(bag)) => (label, Some(bag)),
             (Some(label), None) => (Some(label), first_of(Some(label))),
             (None, None) => {
@@ -127,7 +197,7 @@ impl Columns {
                 "no column is called label, class or target: the bags ('{}') are without labels",
                 names[bag]
             )),
-            Some(label) if find(&LABELS).is_none() || find(&BAGS).is_none() => {
+            Some(label) if labels.is_none() || bags.is_none() => {
                 remarks
                     .push(format!("column '{}' is taken for the label and '{}' for the bag", names[label], names[bag]));
             }
@@ -178,7 +248,10 @@ mod tests {
 
     /// L, B, f and - for each column.
     fn roles(row: &str) -> String {
-        let columns = Columns::of(&row.split(',').collect::<Vec<_>>()).unwrap();
+        letters(&Columns::of(&row.split(',').collect::<Vec<_>>(), &ColumnNames::default()).unwrap())
+    }
+
+    fn letters(columns: &Columns) -> String {
         let letter = |r: &Role| match r {
             Role::Label => 'L',
             Role::Bag => 'B',
@@ -199,8 +272,9 @@ mod tests {
         assert_eq!(roles("label,bag,x,y"), "names LBff");
         assert_eq!(roles("label,bag,0,1,2"), "names LBfff");
         assert_eq!(roles("cls,id,f,g"), "names LBff");
-        assert!(Columns::of(&["label", "bag", "3", "7"]).unwrap_err().contains("goes on with '3'"));
-        assert!(Columns::of(&["label", "bag", "a", "a"]).unwrap_err().contains("two columns are called 'a'"));
+        let wrong = |row: &[&str]| Columns::of(row, &ColumnNames::default()).unwrap_err();
+        assert!(wrong(&["label", "bag", "3", "7"]).contains("goes on with '3'"));
+        assert!(wrong(&["label", "bag", "a", "a"]).contains("two columns are called 'a'"));
     }
 
     #[test]
@@ -213,8 +287,42 @@ mod tests {
         assert_eq!(roles("image,label,f"), "names BLf");
         assert_eq!(roles("patient,bag,label,f"), "names GBLf");
         assert_eq!(roles("Patient ID,cls,id,f"), "names GLBf");
-        let columns = Columns::of(&["label", "bag", "f", "g"]).unwrap();
+        let columns = Columns::of(&["label", "bag", "f", "g"], &ColumnNames::default()).unwrap();
         assert_eq!(columns.names, Some(vec!["f".into(), "g".into()]));
+    }
+
+    /// Label, bag and group as they are named; `-` for none.
+    fn named(row: &str, [label, bag, group]: [&str; 3]) -> Result<String, String> {
+        let name = |name: &str| Some(name.to_owned()).filter(|n| n != "-");
+        let asked = ColumnNames { label: name(label), bag: name(bag), group: name(group) };
+        Columns::of(&row.split(',').collect::<Vec<_>>(), &asked).map(|columns| letters(&columns))
+    }
+
+    #[test]
+    fn columns_may_be_named() {
+        let found = |row, asked| named(row, asked).unwrap();
+        assert_eq!(found("f,site,outcome,scan,g", ["outcome", "scan", "site"]), "names fGLBf");
+        assert_eq!(found("label,bag,hospital,f", ["-", "-", "hospital"]), "names LBGf");
+        // Without the name the hospital would be a feature.
+        assert_eq!(roles("label,bag,hospital,f"), "names LBff");
+        // What has the usual name of a role that another column was given is left out.
+        assert_eq!(found("label,bag,patient,site,f", ["-", "-", "site"]), "names LB-Gf");
+        assert_eq!(found("label,diagnosis,slide,f", ["diagnosis", "-", "-"]), "names -LBf");
+        // A usual name may be given to another role, and numbers may be the names of features.
+        assert_eq!(found("class,slide,patient,f", ["-", "patient", "-"]), "names L-Bf");
+        assert_eq!(found("outcome,scan,0,3,7", ["outcome", "scan", "-"]), "names LBfff");
+        assert_eq!(found("instance,label,bag,f", ["-", "instance", "-"]), "names BL-f");
+        let refused = |row, asked, what: &str| {
+            let message = named(row, asked).unwrap_err();
+            assert!(message.contains(what), "{message}");
+        };
+        let missing = "no column is called 'site', as the group should be; the columns are 'label', 'bag', 'f'";
+        refused("label,bag,f", ["-", "-", "site"], missing);
+        refused("label,bag,f", ["-", "Bag", "-"], "no column is called 'Bag', as the bag should be");
+        refused("label,bag,f", ["bag", "bag", "-"], "column 'bag' cannot be both the label and the bag");
+        refused("1,a,0.5", ["-", "-", "site"], "the first line has numbers");
+        let wide = format!("label,bag,{}", (0..40).map(|c| format!("f{c}")).collect::<Vec<_>>().join(","));
+        refused(&wide, ["-", "-", "site"], "'f17' and 22 more");
     }
 
     #[test]
