@@ -132,9 +132,9 @@ impl Bags {
         self.class_names.len()
     }
 
-    /// Class index of bag `index`, where it is known.
+    /// Class index of bag `index`; `None` where it is not known, and where there is no such bag.
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.labels.as_ref().map(|l| l[index]).filter(|&l| l != Self::UNKNOWN)
+        self.labels.as_ref()?.get(index).copied().filter(|&l| l != Self::UNKNOWN)
     }
 
     /// True when the class of bag `index` is known, or of several labels at least one; false when there is no such bag.
@@ -157,19 +157,22 @@ impl Bags {
         self.labels.clone().or_else(|| self.label_sets.as_ref().map(LabelSets::strata))
     }
 
-    /// Rows of bag `index`.
+    /// Rows of bag `index`, below [`Bags::len`].
     ///
     /// # Panics
-    /// When there is no such bag.
+    /// When there is no such bag, as a slice would.
     pub fn rows(&self, index: usize) -> std::ops::Range<usize> {
         self.offsets[index]..self.offsets[index + 1]
     }
 
     /// The bags of `indices`, in that order, packed anew.
     ///
-    /// # Panics
-    /// When there is no such bag.
-    pub fn select(&self, indices: &[usize]) -> Bags {
+    /// # Errors
+    /// [`Error::Bags`] when there is no such bag, or when something does not have a value for each bag or instance, as
+    /// after a public field was changed; and [`Error::Format`] when a file of features changed since it was mapped.
+    pub fn select(&self, indices: &[usize]) -> Result<Bags> {
+        self.check_indices(indices)?;
+        self.features.check_unchanged()?;
         let mut offsets = vec![0];
         for &i in indices {
             offsets.push(offsets.last().unwrap() + self.rows(i).len());
@@ -178,7 +181,7 @@ impl Bags {
             let rows = indices.iter().map(|&i| bags.rows(i));
             rows.flat_map(|r| &from[r.start * width..r.end * width]).copied().collect()
         }
-        Bags {
+        Ok(Bags {
             features: match &self.features {
                 Features::F32(v) => Features::F32(gather(self, v, self.width, indices)),
                 Features::F16(v) => Features::F16(gather(self, v, self.width, indices)),
@@ -195,7 +198,7 @@ impl Bags {
             coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
             image: self.image,
             columns: self.columns.clone(),
-        }
+        })
     }
 
     /// Feature number `at` is not finite.
@@ -244,8 +247,11 @@ impl Bags {
         }
         let instances = self.instances();
         let lengths = [
+            ("names", Some(self.names.len()), bags),
             ("labels", self.labels.as_ref().map(Vec::len), bags),
             ("label sets", self.label_sets.as_ref().map(LabelSets::len), bags),
+            ("groups", self.groups.as_ref().map(Vec::len), bags),
+            ("instance labels", self.instance_labels.as_ref().map(Vec::len), instances),
             ("coordinates", self.coords.as_ref().map(Vec::len), instances),
         ];
         for (what, found, expected) in lengths {

@@ -39,6 +39,9 @@ impl Features {
     }
 
     /// The value at `index`, widened to f32.
+    ///
+    /// # Panics
+    /// When there is no such value, as a slice would.
     pub fn get(&self, index: usize) -> f32 {
         match self {
             Self::F32(v) => v[index],
@@ -84,6 +87,9 @@ impl Features {
     }
 
     /// A copy of `range` (in values, not rows), in memory.
+    ///
+    /// # Panics
+    /// When the range ends beyond the values, as a slice would.
     pub fn slice(&self, range: Range<usize>) -> Features {
         match self {
             Self::F32(v) => Self::F32(v[range].to_vec()),
@@ -237,6 +243,9 @@ impl Mapped {
     }
 
     /// The value at `index`.
+    ///
+    /// # Panics
+    /// When there is no such value, as a slice would.
     pub fn get(&self, index: usize) -> f32 {
         let value = match self.values() {
             Values::F32(v) => v[index],
@@ -246,6 +255,9 @@ impl Mapped {
     }
 
     /// Values `range` in memory.
+    ///
+    /// # Panics
+    /// When the range ends beyond the values, as a slice would.
     pub fn read(&self, range: Range<usize>) -> Features {
         let mut features = match self.values() {
             Values::F32(v) => Features::F32(v[range.clone()].to_vec()),

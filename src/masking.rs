@@ -161,6 +161,9 @@ impl Masks {
 
     /// The instances of a bag of `n` that the student sees, in order; `high` is the share of now. A bag of which
     /// nothing would be left keeps its instance of the largest score, or without scores a random one.
+    ///
+    /// # Panics
+    /// When `scores` is `None` and the strategy goes by scores ([`Masking::needs_scores`]).
     pub fn kept(&self, n: usize, scores: Option<Scores>, high: f64, random: &mut Random) -> Vec<usize> {
         let mut masked = vec![false; n];
         let mut mask = |rows: &[usize]| rows.iter().for_each(|&row| masked[row] = true);
@@ -179,6 +182,7 @@ impl Masks {
         let kept: Vec<usize> = (0..n).filter(|&row| !masked[row]).collect();
         match kept.is_empty() {
             false => kept,
+            true if n == 0 => kept,
             true if self.needs_scores() => of_scores().top(1, true),
             true => random.sample(n, 1),
         }

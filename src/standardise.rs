@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn f16_stays_f16() {
-        let mut bags = bags().select(&[1]);
+        let mut bags = bags().select(&[1]).unwrap();
         bags.features = Features::F32(bags.features.to_f32().iter().map(|v| v % 1000.0).collect()).to_f16();
         Standardiser::fit(&bags, &[0]).unwrap().apply(&mut bags).unwrap();
         assert!(matches!(&bags.features, Features::F16(v) if v[1].to_f32() == -1.0));

@@ -76,7 +76,7 @@ fn a_steady_step_creates_nothing() {
         for clip_norm in [None, Some(1.0)] {
             let mut session = Session::new(&device, model(method.name(), &bags), Storage::F32).unwrap();
             let optimiser = Optimiser { clip_norm, ..Optimiser::adam(1e-4) };
-            session.reserve(bagrad::session::extent_of(&bags, &(0..bags.len()).collect::<Vec<_>>())).unwrap();
+            session.reserve(bagrad::session::extent_of(&bags, &(0..bags.len()).collect::<Vec<_>>()).unwrap()).unwrap();
             let resident = session.keep(&bags).unwrap().expect("room for a few rows");
             session.executor().reserve_history(64).unwrap();
             let step = |session: &mut Session, n: u32| {
@@ -111,7 +111,7 @@ fn a_bag_does_not_depend_on_its_batch_mates() {
             let mut sums: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
             let mut loss = 0.0;
             for bag in 0..bags.len() {
-                let alone = session.gradients(&bags.select(&[bag]), Some(&[1.0])).unwrap();
+                let alone = session.gradients(&bags.select(&[bag]).unwrap(), Some(&[1.0])).unwrap();
                 loss += alone.loss;
                 for (name, tensor) in &alone.outputs {
                     let all = &together.outputs[name];
@@ -344,7 +344,7 @@ fn beyond_a_limit_is_an_error() {
         other => panic!("expected a limit, found {:?}", other.map(|_| ())),
     }
     // One bag still fits, with the same session.
-    session.gradients(&bags.select(&[0]), None).unwrap_or_else(|e| panic!("{e}"));
+    session.gradients(&bags.select(&[0]).unwrap(), None).unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// Grids beyond the device's limit are folded, with the same results.

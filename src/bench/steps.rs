@@ -206,7 +206,7 @@ impl Work {
         session.set_budget(memory);
         let bags = batch.draw(half)?;
         let all: Vec<usize> = (0..bags.len()).collect();
-        let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all))?;
+        let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all)?)?;
         step(&mut session, &bags, &optimiser)?;
         session.executor().wait()?;
         // What stays on the device needs no second copy here. A student's rows change from step to step.

@@ -160,7 +160,7 @@ mod tests {
         }
         assert_eq!(small().digits().unwrap().bags.features, set.bags.features);
         let fewer = ClassBags { train: 20, ..small() }.digits().unwrap();
-        let part = |s: &Dataset, n: usize| s.bags.select(&s.indices(Split::Train)[..n]).features;
+        let part = |s: &Dataset, n: usize| s.bags.select(&s.indices(Split::Train)[..n]).unwrap().features;
         assert_eq!(part(&fewer, 20), part(&set, 20));
     }
 

@@ -289,7 +289,7 @@ mod tests {
         let other = Collage { seed: 2, ..small() }.digits().unwrap();
         assert_ne!(set.bags.coords, other.bags.coords);
         let more = Collage { train: 80, ..small() }.digits().unwrap();
-        let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]);
+        let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).unwrap();
         for (kind, n) in [(Split::Train, 60), (Split::Test, 40)] {
             let (a, b) = (part(&more, kind, n), part(&set, kind, n));
             assert_eq!((a.features, a.coords), (b.features, b.coords));

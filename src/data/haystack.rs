@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(set.bags.features, again.bags.features);
             assert_ne!(Haystack { seed: 2, ..small.clone() }.digits().unwrap().bags.features, set.bags.features);
             let more = Haystack { train: 30, ..small }.digits().unwrap();
-            let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).features;
+            let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).unwrap().features;
             for (kind, n) in [(Split::Train, 20), (Split::Test, 10)] {
                 assert_eq!(part(&more, kind, n), part(&set, kind, n));
             }

@@ -57,7 +57,10 @@ impl Pool {
         self.image
     }
 
-    /// The scaled values of image `index`, row by row.
+    /// The scaled values of image `index`, below [`Pool::len`], row by row.
+    ///
+    /// # Panics
+    /// When there is no such image, as a slice would.
     pub fn image_values(&self, index: usize) -> impl Iterator<Item = f32> + '_ {
         let width: usize = self.image.iter().product();
         let pixels = &self.pixels[index * width..(index + 1) * width];
@@ -171,14 +174,22 @@ impl Protocol {
         bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw)
     }
 
-    /// Bags of the shipped digits; training and test bags come from disjoint images (1000 and 797,
-    /// stratified by digit, divided by the seed).
+    /// The shipped digits that training and test bags are drawn from: 1000 and 797, stratified by digit, divided by
+    /// the seed.
+    ///
+    /// # Errors
+    /// As [`super::digits::digits`].
+    pub fn digits_pools(&self) -> Result<[Pool; 2]> {
+        super::digits::digits()?.split(DIGITS_TRAIN_IMAGES, &mut Random::new(self.seed, POOLS))
+    }
+
+    /// Bags of the shipped digits; training and test bags come from the two pools of [`Protocol::digits_pools`].
     ///
     /// # Errors
     /// As [`Protocol::bags`].
     pub fn digits_bags(&self) -> Result<Dataset> {
-        let pools = super::digits::digits()?.split(DIGITS_TRAIN_IMAGES, &mut Random::new(self.seed, POOLS))?;
-        self.bags(&pools[0], &pools[1], "digits-bags")
+        let [train, test] = self.digits_pools()?;
+        self.bags(&train, &test, "digits-bags")
     }
 
     /// Bags of MNIST, read from the four files in `folder`; training and test bags come from its training
@@ -359,7 +370,7 @@ mod tests {
         let other = Protocol { seed: 2, ..small(20, 10) }.digits_bags().unwrap();
         assert_ne!(set.bags.features, other.bags.features);
         let more = small(30, 10).digits_bags().unwrap();
-        let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).features;
+        let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).unwrap().features;
         assert_eq!(part(&more, Split::Train, 20), part(&set, Split::Train, 20));
         assert_eq!(part(&more, Split::Test, 10), part(&set, Split::Test, 10));
     }

@@ -285,7 +285,7 @@ mod tests {
         set.split = Some(vec![Split::Train, Split::Train, Split::Train, Split::Train]);
         assert!(set.check_for_training().unwrap_err().to_string().contains("bag '2' is to be trained on"));
         // What goes with the bags goes with them through a selection.
-        let picked = set.bags.select(&[3, 1]);
+        let picked = set.bags.select(&[3, 1]).unwrap();
         assert_eq!(picked.label_sets.unwrap().bags().collect::<Vec<_>>(), [[yes, yes], [no, yes]]);
     }
 

@@ -344,7 +344,7 @@ fn mapped_features_are_those_in_memory() {
             assert_eq!(file.features.to_f32(), memory.features.to_f32());
             assert_eq!(file.features.slice(4..11), memory.features.slice(4..11));
             assert_eq!((0..600).find(|&i| file.features.get(i) != memory.features.get(i)), None);
-            assert_eq!(file.select(&[7, 0, 19]).features, memory.select(&[7, 0, 19]).features);
+            assert_eq!(file.select(&[7, 0, 19]).unwrap().features, memory.select(&[7, 0, 19]).unwrap().features);
         }
     }
     let bad = folder(&[("features.npy", f32s("(3, 2)", &[1.0, 2.0, 3.0, f32::NAN, 5.0, 6.0]))]);

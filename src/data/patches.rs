@@ -140,8 +140,11 @@ impl Patches {
     /// Patch `index`: bytes `[height, width, channels]`.
     ///
     /// # Errors
-    /// As [`Patches::open`], where it is still in its file.
+    /// [`Error::Bags`] when there is no such patch; as [`Patches::open`], where it is still in its file.
     pub fn pixels(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        if index >= self.len() {
+            return Err(Error::bags(format!("there is no patch {index}; there are {} from 0 on", self.len())));
+        }
         match &self.store {
             Store::Bytes(bytes) => {
                 let values = self.values();

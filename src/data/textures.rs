@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(pixels(small()).features, pixels(small()).features);
         assert_ne!(pixels(Textures { seed: 2, ..small() }).features, pixels(small()).features);
         let more = pixels(Textures { train: 8, ..small() });
-        assert_eq!(more.select(&[0, 5, 8, 11]).features, pixels(small()).select(&[0, 5, 6, 9]).features);
+        assert_eq!(
+            more.select(&[0, 5, 8, 11]).unwrap().features,
+            pixels(small()).select(&[0, 5, 6, 9]).unwrap().features
+        );
     }
 
     #[test]

@@ -69,10 +69,11 @@ impl Batch {
 
 /// Sizes of a batch of these bags, without packing it.
 ///
-/// # Panics
-/// When there is no such bag.
-pub fn extent_of(bags: &Bags, indices: &[usize]) -> Extent {
-    Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32))
+/// # Errors
+/// [`Error::Bags`] when there is no such bag.
+pub fn extent_of(bags: &Bags, indices: &[usize]) -> Result<Extent> {
+    bags.check_indices(indices)?;
+    Ok(Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32)))
 }
 
 impl Rows {

@@ -79,7 +79,7 @@ fn gradients_agree_with_finite_differences() {
     let all = bags();
     // Each kind of bag by itself, and together.
     for of in [vec![0], vec![1], vec![2], vec![3], vec![0, 1, 2, 3]] {
-        let bags = all.select(&of);
+        let bags = all.select(&of).unwrap();
         let weights = weights(&bags);
         let mut session = Session::new(&Device::oracle(), model(&bags), Storage::F32).unwrap();
         let gradients = session.gradients(&bags, Some(&weights)).unwrap();

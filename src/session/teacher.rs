@@ -95,7 +95,7 @@ impl Session {
     pub(super) fn teach(&mut self, purpose: Purpose, inputs: &Inputs, masked: bool) -> Result<Option<Vec<Vec<usize>>>> {
         let Some(teacher) = self.tape.teacher else { return Ok(None) };
         // The student's program decides whether the batch fits, so it is made ready first.
-        let extent = super::extent_of(inputs.bags, inputs.indices);
+        let extent = super::extent_of(inputs.bags, inputs.indices)?;
         self.make_ready(purpose, extent)?;
         self.start_teacher()?;
         let said = match self.asks_first(purpose) {

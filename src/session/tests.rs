@@ -60,8 +60,20 @@ fn a_step_needs_bags_that_are_there_and_a_weight_for_each() {
         assert!(said(session.outputs(&bags, &[7], None)).contains("no bag 7"));
         assert!(said(session.outputs(&bags, &[], None)).contains("at least one bag"));
         assert!(said(session.gradients(&bags, Some(&[1.0]))).contains("found 1 weights"));
-        assert!(said(session.gradients(&bags.select(&[]), None)).contains("at least one bag"));
+        assert!(said(session.gradients(&bags.select(&[]).unwrap(), None)).contains("at least one bag"));
     }
+}
+
+#[test]
+fn bags_that_there_are_not_are_errors() {
+    let bags = bags(3);
+    assert!(said(bags.select(&[0, 3])).contains("there is no bag 3; there are 0 to 2"));
+    assert!(said(extent_of(&bags, &[3])).contains("there is no bag 3"));
+    assert_eq!(bags.label(3), None);
+    let wrong = Bags { names: Vec::new(), ..bags.clone() };
+    assert!(said(wrong.select(&[0])).contains("expected 3 names, found 0"));
+    let wrong = Bags { instance_labels: Some(vec![1]), ..bags.clone() };
+    assert!(said(wrong.select(&[0])).contains("instance labels, found 1"));
 }
 
 #[test]
@@ -83,7 +95,7 @@ fn rates_places_and_steps_that_cannot_be_are_refused() {
 #[test]
 fn features_that_stay_serve_their_session_and_bags_alone() {
     let [_, gpu] = devices();
-    let (all, part) = (bags(3), bags(3).select(&[1, 0, 2]));
+    let (all, part) = (bags(3), bags(3).select(&[1, 0, 2]).unwrap());
     let mut session = Session::new(&gpu, model(3), Storage::F32).unwrap();
     let resident = session.keep(&all).unwrap().expect("room");
     session.outputs(&all, &[1], Some(&resident)).unwrap();

@@ -44,18 +44,27 @@ impl Predictions {
         self.len() == 0
     }
 
-    /// Probabilities of bag `bag`.
+    /// Probabilities of the classes of bag `bag`, below [`Predictions::len`].
+    ///
+    /// # Panics
+    /// When there is no such bag, as a slice would.
     pub fn bag(&self, bag: usize) -> &[f32] {
         &self.probabilities[bag * self.classes..(bag + 1) * self.classes]
     }
 
     /// Predicted class of bag `bag`: of two the second from 0.5 on, of more the most likely one, of equals the first. Of
     /// several labels a bag the most likely one.
+    ///
+    /// # Panics
+    /// When there is no such bag, as a slice would.
     pub fn class(&self, bag: usize) -> usize {
         metrics::decide(self.bag(bag)) as usize
     }
 
     /// Of several labels a bag, those that bag `bag` is predicted to have: the ones with a probability of at least 0.5.
+    ///
+    /// # Panics
+    /// When there is no such bag, as a slice would.
     pub fn labels(&self, bag: usize) -> Vec<usize> {
         let of = self.bag(bag);
         (0..of.len()).filter(|&label| metrics::has_label(of[label])).collect()

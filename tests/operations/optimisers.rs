@@ -254,7 +254,7 @@ fn a_steady_step_creates_nothing() {
     let groups =
         [Group { second: true, ..Group::of(["head"]) }, Group { clip_norm: Some(1.0), ..Group::of(["embed.0"]) }];
     session.set_groups(&groups).unwrap();
-    session.reserve(bagrad::session::extent_of(&bags, &[0, 1, 2, 3])).unwrap();
+    session.reserve(bagrad::session::extent_of(&bags, &[0, 1, 2, 3]).unwrap()).unwrap();
     (0..4).for_each(|_| step(&mut session, &bags, &optimiser));
     let before = session.executor().counters();
     (0..20).for_each(|_| step(&mut session, &bags, &optimiser));

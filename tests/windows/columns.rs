@@ -127,7 +127,7 @@ fn blocks_may_be_split_again() {
         let session = || Session::with_instance_gradients(&device, model(method), Storage::F32, true).unwrap();
         let wanted = session().gradients(&bags(1), None).unwrap();
         let mut split = narrow(session(), HELD);
-        split.gradients(&bags(1).select(&[1, 4, 5]), None).unwrap();
+        split.gradients(&bags(1).select(&[1, 4, 5]).unwrap(), None).unwrap();
         split.limit_bindings(bytes(HELD - 8));
         let found = split.gradients(&bags(1), None).unwrap();
         assert_same(&found, &wanted, 40.0 * most, method.name());

@@ -112,7 +112,7 @@ fn gradients_are_those_of_the_whole_batch() {
                 let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
                 let mut whole = Session::with_instance_gradients(&device, model, storage, true).unwrap();
                 let wanted = whole.gradients(&bags, None).unwrap();
-                let mut session = narrow(&device, &method, storage, purpose, extent_of(&bags, &all));
+                let mut session = narrow(&device, &method, storage, purpose, extent_of(&bags, &all).unwrap());
                 for _ in 0..2 {
                     session.executor().poison().unwrap();
                     let found = session.gradients(&bags, None).unwrap();
@@ -149,7 +149,7 @@ fn training_is_that_of_the_whole_batch() {
             let (wanted_losses, wanted) = train(&mut whole, false);
             let purpose = Purpose::Train(optimiser);
             for keep in [false, true] {
-                let mut session = narrow(&device, &method, Storage::F32, purpose, extent_of(&bags, &all));
+                let mut session = narrow(&device, &method, Storage::F32, purpose, extent_of(&bags, &all).unwrap());
                 if keep {
                     session.set_budget(None);
                 }
@@ -185,7 +185,7 @@ fn mixed_precision_is_that_of_the_whole_batch() {
         };
         let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 3).unwrap();
         let wanted = train(&mut Session::new(&device, model, Storage::F32).unwrap());
-        let found = train(&mut narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all)));
+        let found = train(&mut narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all).unwrap()));
         // Where a value rounds to f16 may turn on the last bit of f32.
         let e = error(&found, &wanted);
         assert!(e < 1e-2, "{device:?}: {e:.1e}");
@@ -200,7 +200,7 @@ fn windows_are_reproducible() {
     let purpose = Purpose::Gradients { dropout: false };
     for (device, _) in devices() {
         let method = &methods(0.0)[1];
-        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all));
+        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all).unwrap());
         let (a, b) = (session.gradients(&bags, None).unwrap(), session.gradients(&bags, None).unwrap());
         assert_eq!(a.parameters, b.parameters);
     }
@@ -214,7 +214,7 @@ fn a_steady_step_creates_nothing() {
     let all: Vec<usize> = (0..bags.len()).collect();
     let (optimiser, even) = (Optimiser::adam(1e-3), vec![1.0; bags.len()]);
     let purpose = Purpose::Train(optimiser);
-    let mut session = narrow(&device, &methods(0.0)[1], Storage::F32, purpose, extent_of(&bags, &all));
+    let mut session = narrow(&device, &methods(0.0)[1], Storage::F32, purpose, extent_of(&bags, &all).unwrap());
     let step = |session: &mut Session| {
         session.train_step(&bags, &all, &even, None, (&optimiser, 1e-3), None).unwrap();
         session.executor().counters()
@@ -235,13 +235,13 @@ fn a_budget_is_kept() {
     let optimiser = Optimiser::adam(0.0);
     let purpose = Purpose::Train(optimiser);
     for method in [&methods(0.0)[1], &methods(0.0)[3]] {
-        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all));
+        let mut session = narrow(&device, method, Storage::F32, purpose, extent_of(&bags, &all).unwrap());
         let mut least = 4096.0;
         // The budget that `narrow` found.
         while {
             let mut other = Session::new(&device, session.model().unwrap().clone(), Storage::F32).unwrap();
             other.set_budget(Some(least as u64));
-            other.make_ready(purpose, extent_of(&bags, &all)).is_err()
+            other.make_ready(purpose, extent_of(&bags, &all).unwrap()).is_err()
         } {
             least *= 1.05;
         }

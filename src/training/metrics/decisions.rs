@@ -56,13 +56,11 @@ pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option
 }
 
 /// Mean binary log loss of the last `outputs` of the columns of `[bags, columns]`, each the probability of its class
-/// whatever the others are; clipped as in [`log_loss`]. `None` without bags or when a probability is not finite.
-///
-/// # Panics
-/// When the lengths do not fit.
+/// whatever the others are; clipped as in [`log_loss`]. `None` without bags, when a probability is not finite, and when
+/// the lengths do not fit.
 pub fn independent_log_loss(probabilities: &[f32], columns: usize, outputs: usize, labels: &[u32]) -> Option<f64> {
-    assert_eq!(probabilities.len(), columns * labels.len(), "one probability for each bag and class");
-    if probabilities.iter().any(|p| !p.is_finite()) {
+    let fits = Some(probabilities.len()) == columns.checked_mul(labels.len()) && outputs <= columns;
+    if !fits || probabilities.iter().any(|p| !p.is_finite()) {
         return None;
     }
     let edge = f64::from(f32::EPSILON);
