@@ -613,9 +613,12 @@ fn several_labels(
     let sets = LabelSets::new(count, values.into_iter().map(|v| v.map(|v| v == 1.0)).collect())?;
     if unknown > 0 {
         let bare = (0..bags).filter(|&bag| !sets.is_known(bag)).count();
+        let of_bags = match bare {
+            0 => String::new(),
+            _ => format!("; {bare} of the bags have none that is, and are predicted and not trained on"),
+        };
         set.remarks.push(format!(
-            "{unknown} of {} labels of bags are not known (nan): they count nothing in training and scores; {bare} bags \
-             have none that is, and are predicted and not trained on",
+            "{unknown} of {} labels of bags are not known (nan): they count nothing in training and scores{of_bags}",
             bags * count
         ));
     } else if sets.bags().all(|of| of.iter().filter(|has| **has == Some(true)).count() == 1) {

@@ -89,7 +89,7 @@ fn bags_may_have_several_labels() {
     let set = opened(&[("labels.npy", unknown), ("split.npy", i32s("(2,)", &[0, 1]))]);
     assert_eq!(rows(&set), [yes, None, None, None]);
     assert_eq!(set.split, Some(vec![Split::Train, Split::Unlabelled]));
-    assert!(set.remarks[1].contains("3 of 4 labels") && set.remarks[1].contains("1 bags"), "{:?}", set.remarks);
+    assert!(set.remarks[1].contains("3 of 4 labels") && set.remarks[1].contains("1 of the bags"), "{:?}", set.remarks);
     let set = opened(&[("labels.npy", f32s("(2, 2)", &[f32::NAN; 4]))]);
     assert!(!set.bags.has_labels());
     let set = opened(&[("labels.npy", i32s("(2, 2)", &[1, 0, 0, 1]))]);
