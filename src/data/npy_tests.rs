@@ -1,6 +1,7 @@
 //! Folders of npy files, right and wrong; the files are written by hand so that they can be wrong.
 
 use super::*;
+use half::f16;
 use npyz::WriterBuilder;
 
 fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
