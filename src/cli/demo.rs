@@ -58,20 +58,18 @@ pub struct Args {
     output: Output,
 }
 
-/// The run of one seed. Layers and rate are the best of forty by the log loss of validation bags over thirty seeds from
-/// which no figure is. The number of bags, dropout and schedule are those of ten that did best on seeds 108 and 115, which
-/// were hard for the former ones, by bags of images that their training did not see. The test bags of the seeds that are
-/// quoted had no say.
+/// The run of one seed. The recipe was found by validation bags of seeds from which no figure is, without a look at
+/// any test bag: `examples/demo_recipe.rs` is the search, docs/demo-recipe.md its result.
 fn plan(args: &Args, seed: u64) -> Result<Plan> {
-    let Value::Object(set) = json!({ "embed": [256], "attention": 64, "dropout": 0.25 }) else {
+    let Value::Object(set) = json!({ "embed": [256], "attention": 128, "dropout": 0.25 }) else {
         unreachable!("an object is an object")
     };
     let method = Method::named("gated-attention")?.with(&set)?;
     let settings = Settings {
         epochs: args.epochs,
         precision: args.precision,
-        learning_rate: 1e-3,
-        optimiser: Optimiser::adam(1e-4),
+        learning_rate: 2e-3,
+        optimiser: Optimiser::adam(1e-3),
         seed,
         schedule: Schedule::CosineEpochs { floor: 0.0 },
         monitor: Metric::Loss,
