@@ -1,32 +1,22 @@
 //! What is planned for each class of device and each size of it, run with numbers on whatever driver there is: tiles,
-//! long inner sums in parts, their way out. Decisions are enumerated over all classes; what two of them decide alike
-//! runs once.
+//! long inner sums in parts, their way out, and a step of every method at the widths of encoders. Decisions are
+//! enumerated over all classes; what two of them decide alike runs once.
 
 mod common;
 
-use bagrad::device::{Device, GpuDevice};
+use bagrad::device::Device;
 use bagrad::kernels::launch::Extent;
+use bagrad::methods::Method;
 use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
-use bagrad::plan::{self, Class, Family, PlanAs, Program, Purpose, Target};
+use bagrad::plan::{self, Program, Purpose};
 use bagrad::precision::LossScale;
 use bagrad::tape::{Storage, Tape};
-use common::check::{compare, param};
+use common::check::{compare, compare_beside, param};
+use common::error;
 use common::harness::{self, Numbers};
 use std::collections::BTreeSet;
-
-/// Every family of GPUs from 2 units to 200.
-fn plans() -> Vec<PlanAs> {
-    let sizes = [2, 16, 60, 132, 200];
-    Family::ALL.into_iter().flat_map(|family| sizes.map(|units| PlanAs::gpu(family, units))).collect()
-}
-
-/// What the device would be planned for as `plan`; cooperative matrices where it has them.
-fn target(device: &GpuDevice, plan: PlanAs, mixed: bool) -> Target {
-    let coop = if mixed && plan.class == Class::Gpu { device.cooperative().usable() } else { None };
-    Target { class: plan.class, family: plan.family, units: plan.units, coop, ..device.target() }
-}
 
 /// A product of features, and what happens to it.
 struct Product {
@@ -140,17 +130,18 @@ fn products_of_every_class_agree_with_the_oracle() {
         let tape = product.tape();
         let numbers = Numbers::random(&tape, product.rows, product.width as usize, 2, 17);
         let wanted = harness::run(&Device::oracle(), &tape, Purpose::Upstream, &numbers, false);
-        let mut done = Vec::new();
-        for plan_as in plans() {
-            let target = target(gpu, plan_as, product.mixed);
-            let extent = Extent::of(product.rows.iter().map(|&n| n as u32));
-            let program = plan::plan(&tape, Purpose::Upstream, target, extent).unwrap();
-            seen.extend(ways(&program));
-            let launches = format!("{:?}", program.launches);
-            if done.contains(&launches) {
-                continue;
-            }
-            done.push(launches);
+        let extent = Extent::of(product.rows.iter().map(|&n| n as u32));
+        let own = device.target_for(product.mixed);
+        seen.extend(ways(&plan::plan(&tape, Purpose::Upstream, own, extent).unwrap()));
+        for (plan_as, target) in harness::other_plans(
+            gpu,
+            &tape,
+            Purpose::Upstream,
+            product.rows,
+            &[2, 16, 60, 132, 200],
+            harness::every_launch,
+        ) {
+            seen.extend(ways(&plan::plan(&tape, Purpose::Upstream, target, extent).unwrap()));
             runs += 1;
             let found = harness::run_on(&device, target, &tape, Purpose::Upstream, &numbers, runs % 2 == 0);
             // A gradient that lies between two values of f16 may be rounded to either.
@@ -161,5 +152,101 @@ fn products_of_every_class_agree_with_the_oracle() {
     for way in ["parts: ", "parts: bias", "parts: activation", "parts: bias activation", "parts: accumulate", "whole"] {
         assert!(seen.contains(way), "no product of this test leaves by {way:?}, only {seen:?}");
     }
+    eprintln!("{runs} programs on {device:?}");
+}
+
+/// Inner sums of some thousand terms with the device's own tiles, in shaders as a release compiles them.
+#[test]
+fn long_sums_of_the_device_itself_agree_with_the_oracle() {
+    let Some(device) = common::gpu_as_released() else { return };
+    for product in [
+        Product::new(&[9], 2560, 33, Activation::None),
+        Product::new(&[33], 4608, 30, Activation::Tanh),
+        Product::new(&[33], 40_001, 3, Activation::None).without_bias(),
+    ] {
+        let tape = product.tape();
+        let numbers = Numbers::random(&tape, product.rows, product.width as usize, 2, 23);
+        let wanted = harness::run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false);
+        let found = harness::run(&device, &tape, Purpose::Predict, &numbers, false);
+        let e = error(&found.outputs[0].1, &wanted.outputs[0].1);
+        assert!(e < 1e-5, "{} on {device:?}: error {e:.2e}", product.name());
+    }
+}
+
+/// A driver that would end loops early without a word gets an error in its place.
+#[test]
+fn sums_longer_than_a_driver_goes_through_are_refused() {
+    let Some(device) = common::gpu_as_released() else { return };
+    let product = Product::new(&[33], 70_000, 3, Activation::None);
+    let tape = product.tape();
+    let numbers = Numbers::random(&tape, product.rows, 70_000, 2, 23);
+    let found = harness::try_run_on(&device, device.target(), &tape, Purpose::Predict, &numbers, false);
+    match found {
+        Ok(found) => {
+            assert!(!device.name().contains("llvmpipe"), "llvmpipe goes through 65,535 rounds");
+            let wanted = harness::run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false);
+            assert!(error(&found.outputs[0].1, &wanted.outputs[0].1) < 1e-5);
+        }
+        Err(e) => assert!(e.to_string().contains("kernel matmul") && e.to_string().contains("--device host"), "{e}"),
+    }
+}
+
+/// Bags and the width of their features: what encoders write and an odd one, bags of one instance and of many.
+const STEPS: [(u32, &[usize], usize); 8] = [
+    (384, &[1], 2),
+    (512, &[60, 3], 3),
+    (768, &[130, 1], 2),
+    (1024, &[5, 40], 30),
+    (1536, &[64], 2),
+    (2560, &[9, 2], 3),
+    (4608, &[33], 2),
+    (1027, &[50, 7], 2),
+];
+
+/// A method with its defaults, but for the landmarks: 256 of them take a driver on the CPU a minute.
+fn method_to_run(method: &Method) -> Method {
+    if !method.name().contains("transmil") {
+        return method.clone();
+    }
+    let few = serde_json::json!({ "landmarks": 16, "iterations": 2, "width": 128 });
+    method.with(few.as_object().unwrap()).unwrap()
+}
+
+/// Loss, outputs and gradients of every method without a teacher (fixtures hold those) at the widths of encoders, as every class plans them.
+#[test]
+fn a_step_of_every_method_agrees_with_the_oracle_on_every_class() {
+    let Some(device) = common::gpu() else { return };
+    let Device::Gpu(gpu) = &device else { unreachable!() };
+    let purpose = Purpose::Gradients { dropout: false };
+    let (mut runs, mut methods, mut widths) = (0, BTreeSet::new(), BTreeSet::new());
+    let all: Vec<Method> = Method::all().iter().filter(|m| !m.name().starts_with("mhim")).map(method_to_run).collect();
+    for (m, method) in all.iter().enumerate() {
+        for (s, (width, sizes, classes)) in STEPS.into_iter().enumerate() {
+            // Each method at every third width, each width with every third method.
+            if (m + s) % 3 != 0 || (common::is_thin() && sizes[0] > 100) {
+                continue;
+            }
+            let storage = if s % 2 == 0 { Storage::F32 } else { Storage::F16 };
+            let tape = method.record(width as usize, classes, storage, storage == Storage::F32).unwrap();
+            // What takes a GPU a millisecond takes a driver on the CPU a minute.
+            if tape.param_layout().total > 3 << 20 {
+                continue;
+            }
+            methods.insert(m);
+            widths.insert(s);
+            let numbers = Numbers::random(&tape, sizes, width as usize, classes as u32, 31 + s as u64);
+            let wanted = harness::run(&Device::oracle(), &tape, purpose, &numbers, false);
+            // What rounding does to this step, by the host in f32.
+            let host = harness::run(&Device::host(), &tape, purpose, &numbers, false);
+            for (plan_as, target) in harness::other_plans(gpu, &tape, purpose, sizes, &[2, 200], harness::every_launch)
+            {
+                runs += 1;
+                let found = harness::run_on(&device, target, &tape, purpose, &numbers, runs % 2 == 0);
+                let name = format!("{} of {width} features, bags {sizes:?}, as {plan_as}", method.name());
+                compare_beside(&name, &found, &wanted, &host);
+            }
+        }
+    }
+    assert!(common::is_thin() || (methods.len(), widths.len()) == (all.len(), STEPS.len()));
     eprintln!("{runs} programs on {device:?}");
 }

@@ -28,7 +28,7 @@ fn gpu_with(options: GpuOptions) -> Option<Device> {
         DeviceChoice::Auto | DeviceChoice::Host => DeviceChoice::Index(0),
         other => other,
     };
-    let options = GpuOptions { checked: true, ..options };
+    let options = GpuOptions { checked: Some(true), ..options };
     Some(Device::open_with(&choice, options).expect("the adapter opens").device)
 }
 
@@ -41,7 +41,7 @@ fn gpu() -> Option<Device> {
 #[test]
 fn a_device_is_asked_for_what_is_known() {
     for plan_as in [None, Some(PlanAs::gpu(Family::Unknown, 16))] {
-        let options = GpuOptions { checks: Checks::Always, plan_as, checked: true, ..GpuOptions::default() };
+        let options = GpuOptions { checks: Checks::Always, plan_as, checked: Some(true), ..GpuOptions::default() };
         let Some(Device::Gpu(gpu)) = gpu_with(options) else { return };
         let known = gpu.checked().unwrap();
         assert!(matches!(known, Checked::Passed { milliseconds, results: 13 } if milliseconds > 0.0), "{known}");

@@ -172,7 +172,7 @@ fn host_agrees_with_pytorch() {
 #[test]
 fn gpu_agrees_with_pytorch() {
     if let Some(gpu) = common::gpu() {
-        compare(&gpu, Storage::F32, 5e-5);
+        common::as_other_gpus(&gpu).iter().for_each(|gpu| compare(gpu, Storage::F32, 5e-5));
     }
 }
 
@@ -233,7 +233,7 @@ fn host_trains_as_pytorch_does() {
 #[test]
 fn gpu_trains_as_pytorch_does() {
     if let Some(gpu) = common::gpu() {
-        train(&gpu, 1e-4);
+        common::as_other_gpus(&gpu).iter().for_each(|gpu| train(gpu, 1e-4));
     }
 }
 
@@ -309,7 +309,7 @@ fn students_and_teachers_agree_with_pytorch() {
 #[test]
 fn students_and_teachers_agree_with_pytorch_on_the_gpu() {
     if let Some(gpu) = common::gpu() {
-        compare_masked(&gpu, 5e-5);
+        common::as_other_gpus(&gpu).iter().for_each(|gpu| compare_masked(gpu, 5e-5));
         train_masked(&gpu, 1e-4);
     }
 }

@@ -9,7 +9,7 @@ use bagrad::methods::encoder::{self, Objective};
 use bagrad::pretrain::{self, Augmentation, Settings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const HELP: &str = "\
 Beside ENCODER.safetensors, ENCODER.metrics.jsonl tells of every epoch. Patches of test bags (split.npy) are left out

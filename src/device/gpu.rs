@@ -26,8 +26,9 @@ pub struct GpuOptions {
     pub max_groups: Option<u32>,
     /// Behave like an adapter without f16 in shaders.
     pub force_no_f16: bool,
-    /// Compile shaders with bounds, loop and division checks.
-    pub checked: bool,
+    /// Compile shaders with checks of bounds and divisions, or without; `None`, the default, has them where debug
+    /// assertions are on, or as `BAGRAD_CHECKED` says.
+    pub checked: Option<bool>,
     /// Most bytes that all stores of an executor may take together.
     pub store_budget: Option<u64>,
     /// Leave cooperative matrices alone; `BAGRAD_NO_COOPERATIVE=1` does the same.
@@ -54,6 +55,8 @@ pub struct GpuOptions {
 #[derive(Clone)]
 pub struct GpuDevice {
     shared: Arc<Shared>,
+    /// What is planned for in the place of what it is.
+    plan_as: Option<PlanAs>,
 }
 
 struct Shared {
@@ -245,8 +248,8 @@ impl GpuDevice {
         // `int_div_checks` and the like cost on every device; robust buffer access stays on regardless.
         let usual = cfg!(debug_assertions) || cfg!(test);
         let asked = std::env::var_os("BAGRAD_CHECKED").is_some_and(|v| !v.is_empty());
-        let checked = options.checked || if asked { env_flag("BAGRAD_CHECKED") } else { usual };
-        let (limits, features) = (device.limits(), device.features());
+        let checked = options.checked.unwrap_or(if asked { env_flag("BAGRAD_CHECKED") } else { usual });
+        let (limits, features, plan_as) = (device.limits(), device.features(), options.plan_as);
         let pipelines = Mutex::new(Pipelines::new(checked));
         let shared = Shared {
             device,
@@ -262,7 +265,16 @@ impl GpuDevice {
             checked: OnceLock::new(),
             tuning: Mutex::new(None),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), plan_as })
+    }
+
+    /// The same opened GPU with the same pipelines, planned for as another one.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it could not compute what would be planned.
+    pub fn planned_as(&self, plan_as: PlanAs) -> Result<Self> {
+        check_plan(plan_as, self.info(), self.features())?;
+        Ok(Self { shared: self.shared.clone(), plan_as: Some(plan_as) })
     }
 
     /// A device that validates every call, keeps buffers and executes no shader: for tests of what is
@@ -298,7 +310,7 @@ impl GpuDevice {
     pub fn description(&self) -> String {
         let info = &self.shared.info;
         let driver = format!("{} {}", info.driver, info.driver_info);
-        let planned = self.shared.options.plan_as.map_or(String::new(), |plan_as| format!(", planned as {plan_as}"));
+        let planned = self.plan_as.map_or(String::new(), |plan_as| format!(", planned as {plan_as}"));
         format!("{} ({}, {}{planned})", info.name, info.backend, driver.trim())
     }
 
@@ -357,12 +369,12 @@ impl GpuDevice {
 
     /// What it was opened with.
     pub fn options(&self) -> GpuOptions {
-        self.shared.options
+        GpuOptions { plan_as: self.plan_as, ..self.shared.options }
     }
 
     /// What the planner needs to know, for f32.
     pub fn target(&self) -> Target {
-        let PlanAs { class, family, units } = self.shared.options.plan_as.unwrap_or_else(|| self.own());
+        let PlanAs { class, family, units } = self.plan_as.unwrap_or_else(|| self.own());
         Target {
             class,
             family,

@@ -10,6 +10,7 @@ use super::executor::{ProgramId, Step, StoreId, Upload};
 use super::gpu::GpuDevice;
 use super::pace::Pace;
 use super::pipelines::Pipeline;
+use super::rounds;
 use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Launch, Place};
@@ -295,6 +296,9 @@ impl GpuExecutor {
         self.gpu.check()?;
         let capacity = self.programs[id.0].program.capacity;
         assert!(capacity.holds(&step.extent), "{:?} exceeds the planned {capacity:?}", step.extent);
+        if rounds::are_counted(self.gpu.info()) {
+            rounds::check(&self.programs[id.0].program, step)?;
+        }
         if !self.programs[id.0].ready {
             // After an allocation failed, buffers may be missing.
             let needs = self.programs[id.0].program.clone();

@@ -13,6 +13,7 @@ pub mod select;
 mod family;
 mod pace;
 mod pipelines;
+mod rounds;
 mod staging;
 mod trial;
 

@@ -66,7 +66,11 @@ impl Pipelines {
 
 fn compile(gpu: &GpuDevice, kernel: &Kernel, variant: &Variant, checked: bool) -> Result<Module> {
     let text = preprocess(kernel.file, variant);
-    let checks = if checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() };
+    let checks = wgpu::ShaderRuntimeChecks {
+        // Bounded loops are not unrolled, and lavapipe ends all loops of an invocation after 65,535 rounds in all.
+        force_loop_bounding: false,
+        ..if checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() }
+    };
     let mut line = None;
     let compiled = gpu.scoped(
         || "compiling".to_string(),

@@ -1,7 +1,7 @@
 //! How any operation is checked: its backward against finite differences in f64, and a device against
 //! that oracle. A test file brings its cases.
 
-use super::harness::{Numbers, Results, run};
+use super::harness::{Numbers, Results, all_but_products, other_plans, run, run_on};
 use super::{error, errors};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
@@ -246,8 +246,33 @@ pub fn compare(name: &str, found: &Results, wanted: &Results, tolerance: f64) {
     }
 }
 
+/// The same for a whole network, where rounding adds up: an error may be eight times that of `host`, which is the host
+/// in f32, and 1e-5 in any case. The loss counts too.
+pub fn compare_beside(name: &str, found: &Results, wanted: &Results, host: &Results) {
+    let rows = |results: &Results| {
+        let mut rows: Vec<(String, Vec<f64>)> = results.outputs.clone();
+        rows.extend(results.loss.map(|loss| ("loss".to_string(), vec![loss])));
+        let gradients = results.params.iter().chain(&results.features).enumerate();
+        rows.extend(gradients.map(|(i, g)| (format!("gradient {i}"), g.clone())));
+        rows
+    };
+    let (found, wanted, host) = (rows(found), rows(wanted), rows(host));
+    assert_eq!(found.len(), wanted.len(), "{name}");
+    let size = largest(wanted.iter().filter(|(what, _)| what.starts_with("gradient")).flat_map(|(_, g)| g));
+    for (((what, found), (_, wanted)), (_, host)) in found.iter().zip(&wanted).zip(&host) {
+        // Gradients that cancel are next to nothing beside the others: they count by what rounding leaves of those.
+        let least = if what.starts_with("gradient") { size * 1e-6 * (wanted.len() as f64).sqrt() } else { 0.0 };
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let off = |values: &[f64]| error(values, wanted) * if norm(wanted) > 0.0 { norm(wanted) } else { 1.0 };
+        let tolerance = (8.0 * off(host)).max(1e-5 * norm(wanted)).max(least);
+        let e = off(found);
+        assert!(e <= tolerance, "{name}, {what}: {e:.2e} off, {tolerance:.2e} allowed, {:.2e} large", norm(wanted));
+    }
+}
+
 /// Holds a device against the oracle: forward and backward of every case, at awkward sizes, over poisoned
-/// memory, with random upstream gradients, and with every gradient accumulated twice.
+/// memory, with random upstream gradients, and with every gradient accumulated twice; planned for as itself and as every
+/// class of GPU.
 pub fn against_oracle(device: &Device, tolerance: f64, cases: &[Case]) {
     let oracle = Device::oracle();
     for case in cases {
@@ -274,6 +299,17 @@ pub fn against_oracle(device: &Device, tolerance: f64, cases: &[Case]) {
                     let name = &case.name;
                     let what = format!("{name} {widths:?} bags {sizes:?} twice {twice} on {}", device.name());
                     compare(&what, &found, &wanted, tolerance);
+                    // What classes differ in does not depend on how many bags there are.
+                    let Device::Gpu(gpu) = device else { continue };
+                    if twice || b > 2 {
+                        continue;
+                    }
+                    for (plan_as, target) in
+                        other_plans(gpu, &tape, Purpose::Upstream, &sizes, &[2, 200], all_but_products)
+                    {
+                        let found = run_on(device, target, &tape, Purpose::Upstream, &numbers, b % 2 == 1);
+                        compare(&format!("{what} as {plan_as}"), &found, &wanted, tolerance);
+                    }
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Runs a tape on any device with given numbers, and reads everything back.
 
-use bagrad::device::Device;
+use bagrad::Result;
 use bagrad::device::executor::{Executor, Step, Upload};
+use bagrad::device::{Device, GpuDevice};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
-use bagrad::plan::{self, Program, Purpose, Target};
+use bagrad::plan::{self, Class, Family, PlanAs, Program, Purpose, Target};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, feature_stride};
 use half::f16;
@@ -94,6 +95,49 @@ pub fn tables(sizes: &[usize]) -> [Vec<u32>; 3] {
     [offsets, tiles, bag_tiles]
 }
 
+/// What the device would be planned for as `plan`; cooperative matrices where it has them.
+pub fn target_as(device: &GpuDevice, plan: PlanAs, mixed: bool) -> Target {
+    let coop = if mixed && plan.class == Class::Gpu { device.cooperative().usable() } else { None };
+    Target { class: plan.class, family: plan.family, units: plan.units, coop, ..device.target() }
+}
+
+/// What every family of GPUs with so many `units` plans for `tape`, where it is not what `device` itself or one before it
+/// plans. `key` is what tells two programs apart.
+pub fn other_plans(
+    device: &GpuDevice,
+    tape: &Tape,
+    purpose: Purpose,
+    sizes: &[usize],
+    units: &[u32],
+    key: fn(&Program) -> String,
+) -> Vec<(PlanAs, Target)> {
+    let key = |target| key(&plan::plan(tape, purpose, target, extent(sizes)).unwrap());
+    let mut seen = vec![key(Device::Gpu(device.clone()).target_for(tape.mixed.is_some()))];
+    let plans = Family::ALL.into_iter().flat_map(|family| units.iter().map(move |&n| PlanAs::gpu(family, n)));
+    let targets = plans.map(|p| (p, target_as(device, p, tape.mixed.is_some())));
+    targets
+        .filter(|(_, target)| {
+            let key = key(*target);
+            let new = !seen.contains(&key);
+            if new {
+                seen.push(key);
+            }
+            new
+        })
+        .collect()
+}
+
+/// All of a program.
+pub fn every_launch(program: &Program) -> String {
+    format!("{:?}", program.launches)
+}
+
+/// The kernels of a program but products and their parts, which tests of their own go through.
+pub fn all_but_products(program: &Program) -> String {
+    let others = program.launches.iter().filter(|l| !["matmul", "matmul_coop", "add_parts"].contains(&l.kernel.name));
+    others.map(|l| format!("{} {:?}\n", l.kernel.name, l.variant)).collect()
+}
+
 /// Plans and runs `tape`. Slots are filled with NaN first; the capacity is larger than the batch when `spare`.
 pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, spare: bool) -> Results {
     run_on(device, device.target(), tape, purpose, numbers, spare)
@@ -108,6 +152,18 @@ pub fn run_on(
     numbers: &Numbers,
     spare: bool,
 ) -> Results {
+    try_run_on(device, target, tape, purpose, numbers, spare).unwrap()
+}
+
+/// The same, or why the step was refused.
+pub fn try_run_on(
+    device: &Device,
+    target: Target,
+    tape: &Tape,
+    purpose: Purpose,
+    numbers: &Numbers,
+    spare: bool,
+) -> Result<Results> {
     let extent = extent(&numbers.sizes);
     let mut capacity = extent;
     if spare {
@@ -165,8 +221,8 @@ pub fn run_on(
         })
         .collect();
     let scalars = Scalars { seed: numbers.seed, step: numbers.step, ..Default::default() };
-    executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: &[] }).unwrap();
-    read(&mut executor, &program, tape, &extent)
+    executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: &[] })?;
+    Ok(read(&mut executor, &program, tape, &extent))
 }
 
 fn read(executor: &mut Executor, program: &Program, tape: &Tape, extent: &Extent) -> Results {

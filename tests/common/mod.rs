@@ -26,6 +26,16 @@ pub fn gpu() -> Option<Device> {
     }
 }
 
+/// The same device, planned for as itself and as GPUs that are planned for most differently.
+pub fn as_other_gpus(device: &Device) -> Vec<Device> {
+    let mut all = vec![device.clone()];
+    if let Device::Gpu(gpu) = device {
+        let plans = ["gpu:2", "rdna:200", "nvidia:132", "apple:8"].map(|plan| plan.parse().unwrap());
+        all.extend(plans.map(|plan| Device::Gpu(gpu.planned_as(plan).unwrap())));
+    }
+    all
+}
+
 /// `BAGRAD_TEST_THIN=1` leaves the largest batches out on a GPU: for drivers that need minutes for them.
 pub fn is_thin() -> bool {
     static SAID: Once = Once::new();
@@ -69,6 +79,12 @@ pub fn error(found: &[f64], wanted: &[f64]) -> f64 {
 /// The same GPU with the shader language's f16 switched off.
 pub fn gpu_without_f16() -> Option<Device> {
     gpu_with(GpuOptions { force_no_f16: true, ..Default::default() })
+}
+
+/// The same GPU with shaders as a release compiles them. Checked ones run with loops that are not unrolled, which a driver
+/// that counts their rounds ends early in sums of some thousand terms.
+pub fn gpu_as_released() -> Option<Device> {
+    gpu_with(GpuOptions { checked: Some(false), ..Default::default() })
 }
 
 /// The same GPU with other options.
