@@ -163,7 +163,7 @@ impl Masks {
     /// nothing would be left keeps its instance of the largest score, or without scores a random one.
     ///
     /// # Panics
-    /// When `scores` is `None` and the strategy goes by scores ([`Masking::needs_scores`]).
+    /// When `scores` is `None` and the strategy goes by scores ([`Self::needs_scores`]).
     pub fn kept(&self, n: usize, scores: Option<Scores>, high: f64, random: &mut Random) -> Vec<usize> {
         let mut masked = vec![false; n];
         let mut mask = |rows: &[usize]| rows.iter().for_each(|&row| masked[row] = true);
