@@ -7,7 +7,7 @@ use bagrad::Error;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::device::{Checked, Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
 use bagrad::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, Word};
-use bagrad::kernels::{Binding, elementwise, matmul};
+use bagrad::kernels::{self, Binding, elementwise, matmul};
 use bagrad::plan::{Family, PlanAs, Program, Target};
 use bagrad::tape::Storage;
 use half::f16;
@@ -222,6 +222,59 @@ fn exercise_half(device: &Device) {
     let upload = Upload::Stored { key: FEATURES, to: 0, store, from: bytes, bytes };
     e.run(id, &step(11, &[upload], &[])).unwrap();
     close(&e.read(slot(1, 88), 88).unwrap(), &expected(&wide[11 * WIDTH as usize..22 * WIDTH as usize]));
+}
+
+/// The parts of a split product, with bias and activation, into rows of a matrix that is wider than they are; then once
+/// more on top.
+fn add_parts(device: &Device) {
+    const M: usize = 3;
+    const N: usize = 5;
+    const WIDER: usize = 8;
+    const PARTS: usize = 3;
+    let value = |i: usize| ((i * 7) % 11) as f32 / 4.0 - 1.0;
+    let (parts, bias): (Vec<f32>, Vec<f32>) = ((0..PARTS * M * N).map(value).collect(), (0..N).map(value).collect());
+    let sum = |i: usize| (0..PARTS).map(|part| parts[part * M * N + i]).sum::<f32>() + bias[i % N];
+    let place = |offset: u64, values: usize| Place { buffer: BufferKey::Params, offset, bytes: bytes(values) };
+    let (read, added, written) = (place(0, parts.len()), place(256, N), slot(0, M * WIDER));
+    let words = [M, N, WIDER].map(|v| Word::U(v as u32));
+    let launch = |accumulate: u32| Launch {
+        kernel: &kernels::parts::ADD_PARTS,
+        variant: Vec::new(),
+        places: vec![read, added, written],
+        words: [&words[..], &[(2 | accumulate).into(), 1.into(), 0f32.into(), 3.into(), 15.into()]].concat(),
+        grid: Grid::line(Count::per(Dim::Fixed((M * N) as u32), 1, 64)),
+    };
+    for times in [1, 2] {
+        let mut e = Executor::new(device);
+        e.ensure(BufferKey::Params, 256 + bytes(N)).unwrap();
+        e.write(BufferKey::Params, 0, &parts).unwrap();
+        e.write(BufferKey::Params, 64, &bias).unwrap();
+        let program = Program {
+            launches: (0..times).map(launch).collect(),
+            slots: vec![written.bytes],
+            inputs: Vec::new(),
+            ..program(&device.target(), 1, false)
+        };
+        let id = e.load(program).unwrap();
+        e.poison().unwrap();
+        e.run(id, &step(1, &[], &[])).unwrap();
+        for (at, found) in e.read(written, M * WIDER).unwrap().into_iter().enumerate() {
+            match at % WIDER < N {
+                true => {
+                    let wanted = times as f64 * f64::from(sum(at / WIDER * N + at % WIDER).max(0.0));
+                    assert!((found - wanted).abs() < 1e-6, "{at}: {found} instead of {wanted}");
+                }
+                false => assert!(found.is_nan(), "value {at}, beside the product, was written"),
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_product_leave_what_is_beside_it() {
+    for device in [Some(Device::host()), Some(Device::oracle()), gpu()].into_iter().flatten() {
+        add_parts(&device);
+    }
 }
 
 #[test]
