@@ -40,7 +40,7 @@ pub struct Bags {
 
 impl Bags {
     /// The label of a bag whose class nobody knows, among labelled ones.
-    pub const UNKNOWN: u32 = u32::MAX;
+    pub const UNKNOWN: u32 = crate::label_sets::UNKNOWN;
 
     /// Checked construction from packed rows: `features` is `[instances, width]`, `sizes` the number of
     /// instances of each bag. Labels and the rest are set on the fields afterwards, then [`Bags::validate`]d.

@@ -1,7 +1,9 @@
 //! Bags that carry several labels at once: each shows any subset of C findings.
 
-use crate::bag::Bags;
 use crate::error::{Error, Result};
+
+/// The label of a bag of which nothing is known.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// Which of C labels each bag has, `[bags, C]`: `Some(true)` where it has the label, `Some(false)` where it has not, and
 /// `None` where nobody knows.
@@ -107,7 +109,7 @@ impl LabelSets {
             let has = (0..self.labels).filter(|&label| of[label] == Some(true));
             match of.iter().any(Option::is_some) {
                 true => has.min_by_key(|&label| counts[label]).unwrap_or(self.labels) as u32,
-                false => Bags::UNKNOWN,
+                false => UNKNOWN,
             }
         };
         self.bags().map(rarest).collect()
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn the_rarest_label_is_the_stratum() {
         // Label 0 has two bags, labels 1 and 2 one each.
-        assert_eq!(sets().strata(), [2, 0, 3, Bags::UNKNOWN, 1]);
+        assert_eq!(sets().strata(), [2, 0, 3, UNKNOWN, 1]);
     }
 
     #[test]

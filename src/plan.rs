@@ -3,11 +3,10 @@
 
 mod assemble;
 pub mod columns;
-mod target;
 pub mod windows;
 
-pub(crate) use target::typical_units;
-pub use target::{Class, Family, PlanAs, Target};
+pub(crate) use crate::kernels::target::typical_units;
+pub use crate::kernels::target::{Class, Family, PlanAs, Target};
 
 use crate::error::{Error, Result};
 use crate::kernels::Kernel;

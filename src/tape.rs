@@ -417,8 +417,7 @@ impl Tape {
     }
 }
 
-/// Values in a segment of the flat parameter layout: 256 bytes, the alignment every device accepts.
-pub const SEGMENT: usize = 64;
+pub use crate::kernels::launch::SEGMENT;
 
 /// Where each parameter lies in the flat buffers.
 #[derive(Clone, Debug)]

@@ -56,7 +56,7 @@ fn most(launch: &Launch, extent: &Extent, bag: u64) -> u64 {
     let name = launch.kernel.name;
     match name {
         // Along the inner sum, or a part of it.
-        "matmul" | "matmul_coop" => w(2).min(w(9).max(1)),
+        "matmul" | "matmul_coop" => w(2).min(w(9).max(1)).div_ceil(terms_at_once(launch)),
         // 32 rows of the bag at a time: their columns, and the rows once for each of three things.
         "attention_forward" | "attention_values" | "attention_back" => bag.div_ceil(32) * ((w(2) + w(3)) / 2 + 3 * 32),
         _ if name.starts_with("graph_") => bag * (2 + w(1).div_ceil(8)),
@@ -71,6 +71,17 @@ fn most(launch: &Launch, extent: &Extent, bag: u64) -> u64 {
         "pool_end" | "critical_end" | "critical_rows_grad" | "power_end" | "mean_end" | "mean_stats_end"
         | "max_end" | "sum_end" | "lse_end" => tiles * (3 + widest(launch) / 64),
         _ => 0,
+    }
+}
+
+/// Terms of an inner sum that a round of a product takes.
+fn terms_at_once(launch: &Launch) -> u64 {
+    let choice = |name: &str| launch.variant.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| u64::from(*value));
+    match choice("SIDE") {
+        0 if launch.kernel.name == "matmul_coop" => 8,
+        0 if choice("REGISTER") == 1 && choice("SINGLE") == 0 && (choice("A_T") == 0 || choice("SUBGROUP8") == 1) => 4,
+        0 => 1,
+        side => side,
     }
 }
 
@@ -109,5 +120,8 @@ mod tests {
         let product = |k, chunk| [33, 32, k, k, k, 32, 0, 0, 0, chunk, 0, 1];
         assert!(rounds("matmul", &product(70_000, 70_000), 33) > MOST);
         assert!(rounds("matmul", &product(70_000, 4096), 33) < MOST && rounds("fill", &[1 << 30], 1 << 30) == 0);
+        let variant = vec![("SIDE", 16)];
+        let tiled = Launch { variant, ..launch("matmul", &product(1_000_000, u32::MAX)) };
+        assert_eq!(most(&tiled, &Extent::of([33]), 33), 62_500);
     }
 }

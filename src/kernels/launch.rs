@@ -6,6 +6,9 @@
 use super::Kernel;
 pub use super::extent::{BatchTables, Extent, TILE, TokenTables, tokens_of};
 
+/// Values in a segment of the flat parameter layout: 256 bytes, the alignment every device accepts.
+pub const SEGMENT: usize = 64;
+
 /// A size that may depend on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {

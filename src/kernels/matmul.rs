@@ -3,9 +3,9 @@
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
 use super::launch::{MAX_WORDS, Variant};
+use super::target::{Class, Target};
+use super::tiles::Choice;
 use super::{Args, Kernel, Real, kernel, round};
-use crate::plan::{Class, Target};
-use crate::tuning::Choice;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -2,8 +2,8 @@
 
 use super::launch::Variant;
 use super::matmul::{MatmulParams, Tile, matmul};
+use super::target::{Class, Target};
 use super::{Args, Kernel, Real, kernel};
-use crate::plan::{Class, Target};
 
 kernel!(/// C (+)= act(op(A) op(B) + bias) with cooperative matrices.
     MATMUL_COOP, "matmul_coop", matmul_coop, MatmulParams, [ReadFeatures, ReadFeatures, Read, Write]);
@@ -96,7 +96,7 @@ fn matmul_coop<T: Real>(a: &Args<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Family;
+    use crate::kernels::target::Family;
 
     #[test]
     fn shapes_follow_the_size_and_what_passed() {

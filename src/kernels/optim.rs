@@ -92,7 +92,7 @@ pub const KERNELS: &[&Kernel] =
     &[&ADAM, &RADAM, &NESTEROV, &LOOKAHEAD, &AVERAGE, &CLIP_FACTOR, &RUN_SQUARES, &NORM_FACTOR];
 
 /// Values of a run that belongs to one parameter.
-const RUN: usize = crate::tape::SEGMENT;
+const RUN: usize = super::launch::SEGMENT;
 
 /// Below this a parameter, a gradient or a moment decides nothing that f32 could tell.
 const NEGLIGIBLE: f32 = 1e-30;

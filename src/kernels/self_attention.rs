@@ -4,9 +4,8 @@
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
+use super::target::{Class, Family, Target};
 use super::{Args, Kernel, Real, kernel};
-use crate::ops::self_attention::Energy;
-use crate::plan::{Class, Family, Target};
 use binned::Bins;
 use blocks::{BLOCK, LANES, Rows, SIDE, Turned, lanes, lanes_mut};
 use blocks::{pair_sums, products, sums_of, weigh, weigh_slopes};
@@ -23,7 +22,7 @@ mod dropout;
 mod energies;
 mod launched;
 
-pub use energies::kind;
+pub use energies::{Energy, kind};
 
 /// See the shader.
 #[repr(C)]

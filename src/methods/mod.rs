@@ -12,9 +12,9 @@ pub mod mi_net_bag;
 pub mod transmil;
 
 use crate::error::{Error, Result};
+use crate::ops::schedule::Schedule;
 use crate::ops::update::{Optimiser, UpdateRule};
 use crate::tape::{Storage, Tape, ValueId};
-use crate::training::schedule::Schedule;
 use layers::Network;
 use serde::{Deserialize, Serialize};
 

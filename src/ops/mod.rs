@@ -24,6 +24,7 @@ pub mod reduce;
 pub mod routing;
 pub mod rows;
 pub(crate) mod scaling;
+pub mod schedule;
 pub mod segment;
 pub mod self_attention;
 pub mod sort;

@@ -3,8 +3,8 @@
 use super::fit::Fit;
 use super::{Experiment, Grid, Metrics, Options, Published, Task, sets};
 use crate::data::{Dataset, Partition};
+use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
-use crate::training::schedule::Schedule;
 use anyhow::Result;
 use serde_json::{Value, json};
 

@@ -3,10 +3,10 @@
 pub mod cache;
 pub mod metrics;
 pub mod predict;
-pub mod schedule;
 pub mod trainer;
 mod weights;
 
+pub use crate::ops::schedule;
 pub use cache::Cache;
 pub use predict::{Predictions, evaluate, predict};
 #[cfg(feature = "data")]

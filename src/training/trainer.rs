@@ -3,7 +3,6 @@
 use super::cache::Cache;
 use super::metrics::{BagScores, Metric};
 use super::predict::evaluate;
-use super::schedule::Schedule;
 use super::weights;
 use crate::bag::Bags;
 use crate::class_match;
@@ -13,6 +12,7 @@ use crate::groups::Group;
 use crate::kernels::launch::Extent;
 use crate::methods::Method;
 use crate::model::Model;
+use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::precision::{LossScale, Precision, ScaleState};

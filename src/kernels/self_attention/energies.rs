@@ -2,7 +2,82 @@
 //! constant of the caller, so that each loop over pairs is compiled for one energy.
 
 use crate::kernels::Real;
-use crate::ops::self_attention::Energy;
+
+/// How two rows attract each other. alpha is a parameter, one for each head, taken as relu(alpha).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Energy {
+    /// scale <q, k>.
+    Dot {
+        /// 1, 1 / sqrt(d), or any other factor.
+        scale: f32,
+    },
+    /// exp(-alpha |q - k|^2). No gradient for alpha where it is not positive.
+    Rbf,
+    /// 1 / (alpha |q - k|^2 + 1). No gradient for alpha where it is not positive.
+    InverseQuadratic,
+    /// -|q - k|_1, with the derivative 0 where two values are equal.
+    Laplace,
+    /// The sum over columns of |q - k| - |q| - |k|: aligned rows attract each other less.
+    Module,
+    /// The sum over columns of |q - k|^alpha - |q|^alpha - |k|^alpha; with alpha = 1 that of `Module`.
+    ///
+    /// d|x|^alpha / dx = alpha sign(x) |x|^(alpha - 1) and d|x|^alpha / dalpha = |x|^alpha ln |x|. At x = 0 the
+    /// power and both derivatives are 0 for every alpha, also where the limit would be infinite; below
+    /// alpha = 1 the derivatives near it are as large as one likes.
+    ModulePower,
+    /// The distance-aware energy of DAS-MIL, with a bias of the values:
+    /// scale (<q_i, k_j> + <q_i, rK_ij> + <k_j, rQ_ij>), and v_j + rV_ij in place of v_j, where off the diagonal
+    /// rX_ij = phi_ij uX + (1 - phi_ij) vX, phi_ij = sigmoid(beta (unit |place_i - place_j| - theta)), and on it
+    /// rX_ii = 0. Nothing of the size of the pairs is stored here either: the biases are four scalars a row.
+    Distance {
+        /// Factor of the energy.
+        scale: f32,
+        /// Factor of the distances.
+        unit: f32,
+    },
+    /// A discrete relative encoding: `scale (<q_i, k_j> + A_i[b] + B_j[b])`, where b is the bin of the pair,
+    /// round((bins - 1) unit |place_i - place_j|), at most bins - 1, and a half goes to the even one. A pair of a row with
+    /// itself has no bin and nothing added. With A = q RK^T and B = k RQ^T the rows of RK and RQ are vectors added to
+    /// keys and queries by bin; the third output is the weight of each bin in a row, and its product with RV what
+    /// vectors added to the values give.
+    Binned {
+        /// Factor of the energy.
+        scale: f32,
+        /// Factor of the distances.
+        unit: f32,
+        /// Bins, at most [`super::MOST_BINS`].
+        bins: u32,
+    },
+}
+
+impl Energy {
+    /// Factor of the distances in the kernels.
+    pub(crate) fn unit(&self) -> f32 {
+        match *self {
+            Energy::Distance { unit, .. } => unit,
+            Energy::Binned { unit, bins, .. } => unit * (bins - 1) as f32,
+            _ => 0.0,
+        }
+    }
+
+    /// Bins of distances; 0 where there are none.
+    pub fn bins(&self) -> u32 {
+        if let Energy::Binned { bins, .. } = *self { bins } else { 0 }
+    }
+
+    /// True when alpha is a parameter.
+    pub(crate) fn learned(&self) -> bool {
+        matches!(self, Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower)
+    }
+
+    /// Factor of the energy.
+    pub(crate) fn scale(&self) -> f32 {
+        match *self {
+            Energy::Dot { scale } | Energy::Distance { scale, .. } | Energy::Binned { scale, .. } => scale,
+            _ => 1.0,
+        }
+    }
+}
 
 pub const DOT: u32 = 0;
 pub const RBF: u32 = 1;

@@ -1,8 +1,8 @@
 //! What a plan is made for: the class and family of a device, its size, and how to plan for another.
 
+use super::matmul_coop::Coop;
+use super::tiles::Tuning;
 use crate::error::{Error, Result};
-use crate::kernels::matmul_coop::Coop;
-use crate::tuning::Tuning;
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,0 +1,146 @@
+//! Which room imports which: those of ARCHITECTURE.md in their order, from what knows nothing to what people type.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The rooms from the lowest up; those of one line may import each other. A file or folder of `src` is named by its name.
+const ROOMS: &[&[&str]] = &[
+    &["error", "random", "printable", "precision"],
+    &["bounded", "files", "label_sets"],
+    &["bag", "columns", "features", "standardise"],
+    &["kernels"],
+    &["tuning"],
+    &["tape", "ops", "groups", "masking", "plan"],
+    &["device"],
+    &["methods"],
+    &["model"],
+    &["session"],
+    &["kmeans", "class_match"],
+    &["training"],
+    &["data"],
+    &["pretrain"],
+    &["report"],
+    &["reproduce", "bench"],
+    &["cli", "main", "lib"],
+];
+
+/// What a room never knows, though it lies above it (ARCHITECTURE.md).
+const NEVER: &[(&str, &[&str])] = &[
+    ("tape", &["files"]),
+    ("ops", &["files"]),
+    ("plan", &["files"]),
+    ("device", &["bag", "features", "files"]),
+    ("methods", &["device", "files"]),
+    ("model", &["device"]),
+    ("session", &["files"]),
+    ("kmeans", &["methods", "files"]),
+    ("data", &["device", "session", "model", "methods"]),
+    ("report", &["device", "session", "kernels"]),
+    ("cli", &["kernels"]),
+];
+
+/// Rooms that may name wgpu.
+const WITH_WGPU: &[&str] = &["device", "bench"];
+
+fn rust_files(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => rust_files(&path, all),
+            false if path.extension().is_some_and(|e| e == "rs") => all.push(path),
+            false => {}
+        }
+    }
+}
+
+/// The room of a file below `src`.
+fn room(file: &Path) -> String {
+    let first = file.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.strip_suffix(".rs").unwrap_or(&first).to_string()
+}
+
+fn height(room: &str) -> usize {
+    ROOMS
+        .iter()
+        .position(|rooms| rooms.contains(&room))
+        .unwrap_or_else(|| panic!("{room} has no place in tests/layers.rs"))
+}
+
+/// Names of rooms that code imports: what follows `crate::`, braces included; neither comments nor tests.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().split("#[cfg(test)]\n#[path").next().unwrap();
+    let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
+    let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let mut found = BTreeSet::new();
+    // The program `bagrad` names the library by its name.
+    let code = code.replace("bagrad::", "crate::");
+    for after in code.split("crate::").skip(1) {
+        match after.strip_prefix('{') {
+            // Of a list the outer names count.
+            Some(list) => {
+                let (mut depth, mut start) = (0, true);
+                for (i, c) in list.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' => start = true,
+                        c if c.is_whitespace() => {}
+                        _ if start && depth == 0 => {
+                            found.insert(name(&list[i..]));
+                            start = false;
+                        }
+                        _ => start = false,
+                    }
+                }
+            }
+            None => drop(found.insert(name(after))),
+        }
+    }
+    let known = |n: &String| ROOMS.iter().any(|rooms| rooms.contains(&n.as_str()));
+    found.into_iter().filter(known).collect()
+}
+
+#[test]
+fn imports_are_read() {
+    let text = "use crate::plan::{A, device};\nuse crate::{bag::B, error::{C, tape}, Bags};\n// crate::cli\n\
+                fn f() { crate::session::g() }\n#[cfg(test)]\nmod tests { use crate::data::D; }\n";
+    assert_eq!(imports(text).into_iter().collect::<Vec<_>>(), ["bag", "error", "plan", "session"]);
+}
+
+/// Every file of `src` but tests, with its path below and its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    assert!(files.len() > 200, "only {} files", files.len());
+    let is_test =
+        |path: &PathBuf| path.file_stem().is_some_and(|n| n == "tests" || n.to_string_lossy().ends_with("_tests"));
+    files.retain(|path| !is_test(path));
+    let below = |path: &PathBuf| path.strip_prefix(&source).unwrap().to_path_buf();
+    files.iter().map(|path| (below(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn no_room_imports_what_is_above_it() {
+    let mut up = BTreeSet::new();
+    for (file, text) in sources() {
+        let own = room(&file);
+        let higher = imports(&text).into_iter().filter(|other| height(other) > height(&own));
+        up.extend(higher.map(|other| (file.to_string_lossy().replace('\\', "/"), other)));
+    }
+    assert!(up.is_empty(), "imports that go up, by file and room: {up:?}");
+}
+
+#[test]
+fn rooms_do_not_know_what_they_never_know() {
+    for (file, text) in sources() {
+        let own = room(&file);
+        let never = NEVER.iter().filter(|(room, _)| *room == own).flat_map(|(_, never)| *never);
+        let found = imports(&text);
+        let known: Vec<_> = never.filter(|n| found.contains(**n)).collect();
+        assert!(known.is_empty(), "{} imports {known:?}", file.display());
+        let wgpu = text.lines().any(|l| l.contains("wgpu::") && !l.trim_start().starts_with("//"));
+        assert!(!wgpu || WITH_WGPU.contains(&own.as_str()), "{} names wgpu", file.display());
+    }
+}
