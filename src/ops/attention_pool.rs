@@ -6,7 +6,7 @@
 //! computed again in backward.
 
 use super::segment::{Tables, over_bags};
-use super::{Rule, expect, reduce};
+use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::attention_pool as k;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
@@ -24,6 +24,9 @@ pub struct AttentionPool {
 impl Rule for AttentionPool {
     fn name(&self) -> &'static str {
         if self.gated { "gated attention pooling" } else { "attention pooling" }
+    }
+    fn locality(&self) -> Locality {
+        Locality::Pool
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let width = |l: u32| if self.gated { 2 * l } else { l };

@@ -3,7 +3,7 @@
 //! A one-dimensional convolution is one over images of one line. Padding by edge values, and padding that
 //! differs between the sides, is an operation of its own ([`super::image::Pad`]).
 
-use super::{Rule, expect, norm, reduce};
+use super::{Locality, Rule, expect, norm, reduce};
 use crate::error::Result;
 use crate::kernels::conv as k;
 use crate::kernels::launch::{Count, Dim, Grid};
@@ -268,6 +268,9 @@ impl Rule for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         self.convolution().shapes(self.name(), inputs)
     }
@@ -307,6 +310,9 @@ impl ConvTranspose2d {
 impl Rule for ConvTranspose2d {
     fn name(&self) -> &'static str {
         "conv-transpose2d"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         self.convolution().shapes(self.name(), inputs)

@@ -1,7 +1,7 @@
 //! Dropout with masks from a counter: nothing is stored, backward draws the same bits again.
 
 use super::pointwise::{add_to, count_of, quads};
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::dropout as k;
 use crate::kernels::elementwise::LANES;
@@ -108,6 +108,9 @@ impl Rule for Dropout {
     fn name(&self) -> &'static str {
         "dropout"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -142,6 +145,9 @@ impl ChannelDropout {
 impl Rule for ChannelDropout {
     fn name(&self) -> &'static str {
         "dropout of channels"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 1 && self.positions > 0 && inputs[0].shape.cols.is_multiple_of(self.positions);

@@ -1,7 +1,7 @@
 //! Pools, padding and up-sampling of images, one a row (see [`super::conv::Image`]).
 
 use super::conv::{Image, Window};
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::image as k;
@@ -58,6 +58,9 @@ impl Rule for MaxPool {
     fn name(&self) -> &'static str {
         "max-pool"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let fits = inputs.len() == 1 && inputs[0].shape.cols == self.from.len();
         let to = self.to().filter(|to| fits && !to.is_empty());
@@ -89,6 +92,9 @@ pub struct ChannelMean {
 impl Rule for ChannelMean {
     fn name(&self) -> &'static str {
         "channel mean"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 1 && self.channels > 0 && inputs[0].shape.cols.is_multiple_of(self.channels);
@@ -134,6 +140,9 @@ impl Upsample {
 impl Rule for Upsample {
     fn name(&self) -> &'static str {
         "up-sample"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 1 && inputs[0].shape.cols == self.from.len() && !self.to().is_empty();
@@ -210,6 +219,9 @@ impl Pad {
 impl Rule for Pad {
     fn name(&self) -> &'static str {
         "pad"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 1 && inputs[0].shape.cols == self.from.len() && !self.from.is_empty();

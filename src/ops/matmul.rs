@@ -1,7 +1,7 @@
 //! Matrix products and the fully connected layer.
 
 use super::pointwise::{self, Activation};
-use super::{Rule, expect, reduce};
+use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
@@ -161,6 +161,9 @@ pub struct Linear {
 impl Rule for Linear {
     fn name(&self) -> &'static str {
         "linear"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let known = self.activation.code().0 <= Activation::Softplus.code().0;

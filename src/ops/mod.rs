@@ -276,10 +276,26 @@ impl Op {
     }
 }
 
+/// What of its inputs a row of an operation's outputs depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locality {
+    /// The same row, and parameters.
+    Row,
+    /// The rows of a bag, from pieces of which it can be put together (`plan::windows`).
+    Pool,
+    /// Rows of a bag that have to be there together.
+    Bag,
+}
+
 /// What the planner asks of an operation.
 pub trait Rule {
     /// Name in errors.
     fn name(&self) -> &'static str;
+
+    /// How far a row of the outputs looks: what decides whether a batch can run in windows of rows.
+    fn locality(&self) -> Locality {
+        Locality::Bag
+    }
 
     /// Shapes and storage of the outputs for these inputs.
     ///

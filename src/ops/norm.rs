@@ -1,6 +1,6 @@
 //! Normalisation within a row: layer norm, instance norm, rows of length 1.
 
-use super::{Rule, expect, reduce};
+use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Grid, Word};
@@ -19,6 +19,9 @@ pub struct LayerNorm {
 impl Rule for LayerNorm {
     fn name(&self) -> &'static str {
         "layer norm"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 3 && inputs[1..].iter().all(|v| is_row(v, inputs[0].shape.cols));
@@ -67,6 +70,9 @@ impl Rule for InstanceNorm {
     fn name(&self) -> &'static str {
         "instance norm"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 1 && self.channels > 0 && inputs[0].shape.cols.is_multiple_of(self.channels);
         expect(ok, self.name(), &format!("images of {} channels", self.channels), inputs)?;
@@ -112,6 +118,9 @@ pub struct UnitRows {
 impl Rule for UnitRows {
     fn name(&self) -> &'static str {
         "unit rows"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;

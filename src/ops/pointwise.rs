@@ -1,6 +1,6 @@
 //! Pointwise operations: activations, logit, weighted sums, products.
 
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise as k;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
@@ -85,6 +85,9 @@ impl Rule for Activate {
     fn name(&self) -> &'static str {
         "activate"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -125,6 +128,9 @@ impl Rule for Logit {
     fn name(&self) -> &'static str {
         "logit"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -155,6 +161,9 @@ pub struct AddScaled {
 impl Rule for AddScaled {
     fn name(&self) -> &'static str {
         "add"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
@@ -195,6 +204,9 @@ impl Rule for Multiply {
     fn name(&self) -> &'static str {
         "multiply"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -228,6 +240,9 @@ impl Rule for Affine {
     fn name(&self) -> &'static str {
         "affine"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -256,6 +271,9 @@ impl Rule for Below {
     fn name(&self) -> &'static str {
         "below"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn passes_gradient(&self) -> bool {
         false
     }
@@ -278,6 +296,9 @@ pub struct StopGradient;
 impl Rule for StopGradient {
     fn name(&self) -> &'static str {
         "stop gradient"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn passes_gradient(&self) -> bool {
         false

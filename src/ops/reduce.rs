@@ -1,7 +1,7 @@
 //! Reductions over rows and columns.
 
 use super::pointwise::count_of;
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
@@ -73,6 +73,9 @@ impl Rule for RowSum {
     fn name(&self) -> &'static str {
         "row sum"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
@@ -101,6 +104,9 @@ pub struct RowSoftmax;
 impl Rule for RowSoftmax {
     fn name(&self) -> &'static str {
         "row softmax"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;

@@ -1,6 +1,6 @@
 //! Rows picked by an index; matrices joined and cut by columns.
 
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid};
@@ -90,6 +90,9 @@ impl Rule for Concat {
     fn name(&self) -> &'static str {
         "concat"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 2 && inputs[0].shape.rows == inputs[1].shape.rows;
         expect(ok, self.name(), "two matrices with the same rows", inputs)?;
@@ -131,6 +134,9 @@ pub struct SliceColumns {
 impl Rule for SliceColumns {
     fn name(&self) -> &'static str {
         "slice columns"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let end = self.first as u64 + self.count as u64;

@@ -3,7 +3,7 @@
 //! Every reduction is split: partial results of tiles that never cross a bag, then one combination for each
 //! bag. Two launches serve bags of 1 and of a million instances.
 
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Input, Word};
@@ -70,6 +70,9 @@ pub struct SegmentReduce(pub Pool);
 impl Rule for SegmentReduce {
     fn name(&self) -> &'static str {
         "pool over bags"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Pool
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;

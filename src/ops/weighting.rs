@@ -1,7 +1,7 @@
 //! One weight for each row: what additive and conjunctive pooling are made of.
 
 use super::segment::{Tables, over_bags};
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
@@ -16,6 +16,9 @@ pub struct RowScale;
 impl Rule for RowScale {
     fn name(&self) -> &'static str {
         "scale rows"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 2 && inputs[1].shape == Shape::new(inputs[0].shape.rows, 1);

@@ -18,8 +18,8 @@ mod pooled;
 use super::{Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss, update};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Dim, Extent, Input};
-use crate::ops::Op;
 use crate::ops::pointwise::clear;
+use crate::ops::{Locality, Op};
 use crate::plan::Operand;
 use crate::tape::{Shape, Source, Tape, ValueId};
 use pooled::{Pooled, Taken};
@@ -73,37 +73,6 @@ enum Kind {
     Softmax(ValueId),
 }
 
-/// True for operations that look at one instance at a time.
-fn row_by_row(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Linear(_)
-            | Op::Activate(_)
-            | Op::Logit(_)
-            | Op::AddScaled(_)
-            | Op::Multiply(_)
-            | Op::RowSum(_)
-            | Op::RowSoftmax(_)
-            | Op::RowScale(_)
-            | Op::Dropout(_)
-            | Op::ChannelDropout(_)
-            | Op::Affine(_)
-            | Op::StopGradient(_)
-            | Op::Below(_)
-            | Op::Concat(_)
-            | Op::SliceColumns(_)
-            | Op::LayerNorm(_)
-            | Op::InstanceNorm(_)
-            | Op::UnitRows(_)
-            | Op::Conv2d(_)
-            | Op::ConvTranspose2d(_)
-            | Op::MaxPool(_)
-            | Op::ChannelMean(_)
-            | Op::Upsample(_)
-            | Op::Pad(_)
-    )
-}
-
 impl Windowed {
     /// Cuts `tape`.
     ///
@@ -129,8 +98,9 @@ impl Windowed {
             let all = |allowed: fn(&Kind) -> bool| inputs.iter().all(allowed);
             let over_rows = all(|k| matches!(k, Kind::Rows(_) | Kind::Shared)) && !all(|k| *k == Kind::Shared);
             let stage = inputs.iter().filter_map(|k| if let Kind::Rows(stage) = k { Some(*stage) } else { None }).max();
+            let locality = node.op.rule().locality();
             let pooled_at = match (node.op, stage) {
-                (Op::SegmentReduce(_) | Op::AttentionPool(_), Some(stage)) if over_rows => Some(stage),
+                (_, Some(stage)) if over_rows && locality == Locality::Pool => Some(stage),
                 (Op::CriticalRows(_), stage) => stage,
                 (Op::CriticalAttention(_), Some(0)) => stages[0].taken_by(node.inputs[2]).map(|taken| {
                     stages[1].taken.push(taken);
@@ -155,7 +125,7 @@ impl Windowed {
                 (Op::SegmentSoftmax(_), Some(_)) if over_rows => {
                     kinds[node.outputs[0].index()] = Kind::Softmax(node.inputs[0]);
                 }
-                (op, Some(stage)) if over_rows && row_by_row(&op) => {
+                (_, Some(stage)) if over_rows && locality == Locality::Row => {
                     stages[stage..].iter_mut().for_each(|stage| stage.tape.nodes.push(node.clone()));
                     node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Rows(stage));
                 }

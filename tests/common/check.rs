@@ -4,8 +4,8 @@
 use super::harness::{Numbers, Results, all_but_products, other_plans, run, run_on};
 use super::{error, errors};
 use bagrad::device::Device;
-use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
+use bagrad::kernels::launch::{Dim, Input};
+use bagrad::ops::{Locality, Op};
 use bagrad::plan::Purpose;
 use bagrad::random::Random;
 use bagrad::tape::{Init, Param, Storage, Tape, ValueId};
@@ -191,9 +191,30 @@ pub fn hold_slopes(what: &str, tape: &Tape, along: Along, draw: impl Fn(u64) -> 
     hold_slopes_for([Purpose::Predict, Purpose::Upstream], what, tape, along, draw);
 }
 
+/// Rows of operations that say so stand alone: another first row changes no other row of the outputs.
+fn hold_locality(case: &Case) {
+    let (widths, sizes) = (WIDTHS[1], [3, 1]);
+    let tape = record(&case.build, widths, Storage::F32, false);
+    if !tape.nodes.iter().all(|node| node.op.rule().locality() == Locality::Row) {
+        return;
+    }
+    let numbers = Numbers::random(&tape, &sizes, widths.input as usize, (case.classes)(widths), 3);
+    let mut other = numbers.clone();
+    other.features[..widths.input as usize].iter_mut().for_each(|v| *v = 1.5 - 2.0 * *v);
+    let [before, after] =
+        [&numbers, &other].map(|numbers| run(&Device::oracle(), &tape, Purpose::Predict, numbers, false).outputs);
+    for ((output, (name, before)), (_, after)) in tape.outputs.iter().zip(&before).zip(&after) {
+        if tape.shape(output.value).rows == Dim::Instances {
+            let cols = tape.cols(output.value) as usize;
+            assert_eq!(before[cols..], after[cols..], "{}: {name} looks at other rows", case.name);
+        }
+    }
+}
+
 /// Holds the backward of every case against finite differences.
 pub fn against_differences(cases: &[Case]) {
     for case in cases {
+        hold_locality(case);
         for (w, widths) in WIDTHS.into_iter().enumerate().take(4) {
             let tape = record(&case.build, widths, Storage::F32, w % 2 == 1);
             let parameters = (0..tape.params.len()).map(Along::Parameter);
