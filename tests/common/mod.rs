@@ -26,10 +26,11 @@ pub fn gpu() -> Option<Device> {
     }
 }
 
-/// The same device, planned for as itself and as GPUs that are planned for most differently.
+/// The same device, planned for as itself and, where drivers are not too slow for it, as GPUs that are planned for most
+/// differently.
 pub fn as_other_gpus(device: &Device) -> Vec<Device> {
     let mut all = vec![device.clone()];
-    if let Device::Gpu(gpu) = device {
+    if let (Device::Gpu(gpu), false) = (device, is_thin()) {
         let plans = ["gpu:2", "rdna:200", "nvidia:132", "apple:8"].map(|plan| plan.parse().unwrap());
         all.extend(plans.map(|plan| Device::Gpu(gpu.planned_as(plan).unwrap())));
     }
