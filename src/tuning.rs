@@ -34,22 +34,8 @@ impl Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::matmul::Form;
-    use crate::kernels::target::{Class, Family, Target};
-
-    const FORM: Form = Form { a_t: false, b_t: true, a_half: false, b_half: false, rounded: false };
-
-    fn target(class: Class) -> Target {
-        Target {
-            class,
-            family: Family::Unknown,
-            native_f16: true,
-            max_binding: 1 << 27,
-            units: 2,
-            coop: None,
-            tuning: None,
-        }
-    }
+    use crate::kernels::target::Class;
+    use crate::kernels::tiles::tests::{FORM, target};
 
     #[test]
     fn a_tuning_is_written_and_read() {

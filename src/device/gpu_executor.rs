@@ -46,6 +46,8 @@ struct Loaded {
     ready: bool,
     /// The bound of a submission, where a batch may exceed it.
     pace: Option<Pace>,
+    /// The driver ends loops, and a batch may have more rounds of one than it goes through.
+    counts_rounds: bool,
 }
 
 /// A launch as it is recorded again each step.
@@ -208,8 +210,8 @@ impl GpuExecutor {
     /// See [`super::executor::Executor::load`].
     pub fn load(&mut self, program: Program) -> Result<ProgramId> {
         let encoded = self.prepare(&program)?;
-        let pace = self.pace(&program);
-        self.programs.push(Loaded { program, encoded, ready: false, pace });
+        let (pace, counts_rounds) = (self.pace(&program), self.counts_rounds(&program));
+        self.programs.push(Loaded { program, encoded, ready: false, pace, counts_rounds });
         let id = ProgramId(self.programs.len() - 1);
         self.bind(id).inspect_err(|_| drop(self.programs.pop()))?;
         Ok(id)
@@ -218,14 +220,18 @@ impl GpuExecutor {
     /// See [`super::executor::Executor::reload`]. When it fails, the program stays as it was.
     pub fn reload(&mut self, id: ProgramId, program: Program) -> Result<()> {
         let encoded = self.prepare(&program)?;
-        let pace = self.pace(&program);
-        self.programs[id.0] = Loaded { program, encoded, ready: false, pace };
+        let (pace, counts_rounds) = (self.pace(&program), self.counts_rounds(&program));
+        self.programs[id.0] = Loaded { program, encoded, ready: false, pace, counts_rounds };
         self.bind(id)
     }
 
     /// Looked at once: most programs stay within the bound at their full capacity, and their steps ask no more.
     fn pace(&self, program: &Program) -> Option<Pace> {
         Pace::of(&self.gpu).filter(|pace| !pace.fits(program, &program.capacity))
+    }
+
+    fn counts_rounds(&self, program: &Program) -> bool {
+        rounds::are_counted(self.gpu.info()) && rounds::could_be_too_many(program)
     }
 
     /// See [`super::executor::Executor::is_too_long`].
@@ -296,7 +302,7 @@ impl GpuExecutor {
         self.gpu.check()?;
         let capacity = self.programs[id.0].program.capacity;
         assert!(capacity.holds(&step.extent), "{:?} exceeds the planned {capacity:?}", step.extent);
-        if rounds::are_counted(self.gpu.info()) {
+        if self.programs[id.0].counts_rounds {
             rounds::check(&self.programs[id.0].program, step)?;
         }
         if !self.programs[id.0].ready {

@@ -2,6 +2,7 @@
 
 use super::gpu::GpuDevice;
 use super::preprocess::{excerpt, preprocess};
+use super::rounds;
 use crate::error::{Error, Result};
 use crate::kernels::launch::Variant;
 use crate::kernels::{Binding, Kernel};
@@ -67,14 +68,14 @@ impl Pipelines {
 /// Whether loops are compiled with a count that ends them. No compiler unrolls such loops, and llvmpipe ends all loops of
 /// an invocation after 65,535 rounds in all; so never there. SwiftShader goes wrong without it where a loop has no round at
 /// all, as over the other instances of a bag of one.
-fn bounds_loops(device: &str, checked: bool) -> bool {
-    device.contains("SwiftShader") || (checked && !device.contains("llvmpipe"))
+fn bounds_loops(info: &wgpu::AdapterInfo, checked: bool) -> bool {
+    info.name.contains("SwiftShader") || (checked && !rounds::are_counted(info))
 }
 
 fn compile(gpu: &GpuDevice, kernel: &Kernel, variant: &Variant, checked: bool) -> Result<Module> {
     let text = preprocess(kernel.file, variant);
     let checks = wgpu::ShaderRuntimeChecks {
-        force_loop_bounding: bounds_loops(&gpu.info().name, checked),
+        force_loop_bounding: bounds_loops(gpu.info(), checked),
         ..if checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() }
     };
     let mut line = None;

@@ -17,6 +17,12 @@ pub(super) fn are_counted(info: &wgpu::AdapterInfo) -> bool {
     info.name.contains("llvmpipe")
 }
 
+/// False when no batch within the capacity of `program` comes near the limit, so that its steps need no look.
+pub(super) fn could_be_too_many(program: &Program) -> bool {
+    let (capacity, longest) = (&program.capacity, program.capacity.instances.into());
+    program.launches.iter().any(|launch| most(launch, capacity, longest) > MOST)
+}
+
 /// Refuses a step whose loops the driver would end early.
 ///
 /// # Errors

@@ -226,13 +226,13 @@ impl Tuning {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::kernels::target::Family;
 
-    const FORM: Form = Form { a_t: false, b_t: true, a_half: false, b_half: false, rounded: false };
+    pub(crate) const FORM: Form = Form { a_t: false, b_t: true, a_half: false, b_half: false, rounded: false };
 
-    fn target(class: Class) -> Target {
+    pub(crate) fn target(class: Class) -> Target {
         Target {
             class,
             family: Family::Unknown,

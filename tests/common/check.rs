@@ -328,7 +328,7 @@ pub fn against_oracle(device: &Device, tolerance: f64, cases: &[Case]) {
                     for (plan_as, target) in
                         other_plans(gpu, &tape, Purpose::Upstream, &sizes, &[2, 200], all_but_products)
                     {
-                        let found = run_on(device, target, &tape, Purpose::Upstream, &numbers, b % 2 == 1);
+                        let found = run_on(device, target, &tape, Purpose::Upstream, &numbers, b % 2 == 1).unwrap();
                         compare(&format!("{what} as {plan_as}"), &found, &wanted, tolerance);
                     }
                 }

@@ -4,7 +4,7 @@ use bagrad::Result;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::device::{Device, GpuDevice};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
-use bagrad::plan::{self, Class, Family, PlanAs, Program, Purpose, Target};
+use bagrad::plan::{self, Family, PlanAs, Program, Purpose, Target};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, feature_stride};
 use half::f16;
@@ -95,12 +95,6 @@ pub fn tables(sizes: &[usize]) -> [Vec<u32>; 3] {
     [offsets, tiles, bag_tiles]
 }
 
-/// What the device would be planned for as `plan`; cooperative matrices where it has them.
-pub fn target_as(device: &GpuDevice, plan: PlanAs, mixed: bool) -> Target {
-    let coop = if mixed && plan.class == Class::Gpu { device.cooperative().usable() } else { None };
-    Target { class: plan.class, family: plan.family, units: plan.units, coop, ..device.target() }
-}
-
 /// What every family of GPUs with so many `units` plans for `tape`, where it is not what `device` itself or one before it
 /// plans. `key` is what tells two programs apart.
 pub fn other_plans(
@@ -114,7 +108,8 @@ pub fn other_plans(
     let key = |target| key(&plan::plan(tape, purpose, target, extent(sizes)).unwrap());
     let mut seen = vec![key(Device::Gpu(device.clone()).target_for(tape.mixed.is_some()))];
     let plans = Family::ALL.into_iter().flat_map(|family| units.iter().map(move |&n| PlanAs::gpu(family, n)));
-    let targets = plans.map(|p| (p, target_as(device, p, tape.mixed.is_some())));
+    let target = |p| Device::Gpu(device.planned_as(p).unwrap()).target_for(tape.mixed.is_some());
+    let targets = plans.map(|p| (p, target(p)));
     targets
         .filter(|(_, target)| {
             let key = key(*target);
@@ -140,23 +135,11 @@ pub fn all_but_products(program: &Program) -> String {
 
 /// Plans and runs `tape`. Slots are filled with NaN first; the capacity is larger than the batch when `spare`.
 pub fn run(device: &Device, tape: &Tape, purpose: Purpose, numbers: &Numbers, spare: bool) -> Results {
-    run_on(device, device.target(), tape, purpose, numbers, spare)
+    run_on(device, device.target(), tape, purpose, numbers, spare).unwrap()
 }
 
-/// The same, planned for `target`.
+/// The same, planned for `target`, or why the step was refused.
 pub fn run_on(
-    device: &Device,
-    target: Target,
-    tape: &Tape,
-    purpose: Purpose,
-    numbers: &Numbers,
-    spare: bool,
-) -> Results {
-    try_run_on(device, target, tape, purpose, numbers, spare).unwrap()
-}
-
-/// The same, or why the step was refused.
-pub fn try_run_on(
     device: &Device,
     target: Target,
     tape: &Tape,

@@ -16,7 +16,7 @@ use harness::{Numbers, Results};
 
 /// As [`harness::run`], on what mixed precision is planned for.
 fn run(device: &Device, tape: &Tape, numbers: &Numbers, spare: bool) -> Results {
-    harness::run_on(device, device.target_for(true), tape, Purpose::Upstream, numbers, spare)
+    harness::run_on(device, device.target_for(true), tape, Purpose::Upstream, numbers, spare).unwrap()
 }
 
 fn names(device: &Device, tape: &Tape, target: Target, rows: u32) -> Vec<&'static str> {
