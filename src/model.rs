@@ -2,17 +2,19 @@
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
-use crate::methods::Method;
+use crate::methods::{Method, Methods, ordered};
 use crate::random::Random;
 use crate::standardise::Standardiser;
 use crate::tape::{Init, ParamLayout, Storage, Tape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// Everything but the numbers: enough to record the model again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spec {
     /// Method and settings.
     #[serde(flatten)]
@@ -23,7 +25,7 @@ pub struct Spec {
     pub classes: Vec<String>,
     /// A bag has any subset of the classes, which are then called labels, each with a logit of its own; otherwise it has
     /// exactly one.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub multi_label: bool,
 }
 
@@ -52,13 +54,45 @@ impl Spec {
 }
 
 /// What a model file's metadata says.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Described {
     format_version: u32,
     #[serde(flatten)]
     spec: Spec,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
+}
+
+impl Described {
+    /// Reads the text of a description. Its keys are those of the model and the settings of the method side by side; a
+    /// setting may be called as a key of the model is (`width`, of transmil), and then comes first.
+    fn read(text: &str, methods: &Methods) -> Result<Self, String> {
+        let mut pairs = ordered::pairs(text).map_err(|e| e.to_string())?;
+        fn take<T: DeserializeOwned>(pairs: &mut Vec<(String, Value)>, key: &str) -> Result<Option<T>, String> {
+            let Some(at) = pairs.iter().rposition(|(name, _)| name == key) else { return Ok(None) };
+            serde_json::from_value(pairs.remove(at).1).map(Some).map_err(|e| format!("{key}: {e}"))
+        }
+        let needed = |key: &str| format!("missing field `{key}`");
+        let format_version = take(&mut pairs, "format_version")?.ok_or_else(|| needed("format_version"))?;
+        if format_version > FORMAT_VERSION {
+            return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
+        }
+        let name: String = take(&mut pairs, "method")?.ok_or_else(|| needed("method"))?;
+        let width = take(&mut pairs, "width")?.ok_or_else(|| needed("width"))?;
+        let classes = take(&mut pairs, "classes")?.ok_or_else(|| needed("classes"))?;
+        // A single one of these is the method's, if it has such a setting.
+        let settings = methods.read(&name, &Map::new()).map_err(|e| e.to_string())?.settings();
+        let count = |pairs: &[(String, Value)], key| pairs.iter().filter(|(name, _)| name == key).count();
+        let of_model = |pairs: &[(String, Value)], key| count(pairs, key) > usize::from(settings.contains_key(key));
+        let multi_label =
+            if of_model(&pairs, "multi_label") { take(&mut pairs, "multi_label")?.unwrap_or(false) } else { false };
+        let columns = if of_model(&pairs, "columns") { take(&mut pairs, "columns")? } else { None };
+        if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
+            return Err(format!("duplicate field `{twice}`"));
+        }
+        let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
+        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns })
+    }
 }
 
 /// The newest format. Version 2 has models of several labels a bag, which a reader of version 1 would take for models of
@@ -341,30 +375,43 @@ impl Model {
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
     }
 
-    /// Reads a model file.
+    /// Reads a model file of a method of this crate.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] that says what of the file is not a bagrad model.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = crate::bounded::read(path, MOST_BYTES + DESCRIPTION)?;
-        Self::from_bytes(&bytes).map_err(|message| Error::format(path, message))
+        Self::load_with(path, &Methods::default())
     }
 
-    /// Reads the content of a model file.
+    /// Reads a model file of one of these methods.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_with(path: impl AsRef<Path>, methods: &Methods) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = crate::bounded::read(path, MOST_BYTES + DESCRIPTION)?;
+        Self::from_bytes_with(&bytes, methods).map_err(|message| Error::format(path, message))
+    }
+
+    /// Reads the content of a model file of a method of this crate.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        Self::from_bytes_with(bytes, &Methods::default())
+    }
+
+    /// Reads the content of a model file of one of these methods.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_bytes_with(bytes: &[u8], methods: &Methods) -> Result<Self, String> {
         let (_, header) =
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { format_version, spec, columns } =
-            serde_json::from_str(spec).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
-        if format_version > FORMAT_VERSION {
-            return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
-        }
+        let Described { spec, columns, .. } =
+            Described::read(spec, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
             let tensor = tensors.tensor(name).map_err(|_| format!("tensor {name:?} is missing"))?;

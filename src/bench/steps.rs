@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::cost::cost;
 use crate::kernels::launch::TILE;
-use crate::methods::{Method, attention};
+use crate::methods::{GatedAttention, Method};
 use crate::model::{Model, Spec};
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
@@ -163,12 +163,8 @@ impl Shape {
 
     /// The method that takes this step.
     pub fn method(&self) -> Method {
-        Method::GatedAttention(attention::Settings {
-            embed: vec![self.hidden as u32],
-            dropout: 0.0,
-            attention: self.attention as u32,
-            ..Default::default()
-        })
+        let (embed, attention) = (vec![self.hidden as u32], self.attention as u32);
+        GatedAttention { embed, dropout: 0.0, attention, ..Default::default() }.into()
     }
 }
 
@@ -437,8 +433,8 @@ mod tests {
     #[test]
     fn the_formula_counts_the_parameters_of_the_method() {
         let shape: Shape = "64,166,128,32".parse().unwrap();
-        let settings = attention::Settings { embed: vec![128], attention: 32, ..Default::default() };
-        let model = Model::new(Spec::new(Method::GatedAttention(settings), 166, 2), 1).unwrap();
+        let settings = GatedAttention { embed: vec![128], attention: 32, ..Default::default() };
+        let model = Model::new(Spec::new(settings.into(), 166, 2), 1).unwrap();
         assert_eq!(shape.parameters(), model.parameter_count());
     }
 

@@ -101,13 +101,13 @@ fn with<T: Serialize + DeserializeOwned>(start: T, pairs: &[String], flag: &str)
 }
 
 impl Args {
-    fn network(&self) -> Result<encoder::Settings> {
+    fn network(&self) -> Result<encoder::Encoder> {
         let start = match self.network {
-            Network::Small => encoder::Settings::default(),
-            Network::Resnet18 => encoder::Settings::resnet18(),
+            Network::Small => encoder::Encoder::default(),
+            Network::Resnet18 => encoder::Encoder::resnet18(),
         };
         let objective = if self.labels { Objective::Classes } else { Objective::Contrast };
-        with(encoder::Settings { objective, ..start }, &self.set, "--set")
+        with(encoder::Encoder { objective, ..start }, &self.set, "--set")
     }
 
     fn settings(&self) -> Result<Settings> {
@@ -148,10 +148,7 @@ pub fn run(args: &Args) -> Result<()> {
     done.model.save(claim.staged(&args.out))?;
     claim.commit()?;
     let last = done.kept.map(|kept| &done.epochs[kept as usize]);
-    let width = match &done.model.spec().method {
-        bagrad::methods::Method::Encoder(network) => network.width(),
-        _ => unreachable!("what was pretrained is an encoder"),
-    };
+    let width = done.model.spec().method.get::<encoder::Encoder>().map_or(0, encoder::Encoder::width);
     if args.output.json {
         let seconds: f64 = done.epochs.iter().map(|e| e.seconds).sum();
         let of = |f: fn(&pretrain::Epoch) -> Option<f64>| last.and_then(f).map_or(Value::Null, |v| json!(v));

@@ -6,6 +6,7 @@
 
 use super::image::Embedder;
 use super::layers::{Network, Start};
+use super::{About, Level, MilMethod};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
@@ -14,10 +15,10 @@ use crate::ops::segment::SegmentSoftmax;
 use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
-/// Settings; the defaults are the paper's for feature vectors.
+/// Settings of either form; the defaults are the paper's for feature vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
+#[serde(deny_unknown_fields, default = "Default::default")]
+pub struct Settings<const GATED: bool> {
     /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
@@ -35,7 +36,12 @@ pub struct Settings {
     pub init: Start,
 }
 
-impl Default for Settings {
+/// Attention MIL.
+pub type Attention = Settings<false>;
+/// Gated Attention MIL.
+pub type GatedAttention = Settings<true>;
+
+impl<const GATED: bool> Default for Settings<GATED> {
     fn default() -> Self {
         Self {
             embedder: Embedder::Dense,
@@ -50,7 +56,7 @@ impl Default for Settings {
 }
 
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers; inside of lenet-small"),
     ("attention", "hidden width of the attention"),
@@ -61,11 +67,29 @@ pub const HELP: &[(&str, &str)] = &[
 /// The clamp of the probability in the authors' loss.
 const CLAMP: f32 = 1e-5;
 
-/// Records the model.
-///
-/// # Errors
-/// [`Error::Setting`] for a width or number of heads of 0, or a dropout rate out of range.
-pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()> {
+impl<const GATED: bool> MilMethod for Settings<GATED> {
+    const NAME: &'static str = if GATED { "gated-attention" } else { "attention" };
+
+    fn about() -> About {
+        About {
+            title: if GATED { "Gated Attention MIL" } else { "Attention MIL" },
+            paper: "Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning, 2018 (arXiv 1802.04712)",
+            level: Level::Bag,
+        }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [HELP, super::image::HELP].concat()
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for a width or number of heads of 0, or a dropout rate out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        record(net, self)
+    }
+}
+
+fn record<const GATED: bool>(net: &mut Network, settings: &Settings<GATED>) -> Result<()> {
     if settings.attention == 0 || settings.heads == 0 {
         return Err(Error::setting("attention", "the hidden width and the number of heads must be above 0"));
     }
@@ -76,13 +100,13 @@ pub fn record(net: &mut Network, settings: &Settings, gated: bool) -> Result<()>
         None => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
     };
     let inner = settings.attention;
-    let pre = match gated {
+    let pre = match GATED {
         true => net.linear_parts("attention.vu", &[("attention.v", inner), ("attention.u", inner)], h)?,
         false => net.linear("attention.v", h, inner, Activation::None)?,
     };
     let [w, b] = net.weights("attention.w", inner, settings.heads);
     let [tiles, bag_tiles, offsets] = net.tables();
-    let op = Op::AttentionPool(AttentionPool { gated });
+    let op = Op::AttentionPool(AttentionPool { gated: GATED });
     let pooled = net.tape.push(op, &[pre, h, w, b, tiles, bag_tiles, offsets])?;
     let (z, scores) = (pooled[0], pooled[1]);
     let outputs = net.outputs();

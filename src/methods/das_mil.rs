@@ -7,6 +7,7 @@
 
 use super::image::Embedder;
 use super::layers::{Network, Start};
+use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::ops::Op;
@@ -16,6 +17,7 @@ use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::rows::{Concat, SliceColumns};
 use crate::ops::segment::{Pool, SegmentSoftmax};
 use crate::ops::self_attention::{Energy, MOST_BINS, SelfAttention};
+use crate::ops::update::Optimiser;
 use crate::tape::{Columns, Init, Param, ValueId};
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +36,10 @@ pub enum Position {
     None,
 }
 
-/// Settings; the defaults are those of the paper's collages.
+/// DAS-MIL; the defaults are those of the paper's collages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct DasMil {
     /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
@@ -75,7 +77,7 @@ pub struct Settings {
     pub init: Start,
 }
 
-impl Default for Settings {
+impl Default for DasMil {
     fn default() -> Self {
         Self {
             embedder: Embedder::Dense,
@@ -98,7 +100,7 @@ impl Default for Settings {
 }
 
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers; inside of lenet-small"),
     ("attention_dropout", "dropout of the weights that instances give each other"),
@@ -114,7 +116,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("init", "start of the weights: torch or glorot"),
 ];
 
-impl Settings {
+impl DasMil {
     fn check(&self) -> Result<()> {
         for (name, value) in [("key", self.key), ("value", self.value), ("heads", self.heads)] {
             if value == 0 {
@@ -140,12 +142,33 @@ impl Settings {
     }
 }
 
-/// Records the model.
-///
-/// # Errors
-/// [`Error::Setting`] for a width or number of heads of 0, a side that is not above 0, a start of the curve that is
-/// not finite, or a dropout rate or number of bins out of range.
-pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+impl MilMethod for DasMil {
+    const NAME: &'static str = "das-mil";
+
+    fn about() -> About {
+        let paper = "Wölflein, Magister, Liò, Harrison, Arandjelović: Deep Multiple Instance Learning with \
+                     Distance-Aware Self-Attention, 2023 (arXiv 2305.10552)";
+        About { title: "DAS-MIL", paper, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [HELP, super::image::HELP].concat()
+    }
+
+    /// That of the collages. The authors keep the last epoch.
+    fn recipe(&self) -> Recipe {
+        Recipe { optimiser: Optimiser::adamw(0.01), learning_rate: 1e-3, time_decay: 0.0, epochs: 50 }
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for a width or number of heads of 0, a side that is not above 0, a start of the curve that is
+    /// not finite, or a dropout rate or number of bins out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        record(net, self)
+    }
+}
+
+fn record(net: &mut Network, settings: &DasMil) -> Result<()> {
     settings.check()?;
     net.start = settings.init;
     let features = net.features;
@@ -201,7 +224,7 @@ enum Places {
 }
 
 impl Attention {
-    fn new(net: &mut Network, s: &Settings, h: ValueId) -> Result<Self> {
+    fn new(net: &mut Network, s: &DasMil, h: ValueId) -> Result<Self> {
         let wide = |name: &str, each: u32| {
             let message = format!("{} heads of {each} are more columns than can be counted", s.heads);
             s.heads.checked_mul(each).ok_or_else(|| Error::setting(name, message))

@@ -6,11 +6,13 @@
 //! Each stream has its own loss; the bag's logit is the mean of both.
 
 use super::layers::{Network, Start};
+use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
+use crate::ops::update::{Optimiser, UpdateRule};
 use crate::tape::{Columns, Link, ValueId};
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +28,10 @@ pub enum Variant {
     H,
 }
 
-/// Settings; the defaults are the paper's.
+/// DSMIL; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct Dsmil {
     /// Which network.
     pub variant: Variant,
     /// Widths of the fully connected layers in front; none takes the features themselves.
@@ -51,7 +53,7 @@ pub struct Settings {
     pub init: Start,
 }
 
-impl Default for Settings {
+impl Default for Dsmil {
     fn default() -> Self {
         Self {
             variant: Variant::P,
@@ -67,7 +69,7 @@ impl Default for Settings {
 }
 
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+pub(super) const HELP: &[(&str, &str)] = &[
     ("variant", "p: the paper's network; h: the authors' later code and released weights"),
     ("embed", "widths of the fully connected ReLU layers in front; [] for none"),
     ("dropout", "dropout after each of these layers"),
@@ -78,17 +80,43 @@ pub const HELP: &[(&str, &str)] = &[
     ("init", "start of the weights: torch or glorot"),
 ];
 
-/// Records the model. More than two classes: one sigmoid a class, each with its own critical instance and
-/// attention; with `negative` none for the first class, which is where all of them are low.
-///
-/// # Errors
-/// [`Error::Setting`] for a width of 0, a dropout rate out of range, or a value dropout without the layer
-/// it would act on.
-pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
-    let streams = network(net, settings)?;
-    net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss);
-    net.attention(streams.weights, Columns::Classes);
-    Ok(())
+impl MilMethod for Dsmil {
+    const NAME: &'static str = "dsmil";
+
+    fn about() -> About {
+        let paper = "Li, Li, Eliceiri: Dual-stream Multiple Instance Learning Network for Whole Slide Image \
+                     Classification with Self-supervised Contrastive Learning, 2021 (arXiv 2011.08939)";
+        About { title: "DSMIL", paper, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        HELP.to_vec()
+    }
+
+    /// The authors' script for classical data also lets the rate fall along a cosine.
+    fn recipe(&self) -> Recipe {
+        let rule = UpdateRule::Adam { beta1: 0.5, beta2: 0.9, epsilon: 1e-8 };
+        let optimiser = Optimiser { rule, ..Optimiser::adam(5e-3) };
+        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 40 }
+    }
+
+    /// With a negative class, which is the absence of the others, exactly one class is meant.
+    fn takes_label_sets(&self) -> bool {
+        !self.negative
+    }
+
+    /// More than two classes: one sigmoid a class, each with its own critical instance and attention; with `negative`
+    /// none for the first class, which is where all of them are low.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a width of 0, a dropout rate out of range, or a value dropout without the layer it would
+    /// act on.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        let streams = network(net, self)?;
+        net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss);
+        net.attention(streams.weights, Columns::Classes);
+        Ok(())
+    }
 }
 
 /// What the two streams give.
@@ -103,7 +131,7 @@ pub(super) struct Streams {
     pub loss: ValueId,
 }
 
-pub(super) fn network(net: &mut Network, settings: &Settings) -> Result<Streams> {
+pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     if settings.query == 0 {
         return Err(Error::setting("query", "the width of the queries must be above 0"));
     }

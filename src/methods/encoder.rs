@@ -6,8 +6,8 @@
 //! of each channel over the positions of the last block. For the contrast it passes two fully connected layers,
 //! whose rows of length 1 go into NT-Xent.
 
-use super::BAG_LOGITS;
 use super::layers::Network;
+use super::{About, BAG_LOGITS, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::contrast::NtXent;
@@ -16,6 +16,7 @@ use crate::ops::image::{ChannelMean, MaxPool};
 use crate::ops::norm::{InstanceNorm, UnitRows};
 use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::segment::Pool;
+use crate::ops::update::Optimiser;
 use crate::tape::{Init, Param, Role, ValueId};
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +39,10 @@ pub enum Objective {
     Classes,
 }
 
-/// Settings; the defaults are small enough for a CPU.
+/// The encoder; the defaults are small enough for a CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct Encoder {
     /// Height, width and channels of a patch. Its features are one channel after the other.
     pub image: [u32; 3],
     /// Size and stride of the first convolution.
@@ -61,7 +62,7 @@ pub struct Settings {
     pub objective: Objective,
 }
 
-impl Default for Settings {
+impl Default for Encoder {
     fn default() -> Self {
         Self {
             image: [32, 32, 3],
@@ -76,7 +77,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl Encoder {
     /// The network of the paper: ResNet-18, embeddings of 512 features, contrast of 256.
     pub fn resnet18() -> Self {
         Self {
@@ -128,8 +129,8 @@ impl Settings {
     }
 }
 
-/// What each setting does.
-pub const HELP: &[(&str, &str)] = &[
+/// Settings, for people.
+const HELP: &[(&str, &str)] = &[
     ("image", "height, width and channels of a patch"),
     ("stem", "size and stride of the first convolution"),
     ("stem_pool", "the largest of 3 x 3, at every second position, after it"),
@@ -187,11 +188,33 @@ fn block(net: &mut Network, name: &str, x: Picture, channels: u32, stride: u32) 
     relu(net, Picture { value, ..h })
 }
 
-/// Records the encoder, and what it learns from.
-///
-/// # Errors
-/// [`Error::Setting`] for settings out of range, and for patches that are not of the features' width.
-pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+/// No MIL method, and so in no list of them; it is one all the same to model files and the planner.
+impl MilMethod for Encoder {
+    const NAME: &'static str = "encoder";
+
+    fn about() -> About {
+        let paper = "Li, Li, Eliceiri: Dual-stream Multiple Instance Learning Network for Whole Slide Image \
+                     Classification with Self-supervised Contrastive Learning, 2021 (arXiv 2011.08939)";
+        About { title: "Encoder of patches", paper, level: Level::Instance }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        HELP.to_vec()
+    }
+
+    /// Ours: that of the paper, 1e-4, is for a network of twelve million parameters.
+    fn recipe(&self) -> Recipe {
+        Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 1e-3, time_decay: 0.0, epochs: 30 }
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for settings out of range, and for patches that are not of the features' width.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        record(net, self)
+    }
+}
+
+fn record(net: &mut Network, settings: &Encoder) -> Result<()> {
     settings.check()?;
     let [height, width, channels] = settings.image;
     let features = net.tape.cols(net.features) as usize;
@@ -247,35 +270,35 @@ mod tests {
     use crate::methods::Method;
     use crate::model::{Model, Spec};
 
-    fn model(settings: Settings) -> Result<Model> {
+    fn model(settings: Encoder) -> Result<Model> {
         let width = settings.values();
-        Model::new(Spec::new(Method::Encoder(settings), width, 2), 1)
+        Model::new(Spec::new(settings.into(), width, 2), 1)
     }
 
     /// The number of weights of PyTorch's ResNet-18 without its classifier and its batch norms.
     #[test]
     fn resnet18_has_its_parameters() {
-        let resnet = model(Settings::resnet18()).unwrap();
+        let resnet = model(Encoder::resnet18()).unwrap();
         assert_eq!(resnet.parameter_count(), 11_176_512 - 9_600);
         let name = "layer2.0.downsample.0.weight";
         assert_eq!(resnet.parameters().iter().find(|p| p.name == name).unwrap().shape, [128, 64]);
-        let learning = Settings { objective: Objective::Contrast, ..Settings::resnet18() };
+        let learning = Encoder { objective: Objective::Contrast, ..Encoder::resnet18() };
         let projector = 512 * 512 + 512 + 512 * 256 + 256;
         assert_eq!(model(learning).unwrap().parameter_count(), 11_166_912 + projector);
     }
 
     #[test]
     fn impossible_settings_are_refused() {
-        let refused = |settings: Settings| model(settings).unwrap_err().to_string();
-        let default = Settings::default;
-        assert!(refused(Settings { image: [0, 1, 3], ..default() }).starts_with("setting"));
-        assert!(refused(Settings { stem: [4, 1], ..default() }).contains("odd size"));
-        assert!(refused(Settings { widths: vec![], blocks: vec![], ..default() }).starts_with("setting widths"));
-        assert!(refused(Settings { blocks: vec![1], ..default() }).contains("each of the 3 stages"));
-        assert!(refused(Settings { projection: [0, 1], ..default() }).starts_with("setting projection"));
-        assert!(refused(Settings { temperature: 0.0, ..default() }).contains("above 0"));
-        assert!(refused(Settings { image: [4, 4, 1], ..default() }).contains("1 x 1 positions"));
-        let spec = Spec::new(Method::Encoder(default()), 5, 2);
+        let refused = |settings: Encoder| model(settings).unwrap_err().to_string();
+        let default = Encoder::default;
+        assert!(refused(Encoder { image: [0, 1, 3], ..default() }).starts_with("setting"));
+        assert!(refused(Encoder { stem: [4, 1], ..default() }).contains("odd size"));
+        assert!(refused(Encoder { widths: vec![], blocks: vec![], ..default() }).starts_with("setting widths"));
+        assert!(refused(Encoder { blocks: vec![1], ..default() }).contains("each of the 3 stages"));
+        assert!(refused(Encoder { projection: [0, 1], ..default() }).starts_with("setting projection"));
+        assert!(refused(Encoder { temperature: 0.0, ..default() }).contains("above 0"));
+        assert!(refused(Encoder { image: [4, 4, 1], ..default() }).contains("1 x 1 positions"));
+        let spec = Spec::new(Encoder::default().into(), 5, 2);
         assert!(Model::new(spec, 1).unwrap_err().to_string().contains("has not 5 values"));
         assert!(Method::named("encoder").is_err());
     }

@@ -7,15 +7,17 @@
 //! bags' features F.
 
 use super::layers::{Network, Start};
-use super::{dsmil, total, transmil};
+use super::{About, Dsmil, Level, MilMethod, Recipe, TransMil, dsmil, total, transmil};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::masking::{Masks, Strategy};
+use crate::masking::{self, Masks, Strategy};
 use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation, Multiply};
 use crate::ops::rows::SliceColumns;
+use crate::ops::schedule::Schedule;
 use crate::ops::segment::SegmentSoftmax;
 use crate::ops::target_loss::{Distance, TargetLoss};
+use crate::ops::update::Optimiser;
 use crate::ops::weighting::WeightedSum;
 use crate::tape::{Columns, Link, Teacher, ValueId};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of the student that pools by attention; the defaults are the paper's for Camelyon16.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Attention {
+pub struct MhimAttention {
     /// Widths of the fully connected layers in front; none pools the features themselves.
     pub embed: Vec<u32>,
     /// Dropout after each of them.
@@ -40,7 +42,7 @@ pub struct Attention {
     pub masks: Masks,
 }
 
-impl Default for Attention {
+impl Default for MhimAttention {
     fn default() -> Self {
         Self {
             embed: vec![512],
@@ -54,7 +56,7 @@ impl Default for Attention {
 }
 
 /// Settings of the attention, for people.
-pub const ATTENTION_HELP: &[(&str, &str)] = &[
+const ATTENTION_HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers before the attention; [] for none"),
     ("dropout", "dropout after each of these layers"),
     ("attention", "hidden width of the attention"),
@@ -65,24 +67,24 @@ pub const ATTENTION_HELP: &[(&str, &str)] = &[
 /// Settings of the student of two streams; the defaults are the paper's for Camelyon16.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Dsmil {
+pub struct MhimDsmil {
     /// The network.
     #[serde(flatten)]
-    pub network: dsmil::Settings,
+    pub network: Dsmil,
     /// Masks and teacher.
     #[serde(flatten)]
     pub masks: Masks,
 }
 
-impl Default for Dsmil {
+impl Default for MhimDsmil {
     fn default() -> Self {
-        let network = dsmil::Settings {
+        let network = Dsmil {
             variant: dsmil::Variant::H,
             embed: vec![512],
             dropout: 0.25,
             value_layer: true,
             init: Start::GlorotNormal,
-            ..dsmil::Settings::default()
+            ..Dsmil::default()
         };
         Self { network, masks: Masks::default() }
     }
@@ -91,10 +93,10 @@ impl Default for Dsmil {
 /// Settings of the student that is a transformer; the defaults are the paper's for Camelyon16.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TransMil {
+pub struct MhimTransMil {
     /// The network.
     #[serde(flatten)]
-    pub network: transmil::Settings,
+    pub network: TransMil,
     /// Dropout of the instances' rows, in front of the transformer.
     #[serde(serialize_with = "super::layers::shortest")]
     pub row_dropout: f32,
@@ -103,41 +105,15 @@ pub struct TransMil {
     pub masks: Masks,
 }
 
-impl Default for TransMil {
+impl Default for MhimTransMil {
     fn default() -> Self {
         let masks = Masks { strategy: Strategy::LHam, high: 0.03, momentum_rises: true, ..Masks::default() };
-        Self { network: transmil::Settings::default(), row_dropout: 0.25, masks }
+        Self { network: TransMil::default(), row_dropout: 0.25, masks }
     }
 }
 
 /// The setting of TransMIL that its network does not have, for people.
-pub const TRANSMIL_HELP: &[(&str, &str)] = &[("row_dropout", "dropout of the instances' rows before the transformer")];
-
-/// Reads settings over their defaults, which are not those of the parts they are made of.
-///
-/// # Errors
-/// A setting that there is not, listing those there are, or a value of the wrong kind.
-pub fn over_defaults<'de, D, S>(deserializer: D) -> Result<S, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    S: Default + Serialize + serde::de::DeserializeOwned,
-{
-    use serde::de::Error;
-    let given = serde_json::Map::deserialize(deserializer)?;
-    let Ok(serde_json::Value::Object(mut all)) = serde_json::to_value(S::default()) else {
-        unreachable!("settings are plain")
-    };
-    for (name, value) in given {
-        match all.get_mut(&name) {
-            Some(setting) => *setting = value,
-            None => {
-                let names: Vec<&String> = all.keys().collect();
-                return Err(D::Error::custom(format!("unknown field `{name}`, expected one of {names:?}")));
-            }
-        }
-    }
-    serde_json::from_value(serde_json::Value::Object(all)).map_err(D::Error::custom)
-}
+const TRANSMIL_HELP: &[(&str, &str)] = &[("row_dropout", "dropout of the instances' rows before the transformer")];
 
 /// What a student's network gives.
 struct Student {
@@ -182,11 +158,97 @@ fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
     Ok(())
 }
 
+/// Where all three were published.
+const PAPER: &str = "Tang, Huang, Zhang, Zhou, Zhang, Liu: Multiple Instance Learning Framework with Masked Hard Instance \
+                     Mining for Whole Slide Image Classification, 2023 (arXiv 2307.15254)";
+
+/// The recipe of all three. The authors stop early, by the AUC of the validation bags.
+fn recipe() -> Recipe {
+    Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+}
+
+const SCHEDULE: Schedule = Schedule::CosineEpochs { floor: 0.0 };
+
+impl MilMethod for MhimAttention {
+    const NAME: &'static str = "mhim-attention";
+
+    fn about() -> About {
+        About { title: "MHIM-MIL", paper: PAPER, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [ATTENTION_HELP, masking::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        recipe()
+    }
+
+    fn schedule(&self) -> Schedule {
+        SCHEDULE
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for a width of 0, a dropout rate or a setting of the masks out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        attention(net, self)
+    }
+}
+
+impl MilMethod for MhimDsmil {
+    const NAME: &'static str = "mhim-dsmil";
+
+    fn about() -> About {
+        About { title: "MHIM-MIL with DSMIL", paper: PAPER, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [dsmil::HELP, masking::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        recipe()
+    }
+
+    fn schedule(&self) -> Schedule {
+        SCHEDULE
+    }
+
+    /// # Errors
+    /// As of [`Dsmil`], and [`Error::Setting`] for a setting of the masks out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        dsmil(net, self)
+    }
+}
+
+impl MilMethod for MhimTransMil {
+    const NAME: &'static str = "mhim-transmil";
+
+    fn about() -> About {
+        About { title: "MHIM-MIL with TransMIL", paper: PAPER, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [transmil::HELP, TRANSMIL_HELP, masking::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        recipe()
+    }
+
+    fn schedule(&self) -> Schedule {
+        SCHEDULE
+    }
+
+    /// # Errors
+    /// As of [`TransMil`], and [`Error::Setting`] for a setting of the masks out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        transmil(net, self)
+    }
+}
+
 /// Records the student that pools by attention: e_n = w . relu(V h_n) without biases, z = sum of softmax(e)_n h_n.
-///
-/// # Errors
-/// [`Error::Setting`] for a width of 0, a dropout rate or a setting of the masks out of range.
-pub fn attention(net: &mut Network, settings: &Attention) -> Result<()> {
+fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
     let s = settings;
     if s.attention == 0 {
         return Err(Error::setting("attention", "the hidden width must be above 0"));
@@ -219,10 +281,7 @@ pub fn attention(net: &mut Network, settings: &Attention) -> Result<()> {
 }
 
 /// Records the student of two streams. Its teacher scores instances by the largest of their classes' logits.
-///
-/// # Errors
-/// As [`dsmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
-pub fn dsmil(net: &mut Network, settings: &Dsmil) -> Result<()> {
+fn dsmil(net: &mut Network, settings: &MhimDsmil) -> Result<()> {
     let dsmil::Streams { logits, link, scores, weights, features, loss } = dsmil::network(net, &settings.network)?;
     let parts = net.tape.cols(logits);
     let (logits, teacher_scores) = ((logits, link), scores);
@@ -235,10 +294,7 @@ pub fn dsmil(net: &mut Network, settings: &Dsmil) -> Result<()> {
 
 /// Records the student that is a transformer. Its teacher scores instances, head by head, by what the class token
 /// attends to in the first attention; its feature is the class token.
-///
-/// # Errors
-/// As [`transmil::record`], and [`Error::Setting`] for a setting of the masks out of range.
-pub fn transmil(net: &mut Network, settings: &TransMil) -> Result<()> {
+fn transmil(net: &mut Network, settings: &MhimTransMil) -> Result<()> {
     let asked = settings.masks.needs_scores();
     let transmil::Parts { logits, link, scores, features, first, loss } =
         transmil::network(net, &settings.network, settings.row_dropout, asked)?;

@@ -2,6 +2,7 @@
 
 use super::image::Embedder;
 use super::layers::{Network, Start};
+use super::{About, Level, MilMethod, Recipe, mi_net_bag};
 use crate::error::Result;
 use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation};
@@ -9,10 +10,10 @@ use crate::ops::segment::Pool;
 use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
-/// Settings; the defaults are the paper's.
+/// mi-Net; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct MiNet {
     /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
@@ -28,7 +29,7 @@ pub struct Settings {
     pub init: Start,
 }
 
-impl Default for Settings {
+impl Default for MiNet {
     fn default() -> Self {
         Self {
             embedder: Embedder::Dense,
@@ -42,7 +43,7 @@ impl Default for Settings {
 }
 
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers; [] for none"),
     ("dropout", "dropout after the last of these layers or after lenet; inside of lenet-small"),
     ("pool", "pool of the instances' probabilities: max, mean, log-mean-exp"),
@@ -52,11 +53,31 @@ pub const HELP: &[(&str, &str)] = &[
 /// Keras' clip of a probability.
 const CLIP: f32 = 1e-7;
 
-/// Records the model. More than two classes: one sigmoid a class, each pooled by itself.
-///
-/// # Errors
-/// [`crate::Error::Setting`] for a pool that is not one of probabilities, a width of 0 or a bad dropout rate.
-pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
+impl MilMethod for MiNet {
+    const NAME: &'static str = "mi-net";
+
+    fn about() -> About {
+        About { title: "mi-Net", paper: mi_net_bag::PAPER, level: Level::Instance }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [HELP, super::image::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        mi_net_bag::recipe()
+    }
+
+    /// More than two classes: one sigmoid a class, each pooled by itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Setting`] for a pool that is not one of probabilities, a width of 0 or a bad dropout rate.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        record(net, self)
+    }
+}
+
+fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
     net.start = settings.init;
     let features = net.features;
     let h = match settings.embedder.record(net, settings.image, settings.dropout)? {

@@ -3,17 +3,18 @@
 
 use super::image::Embedder;
 use super::layers::{Network, Start};
-use super::total;
+use super::{About, Level, MilMethod, Recipe, total};
 use crate::error::{Error, Result};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::Pool;
+use crate::ops::update::Optimiser;
 use crate::tape::{Columns, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// Settings; the defaults are the paper's.
+/// Settings of a form, one of [`PLAIN`], [`DEEP_SUPERVISION`] and [`RESIDUAL`]; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
+#[serde(deny_unknown_fields, default = "Default::default")]
+pub struct Settings<const FORM: u8> {
     /// What embeds an instance: the layers of `embed`, or two convolutions in their place.
     pub embedder: Embedder,
     /// Height, width and channels of the pictures that LeNet reads.
@@ -29,12 +30,26 @@ pub struct Settings {
     pub init: Start,
 }
 
-impl Default for Settings {
+/// The last layer is pooled and classified.
+pub const PLAIN: u8 = 0;
+/// Each layer is pooled and classified; the losses are added, the probabilities averaged.
+pub const DEEP_SUPERVISION: u8 = 1;
+/// The layers' pooled embeddings are added and classified.
+pub const RESIDUAL: u8 = 2;
+
+/// MI-Net.
+pub type MiNetBag = Settings<PLAIN>;
+/// MI-Net with deep supervision.
+pub type MiNetDs = Settings<DEEP_SUPERVISION>;
+/// MI-Net with residual connections, whose layers are added and so have one width.
+pub type MiNetRc = Settings<RESIDUAL>;
+
+impl<const FORM: u8> Default for Settings<FORM> {
     fn default() -> Self {
         Self {
             embedder: Embedder::Dense,
             image: [28, 28, 1],
-            embed: vec![256, 128, 64],
+            embed: if FORM == RESIDUAL { vec![128, 128, 128] } else { vec![256, 128, 64] },
             dropout: 0.5,
             pool: Pool::Max,
             init: Start::Glorot,
@@ -42,48 +57,68 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The residual form adds the layers, so they have one width.
-    pub fn residual() -> Self {
-        Self { embed: vec![128, 128, 128], ..Self::default() }
-    }
-}
-
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers (the residual form needs equal ones)"),
     ("dropout", "dropout on each layer's output that is pooled; inside of lenet-small"),
     ("pool", "pool of the embeddings: max, mean, sum, log-mean-exp"),
     ("init", "start of the weights: torch or glorot"),
 ];
 
-/// Which of the paper's networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The last layer is pooled and classified.
-    Plain,
-    /// Each layer is pooled and classified; the losses are added, the probabilities averaged.
-    DeepSupervision,
-    /// The layers' pooled embeddings are added and classified.
-    Residual,
+/// Where both levels of the networks were published.
+pub(super) const PAPER: &str =
+    "Wang, Yan, Tang, Bai, Liu: Revisiting Multiple Instance Neural Networks, 2018 (arXiv 1610.02501)";
+
+/// The recipe of the paper.
+pub(super) fn recipe() -> Recipe {
+    Recipe { optimiser: Optimiser::nesterov(0.9, 0.005), learning_rate: 5e-4, time_decay: 1e-4, epochs: 50 }
 }
 
 /// Keras' clip of a probability.
 const CLIP: f32 = 1e-7;
 
-/// Records the model. The paper gives no instance scores; here they are the bag's classifier applied to
-/// each instance's embedding (the mean over the classifiers with deep supervision).
-///
-/// # Errors
-/// [`Error::Setting`] for layers that do not fit the form or a bad dropout rate.
-pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> {
-    if settings.embedder != Embedder::Dense && form != Form::Plain {
+impl<const FORM: u8> MilMethod for Settings<FORM> {
+    const NAME: &'static str = match FORM {
+        PLAIN => "mi-net-bag",
+        DEEP_SUPERVISION => "mi-net-ds",
+        _ => "mi-net-rc",
+    };
+
+    fn about() -> About {
+        let title = match FORM {
+            PLAIN => "MI-Net",
+            DEEP_SUPERVISION => "MI-Net with deep supervision",
+            _ => "MI-Net with residual connections",
+        };
+        About { title, paper: PAPER, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [HELP, super::image::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        recipe()
+    }
+
+    /// The paper gives no instance scores; here they are the bag's classifier applied to each instance's embedding (the
+    /// mean over the classifiers with deep supervision).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for layers that do not fit the form or a bad dropout rate.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        record(net, self)
+    }
+}
+
+fn record<const FORM: u8>(net: &mut Network, settings: &Settings<FORM>) -> Result<()> {
+    if settings.embedder != Embedder::Dense && FORM != PLAIN {
         return Err(Error::setting("embedder", "this form pools several layers, which must be dense"));
     }
     if settings.embedder == Embedder::Dense && settings.embed.is_empty() {
         return Err(Error::setting("embed", "MI-Net needs at least one layer"));
     }
-    if form == Form::Residual && settings.embed.windows(2).any(|w| w[0] != w[1]) {
+    if FORM == RESIDUAL && settings.embed.windows(2).any(|w| w[0] != w[1]) {
         let message = format!("residual connections need layers of one width, found {:?}", settings.embed);
         return Err(Error::setting("embed", message));
     }
@@ -94,8 +129,8 @@ pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> 
         None => net.embed(features, &settings.embed)?,
     };
     let dropout = settings.embedder.dropout_behind(settings.dropout);
-    let pooled = match form {
-        Form::Plain => &layers[layers.len() - 1..],
+    let pooled = match FORM {
+        PLAIN => &layers[layers.len() - 1..],
         _ => &layers[..],
     };
     // (dropped-out embedding of the instances, pooled embedding) of each branch.
@@ -105,7 +140,7 @@ pub fn record(net: &mut Network, settings: &Settings, form: Form) -> Result<()> 
         branches.push((dropped, net.pool(dropped, settings.pool)?));
     }
     let outputs = net.outputs();
-    if form == Form::DeepSupervision {
+    if FORM == DEEP_SUPERVISION {
         return deep_supervision(net, &branches, outputs);
     }
     let sum = |net: &mut Network, of: &[ValueId]| -> Result<ValueId> {

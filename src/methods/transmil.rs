@@ -7,6 +7,7 @@
 //! last layer norm of the class token. Only the class token of the second attention is computed.
 
 use super::layers::Network;
+use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::Op;
 use crate::ops::cross_attention::{Between, CrossAttention, Received};
@@ -17,13 +18,14 @@ use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::Activation;
 use crate::ops::reduce::RowSoftmax;
 use crate::ops::tokens::{LandmarkMeans, Square, TokenScores, TokenTables, class_tokens};
+use crate::ops::update::Optimiser;
 use crate::tape::{Columns, Init, Link, Param, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// Settings; the defaults are the paper's.
+/// TransMIL; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct TransMil {
     /// Width of the tokens.
     pub width: u32,
     /// Heads of the attention.
@@ -42,14 +44,14 @@ pub struct Settings {
     pub legacy_shift: bool,
 }
 
-impl Default for Settings {
+impl Default for TransMil {
     fn default() -> Self {
         Self { width: 512, heads: 8, landmarks: 256, iterations: 6, residual: 33, dropout: 0.1, legacy_shift: false }
     }
 }
 
 /// Settings, for people.
-pub const HELP: &[(&str, &str)] = &[
+pub(super) const HELP: &[(&str, &str)] = &[
     ("width", "width of the tokens, a multiple of the heads"),
     ("heads", "heads of the attention"),
     ("landmarks", "landmarks of a bag, through which tokens attend to each other"),
@@ -62,15 +64,33 @@ pub const HELP: &[(&str, &str)] = &[
 /// Side of the widest of the three kernels over the square.
 const SIDE: u32 = 7;
 
-/// Records the model.
-///
-/// # Errors
-/// [`Error::Setting`] for a width that is no multiple of the heads, nothing where there must be something, an
-/// even number of taps, or a dropout rate out of range.
-pub fn record(net: &mut Network, settings: &Settings) -> Result<()> {
-    let parts = network(net, settings, 0.0, false)?;
-    net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss);
-    Ok(())
+impl MilMethod for TransMil {
+    const NAME: &'static str = "transmil";
+
+    fn about() -> About {
+        let paper = "Shao, Bian, Chen, Wang, Zhang, Ji, Zhang: TransMIL: Transformer based Correlated Multiple Instance \
+                     Learning for Whole Slide Image Classification, 2021 (arXiv 2106.00908)";
+        About { title: "TransMIL", paper, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        HELP.to_vec()
+    }
+
+    /// The authors stop early, after 10 epochs without a smaller loss of the validation bags.
+    fn recipe(&self) -> Recipe {
+        let optimiser = Optimiser::radam(1e-5).with_lookahead(6, 0.5);
+        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for a width that is no multiple of the heads, nothing where there must be something, an even
+    /// number of taps, or a dropout rate out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        let parts = network(net, self, 0.0, false)?;
+        net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss);
+        Ok(())
+    }
 }
 
 /// What the network gives.
@@ -86,7 +106,7 @@ pub(super) struct Parts {
 }
 
 /// The network with this dropout of the instances' rows.
-pub(super) fn network(net: &mut Network, s: &Settings, row_dropout: f32, first_scores: bool) -> Result<Parts> {
+pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_scores: bool) -> Result<Parts> {
     for (name, value) in
         [("width", s.width), ("heads", s.heads), ("landmarks", s.landmarks), ("iterations", s.iterations)]
     {
@@ -193,7 +213,7 @@ struct Layer {
     landmarks: u32,
     iterations: u32,
     scale: f32,
-    /// Landmarks that results are late by (see [`Settings::legacy_shift`]); 0 for on time.
+    /// Landmarks that results are late by (see [`TransMil::legacy_shift`]); 0 for on time.
     late: u32,
     query: ValueId,
     key: ValueId,
@@ -218,7 +238,7 @@ struct Seen {
 }
 
 impl Layer {
-    fn new(net: &mut Network, name: &'static str, s: &Settings, tokens: [ValueId; 2]) -> Self {
+    fn new(net: &mut Network, name: &'static str, s: &TransMil, tokens: [ValueId; 2]) -> Self {
         let bound = 1.0 / (s.width as f32).sqrt();
         let [query, key, value] = ["query", "key", "value"]
             .map(|part| parameter(net, &format!("{name}.{part}.weight"), s.width, s.width, Init::Uniform(bound), true));

@@ -114,7 +114,7 @@ fn a_description_cannot_ask_for_more_than_the_file_has() {
 #[test]
 fn settings_of_any_size_end_in_a_model_or_an_error() {
     let numbers = [0u64, 1, 2, 255, 65_535, 65_536, 65_537, 1 << 20, u32::MAX as u64];
-    let encoder = Method::Encoder(crate::methods::encoder::Settings::default());
+    let encoder = Method::from(crate::methods::encoder::Encoder::default());
     for listed in Method::all().iter().cloned().chain([encoder]) {
         let Ok(Value::Object(settings)) = serde_json::to_value(&listed) else { panic!("settings are an object") };
         for ((name, default), number) in settings.iter().flat_map(|s| numbers.map(|n| (s, n))) {
@@ -140,4 +140,39 @@ fn settings_of_any_size_end_in_a_model_or_an_error() {
     assert!(matches!(error, Error::Limit { possible: MOST_BYTES, .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("size of a model") && error.contains("17") && error.contains("2147483648"), "{error}");
+}
+
+/// What files of every method say stays as it was, byte by byte, and is read: `descriptions.txt` has a line of each.
+#[test]
+fn descriptions_stay_as_they_are() {
+    let lines: Vec<&str> = include_str!("descriptions.txt").lines().collect();
+    let encoder = Method::from(crate::methods::encoder::Encoder::default());
+    let methods: Vec<Method> = Method::all().into_iter().chain([encoder]).collect();
+    assert_eq!(lines.len(), methods.len());
+    for (line, method) in lines.into_iter().zip(methods) {
+        let width = if method.name() == "encoder" { 3072 } else { 7 };
+        let model = Model::new(Spec::new(method, width, 3), 1).unwrap();
+        let bytes = model.to_bytes();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().clone().unwrap()["bagrad"], line);
+        let back = Model::from_bytes(&bytes).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert_eq!((back.spec(), &back.values), (model.spec(), &model.values));
+    }
+}
+
+#[test]
+fn a_description_says_everything_once() {
+    let model = small();
+    let said = |from: &'static str, to: &'static str| {
+        refused(&file(&model, |_, _| {}, |text| text.replace(from, to))).replace("metadata \"bagrad\": ", "")
+    };
+    assert_eq!(said("\"heads\":1", "\"heads\":1,\"heads\":2"), "duplicate field `heads`");
+    assert_eq!(said("\"classes\":", "\"names\":"), "missing field `classes`");
+    assert!(said("\"heads\":1", "\"haeds\":1").contains("unknown setting `haeds`; attention has: attention, dropout"));
+    assert!(said("\"method\":\"attention\"", "\"method\":\"atention\"").contains("there are: mi-net, mi-net-bag"));
+    assert!(said("\"format_version\":1", "\"format_version\":9").contains("format version 9"));
+    assert!(said("\"format_version\":1", "\"format_version\":\"1\"").starts_with("format_version: invalid type"));
+    // What the file does not name is as it is by default, and the order of the names does not matter.
+    let changed = file(&model, |_, _| {}, |text| text.replace("\"heads\":1,", "").replace("{\"format", "{ \"format"));
+    assert_eq!(Model::from_bytes(&changed).unwrap().spec(), model.spec());
 }

@@ -5,8 +5,7 @@ use crate::bag::{Bags, Features};
 use crate::data::{Dataset, Patches};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::methods::Method;
-use crate::methods::encoder::EMBEDDING;
+use crate::methods::encoder::{EMBEDDING, Encoder};
 use crate::model::Model;
 use crate::session::Session;
 use crate::tape::Storage;
@@ -17,7 +16,7 @@ use rayon::prelude::*;
 /// # Errors
 /// [`Error::Setting`] for a model that is none, [`Error::Shape`] for other patches.
 pub fn check(model: &Model, patches: &Patches) -> Result<()> {
-    let Method::Encoder(settings) = &model.spec().method else {
+    let Some(settings) = model.spec().method.get::<Encoder>() else {
         let message = format!("expected an encoder of patches, found a model of {}", model.spec().method.name());
         return Err(Error::setting("encoder", message));
     };

@@ -11,7 +11,7 @@
 //! use bagrad::pretrain::{self, embed, pretrain};
 //!
 //! let patches = Patches::open("textures,side=8,train=4,test=2,mean=3,spread=0", &Default::default())?;
-//! let network = encoder::Settings { widths: vec![4], blocks: vec![1], objective: Objective::Contrast, ..Default::default() };
+//! let network = encoder::Encoder { widths: vec![4], blocks: vec![1], objective: Objective::Contrast, ..Default::default() };
 //! let settings = pretrain::Settings { epochs: 1, batch: 4, ..Default::default() };
 //! let encoder = pretrain(&Device::host(), network, &settings, &patches, &mut ())?.model;
 //! let set = embed(&Device::host(), &encoder, &patches, 16, &mut |_| ())?;
@@ -30,8 +30,8 @@ use crate::data::{Patches, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::kernels::launch::Extent;
+use crate::methods::BAG_LOGITS;
 use crate::methods::encoder::{self, CONTRAST, Objective};
-use crate::methods::{BAG_LOGITS, Method};
 use crate::model::{Model, Spec};
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
@@ -243,7 +243,7 @@ fn classes(patches: &Patches) -> Result<(Vec<u32>, Vec<String>)> {
     Ok((labels.iter().map(of).collect(), names.iter().map(i32::to_string).collect()))
 }
 
-/// Pretrains an encoder after its [objective](encoder::Settings::objective) on the patches of all bags but the test
+/// Pretrains an encoder after its [objective](encoder::Encoder::objective) on the patches of all bags but the test
 /// bags. Its picture size is that of the patches. The same seed on the same device gives the same bits.
 ///
 /// # Errors
@@ -251,7 +251,7 @@ fn classes(patches: &Patches) -> Result<(Vec<u32>, Vec<String>)> {
 /// [`Error::NotFinite`] when the loss diverges, and what files and the device answer.
 pub fn pretrain(
     device: &Device,
-    mut network: encoder::Settings,
+    mut network: encoder::Encoder,
     settings: &Settings,
     patches: &Patches,
     watcher: &mut dyn Watcher,
@@ -266,7 +266,7 @@ pub fn pretrain(
         Objective::None => return Err(Error::setting("objective", "expected contrast or classes, found none")),
     };
     let contrast = labels.is_none();
-    let spec = Spec { method: Method::Encoder(network), width: patches.values(), classes: names, multi_label: false };
+    let spec = Spec { method: network.into(), width: patches.values(), classes: names, multi_label: false };
     let model = Model::new(spec, settings.seed)?;
     let (training, validation) = divide(patches, settings)?;
     let mut done = Pretrained {
@@ -392,9 +392,9 @@ fn measure(session: &mut Session, views: &Views, rows: &[usize], batch: usize) -
 
 /// The encoder alone.
 fn without_head(model: &Model) -> Result<Model> {
-    let Method::Encoder(network) = &model.spec().method else { unreachable!("only encoders are pretrained") };
-    let method = Method::Encoder(encoder::Settings { objective: Objective::None, ..network.clone() });
-    let mut bare = Model::new(Spec::new(method, model.spec().width, 2), 0)?;
+    let network: &encoder::Encoder = model.spec().method.get().expect("only encoders are pretrained");
+    let network = encoder::Encoder { objective: Objective::None, ..network.clone() };
+    let mut bare = Model::new(Spec::new(network.into(), model.spec().width, 2), 0)?;
     let names: Vec<String> = bare.parameters().iter().map(|p| p.name.clone()).collect();
     for name in names {
         bare.set_parameter(&name, model.parameter(&name)?)?;

@@ -57,7 +57,7 @@ fn grid(options: &Options) -> Result<Grid> {
     max.training = dsmil.training.clone();
     let kept = Kept::default();
     for (row, objective, epochs) in rows {
-        let network = encoder::Settings { objective, ..encoder::Settings::default() };
+        let network = encoder::Encoder { objective, ..encoder::Encoder::default() };
         let settings = pretrain::Settings {
             epochs: if options.quick { epochs.min(2) } else { epochs },
             batch: 64,

@@ -155,9 +155,9 @@ fn values_beyond_f16_are_refused_with_their_place() {
 /// An encoder that learns nothing has no loss; asking for its gradients is a mistake that is told.
 #[test]
 fn what_has_no_loss_is_not_trained() {
-    let settings = crate::methods::encoder::Settings { image: [8, 8, 1], ..Default::default() };
-    let settings = crate::methods::encoder::Settings { widths: vec![2], blocks: vec![1], ..settings };
-    let model = Model::new(Spec::new(Method::Encoder(settings), 64, 2), 1).unwrap();
+    let settings = crate::methods::encoder::Encoder { image: [8, 8, 1], ..Default::default() };
+    let settings = crate::methods::encoder::Encoder { widths: vec![2], blocks: vec![1], ..settings };
+    let model = Model::new(Spec::new(settings.into(), 64, 2), 1).unwrap();
     let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
     let bags = bags(64);
     assert!(said(session.gradients(&bags, None)).contains("no loss"));

@@ -3,8 +3,7 @@
 
 use crate::common::{self, error};
 use bagrad::device::Device;
-use bagrad::methods::Method;
-use bagrad::methods::encoder::{EMBEDDING, Settings};
+use bagrad::methods::encoder::{EMBEDDING, Encoder};
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
 use bagrad::session::Session;
@@ -42,14 +41,14 @@ impl Fixture {
         self.tensors[name].iter().map(|&v| v as f32).collect()
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> Encoder {
         serde_json::from_str(&self.metadata["settings"]).unwrap()
     }
 
     fn model(&self) -> Model {
         let settings = self.settings();
         let (width, classes) = (settings.values(), self.metadata["classes"].parse().unwrap());
-        let mut model = Model::new(Spec::new(Method::Encoder(settings), width, classes), 0).unwrap();
+        let mut model = Model::new(Spec::new(settings.into(), width, classes), 0).unwrap();
         let names: Vec<String> = model.parameters().iter().map(|p| p.name.clone()).collect();
         for name in names {
             model.set_parameter(&name, &self.f32(&format!("param/{name}"))).unwrap();

@@ -12,8 +12,8 @@ fn patches() -> Patches {
     textures.patches().unwrap()
 }
 
-fn network(objective: Objective) -> encoder::Settings {
-    encoder::Settings { widths: vec![6, 8], blocks: vec![1, 1], projection: [8, 8], objective, ..Default::default() }
+fn network(objective: Objective) -> encoder::Encoder {
+    encoder::Encoder { widths: vec![6, 8], blocks: vec![1, 1], projection: [8, 8], objective, ..Default::default() }
 }
 
 fn trained(device: &Device, objective: Objective, settings: Settings) -> Pretrained {
