@@ -66,8 +66,9 @@
 //!
 //! # Features
 //!
-//! - none (`default-features = false`): everything above but `data`.
+//! - none (`default-features = false`): everything above but what names a feature, on the host.
 //! - `data`: the readers and the shipped digits.
+//! - `gpu` (default): GPUs through wgpu. Without it the host is the one device, and no wgpu is in the tree.
 //! - `cli` (default): `data`, and what the program `bagrad` needs.
 //!
 //! `ARCHITECTURE.md` in the repository tells how the parts work together, and why they are as they are.

@@ -5,7 +5,6 @@ mod assemble;
 pub mod columns;
 pub mod windows;
 
-pub(crate) use crate::kernels::target::typical_units;
 pub use crate::kernels::target::{Class, Family, PlanAs, Target};
 
 use crate::error::{Error, Result};

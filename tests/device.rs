@@ -5,7 +5,8 @@
 
 use bagrad::Error;
 use bagrad::device::executor::{Executor, Step, Upload};
-use bagrad::device::{Checked, Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
+use bagrad::device::gpu::Checked;
+use bagrad::device::{Checks, Device, DeviceChoice, GpuDevice, GpuOptions, list};
 use bagrad::kernels::launch::{BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, Scalars, Word};
 use bagrad::kernels::{self, Binding, elementwise, matmul};
 use bagrad::plan::{Family, PlanAs, Program, Target};

@@ -1,6 +1,6 @@
 //! One face for the two executors: buffers by key, programs loaded once, steps run many times.
 
-use super::gpu_executor::GpuExecutor;
+use super::gpu::GpuExecutor;
 use super::host_executor::HostExecutor;
 use super::{Counters, Device};
 use crate::error::Result;
@@ -184,7 +184,7 @@ impl Executor {
     /// Bytes of staging that steps come to hold which upload `bytes` each.
     pub fn staging_bytes(&self, bytes: u64) -> u64 {
         match self {
-            Executor::Gpu(_) => super::staging::ring_bytes(bytes),
+            Executor::Gpu(e) => e.staging_bytes(bytes),
             _ => 0,
         }
     }

@@ -1,55 +1,36 @@
 //! An opened adapter: features, limits, faults, and checked creation of buffers.
 
-use super::check::{self, Checked, Checks};
-use super::cooperative::{self, Verdict};
-use super::family::Adapter;
-use super::gpu_executor::LaunchError;
-use super::pipelines::Pipelines;
-use super::select::{Description, Kind};
+pub mod cooperative;
+pub mod preprocess;
+
+mod check;
+mod choose;
+mod executor;
+mod family;
+mod pace;
+mod pipelines;
+mod report;
+mod rounds;
+mod staging;
+mod trial;
+
+pub use check::Checked;
+pub use executor::GpuExecutor;
+pub(super) use report::reports;
+
+use super::{DeviceChoice, GpuOptions, Kind};
 use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::launch::Variant;
 use crate::plan::{Class, PlanAs, Target};
 use crate::tuning::Tuning;
+use choose::{Candidates, Description};
+use cooperative::Verdict;
+use family::Adapter;
+use pipelines::Pipelines;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// What a device is opened with. The defaults are what everybody wants; tests ask for less.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GpuOptions {
-    /// Largest bytes of one binding, when less than what the adapter has.
-    pub max_binding: Option<u64>,
-    /// Largest bytes of one buffer, when less than what the adapter has.
-    pub max_buffer: Option<u64>,
-    /// Most workgroups along one dimension, when fewer than what the adapter has.
-    pub max_groups: Option<u32>,
-    /// Behave like an adapter without f16 in shaders.
-    pub force_no_f16: bool,
-    /// Compile shaders with checks of bounds and divisions, or without; `None`, the default, has them where debug
-    /// assertions are on, or as `BAGRAD_CHECKED` says.
-    pub checked: Option<bool>,
-    /// Most bytes that all stores of an executor may take together.
-    pub store_budget: Option<u64>,
-    /// Leave cooperative matrices alone; `BAGRAD_NO_COOPERATIVE=1` does the same.
-    pub no_cooperative: bool,
-    /// Choose them as if subgroups had these sizes, least and most, whatever the driver says.
-    pub subgroups: Option<(u32, u32)>,
-    /// Let their self-test fail, and that of the kernels, to see what happens then.
-    pub fail_self_test: bool,
-    /// Whether the device computes what is known before it is handed out.
-    pub checks: Checks,
-    /// Plan for another device, so that a software driver runs what a GPU would; `BAGRAD_PLAN_AS=rdna:60` does the
-    /// same where this is `None`.
-    pub plan_as: Option<PlanAs>,
-    /// Seconds that a submission may keep the device busy by the estimate, when other than the half second of GPUs and
-    /// no bound for drivers on the CPU.
-    pub longest_submission: Option<f64>,
-    /// Run launches one by one and hand over how far each is from its twin in f64. Slow: for tests.
-    pub audit: Option<fn(&LaunchError)>,
-    /// Told each kernel and variant before it is compiled, so that one knows what a compiler did not survive.
-    pub compiling: Option<fn(&Kernel, &Variant)>,
-}
 
 /// An opened GPU. Clones share it.
 #[derive(Clone)]
@@ -122,12 +103,12 @@ fn device_error(error: wgpu::Error, doing: &str) -> Error {
 }
 
 /// True when an environment variable is set to something other than nothing and 0.
-pub(super) fn env_flag(name: &str) -> bool {
+fn env_flag(name: &str) -> bool {
     std::env::var(name).is_ok_and(|v| !matches!(v.trim(), "" | "0"))
 }
 
 /// All adapters of the native back ends. Quiet, and empty when there is no driver or no loader.
-pub(super) fn adapters() -> Vec<wgpu::Adapter> {
+fn adapters() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     // The default flags turn validation layers on in debug builds and, in every build, a check of indirect
     // dispatches that caps buffers at 4 GiB and that nothing here needs.
@@ -145,17 +126,31 @@ pub(super) fn adapters() -> Vec<wgpu::Adapter> {
     .unwrap_or_default()
 }
 
-/// Keeps Mesa's device selection layer from connecting to a display, which prints an error for each listing
-/// of adapters where there is none (servers, containers). We choose by what an adapter is, so its opinion is
-/// not missed. Variables that are set already are left alone.
+/// The GPU that `choice` means, and why it was taken; or none, and why the host has to do.
 ///
-/// # Safety
-/// It sets an environment variable: call it first in `main`, before any other thread runs.
-pub unsafe fn quiet_drivers() {
-    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
-        // SAFETY: the caller's.
-        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+/// # Errors
+/// As for [`super::Device::open_with`].
+pub(super) fn choose(choice: &DeviceChoice, options: GpuOptions) -> Result<(Option<GpuDevice>, String)> {
+    let adapters = adapters();
+    let described: Vec<Description> = adapters.iter().map(|a| Description::of(&a.get_info())).collect();
+    let Candidates { adapters: numbers, host } = choose::candidates(choice, &described)?;
+    let (opened, failures) = choose::first(&numbers, |n| {
+        let gpu = GpuDevice::open(&adapters[n], options)?;
+        gpu.checked().map(|_| gpu)
+    })?;
+    if let Some((n, gpu)) = opened {
+        return Ok((Some(gpu), choose::why(choice, &described[n], &failures)));
     }
+    if !host {
+        return Err(Error::Device { message: failures.join("; ") });
+    }
+    let software = described.iter().filter(|a| a.kind == Kind::Cpu).count();
+    let why = match (failures.is_empty(), software) {
+        (false, _) => format!("no GPU could be used: {}", failures.join("; ")),
+        (true, 0) => "no GPU was found".to_string(),
+        (true, _) => "no GPU was found but software ones, which are slower than the host".to_string(),
+    };
+    Ok((None, why))
 }
 
 /// Features used when they are there.
@@ -192,7 +187,7 @@ impl GpuDevice {
     /// # Errors
     /// [`Error::Device`] when it lacks immediates or the driver refuses, [`Error::Setting`] when it cannot be planned
     /// for as was asked.
-    pub(super) fn open(adapter: &wgpu::Adapter, mut options: GpuOptions) -> Result<Self> {
+    fn open(adapter: &wgpu::Adapter, mut options: GpuOptions) -> Result<Self> {
         let info = adapter.get_info();
         let mut features = adapter.features() & wanted_features();
         if !features.contains(wgpu::Features::IMMEDIATES) {
@@ -309,9 +304,14 @@ impl GpuDevice {
     /// Name, back end and driver, and what it is planned for as where that is something else.
     pub fn description(&self) -> String {
         let info = &self.shared.info;
-        let driver = format!("{} {}", info.driver, info.driver_info);
+        let driver = self.driver();
         let planned = self.plan_as.map_or(String::new(), |plan_as| format!(", planned as {plan_as}"));
         format!("{} ({}, {}{planned})", info.name, info.backend, driver.trim())
+    }
+
+    /// The driver, with its version.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.shared.info.driver, self.shared.info.driver_info)
     }
 
     /// What the driver says about the adapter.
@@ -386,6 +386,15 @@ impl GpuDevice {
         }
     }
 
+    /// As [`super::Device::target_for`].
+    pub(super) fn target_for(&self, mixed: bool) -> Target {
+        let target = self.target();
+        match mixed && target.class == Class::Gpu {
+            true => Target { coop: self.cooperative().usable(), ..target },
+            false => target,
+        }
+    }
+
     /// What it is itself.
     fn own(&self) -> PlanAs {
         let info = &self.shared.info;
@@ -405,25 +414,25 @@ impl GpuDevice {
         self.shared.faults.lose("destroyed on request".to_string());
     }
 
-    pub(super) fn device(&self) -> &wgpu::Device {
+    fn device(&self) -> &wgpu::Device {
         &self.shared.device
     }
 
-    pub(super) fn queue(&self) -> &wgpu::Queue {
+    fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
     }
 
-    pub(super) fn pipelines(&self) -> MutexGuard<'_, Pipelines> {
+    fn pipelines(&self) -> MutexGuard<'_, Pipelines> {
         locked(&self.shared.pipelines)
     }
 
     /// What went wrong since the last look, if anything did.
-    pub(super) fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         self.shared.faults.check()
     }
 
     /// Runs `f` and returns what it made, or why the device refused it.
-    pub(super) fn scoped<R>(&self, doing: impl FnOnce() -> String, f: impl FnOnce(&wgpu::Device) -> R) -> Result<R> {
+    fn scoped<R>(&self, doing: impl FnOnce() -> String, f: impl FnOnce(&wgpu::Device) -> R) -> Result<R> {
         self.check()?;
         let device = &self.shared.device;
         let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
@@ -439,13 +448,7 @@ impl GpuDevice {
     }
 
     /// A buffer, or why there is none.
-    pub(super) fn buffer(
-        &self,
-        what: &str,
-        bytes: u64,
-        usage: wgpu::BufferUsages,
-        mapped: bool,
-    ) -> Result<wgpu::Buffer> {
+    fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
         let possible = self.shared.limits.max_buffer_size;
         if bytes > possible {
             let what = what.to_string();
@@ -456,12 +459,12 @@ impl GpuDevice {
     }
 
     /// Waits for a submission, or for all of them.
-    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
     }
 
     /// Lets the callbacks of finished submissions run.
-    pub(super) fn poll(&self, kind: wgpu::PollType) -> Result<()> {
+    fn poll(&self, kind: wgpu::PollType) -> Result<()> {
         self.check()?;
         // wgpu panics when it finds out in here that the device is gone.
         match catch_unwind(AssertUnwindSafe(|| self.shared.device.poll(kind))) {

@@ -1,31 +1,28 @@
 //! Devices: which there are, how one is chosen, and the executors that run programs on them.
+//!
+//! All that names wgpu is in [`gpu`]. Without the feature `gpu` another module stands in its place, whose GPUs have no
+//! values: the rest of the crate is the same text in both builds.
 
-pub mod check;
-pub mod cooperative;
 pub mod executor;
-pub mod gpu;
-pub mod gpu_executor;
 pub mod host_executor;
 pub mod list;
-pub mod preprocess;
-pub mod select;
 
-mod family;
-mod pace;
-mod pipelines;
-mod rounds;
-mod staging;
-mod trial;
+mod options;
+mod select;
 
-pub use check::{Checked, Checks};
-pub use gpu::{GpuDevice, GpuOptions, quiet_drivers};
-pub use gpu_executor::LaunchError;
-pub use list::{AdapterReport, HostReport, list};
+#[cfg(feature = "gpu")]
+pub mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+pub mod gpu;
+
+pub use gpu::GpuDevice;
+pub use list::{AdapterReport, HostReport, Kind, list};
+pub use options::{Checks, GpuOptions, LaunchError};
 pub use select::DeviceChoice;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Class, Family, Target};
-use select::{Candidates, Description};
 
 /// What an executor has created and submitted; a steady training step must only add submissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +60,19 @@ pub struct HostDevice {
     description: String,
 }
 
+/// Keeps Mesa's device selection layer from connecting to a display, which prints an error for each listing
+/// of adapters where there is none (servers, containers). We choose by what an adapter is, so its opinion is
+/// not missed. Variables that are set already are left alone.
+///
+/// # Safety
+/// It sets an environment variable: call it first in `main`, before any other thread runs.
+pub unsafe fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// A device and why it was taken.
 pub struct Opened {
     /// The device.
@@ -91,7 +101,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] when there is no such device, its driver refuses, or its kernels give wrong results
-    /// (see [`check`]). `auto` never fails: it goes on to the next GPU and in the end to the host, and says why.
+    /// (see [`Checks`]), or this build has no GPU support. `auto` never fails: it goes on to the next GPU and in the end to the host, and says why.
     pub fn open(choice: &DeviceChoice) -> Result<Opened> {
         Self::open_with(choice, GpuOptions::default())
     }
@@ -104,27 +114,8 @@ impl Device {
         if *choice == DeviceChoice::Host {
             return Ok(Opened { device: Self::host(), why: "the host was asked for".to_string() });
         }
-        let adapters = gpu::adapters();
-        let described: Vec<Description> = adapters.iter().map(|a| Description::of(&a.get_info())).collect();
-        let Candidates { adapters: numbers, host } = select::candidates(choice, &described)?;
-        let (opened, failures) = select::first(&numbers, |n| {
-            let gpu = GpuDevice::open(&adapters[n], options)?;
-            gpu.checked().map(|_| gpu)
-        })?;
-        if let Some((n, gpu)) = opened {
-            let why = select::why(choice, &described[n], &failures);
-            return Ok(Opened { device: Device::Gpu(gpu), why });
-        }
-        if !host {
-            return Err(Error::Device { message: failures.join("; ") });
-        }
-        let software = described.iter().filter(|a| a.kind == select::Kind::Cpu).count();
-        let why = match (failures.is_empty(), software) {
-            (false, _) => format!("no GPU could be used: {}", failures.join("; ")),
-            (true, 0) => "no GPU was found".to_string(),
-            (true, _) => "no GPU was found but software ones, which are slower than the host".to_string(),
-        };
-        Ok(Opened { device: Self::host(), why })
+        let (opened, why) = gpu::choose(choice, options)?;
+        Ok(Opened { device: opened.map_or_else(Self::host, Device::Gpu), why })
     }
 
     /// Short name.
@@ -170,12 +161,9 @@ impl Device {
     /// As [`Device::target`], for a tape of mixed precision with the cooperative matrices that may be used.
     /// The first such call tests them, but for software drivers, where they are slower than what they replace.
     pub fn target_for(&self, mixed: bool) -> Target {
-        let target = self.target();
         match self {
-            Device::Gpu(gpu) if mixed && target.class == Class::Gpu => {
-                Target { coop: gpu.cooperative().usable(), ..target }
-            }
-            _ => target,
+            Device::Gpu(gpu) => gpu.target_for(mixed),
+            _ => self.target(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub enum RawBinding<T> {
     Index(*mut u32, usize),
 }
 
+#[cfg(feature = "gpu")]
 impl<T> RawBinding<T> {
     /// Without its first `count` values, or empty.
     pub(crate) fn skip(self, count: usize) -> Self {

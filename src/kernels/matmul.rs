@@ -2,7 +2,7 @@
 
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
-use super::launch::{MAX_WORDS, Variant};
+use super::launch::Variant;
 use super::target::{Class, Target};
 use super::tiles::Choice;
 use super::{Args, Kernel, Real, kernel, round};
@@ -51,7 +51,11 @@ pub const KERNELS: &[&Kernel] = &[&MATMUL, &TRANSPOSE];
 
 /// One part of a sum that is split over the layers of the grid: its parameters, and how many values of each
 /// binding lie before it. The host never splits, so the twin knows nothing of parts.
-pub(crate) fn part(words: &[u32; MAX_WORDS], part: u32) -> ([u32; MAX_WORDS], [usize; 4]) {
+#[cfg(feature = "gpu")]
+pub(crate) fn part(
+    words: &[u32; super::launch::MAX_WORDS],
+    part: u32,
+) -> ([u32; super::launch::MAX_WORDS], [usize; 4]) {
     let p: MatmulParams = bytemuck::pod_read_unaligned(&bytemuck::bytes_of(words)[..size_of::<MatmulParams>()]);
     let begin = part.saturating_mul(p.k_chunk).min(p.k);
     let mut own = *words;

@@ -11,8 +11,12 @@ use std::sync::Once;
 
 /// The devices that results are checked on: the host, the f64 oracle, and a GPU.
 ///
-/// A run without any adapter fails, unless `BAGRAD_HOST_ONLY=1` says aloud that it is one.
+/// A run without any adapter fails, unless `BAGRAD_HOST_ONLY=1` or a build without GPU support says aloud that it is one.
 pub fn gpu() -> Option<Device> {
+    if !cfg!(feature = "gpu") {
+        eprintln!("without the feature `gpu`: the GPU half of this test DID NOT RUN");
+        return None;
+    }
     if std::env::var("BAGRAD_HOST_ONLY").is_ok_and(|v| v == "1") {
         eprintln!("BAGRAD_HOST_ONLY=1: the GPU half of this test DID NOT RUN");
         return None;

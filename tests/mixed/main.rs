@@ -9,7 +9,7 @@ mod common;
 mod products;
 mod training;
 
-use bagrad::device::cooperative::Verdict;
+use bagrad::device::gpu::cooperative::Verdict;
 use bagrad::device::{Device, GpuDevice, GpuOptions};
 use bagrad::plan::{Family, PlanAs};
 

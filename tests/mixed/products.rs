@@ -2,7 +2,7 @@
 
 use super::common::{self, check, harness};
 use super::{gpu_of, has_matrices, planned};
-use bagrad::device::cooperative::Verdict;
+use bagrad::device::gpu::cooperative::Verdict;
 use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::Extent;
 use bagrad::ops::Op;

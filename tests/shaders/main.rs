@@ -3,7 +3,7 @@
 
 mod vendors;
 
-use bagrad::device::preprocess::preprocess;
+use bagrad::device::gpu::preprocess::preprocess;
 use bagrad::kernels::{self, Binding, Kernel};
 use wgpu::naga;
 

@@ -7,7 +7,7 @@
 
 use bagrad::bench::cases::Sizes;
 use bagrad::bench::kernels::{self as bench, Ceilings};
-use bagrad::device::preprocess::preprocess;
+use bagrad::device::gpu::preprocess::preprocess;
 use bagrad::device::{Device, DeviceChoice, GpuDevice, GpuOptions};
 use bagrad::kernels::launch::Variant;
 use bagrad::kernels::{self, Kernel};

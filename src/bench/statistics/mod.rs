@@ -5,7 +5,10 @@
 
 pub mod baseline;
 
-#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
+#[cfg(all(feature = "gpu", any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
+mod vulkan;
+#[cfg(not(all(feature = "gpu", any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))))]
+#[path = "no_vulkan.rs"]
 mod vulkan;
 
 use super::cases::{self, Sizes};
@@ -124,12 +127,10 @@ pub fn of(device: &Device, sizes: Sizes, filter: &str) -> Result<Report> {
         let message = format!("statistics: {} has no compiler to ask; name a GPU", device.description());
         return Err(Error::Device { message });
     };
-    let info = gpu.info();
     let rows = rows(gpu, &launched(device, sizes, filter)?)?;
-    Ok(Report { device: info.name.clone(), driver: format!("{} {}", info.driver, info.driver_info), rows })
+    Ok(Report { device: gpu.name().to_owned(), driver: gpu.driver(), rows })
 }
 
-#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn rows(gpu: &crate::device::GpuDevice, kernels: &[(&'static Kernel, Variant)]) -> Result<Vec<Row>> {
     let vulkan = vulkan::Vulkan::open(gpu)?;
     let row = |(kernel, variant): &(&'static Kernel, Variant)| {
@@ -140,12 +141,6 @@ fn rows(gpu: &crate::device::GpuDevice, kernels: &[(&'static Kernel, Variant)]) 
         Ok(Row { kernel, variant, threads, memory, subgroup, ..Row::default() }.with(told))
     };
     kernels.iter().map(row).collect()
-}
-
-#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn rows(gpu: &crate::device::GpuDevice, _: &[(&'static Kernel, Variant)]) -> Result<Vec<Row>> {
-    let message = format!("statistics: {}: only Vulkan drivers tell them", gpu.description());
-    Err(Error::Device { message })
 }
 
 #[cfg(test)]

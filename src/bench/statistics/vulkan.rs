@@ -4,7 +4,7 @@
 //! the features that decide what its compiler is given. The SPIR-V is written as wgpu writes it for a release.
 
 use crate::device::GpuDevice;
-use crate::device::preprocess::preprocess;
+use crate::device::gpu::preprocess::preprocess;
 use crate::error::{Error, Result};
 use crate::kernels::Kernel;
 use crate::kernels::launch::Variant;

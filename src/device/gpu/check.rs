@@ -2,9 +2,10 @@
 //! compares with the twins in f64, over memory filled with NaN. Drivers exist that take every call and compute
 //! nothing, and a model that was trained on one would come out without a word.
 
-use super::gpu::{GpuDevice, env_flag};
+use super::choose::Description;
 use super::trial::{Fault, Of, Results, Trial, param, run_on};
-use super::{Device, select};
+use super::{GpuDevice, env_flag};
+use crate::device::{Checks, Device, Kind};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::ops::Op;
@@ -16,19 +17,6 @@ use crate::plan::Purpose;
 use crate::tape::Storage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
-
-/// Which devices compute something that is known before they are handed out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checks {
-    /// Hardware; nothing with `BAGRAD_SKIP_DEVICE_CHECK=1`. Drivers that compute on the CPU are tested with the
-    /// project.
-    #[default]
-    Hardware,
-    /// Whatever is opened, but for what [`GpuDevice::noop`] gives.
-    Always,
-    /// None, and cooperative matrices are taken as they are listed: for drivers that compute nothing.
-    Never,
-}
 
 /// What is known of a device that was opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +64,7 @@ pub(super) fn examine(gpu: &GpuDevice) -> Result<Checked> {
     if skipped(options.checks) {
         return Ok(Checked::Not("they were left out on request"));
     }
-    let software = select::Description::of(gpu.info()).kind == select::Kind::Cpu;
+    let software = Description::of(gpu.info()).kind == Kind::Cpu;
     if software && options.checks != Checks::Always {
         return Ok(Checked::Not("a software driver"));
     }
@@ -178,9 +166,9 @@ fn training() -> Result<Trial> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::GpuOptions;
     use super::super::trial::played;
     use super::*;
+    use crate::device::GpuOptions;
 
     #[test]
     fn devices_that_compute_pass() {

@@ -3,8 +3,8 @@
 //! A device runs them over memory filled with NaN, so that what it leaves out shows. Who runs a trial is a
 //! parameter of those who judge, so that tests can play a device that computes nothing, half, or the wrong thing.
 
-use super::Device;
-use super::executor::{Executor, Step, Upload};
+use crate::device::Device;
+use crate::device::executor::{Executor, Step, Upload};
 use crate::error::Result;
 use crate::kernels::extent::BatchTables;
 use crate::kernels::launch::{BufferKey, Input, Place, Scalars};

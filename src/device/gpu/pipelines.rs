@@ -1,6 +1,6 @@
 //! Compiled kernels, built when a program first needs them and shared by all executors of a device.
 
-use super::gpu::GpuDevice;
+use super::GpuDevice;
 use super::preprocess::{excerpt, preprocess};
 use super::rounds;
 use crate::error::{Error, Result};

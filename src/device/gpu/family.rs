@@ -1,7 +1,7 @@
 //! Whose GPU an adapter is and how large, from what its driver says: pure, so that it can be tested without it.
 
+use crate::kernels::target::typical_units;
 use crate::plan::Family;
-use crate::plan::typical_units;
 
 /// What the rules look at.
 #[derive(Clone, Copy, Debug)]

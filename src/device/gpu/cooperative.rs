@@ -5,9 +5,9 @@
 //! sizes that are multiples of nothing, with values that f16 rounds, holds as subnormals, or cannot hold,
 //! against the twin on the CPU in f64, which rounds factors in the same way.
 
-use super::gpu::GpuDevice;
 use super::trial::{Of, Results, Trial, param, run_on};
-use super::{Device, check, gpu};
+use super::{GpuDevice, check, env_flag};
+use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::matmul_coop::Coop;
 use crate::ops::Op;
@@ -103,7 +103,7 @@ fn candidate(gpu: &GpuDevice) -> Result<Coop, String> {
 /// Finds out.
 pub(super) fn examine(gpu: &GpuDevice) -> Verdict {
     let options = gpu.options();
-    if options.no_cooperative || gpu::env_flag("BAGRAD_NO_COOPERATIVE") {
+    if options.no_cooperative || env_flag("BAGRAD_NO_COOPERATIVE") {
         return Verdict::Off;
     }
     let listed = match candidate(gpu) {

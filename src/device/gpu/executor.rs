@@ -3,15 +3,13 @@
 mod audit;
 mod timing;
 
-pub use audit::LaunchError;
-
-use super::Counters;
-use super::executor::{ProgramId, Step, StoreId, Upload};
-use super::gpu::GpuDevice;
+use super::GpuDevice;
 use super::pace::Pace;
 use super::pipelines::Pipeline;
 use super::rounds;
-use super::staging::Staging;
+use super::staging::{Staging, ring_bytes};
+use crate::device::Counters;
+use crate::device::executor::{ProgramId, Step, StoreId, Upload};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Launch, Place};
 use crate::plan::Program;
@@ -101,7 +99,7 @@ impl GpuExecutor {
         &self.gpu
     }
 
-    /// See [`super::executor::Executor::ensure`].
+    /// See [`crate::device::executor::Executor::ensure`].
     pub fn ensure(&mut self, key: BufferKey, bytes: u64) -> Result<()> {
         let bytes = bytes.next_multiple_of(256).max(256);
         if self.buffers.get(&key).is_some_and(|b| b.size() >= bytes) {
@@ -143,12 +141,12 @@ impl GpuExecutor {
         self.buffers.get(&key).unwrap_or_else(|| panic!("{key:?} is used before it was made"))
     }
 
-    /// See [`super::executor::Executor::write`].
+    /// See [`crate::device::executor::Executor::write`].
     pub fn write(&mut self, key: BufferKey, offset: usize, values: &[f32]) -> Result<()> {
         self.write_bytes(key, offset as u64 * 4, bytemuck::cast_slice(values))
     }
 
-    /// See [`super::executor::Executor::write_indices`].
+    /// See [`crate::device::executor::Executor::write_indices`].
     pub fn write_indices(&mut self, key: BufferKey, values: &[u32]) -> Result<()> {
         self.write_bytes(key, 0, bytemuck::cast_slice(values))
     }
@@ -183,12 +181,12 @@ impl GpuExecutor {
         self.staging.submitted(submission);
     }
 
-    /// See [`super::executor::Executor::read`].
+    /// See [`crate::device::executor::Executor::read`].
     pub fn read(&mut self, place: Place, count: usize) -> Result<Vec<f64>> {
         Ok(self.read_f32(place, count)?.into_iter().map(f64::from).collect())
     }
 
-    /// See [`super::executor::Executor::read_f32`].
+    /// See [`crate::device::executor::Executor::read_f32`].
     pub fn read_f32(&mut self, place: Place, count: usize) -> Result<Vec<f32>> {
         let buffer = self.buffer(place.buffer).clone();
         self.read_buffer(&buffer, place.offset, count)
@@ -207,7 +205,7 @@ impl GpuExecutor {
         Ok(values)
     }
 
-    /// See [`super::executor::Executor::load`].
+    /// See [`crate::device::executor::Executor::load`].
     pub fn load(&mut self, program: Program) -> Result<ProgramId> {
         let encoded = self.prepare(&program)?;
         let (pace, counts_rounds) = (self.pace(&program), self.counts_rounds(&program));
@@ -217,7 +215,7 @@ impl GpuExecutor {
         Ok(id)
     }
 
-    /// See [`super::executor::Executor::reload`]. When it fails, the program stays as it was.
+    /// See [`crate::device::executor::Executor::reload`]. When it fails, the program stays as it was.
     pub fn reload(&mut self, id: ProgramId, program: Program) -> Result<()> {
         let encoded = self.prepare(&program)?;
         let (pace, counts_rounds) = (self.pace(&program), self.counts_rounds(&program));
@@ -234,7 +232,7 @@ impl GpuExecutor {
         rounds::are_counted(self.gpu.info()) && rounds::could_be_too_many(program)
     }
 
-    /// See [`super::executor::Executor::is_too_long`].
+    /// See [`crate::device::executor::Executor::is_too_long`].
     pub fn is_too_long(&self, program: &Program, extent: &Extent) -> bool {
         Pace::of(&self.gpu).is_some_and(|pace| pace.is_exceeded_by_one(program, extent))
     }
@@ -292,7 +290,7 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// See [`super::executor::Executor::program`].
+    /// See [`crate::device::executor::Executor::program`].
     pub fn program(&self, id: ProgramId) -> &Program {
         &self.programs[id.0].program
     }
@@ -402,7 +400,7 @@ impl GpuExecutor {
         self.gpu.check()
     }
 
-    /// See [`super::executor::Executor::run`].
+    /// See [`crate::device::executor::Executor::run`].
     pub fn run(&mut self, id: ProgramId, step: &Step) -> Result<()> {
         if let Some(note) = self.gpu.options().audit {
             return self.audit(id, step, note);
@@ -434,7 +432,7 @@ impl GpuExecutor {
         }
     }
 
-    /// See [`super::executor::Executor::reserve_history`]. What is in the history is kept.
+    /// See [`crate::device::executor::Executor::reserve_history`]. What is in the history is kept.
     pub fn reserve_history(&mut self, values: usize) -> Result<()> {
         let bytes = (values as u64 * 4).next_multiple_of(256).max(256);
         if self.history.as_ref().is_some_and(|h| h.size() >= bytes) {
@@ -452,12 +450,12 @@ impl GpuExecutor {
         self.gpu.check()
     }
 
-    /// See [`super::executor::Executor::history_room`].
+    /// See [`crate::device::executor::Executor::history_room`].
     pub fn history_room(&self) -> usize {
         self.history.as_ref().map_or(0, |h| (h.size() / 4) as usize)
     }
 
-    /// See [`super::executor::Executor::history`].
+    /// See [`crate::device::executor::Executor::history`].
     pub fn history(&mut self, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
@@ -466,7 +464,7 @@ impl GpuExecutor {
         self.read_buffer(&history, 0, count)
     }
 
-    /// See [`super::executor::Executor::store`]. The GPU keeps bytes as they are, whatever the storage.
+    /// See [`crate::device::executor::Executor::store`]. The GPU keeps bytes as they are, whatever the storage.
     pub fn store(&mut self, bytes: &[u8], _storage: Storage) -> Result<Option<StoreId>> {
         let size = (bytes.len() as u64).next_multiple_of(4).max(4);
         let stored: u64 = self.stores.iter().map(|s| s.size()).sum();
@@ -496,17 +494,22 @@ impl GpuExecutor {
         Ok(Some(StoreId(self.stores.len() - 1)))
     }
 
-    /// See [`super::executor::Executor::store_limit`].
+    /// See [`crate::device::executor::Executor::store_limit`].
     pub fn store_limit(&self) -> u64 {
         self.gpu.limits().max_buffer_size
     }
 
-    /// See [`super::executor::Executor::wait`].
+    /// See [`crate::device::executor::Executor::staging_bytes`].
+    pub fn staging_bytes(&self, bytes: u64) -> u64 {
+        ring_bytes(bytes)
+    }
+
+    /// See [`crate::device::executor::Executor::wait`].
     pub fn wait(&mut self) -> Result<()> {
         self.staging.drain()
     }
 
-    /// See [`super::executor::Executor::poison`].
+    /// See [`crate::device::executor::Executor::poison`].
     pub fn poison(&mut self) -> Result<()> {
         let slots = self.buffers.iter().filter(|(key, _)| matches!(key, BufferKey::Slot(_)));
         let slots: Vec<wgpu::Buffer> = slots.map(|(_, buffer)| buffer.clone()).collect();
@@ -521,12 +524,12 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// See [`super::executor::Executor::counters`].
+    /// See [`crate::device::executor::Executor::counters`].
     pub fn counters(&self) -> Counters {
         Counters { buffers: self.counters.buffers + self.staging.created(), ..self.counters }
     }
 
-    /// See [`super::executor::Executor::memory`]. Staging buffers count.
+    /// See [`crate::device::executor::Executor::memory`]. Staging buffers count.
     pub fn memory(&self) -> (u64, u64) {
         (self.held + self.staging.bytes(), self.peak)
     }

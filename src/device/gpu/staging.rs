@@ -1,6 +1,6 @@
 //! Mapped memory between host and GPU: a ring of upload buffers, and one buffer to read through.
 
-use super::gpu::GpuDevice;
+use super::GpuDevice;
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::mpsc;

@@ -4,7 +4,7 @@
 //! Loops over constants are unrolled and count nothing; loops over the columns of a row stay far below. What is left are
 //! kernels in which an invocation goes through a whole bag, all its tiles, all rows or all bags.
 
-use super::executor::{Step, Upload};
+use crate::device::executor::{Step, Upload};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Launch, Scalars, Word};
 use crate::plan::Program;

@@ -5,7 +5,7 @@
 //! long is handed over in several. The estimate is meant to be too long rather than too short: cutting costs some tens
 //! of microseconds, and a reset the run.
 
-use super::gpu::GpuDevice;
+use super::GpuDevice;
 use crate::kernels::cost::cost;
 use crate::kernels::launch::{Extent, Launch};
 use crate::plan::Program;

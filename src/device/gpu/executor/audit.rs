@@ -1,30 +1,14 @@
 //! Launches one by one, each held against its twin in f64 on the very numbers that the device had before it:
 //! what a kernel adds to the error, without what it inherits.
 
-use super::super::executor::{ProgramId, Step, Upload};
 use super::GpuExecutor;
+use crate::device::LaunchError;
+use crate::device::executor::{ProgramId, Step, Upload};
 use crate::error::Result;
 use crate::kernels::host::{Args, RawBinding};
 use crate::kernels::launch::{BufferKey, Input, Launch, MAX_WORDS, Place};
 use crate::kernels::{Binding, Kernel, matmul, matmul_coop};
 use half::f16;
-
-/// How far what one launch wrote through one binding is from the twin in f64.
-#[derive(Clone, Debug)]
-pub struct LaunchError {
-    /// The kernel.
-    pub kernel: &'static Kernel,
-    /// The binding that was written.
-    pub binding: usize,
-    /// ‖out − ref‖ / ‖ref‖ over the values that the launch wrote (the numerator where ‖ref‖ is 0). Infinite
-    /// when a value is not finite or was written by one of both alone, and when indices are not equal.
-    pub error: f64,
-    /// How much the result moves, in the same measure, when each number that the launch read moves by half of
-    /// its last bit: an error that no computation in f32 is without. Large where sums cancel. Computed, and
-    /// not 0, only where the error is above a millionth. Infinite where the twin alone overflows: numbers of the
-    /// size of 10^10, rounded to f32, then stand in an exponent.
-    pub inherent: f64,
-}
 
 /// A copy of what a place holds, as the twin wants it.
 #[derive(Clone)]
