@@ -23,14 +23,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// [`Error::Io`] with `path`, also when its folder does not exist.
 pub fn write_atomically(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
-    let beside = Beside::new(path)?;
+    replace_through(&Beside::new(path)?.0, path, bytes.as_ref())
+}
+
+/// As [`write_atomically`], for a file that is written again and again by one process at a time: what a killed one left of
+/// it is taken away by the next, since it is always at the same name ([`half_of`]).
+///
+/// # Errors
+/// As [`write_atomically`].
+pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    let half = Beside(half_of(path)?);
+    replace_through(&half.0, path, bytes)
+}
+
+/// Where [`rewrite`] writes before it renames.
+///
+/// # Errors
+/// [`Error::Io`] for a path that ends in no name.
+pub fn half_of(path: &Path) -> Result<PathBuf> {
+    beside(path, "half")
+}
+
+fn beside(path: &Path, ending: &str) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| {
+        Error::io(path, io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a name"))
+    })?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{ending}"));
+    Ok(path.with_file_name(beside))
+}
+
+fn replace_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
-        let mut file = fs::File::create(&beside.0)?;
-        file.write_all(bytes.as_ref())?;
+        let mut file = fs::File::create(new)?;
+        file.write_all(bytes)?;
         // Without this a power cut after the rename can leave the new name with no content.
         file.sync_all()?;
         drop(file);
-        fs::rename(&beside.0, path)
+        fs::rename(new, path)
     };
     write().map_err(|e| Error::io(path, e))
 }
@@ -41,15 +72,9 @@ struct Beside(PathBuf);
 impl Beside {
     fn new(path: &Path) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = path.file_name().ok_or_else(|| {
-            Error::io(path, io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a name"))
-        })?;
         // The process and a count: two writers of one path must not share a name.
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut beside = std::ffi::OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".{process}.{count}.tmp"));
-        Ok(Self(path.with_file_name(beside)))
+        beside(path, &format!("{process}.{count}.tmp")).map(Self)
     }
 }
 

@@ -48,7 +48,8 @@
 //! | [`Bags`], [`LabelSets`] | packed bags and the rules they keep; several labels for each |
 //! | [`methods`] | twelve MIL methods, one file each family, and the layers they are made of |
 //! | [`model`] | a method with its parameters: by name, and as one file |
-//! | [`training`] | the loop, schedules, metrics, prediction |
+//! | [`training`] | what is trained on and how, schedules, metrics, prediction |
+//! | [`fit`] | the loop that trains, and its checkpoints |
 //! | [`session`] | one model on one device: batches, steps, gradients of everything |
 //! | [`tape`], [`ops`], [`plan`] | a model as plain data; forward and backward rules; launches with fixed buffers |
 //! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
@@ -85,12 +86,15 @@ pub mod device;
 pub mod error;
 mod features;
 pub mod files;
+mod fingerprint;
+pub mod fit;
 pub mod groups;
 pub mod kernels;
 pub mod kmeans;
 mod label_sets;
 pub mod masking;
 pub mod methods;
+pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::methods::{Method, Methods, ordered};
 use crate::random::Random;
 use crate::standardise::Standardiser;
@@ -232,6 +233,12 @@ impl Model {
             Some(info) => Err(Error::setting(&info.name, "a value of this parameter is not a finite number")),
             None => Ok(()),
         }
+    }
+
+    /// Tells its parameters, and those of its teacher, from others.
+    pub(crate) fn fingerprint(&self) -> String {
+        let all = std::iter::once(&self.values).chain(&self.teacher);
+        all.fold(Fingerprint::default(), |of, values| of.values(values)).to_string()
     }
 
     /// Method, width and classes.

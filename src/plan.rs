@@ -29,6 +29,13 @@ pub enum Purpose {
     Upstream,
     /// Gradients, then one update of the parameters.
     Train(Optimiser),
+    /// The gradients of [`Purpose::Train`] without its update.
+    Accumulate {
+        /// They take the place of those that are there; else they are added.
+        first: bool,
+    },
+    /// The update of [`Purpose::Train`] alone, by the gradients that are there.
+    Update(Optimiser),
     /// What the teacher says (see [`crate::tape::Teacher`]): forward with its parameters.
     Teach {
         /// Draw dropout masks.
@@ -37,14 +44,32 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// True when no gradient is computed.
+    /// True when no gradient is computed or looked at.
     pub fn only_forward(&self) -> bool {
         matches!(self, Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. })
     }
 
     /// True when the loss is computed.
     pub fn has_loss(&self) -> bool {
-        matches!(self, Purpose::Evaluate | Purpose::Gradients { .. } | Purpose::Train(_))
+        matches!(self, Purpose::Evaluate | Purpose::Gradients { .. }) || self.learns()
+    }
+
+    /// True when a batch is learnt from: dropout is on, running statistics follow the batch, the loss is scaled in mixed
+    /// precision, and outputs that the loss does not need are left out.
+    pub fn learns(&self) -> bool {
+        matches!(self, Purpose::Train(_) | Purpose::Accumulate { .. })
+    }
+
+    /// What moves the parameters at the end, if anything does.
+    pub fn optimiser(&self) -> Option<&Optimiser> {
+        match self {
+            Purpose::Train(optimiser) | Purpose::Update(optimiser) => Some(optimiser),
+            _ => None,
+        }
+    }
+
+    fn draws_dropout(&self) -> bool {
+        self.learns() || matches!(self, Purpose::Gradients { dropout: true } | Purpose::Teach { dropout: true })
     }
 }
 
@@ -148,11 +173,8 @@ impl<'a> Planner<'a> {
         Self {
             tape,
             target,
-            dropout: matches!(
-                purpose,
-                Purpose::Train(_) | Purpose::Gradients { dropout: true } | Purpose::Teach { dropout: true }
-            ),
-            training: matches!(purpose, Purpose::Train(_)),
+            dropout: purpose.draws_dropout(),
+            training: purpose.learns(),
             capacity,
             values: tape.values.clone(),
             drafts: Vec::new(),
@@ -324,7 +346,7 @@ impl<'a> Planner<'a> {
 pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
     let lacks = |what: &str| Err(Error::setting("model", format!("it has no {what}, which this needs")));
     match purpose {
-        Purpose::Gradients { .. } | Purpose::Train(_) if tape.loss.is_none() => return lacks("loss"),
+        _ if purpose.has_loss() && tape.loss.is_none() && purpose != Purpose::Evaluate => return lacks("loss"),
         Purpose::Teach { .. } if tape.teacher.is_none() => return lacks("teacher"),
         _ => {}
     }
@@ -333,7 +355,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
     forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
     match purpose {
-        Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. } => {}
+        Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. } | Purpose::Update(_) => {}
         Purpose::Upstream => {
             for (n, value) in tape.outputs.iter().map(|o| &o.value).enumerate() {
                 if !planner.wants(*value) {
@@ -348,12 +370,15 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
             }
             backward(&mut planner, tape, &needed);
         }
-        Purpose::Gradients { .. } | Purpose::Train(_) => {
+        Purpose::Gradients { .. } | Purpose::Train(_) | Purpose::Accumulate { .. } => {
+            if purpose == (Purpose::Accumulate { first: false }) {
+                planner.param_written.fill(true);
+            }
             seed_loss(&mut planner, tape, purpose);
             backward(&mut planner, tape, &needed);
         }
     }
-    if !purpose.only_forward() {
+    if !purpose.only_forward() && !matches!(purpose, Purpose::Update(_)) {
         crate::ops::update::clear_unused(&mut planner);
     }
     update(&mut planner, tape, purpose);
@@ -370,7 +395,7 @@ fn forward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
 fn seed_loss(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
     let loss = tape.loss.expect("a model that trains has a loss");
     let one = planner.push_value(Shape::new(Dim::Fixed(1), 1), Storage::F32);
-    match tape.mixed.filter(|_| matches!(purpose, Purpose::Train(_))) {
+    match tape.mixed.filter(|_| purpose.learns()) {
         Some(scale) => crate::ops::scaling::seed(planner, one, &scale),
         None => crate::ops::pointwise::fill(planner, one, 1.0),
     }
@@ -379,13 +404,13 @@ fn seed_loss(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
 
 /// The update of all parameters, when the purpose has one.
 fn update(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
-    let Purpose::Train(optimiser) = purpose else { return };
+    let Some(optimiser) = purpose.optimiser() else { return };
     let total = tape.param_layout().total;
     let table = match &tape.mixed {
         Some(scale) => crate::ops::scaling::judge(planner, scale, total),
         None => Operand::Flat(BufferKey::GroupTable),
     };
-    crate::ops::update::update(planner, &optimiser, total, table);
+    crate::ops::update::update(planner, optimiser, total, table);
     if tape.teacher.is_some() {
         crate::ops::update::follow(planner, total, BufferKey::Teacher, Scalar::TeacherWeight);
     }
@@ -412,7 +437,10 @@ fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
 /// Training asks for the loss alone: outputs that it does not need, such as instance scores, cost nothing.
 fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
     let mut wanted = vec![false; tape.values.len()];
-    if !matches!(purpose, Purpose::Train(_)) {
+    if matches!(purpose, Purpose::Update(_)) {
+        return vec![false; tape.nodes.len()];
+    }
+    if !purpose.learns() {
         outputs(tape, purpose).iter().for_each(|(_, v)| wanted[v.index()] = true);
     }
     if let Some(loss) = tape.loss.filter(|_| purpose.has_loss()) {

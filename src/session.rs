@@ -6,6 +6,8 @@ mod inputs;
 mod label_set_tests;
 mod precision;
 mod ready;
+mod state;
+mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub use batch::extent_of;
 use batch::{Batch, uploads};
 use inputs::Inputs;
 pub use inputs::Resident;
+pub use state::SessionState;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use windowed::{Reading, Windows};
@@ -89,6 +92,8 @@ pub struct Session {
     stale: bool,
     seed: u64,
     updates: u64,
+    /// Batches whose gradients wait for their update.
+    pending: u32,
     /// State that holds the moving average of the parameters, once there is one.
     average: Option<u8>,
     /// Updates that the training will take in all, where that is known.
@@ -139,6 +144,7 @@ impl Session {
             stale: false,
             seed: 0,
             updates: 0,
+            pending: 0,
             average: None,
             planned: None,
             model,
@@ -256,7 +262,7 @@ impl Session {
     /// [`Error::Setting`] for groups that do not fit the model, and what the device answers.
     pub fn set_groups(&mut self, groups: &[Group]) -> Result<()> {
         self.tape.set_groups(groups)?;
-        if self.programs.iter().any(|(p, _)| matches!(p, Purpose::Train(_))) || self.windows.is_some() {
+        if self.programs.iter().any(|(p, _)| p.optimiser().is_some()) || self.windows.is_some() {
             self.write_groups()?;
         }
         self.replan()
@@ -415,87 +421,6 @@ impl Session {
                 reading.instances = Some(Tensor { shape, values });
             }
         }
-        Ok(())
-    }
-
-    /// One update on the bags `indices` with these weights in the loss, one for each bag; of a model of several labels a
-    /// bag there may be one for each label of each bag instead. What nobody knows of a bag counts nothing in any case. The
-    /// loss stays on the device: it is
-    /// written to place `keep` of the history.
-    ///
-    /// # Errors
-    /// What the device answers.
-    pub fn train_step(
-        &mut self,
-        bags: &Bags,
-        indices: &[usize],
-        weights: &[f32],
-        resident: Option<&Resident>,
-        (optimiser, rate): (&Optimiser, f64),
-        keep: Option<u32>,
-    ) -> Result<()> {
-        let purpose = Purpose::Train(*optimiser);
-        let whole = Inputs::of(bags, indices, resident);
-        self.check_inputs(&whole, Some(weights))?;
-        self.check_rule(optimiser, rate)?;
-        self.check_place(keep)?;
-        let kept = self.teach(purpose, &whole, true)?;
-        let inputs = match &kept {
-            Some(kept) => Inputs { resident: None, kept: Some(kept), ..whole },
-            None => whole,
-        };
-        let windows = self.set_batch(purpose, &inputs, weights)?;
-        let scalars = self.scalars(optimiser, rate);
-        self.start_average(optimiser)?;
-        self.run(purpose, scalars, keep, (&inputs, windows), None)?;
-        self.updates += 1;
-        self.stale = true;
-        Ok(())
-    }
-
-    fn check_rule(&self, optimiser: &Optimiser, rate: f64) -> Result<()> {
-        if !(rate.is_finite() && rate >= 0.0) {
-            return Err(Error::setting("learning_rate", format!("must be at least 0, found {rate}")));
-        }
-        optimiser.validate()
-    }
-
-    /// Refuses a place of the history that was not reserved.
-    fn check_place(&self, keep: Option<u32>) -> Result<()> {
-        let room = self.executor.history_room();
-        match keep.filter(|&at| at as usize >= room) {
-            Some(at) => {
-                let message = format!("place {at} is not among the {room} that Executor::reserve_history made");
-                Err(Error::setting("history", message))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The numbers of the next update.
-    pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
-        let teacher_weight =
-            self.tape.teacher.map_or(0.0, |teacher| teacher.masks.teacher_weight(self.updates, self.planned));
-        Scalars { seed: self.seed, teacher_weight, ..optimiser.scalars(self.updates + 1, rate) }
-    }
-
-    /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its
-    /// batch again; for benchmarks. Not for batches that ran in windows, which do not stay on the device. Of a
-    /// student it repeats the update alone, on the rows that were kept.
-    ///
-    /// # Errors
-    /// What the device answers.
-    pub fn repeat_step(&mut self, optimiser: &Optimiser, rate: f64) -> Result<()> {
-        self.check_rule(optimiser, rate)?;
-        if self.batch.tables.extent.bags == 0 {
-            return Err(Error::bags("there is no step to repeat: run one first"));
-        }
-        let id = self.prepare(Purpose::Train(*optimiser))?;
-        let scalars = self.scalars(optimiser, rate);
-        self.start_average(optimiser)?;
-        self.executor.run(id, &Step { extent: self.batch.tables.extent, scalars, uploads: &[], keep: &[] })?;
-        self.updates += 1;
-        self.stale = true;
         Ok(())
     }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the lowest up; those of one line may import each other. A file or folder of `src` is named by its name.
 const ROOMS: &[&[&str]] = &[
-    &["error", "random", "printable", "precision"],
+    &["error", "random", "printable", "precision", "fingerprint"],
     &["bounded", "files", "label_sets"],
+    &["metrics"],
     &["bag", "columns", "features", "standardise"],
     &["kernels"],
     &["tuning"],
@@ -15,7 +16,7 @@ const ROOMS: &[&[&str]] = &[
     &["methods"],
     &["model"],
     &["session"],
-    &["kmeans", "class_match"],
+    &["kmeans", "class_match", "fit"],
     &["training"],
     &["data"],
     &["pretrain"],
@@ -34,6 +35,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ("model", &["device"]),
     ("session", &["files"]),
     ("kmeans", &["methods", "files"]),
+    ("fit", &["methods", "bag", "features"]),
+    ("metrics", &["bag", "features"]),
     ("data", &["device", "session", "model", "methods"]),
     ("report", &["device", "session", "kernels"]),
     ("cli", &["kernels"]),

@@ -72,6 +72,7 @@ pub struct SplitConfig {
 pub struct TrainingConfig {
     pub epochs: Option<u32>,
     pub batch: Option<usize>,
+    pub accumulate: Option<usize>,
     pub learning_rate: Option<f64>,
     pub optimiser: Option<Chosen>,
     pub betas: Option<[f32; 2]>,
@@ -120,6 +121,14 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the configuration that a checkpoint kept.
+    ///
+    /// # Errors
+    /// When it is none, as that of another program that uses the library.
+    pub fn noted(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|e| anyhow!("the checkpoint has no configuration of this program ({e})"))
+    }
+
     /// This configuration, and what it leaves open from `below`.
     pub fn over(mut self, below: Config) -> Self {
         let lower = below.training.optimiser_below.iter().copied();
@@ -128,9 +137,19 @@ impl Config {
         first_set!(self, below, data, positive, device, key, standardise, seed);
         first_set!(self.columns, below.columns, label, bag, group);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
-        first_set!(self.training, below.training, epochs, batch, learning_rate, patience, min_epochs, monitor, half);
-        first_set!(self.training, below.training, class_weights, precision, loss_scale, schedule, memory, start);
-        first_set!(self.training, below.training, cache, parameter_groups);
+        first_set!(
+            self.training,
+            below.training,
+            epochs,
+            batch,
+            accumulate,
+            learning_rate,
+            patience,
+            min_epochs,
+            monitor
+        );
+        first_set!(self.training, below.training, half, class_weights, precision, loss_scale, schedule, memory);
+        first_set!(self.training, below.training, start, cache, parameter_groups);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -200,6 +219,7 @@ impl Config {
         settings.groups = t.parameter_groups.clone().unwrap_or(settings.groups);
         settings.epochs = t.epochs.unwrap_or(settings.epochs);
         settings.batch = t.batch.unwrap_or(settings.batch);
+        settings.accumulate = t.accumulate.unwrap_or(settings.accumulate);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
         settings.seed = self.seed.unwrap_or(settings.seed);
         settings.patience = t.patience.or(settings.patience);
@@ -247,6 +267,7 @@ impl Config {
             training: TrainingConfig {
                 epochs: Some(s.epochs),
                 batch: Some(s.batch),
+                accumulate: (s.accumulate != 1).then_some(s.accumulate),
                 learning_rate: Some(s.learning_rate),
                 optimiser: Some(Chosen::Whole(s.optimiser)),
                 patience: s.patience,

@@ -8,6 +8,7 @@ use super::{answer, answer_json, note, open_device, page, summary};
 use anyhow::{Result, bail};
 use bagrad::data::text::ColumnNames;
 use bagrad::files::{Claim, Kind};
+use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::ops::update::Optimiser;
 use bagrad::precision::Precision;
@@ -111,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
     for seed in args.seed..args.seed + args.seeds {
         let plan = plan(args, seed)?;
         let mut progress = Progress::new(quiet, format!("seed {seed}"));
-        let done = experiment::run(&plan, &device, &mut progress)?;
+        let done = experiment::run(&plan, &device, &mut progress, Persistence::default())?;
         runs.push(summary::object(&plan, &done, &device));
         if first.is_none() {
             first = Some((page::page(&plan, &done, &device, 3), done));

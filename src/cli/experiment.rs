@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 use bagrad::data::text::ColumnNames;
 use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, classes, split};
 use bagrad::device::Device;
+use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::session::Session;
 use bagrad::tape::Storage;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
-use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train};
+use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train_on};
 use bagrad::{Bags, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -179,7 +180,7 @@ fn prepare(plan: &Plan, set: &mut Dataset) -> Result<(Option<Standardiser>, Opti
 ///
 /// # Errors
 /// Of the data (with its name), the settings, or the device.
-pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Finished> {
+pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: Persistence) -> Result<Finished> {
     let clock = Instant::now();
     let mut set = open(&plan.data, &plan.columns, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
     let start = plan.start.as_deref().map(Start::read).transpose()?;
@@ -215,7 +216,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress) -> Result<Fini
     }
     let mut outcome = {
         progress.begin(&plan.settings, training.len());
-        let outcome = train(device, model, &plan.settings, &set.bags, &training, &validation, progress);
+        let outcome = train_on(device, model, &plan.settings, &set.bags, &training, &validation, progress, persistence);
         progress.end();
         outcome?
     };

@@ -12,6 +12,7 @@ mod devices;
 mod embed;
 mod experiment;
 mod fuse;
+mod interruption;
 mod methods;
 mod optimiser;
 mod page;

@@ -1,6 +1,7 @@
 //! `bagrad pretrain`: an encoder of patches, by contrast, by classes, or as it starts.
 
 use super::args::{self, Output, Where};
+use super::interruption::{self, Interruption};
 use super::patches::{Bar, Pictures};
 use super::{answer, answer_json, note, open_device};
 use anyhow::{Context, Result};
@@ -70,6 +71,8 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     #[command(flatten)]
+    interruption: Interruption,
+    #[command(flatten)]
     device: Where,
     #[command(flatten)]
     output: Output,
@@ -137,16 +140,20 @@ pub fn run(args: &Args) -> Result<()> {
     let metrics = args.out.with_extension("metrics.jsonl");
     let files = [(args.out.as_path(), Kind::Model), (metrics.as_path(), Kind::Epochs)];
     let claim = Claim::files(&files, args.force, &[args.pictures.path()])?;
+    let resume = args.interruption.found(Some(&args.out))?;
     let patches = args.pictures.open()?;
     let (device, _) = open_device(&args.device, None, quiet)?;
+    let out = (Some(args.out.as_path()), args.force);
+    let persistence = args.interruption.persistence(out, resume, &device, "", quiet)?;
     let mut bar = Bar::new(quiet, u64::from(settings.epochs));
-    let done = pretrain::pretrain(&device, network, &settings, &patches, &mut bar);
+    let done = pretrain::pretrain_on(&device, network, &settings, &patches, &mut bar, persistence);
     bar.end();
     let done = done?;
     let lines = done.epochs.iter().map(|e| serde_json::to_string(e).map(|l| l + "\n"));
     write_atomically(claim.staged(&metrics), lines.collect::<Result<String, _>>()?)?;
     done.model.save(claim.staged(&args.out))?;
     claim.commit()?;
+    interruption::over(&args.out)?;
     let last = done.kept.map(|kept| &done.epochs[kept as usize]);
     let width = done.model.spec().method.get::<encoder::Encoder>().map_or(0, encoder::Encoder::width);
     if args.output.json {

@@ -12,6 +12,7 @@ pub struct Progress {
     /// What is being run, in front of the bar.
     name: String,
     scores: String,
+    /// Bags of an epoch.
     bags: u64,
     /// Bags of the part of this epoch that was done, and when it began.
     epoch: (u64, Instant),
@@ -56,7 +57,8 @@ impl Progress {
         }
         self.bar.set_prefix(self.name.clone());
         self.bar.set_message("1");
-        (self.epoch, self.bags) = ((0, Instant::now()), 0);
+        (self.epoch, self.bags) = ((0, Instant::now()), bags as u64);
+        self.scores.clear();
     }
 
     /// After training, also after an error: the line is taken away.
@@ -67,17 +69,19 @@ impl Progress {
 
 impl Observer for Progress {
     fn step(&mut self, progress: &bagrad::training::Progress) {
-        self.bags += progress.bags as u64;
         self.epoch.0 += progress.bags as u64;
         // Steps can be shorter than drawing a line takes.
         if self.bar.is_hidden() || self.drawn.elapsed() < PAUSE {
             return;
         }
         self.drawn = Instant::now();
-        if progress.epoch == 0 {
+        // No epoch is over yet.
+        if self.scores.is_empty() {
             self.rate = self.epoch.0 as f64 / self.epoch.1.elapsed().as_secs_f64().max(1e-9);
         }
-        self.bar.set_position(self.bags);
+        // From where the run stands, which may have gone on from a checkpoint.
+        let of_epoch = self.bags * progress.step as u64 / progress.steps as u64;
+        self.bar.set_position(self.bags * u64::from(progress.epoch) + of_epoch);
         self.bar.set_message(format!("{}{} · {:.0} bags/s", progress.epoch + 1, self.scores, self.rate));
     }
 

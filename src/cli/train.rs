@@ -3,6 +3,7 @@
 use super::args::{self, Columns, FoldOf, Memory, Output, SCHEDULES, Where};
 use super::config::{Config, SplitConfig, TrainingConfig};
 use super::experiment::{self, part_name};
+use super::interruption::{self, Interruption};
 use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
@@ -20,6 +21,8 @@ const HELP: &str = "\
 The run folder has config.toml (reusable with --config), metrics.jsonl, model.safetensors, predictions.csv,
 attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
 configuration, and the configuration before the recipe of the method's paper; each changes the part it names.
+Beside it RUN.checkpoint says how a run stands while it lasts: `bagrad train --resume --out RUN` goes on with one that was
+interrupted.
 Relative paths in a configuration count from its folder; those of config.toml are absolute.
 
 Bags of a group (the patient of each slide: groups.npy or groups.txt in the folder of the data, or the column group or
@@ -33,6 +36,7 @@ Examples:
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
   bagrad train --data bags.csv.gz --method attention --validation 0.2 --patience 20 --monitor auc --out runs/csv
   bagrad train --data scans.csv --bag-column scan --label-column outcome --group-column hospital --method mi-net
+  bagrad train --resume --out runs/digits
   bagrad train --config runs/digits/config.toml --seed 7 --out runs/digits-7 --json";
 
 /// Arguments of `bagrad train`.
@@ -59,6 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    interruption: Interruption,
+    #[command(flatten)]
     device: Where,
     #[command(flatten)]
     memory: Memory,
@@ -75,9 +81,12 @@ struct Training {
     /// Passes over the training bags
     #[arg(long)]
     epochs: Option<u32>,
-    /// Bags of an update
+    /// Bags of a batch
     #[arg(long)]
     batch: Option<usize>,
+    /// Batches whose gradients add up to one update: as one larger batch, in the memory of one [default: 1]
+    #[arg(long, value_name = "BATCHES")]
+    accumulate: Option<usize>,
     /// Learning rate
     #[arg(long)]
     lr: Option<f64>,
@@ -206,6 +215,7 @@ impl Args {
             training: TrainingConfig {
                 epochs: t.epochs,
                 batch: t.batch,
+                accumulate: t.accumulate,
                 learning_rate: t.lr,
                 optimiser: t.optimiser.map(Chosen::Rule),
                 betas: t.betas,
@@ -238,7 +248,12 @@ impl Args {
 /// Of the arguments, the data, the device, or the run folder.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    let below = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let resume = args.interruption.found(args.out.as_deref())?;
+    let below = match (&args.config, &resume) {
+        (Some(file), _) => Config::read(file)?,
+        (None, Some(checkpoint)) => Config::noted(checkpoint.note())?,
+        (None, None) => Config::default(),
+    };
     let config = args.asked()?.over(below);
     let plan = config.plan()?;
     plan.remarks.iter().for_each(|remark| note(quiet, remark));
@@ -246,13 +261,17 @@ pub fn run(args: &Args) -> Result<()> {
     let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     let claim = args.out.as_deref().map(|out| Claim::folder(out, args.force, &inputs)).transpose()?;
     let (device, choice) = open_device(&args.device, config.device.as_deref(), quiet)?;
-    let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()))?;
+    let out = (args.out.as_deref(), args.force);
+    let asked = Config { standardise: plan.standardise, ..Config::of(&plan, true, &choice)? }.to_toml()?;
+    let persistence = args.interruption.persistence(out, resume, &device, &asked, quiet)?;
+    let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()), persistence)?;
     let mut result = summary::object(&plan, &done, &device);
     if let (Some(claim), Some(out)) = (claim, &args.out) {
         let standardised = done.outcome.model.standardisation.is_some();
         let config = Config::of(&plan, standardised, &choice)?;
         let page = page::page(&plan, &done, &device, 3);
         run_folder::write(claim, &config, &done, &result, &page)?;
+        interruption::over(out)?;
         result.insert("out".into(), json!(out.display().to_string()));
     }
     if args.output.json {

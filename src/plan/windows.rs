@@ -177,11 +177,11 @@ impl Windowed {
                 // The same pools and rows in every part, so that all of them see the same windows.
                 let used = self.used(stage, &bags_needed);
                 stage.taken.iter().for_each(|taken| taken.take(&mut p));
-                forward(&mut p, tape, &stage.needed(&used, !matches!(purpose, Purpose::Train(_))));
+                forward(&mut p, tape, &stage.needed(&used, !purpose.learns()));
                 used.iter().for_each(|pool| pool.merge(&mut p));
             }
             Part::Bags => {
-                if !purpose.only_forward() {
+                if !purpose.only_forward() && purpose != (Purpose::Accumulate { first: false }) {
                     let all = tape.param_layout().total as u32;
                     clear(&mut p, Operand::Flat(BufferKey::Grads), Dim::Fixed(all), 1);
                 }

@@ -29,21 +29,22 @@ use crate::bag::{Bags, Features};
 use crate::data::{Patches, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fit::{self, Judged, Limits, Persistence, Standing, Task, Update, Watch};
 use crate::kernels::launch::Extent;
 use crate::methods::BAG_LOGITS;
 use crate::methods::encoder::{self, CONTRAST, Objective};
+use crate::metrics::{Metric, Scores};
 use crate::model::{Model, Spec};
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::random::Random;
 use crate::session::Session;
-use crate::training::epoch_loss;
-use crate::training::metrics::Scores;
 use rayon::prelude::*;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::sync::mpsc::sync_channel;
-use std::time::Instant;
 
 /// How an encoder is pretrained.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -251,12 +252,26 @@ fn classes(patches: &Patches) -> Result<(Vec<u32>, Vec<String>)> {
 /// [`Error::NotFinite`] when the loss diverges, and what files and the device answer.
 pub fn pretrain(
     device: &Device,
-    mut network: encoder::Encoder,
+    network: encoder::Encoder,
     settings: &Settings,
     patches: &Patches,
     watcher: &mut dyn Watcher,
 ) -> Result<Pretrained> {
-    let started = Instant::now();
+    pretrain_on(device, network, settings, patches, watcher, Persistence::default())
+}
+
+/// As [`pretrain`], which goes on from a checkpoint, writes checkpoints, or both (see [`crate::training::train_on`]).
+///
+/// # Errors
+/// As [`pretrain`], [`Error::Setting`] for the checkpoint of another training, and of writing checkpoints.
+pub fn pretrain_on(
+    device: &Device,
+    mut network: encoder::Encoder,
+    settings: &Settings,
+    patches: &Patches,
+    watcher: &mut dyn Watcher,
+    persistence: Persistence,
+) -> Result<Pretrained> {
     settings.validate()?;
     network.image = patches.image().map(|v| v as u32);
     let (labels, names) = match network.objective {
@@ -281,63 +296,157 @@ pub fn pretrain(
     if settings.epochs > 0 {
         let views = Views { patches, augmentation: &settings.augmentation, seed: settings.seed, labels };
         let batch = settings.batch.min(training.len());
+        let identity = match persistence.is_wanted() {
+            true => identity(&model, settings, patches, [&training, &validation]),
+            false => Value::Null,
+        };
         let mut session = Session::new(device, model, crate::tape::Storage::F32)?;
         session.set_seed(settings.seed);
         let optimiser = Optimiser::adam(settings.weight_decay);
-        let size = views.each() as u32;
-        session.make_ready(Purpose::Train(optimiser), Extent::of(std::iter::repeat_n(size, batch)))?;
-        // A short last batch would be an easier contrast.
-        let steps = if contrast { training.len() / batch } else { training.len().div_ceil(batch) };
-        session.executor().reserve_history(steps)?;
-        let mut best: Option<(f64, Vec<f32>)> = None;
-        for epoch in 0..settings.epochs {
-            let clock = Instant::now();
-            let order = Random::new(settings.seed, ORDER_STREAM + u64::from(epoch)).permutation(training.len());
-            let rows: Vec<usize> = order.into_iter().map(|i| training[i]).collect();
-            let batches: Vec<&[usize]> = rows.chunks(batch).take(steps).collect();
-            let rate = settings.rate(epoch);
-            let make = |step: usize| views.batch(batches[step], epoch);
-            ahead(steps, make, |step, bags| {
-                let all: Vec<usize> = (0..bags.len()).collect();
-                let weights = vec![1.0 / bags.len() as f32; bags.len()];
-                session.train_step(&bags, &all, &weights, None, (&optimiser, rate), Some(step as u32))?;
-                watcher.step(bags.len());
-                Ok(())
-            })?;
-            let loss = epoch_loss(&mut session, epoch, batches.iter().map(|b| b.len()))?;
-            let seen: usize = batches.iter().map(|b| b.len()).sum();
-            let patches_per_second = seen as f64 / clock.elapsed().as_secs_f64();
-            let (validation_loss, validation_accuracy) = measure(&mut session, &views, &validation, batch)?;
-            let better = validation_loss.is_none_or(|v| best.as_ref().is_none_or(|(b, _)| v < *b));
-            if better {
-                done.kept = Some(epoch);
-                if let Some(loss) = validation_loss {
-                    best = Some((loss, session.snapshot()?));
-                }
-            }
-            let seconds = clock.elapsed().as_secs_f64();
-            let learning_rate = rate;
-            let report = Epoch {
-                epoch,
-                loss,
-                validation_loss,
-                validation_accuracy,
-                learning_rate,
-                best: better,
-                seconds,
-                patches_per_second,
-            };
-            watcher.epoch(&report);
-            done.epochs.push(report);
+        let mut updates = Update::of_epoch(training.len(), batch, 1);
+        if contrast {
+            // A short last batch would be an easier contrast.
+            updates.retain(|update| update.items == batch);
         }
-        if let Some((_, snapshot)) = best {
+        let mut fit = Fit { settings, views, training, validation, updates, batch, optimiser };
+        fit.make_ready(&mut session)?;
+        let limits = Limits {
+            epochs: settings.epochs,
+            patience: None,
+            min_epochs: 0,
+            metric: Metric::Loss,
+            states: optimiser.states(),
+        };
+        let ended = fit::run(&mut session, &mut fit, &limits, &identity, persistence, &mut Watching(watcher))?;
+        done.epochs = ended.epochs.iter().map(Epoch::of).collect();
+        done.kept = done.epochs.last().map(|last| last.epoch);
+        if let Some((epoch, snapshot)) = ended.best {
             session.restore(&snapshot)?;
+            done.kept = Some(epoch);
         }
         done.model = session.into_model()?;
+        done.seconds = ended.seconds;
     }
     done.model = without_head(&done.model)?;
-    done.seconds = started.elapsed().as_secs_f64();
     Ok(done)
+}
+
+/// All that decides the result, to tell checkpoints from those of others.
+fn identity(model: &Model, settings: &Settings, patches: &Patches, parts: [&[usize]; 2]) -> Value {
+    let [training, validation] =
+        parts.map(|part| Fingerprint::default().numbers(part.iter().map(|&row| row as u64)).to_string());
+    json!({
+        "bagrad": env!("CARGO_PKG_VERSION"),
+        "model": model.spec(),
+        "settings": settings,
+        "data": patches.bags().bags.fingerprint(),
+        "training patches": training,
+        "validation patches": validation,
+    })
+}
+
+/// Patches to train with and to validate with.
+struct Fit<'a> {
+    settings: &'a Settings,
+    views: Views<'a>,
+    training: Vec<usize>,
+    validation: Vec<usize>,
+    updates: Vec<Update>,
+    batch: usize,
+    optimiser: Optimiser,
+}
+
+impl Fit<'_> {
+    /// As in training: nothing is planned anew once it has begun.
+    fn make_ready(&self, session: &mut Session) -> Result<()> {
+        let of = |patches: usize| Extent::of(std::iter::repeat_n(self.views.each() as u32, patches));
+        session.make_ready(Purpose::Train(self.optimiser), of(self.batch))?;
+        let parts = self.validation.len().div_ceil(self.batch);
+        if parts > 0 {
+            session.make_ready(Purpose::Predict, of(self.validation.len().div_ceil(parts)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Task for Fit<'_> {
+    /// The share in the right class, where classes are learnt.
+    type Details = Option<f64>;
+
+    fn updates(&self) -> &[Update] {
+        &self.updates
+    }
+
+    fn rate(&self, _: u64, epoch: u32) -> f64 {
+        self.settings.rate(epoch)
+    }
+
+    fn epoch(
+        &mut self,
+        session: &mut Session,
+        epoch: u32,
+        first: usize,
+        after: &mut dyn FnMut(&mut Session, usize) -> Result<()>,
+    ) -> Result<()> {
+        let order = Random::new(self.settings.seed, ORDER_STREAM + u64::from(epoch)).permutation(self.training.len());
+        let rows: Vec<usize> = order.into_iter().map(|i| self.training[i]).collect();
+        let batches: Vec<&[usize]> = rows.chunks(self.batch).take(self.updates.len()).skip(first).collect();
+        let rate = self.settings.rate(epoch);
+        let make = |step: usize| self.views.batch(batches[step], epoch);
+        ahead(batches.len(), make, |step, bags| {
+            let all: Vec<usize> = (0..bags.len()).collect();
+            let weights = vec![1.0 / bags.len() as f32; bags.len()];
+            let place = (first + step) as u32;
+            session.train_step(&bags, &all, &weights, None, (&self.optimiser, rate), Some(place))?;
+            after(session, first + step)
+        })
+    }
+
+    fn judge(&mut self, session: &mut Session) -> Result<Option<(Standing, Option<f64>)>> {
+        let (loss, accuracy) = measure(session, &self.views, &self.validation, self.batch)?;
+        Ok(loss.map(|loss| (Standing { score: None, loss }, accuracy)))
+    }
+
+    fn pack(&self, accuracy: &Option<f64>) -> Value {
+        json!(accuracy)
+    }
+
+    fn unpack(&self, packed: &Value) -> std::result::Result<Option<f64>, String> {
+        serde_json::from_value(packed.clone()).map_err(|e| e.to_string())
+    }
+}
+
+/// Passes on what the loop tells.
+struct Watching<'a>(&'a mut dyn Watcher);
+
+impl Watch<Option<f64>> for Watching<'_> {
+    fn update(&mut self, _: u32, _: usize, patches: usize) {
+        self.0.step(patches);
+    }
+
+    fn epoch(&mut self, judged: &Judged<Option<f64>>) {
+        self.0.epoch(&Epoch::of(judged));
+    }
+
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl Epoch {
+    fn of(judged: &Judged<Option<f64>>) -> Self {
+        Self {
+            epoch: judged.epoch,
+            loss: judged.loss,
+            validation_loss: judged.validation.map(|(loss, _)| loss),
+            validation_accuracy: judged.validation.and_then(|(_, accuracy)| accuracy),
+            learning_rate: judged.learning_rate,
+            // Without validation the last is kept, whichever that will be.
+            best: judged.best || judged.validation.is_none(),
+            seconds: judged.seconds,
+            patches_per_second: judged.items_per_second,
+        }
+    }
 }
 
 /// Patches to train with, and to choose the epoch with.

@@ -4,7 +4,7 @@ use super::Predictions;
 use super::charts::line;
 use super::html::escape;
 use super::svg::{Axis, COLOURS, axes, axis_along, figure, open, px};
-use crate::training::metrics::{Confusion, auc, predictions, roc_curve};
+use crate::metrics::{Confusion, auc, predictions, roc_curve};
 use std::fmt::Write;
 
 const BINS: usize = 20;

@@ -87,7 +87,7 @@ impl Session {
         if self.tape.teacher.is_some() {
             self.executor.ensure(BufferKey::Teacher, bytes)?;
         }
-        let Purpose::Train(optimiser) = purpose else { return Ok(()) };
+        let Some(optimiser) = purpose.optimiser() else { return Ok(()) };
         for state in 0..optimiser.states() {
             self.executor.ensure(BufferKey::State(state), bytes)?;
         }

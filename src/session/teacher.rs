@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Until the first update the teacher is what the model says that it starts with, or the model itself.
-    fn start_teacher(&mut self) -> Result<()> {
+    pub(super) fn start_teacher(&mut self) -> Result<()> {
         if self.updates > 0 {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Session {
         let masks = self.tape.teacher?.masks;
         let asked = masks.needs_scores() || masks.consistency > 0.0;
         match purpose {
-            Purpose::Train(_) if asked => Some(Purpose::Teach { dropout: true }),
+            _ if asked && purpose.learns() => Some(Purpose::Teach { dropout: true }),
             Purpose::Gradients { dropout } if asked => Some(Purpose::Teach { dropout }),
             // Nothing is masked then, so only what features are compared with is asked for.
             Purpose::Evaluate if masks.consistency > 0.0 => Some(Purpose::Teach { dropout: false }),
@@ -85,8 +85,8 @@ impl Session {
     /// Seed of the random numbers of a program.
     pub(super) fn seed_of(&self, purpose: Purpose) -> u64 {
         match purpose {
-            Purpose::Teach { .. } => Random::new(self.seed, TEACHER_STREAM).u64(),
-            _ => self.seed,
+            Purpose::Teach { .. } => Random::new(self.batch_seed(), TEACHER_STREAM).u64(),
+            _ => self.batch_seed(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Session {
     fn keep_rows(&self, teacher: &Teacher, inputs: &Inputs, scores: Option<&Tensor>) -> Vec<Vec<usize>> {
         let over_tokens = self.tape.shape(teacher.scores).rows == Dim::Tokens;
         let high = teacher.masks.high_at(self.updates, self.planned);
-        let mut random = Random::new(self.seed, MASK_STREAM + self.updates);
+        let mut random = Random::new(self.batch_seed(), MASK_STREAM + self.updates);
         let mut first = 0;
         let one = |n: usize| {
             // The class token comes before the instances, and those that fill the square up behind them.

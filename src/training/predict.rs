@@ -3,9 +3,10 @@
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
-use crate::session::{Resident, Session};
+use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
+use crate::plan::Purpose;
+use crate::session::{Resident, Session, extent_of};
 use crate::tape::{Columns, Link};
-use crate::training::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
 use crate::training::weights;
 use std::collections::BTreeMap;
 
@@ -162,6 +163,27 @@ pub fn evaluate(
     Ok((predictions, total / indices.len() as f64))
 }
 
+/// Makes room, and programs, for every batch of an evaluation of the bags `indices`.
+pub(super) fn make_ready(session: &mut Session, bags: &Bags, indices: &[usize]) -> Result<()> {
+    let mut rest = indices;
+    while !rest.is_empty() {
+        let (batch, next) = rest.split_at(batch_of(bags, rest));
+        session.make_ready(Purpose::Evaluate, extent_of(bags, batch)?)?;
+        rest = next;
+    }
+    Ok(())
+}
+
+/// How many of the first of these bags are looked at together.
+fn batch_of(bags: &Bags, indices: &[usize]) -> usize {
+    let mut rows = 0;
+    let fits = |bag: &&usize| {
+        rows += bags.rows(**bag).len();
+        rows <= BATCH_ROWS
+    };
+    indices.iter().take_while(fits).count().max(1)
+}
+
 /// Collects what `outputs` has of the bags `indices`, batch by batch.
 fn gather(
     session: &mut Session,
@@ -175,14 +197,10 @@ fn gather(
     };
     let multi_label = session.is_multi_label();
     let mut all = Predictions { classes, link, multi_label, offsets: vec![0], ..Default::default() };
-    let mut next = 0;
-    while next < indices.len() {
-        let (start, mut rows) = (next, 0);
-        while next < indices.len() && (next == start || rows + bags.rows(indices[next]).len() <= BATCH_ROWS) {
-            rows += bags.rows(indices[next]).len();
-            next += 1;
-        }
-        let batch = &indices[start..next];
+    let mut rest = indices;
+    while !rest.is_empty() {
+        let (batch, next) = rest.split_at(batch_of(bags, rest));
+        rest = next;
         let outputs = outputs(session, batch)?;
         let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
             return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));

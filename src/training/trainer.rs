@@ -1,13 +1,15 @@
 //! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
 
 use super::cache::Cache;
-use super::metrics::{BagScores, Metric};
-use super::predict::evaluate;
+use super::metrics::{BagScores, LabelSetScores, Metric};
+use super::predict::{self, evaluate};
 use super::weights;
 use crate::bag::Bags;
 use crate::class_match;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fit::{self, Judged, Limits, Persistence, Standing, Task, Update, Watch};
 use crate::groups::Group;
 use crate::kernels::launch::Extent;
 use crate::methods::Method;
@@ -17,10 +19,10 @@ use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::precision::{LossScale, Precision, ScaleState};
 use crate::random::Random;
-use crate::session::Session;
+use crate::session::{Resident, Session};
 use crate::tape::Storage;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use serde_json::{Value, json};
 
 /// How much a bag of each class counts in the loss. Of bags with several labels each: how much a label counts where a bag
 /// has it, beside 1 where it has not.
@@ -37,14 +39,25 @@ pub enum ClassWeights {
     Given(Vec<f32>),
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Passes over the training bags, at most.
     pub epochs: u32,
-    /// Bags packed into one update.
+    /// Bags packed into one batch.
     pub batch: usize,
+    /// Batches whose gradients add up to one update: as one batch of all their bags, in the memory of one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Learning rate that the schedule starts from.
     pub learning_rate: f64,
     /// How the learning rate moves.
@@ -87,6 +100,7 @@ impl Settings {
         Self {
             epochs: recipe.epochs,
             batch: 1,
+            accumulate: 1,
             learning_rate: recipe.learning_rate,
             schedule: method.schedule(),
             optimiser: recipe.optimiser,
@@ -105,7 +119,8 @@ impl Settings {
     }
 
     fn validate(&self, classes: usize) -> Result<()> {
-        for (name, value) in [("epochs", self.epochs as usize), ("batch", self.batch)] {
+        for (name, value) in [("epochs", self.epochs as usize), ("batch", self.batch), ("accumulate", self.accumulate)]
+        {
             if value == 0 {
                 return Err(Error::setting(name, "must be at least 1, found 0"));
             }
@@ -140,22 +155,6 @@ impl Settings {
             return Err(Error::bags(format!("a validation bag has label {label}, the model has {classes} classes")));
         }
         self.monitor.check_defined(&truth, classes)
-    }
-}
-
-/// How good an epoch is: by its validation score, and where that is the same by its loss. A score of a few bags soon
-/// stands at its best; the loss then still tells which epoch is sure of it.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    score: Option<f64>,
-    loss: f64,
-}
-
-impl Standing {
-    fn beats(&self, other: &Self, metric: Metric) -> bool {
-        let loss = Metric::Loss.better(self.loss, other.loss);
-        let mine = metric.better(self.score, other.score);
-        mine || loss && !metric.better(other.score, self.score)
     }
 }
 
@@ -251,7 +250,26 @@ pub fn train(
     validation: &[usize],
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let started = Instant::now();
+    train_on(device, model, settings, bags, training, validation, observer, Persistence::default())
+}
+
+/// As [`train`], which goes on from a checkpoint, writes checkpoints, or both. One that goes on is given what the one that
+/// was interrupted was given, and ends with the same bits on the same device.
+///
+/// # Errors
+/// As [`train`]; [`Error::Setting`] for the checkpoint of another training, which names what differs; and of writing
+/// checkpoints.
+#[allow(clippy::too_many_arguments)]
+pub fn train_on(
+    device: &Device,
+    model: Model,
+    settings: &Settings,
+    bags: &Bags,
+    training: &[usize],
+    validation: &[usize],
+    observer: &mut dyn Observer,
+    persistence: Persistence,
+) -> Result<Outcome> {
     if !bags.has_labels() {
         return Err(Error::bags("training needs a label for every bag"));
     }
@@ -273,96 +291,192 @@ pub fn train(
     }
     let class_weights = weights::of_classes(&settings.class_weights, bags, training, classes)?;
     settings.check_watched(bags, validation, classes)?;
+    let identity = match persistence.is_wanted() {
+        true => identity(&model, settings, bags, [training, validation]),
+        false => Value::Null,
+    };
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(device, model, storage)?;
     session.set_seed(settings.seed);
     session.set_groups(&settings.groups)?;
     session.set_mixed((settings.precision == Precision::Mixed).then_some(settings.loss_scale))?;
     session.set_budget(settings.memory);
-    let steps = training.len().div_ceil(settings.batch);
-    let total = steps as u64 * settings.epochs as u64;
+    let updates = Update::of_epoch(training.len(), settings.batch, settings.accumulate);
+    let total = updates.len() as u64 * settings.epochs as u64;
     session.set_planned(Some(total));
-    session.make_ready(Purpose::Train(settings.optimiser), largest_batch(bags, training, settings.batch))?;
-    let resident = settings.cache.keep(&mut session, bags)?;
-    session.executor().reserve_history(steps)?;
-
-    let mut epochs: Vec<Epoch> = Vec::new();
-    let mut best: Option<(u32, Standing, Vec<f32>)> = None;
-    for epoch in 0..settings.epochs {
-        let clock = Instant::now();
-        bags.features.check_unchanged()?;
-        let order = Random::new(settings.seed, ORDER_STREAM + epoch as u64).permutation(training.len());
-        let order: Vec<usize> = order.into_iter().map(|i| training[i]).collect();
-        let mut rate = settings.learning_rate;
-        for (step, batch) in order.chunks(settings.batch).enumerate() {
-            let weights = weights::of_batch(bags, batch, &class_weights)?;
-            let update = session.updates();
-            rate = settings.schedule.rate(settings.learning_rate, update, epoch as u64, total, settings.epochs as u64);
-            let rule = (&settings.optimiser, rate);
-            session.train_step(bags, batch, &weights, resident.as_ref(), rule, Some(step as u32))?;
-            observer.step(&Progress { epoch, step: step + 1, steps, bags: batch.len() });
-        }
-        let loss = epoch_loss(&mut session, epoch, order.chunks(settings.batch).map(<[usize]>::len))?;
-        let loss_scale = session.loss_scale()?;
-        if let Some(state) = loss_scale.filter(ScaleState::stuck) {
-            return Err(Error::GradientOverflow { step: session.updates() - 1, skipped: state.skipped });
-        }
-        let trained = clock.elapsed().as_secs_f64();
-        let mut report = Epoch {
-            epoch,
-            loss,
-            learning_rate: rate,
-            validation_loss: None,
-            validation: None,
-            best: false,
-            seconds: 0.0,
-            bags_per_second: training.len() as f64 / trained,
-            loss_scale,
-        };
-        if !validation.is_empty() {
-            let (predictions, loss) = evaluate(&mut session, bags, validation, &class_weights, resident.as_ref())?;
-            let scores = predictions.scores_among(&predictions.probabilities, bags, validation)?;
-            report.validation_loss = Some(loss);
-            let standing = Standing { score: scores.get(settings.monitor), loss };
-            report.validation = Some(scores);
-            report.best = best.as_ref().is_none_or(|(_, best, _)| standing.beats(best, settings.monitor));
-            if report.best {
-                best = Some((epoch, standing, session.snapshot()?));
-            }
-        }
-        report.seconds = clock.elapsed().as_secs_f64();
-        observer.epoch(&report);
-        epochs.push(report);
-        let since = best.as_ref().map_or(0, |(at, ..)| epoch - at);
-        let patience = settings.patience.is_some_and(|p| since >= p && epoch + 1 >= settings.min_epochs);
-        if patience || observer.stop() {
-            break;
-        }
-    }
+    let mut fit = Fit { settings, bags, training, validation, class_weights, updates, total, resident: None };
+    fit.make_ready(&mut session)?;
+    fit.resident = settings.cache.keep(&mut session, bags)?;
+    let limits = Limits {
+        epochs: settings.epochs,
+        patience: settings.patience,
+        min_epochs: settings.min_epochs,
+        metric: settings.monitor,
+        states: settings.optimiser.states(),
+    };
+    let mut watching = Watching { observer, updates: fit.updates.len() };
+    let done = fit::run(&mut session, &mut fit, &limits, &identity, persistence, &mut watching)?;
     let (average, teacher) = (session.average()?, session.teacher()?);
+    let epochs: Vec<Epoch> = done.epochs.iter().map(Epoch::of).collect();
     let mut kept = epochs.len() as u32 - 1;
-    if let Some((epoch, _, snapshot)) = best {
+    if let Some((epoch, snapshot)) = done.best {
         session.restore(&snapshot)?;
         kept = epoch;
     }
     let steps = session.updates();
     let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
-    Ok(Outcome { model, average, teacher, epochs, kept, steps, loss_scale, seconds: started.elapsed().as_secs_f64() })
+    Ok(Outcome { model, average, teacher, epochs, kept, steps, loss_scale, seconds: done.seconds })
 }
 
-/// The mean loss of an epoch's batches of these sizes, from the history.
-///
-/// # Errors
-/// [`Error::NotFinite`] with the first step whose loss is not, and what the device answers.
-pub(crate) fn epoch_loss(session: &mut Session, epoch: u32, sizes: impl Iterator<Item = usize>) -> Result<f64> {
-    let sizes: Vec<usize> = sizes.collect();
-    let losses = session.executor().history(sizes.len())?;
-    if let Some(step) = losses.iter().position(|l| !l.is_finite()) {
-        return Err(Error::NotFinite { step: epoch as u64 * sizes.len() as u64 + step as u64, loss: losses[step] });
+/// All that decides the result of a training, to tell its checkpoints from those of others.
+fn identity(model: &Model, settings: &Settings, bags: &Bags, parts: [&[usize]; 2]) -> Value {
+    // Where features are does not change a bit.
+    let settings = Settings { cache: Cache::Auto, ..settings.clone() };
+    let [training, validation] =
+        parts.map(|part| Fingerprint::default().numbers(part.iter().map(|&bag| bag as u64)).to_string());
+    json!({
+        "bagrad": env!("CARGO_PKG_VERSION"),
+        "model": model.spec(),
+        "start": model.fingerprint(),
+        "settings": settings,
+        "data": bags.fingerprint(),
+        "training bags": training,
+        "validation bags": validation,
+    })
+}
+
+/// Bags to train on and to validate with.
+struct Fit<'a> {
+    settings: &'a Settings,
+    bags: &'a Bags,
+    training: &'a [usize],
+    validation: &'a [usize],
+    class_weights: Vec<f32>,
+    updates: Vec<Update>,
+    /// Updates of all epochs.
+    total: u64,
+    resident: Option<Resident>,
+}
+
+impl Fit<'_> {
+    /// Plans for the largest batches before the first one: a program that was planned anew in between might round
+    /// otherwise, and a training that goes on from a checkpoint would not meet it.
+    fn make_ready(&self, session: &mut Session) -> Result<()> {
+        let extent = largest_batch(self.bags, self.training, self.settings.batch);
+        let optimiser = self.settings.optimiser;
+        match self.settings.accumulate {
+            1 => drop(session.make_ready(Purpose::Train(optimiser), extent)?),
+            _ => {
+                for first in [true, false] {
+                    session.make_ready(Purpose::Accumulate { first }, extent)?;
+                }
+                session.prepare(Purpose::Update(optimiser))?;
+            }
+        }
+        predict::make_ready(session, self.bags, self.validation)
     }
-    let total: usize = sizes.iter().sum();
-    Ok(losses.iter().zip(sizes).map(|(l, n)| *l as f64 * n as f64).sum::<f64>() / total as f64)
+}
+
+impl Task for Fit<'_> {
+    type Details = BagScores;
+
+    fn updates(&self) -> &[Update] {
+        &self.updates
+    }
+
+    fn rate(&self, update: u64, epoch: u32) -> f64 {
+        let Settings { schedule, learning_rate, epochs, .. } = self.settings;
+        schedule.rate(*learning_rate, update, u64::from(epoch), self.total, u64::from(*epochs))
+    }
+
+    fn epoch(
+        &mut self,
+        session: &mut Session,
+        epoch: u32,
+        first: usize,
+        after: &mut dyn FnMut(&mut Session, usize) -> Result<()>,
+    ) -> Result<()> {
+        let Settings { seed, batch, accumulate, optimiser, .. } = self.settings;
+        self.bags.features.check_unchanged()?;
+        let order = Random::new(*seed, ORDER_STREAM + u64::from(epoch)).permutation(self.training.len());
+        let order: Vec<usize> = order.into_iter().map(|i| self.training[i]).collect();
+        let resident = self.resident.as_ref();
+        for (n, of_update) in order.chunks(batch.saturating_mul(*accumulate)).enumerate().skip(first) {
+            let weights = weights::of_batch(self.bags, of_update, &self.class_weights)?;
+            let rate = self.rate(session.updates(), epoch);
+            let place = self.updates[n].places.start as u32;
+            if *accumulate == 1 {
+                session.train_step(self.bags, of_update, &weights, resident, (optimiser, rate), Some(place))?;
+            } else {
+                let each = weights.len() / of_update.len();
+                for (place, (batch, weights)) in
+                    (place..).zip(of_update.chunks(*batch).zip(weights.chunks(batch.saturating_mul(each))))
+                {
+                    session.accumulate(self.bags, batch, weights, resident, Some(place))?;
+                }
+                session.apply(optimiser, rate)?;
+            }
+            after(session, n)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, session: &mut Session) -> Result<Option<(Standing, BagScores)>> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let Self { bags, validation, class_weights, resident, settings, .. } = self;
+        let (predictions, loss) = evaluate(session, bags, validation, class_weights, resident.as_ref())?;
+        let scores = predictions.scores_among(&predictions.probabilities, bags, validation)?;
+        Ok(Some((Standing { score: scores.get(settings.monitor), loss }, scores)))
+    }
+
+    fn pack(&self, scores: &BagScores) -> Value {
+        match scores {
+            BagScores::Classes(scores) => json!({ "classes": scores }),
+            BagScores::LabelSets(scores) => json!({ "labels": scores }),
+        }
+    }
+
+    fn unpack(&self, packed: &Value) -> std::result::Result<BagScores, String> {
+        if let Some(scores) = packed.get("classes") {
+            return serde_json::from_value(scores.clone()).map(BagScores::Classes).map_err(|e| e.to_string());
+        }
+        let scores = packed.get("labels").ok_or("no scores of validation bags")?;
+        let scores = LabelSetScores::named(scores, &self.bags.class_names)?;
+        Ok(BagScores::LabelSets(scores))
+    }
+}
+
+/// Passes on to the observer what the loop tells.
+struct Watching<'a> {
+    observer: &'a mut dyn Observer,
+    updates: usize,
+}
+
+impl Watch<BagScores> for Watching<'_> {
+    fn update(&mut self, epoch: u32, update: usize, bags: usize) {
+        self.observer.step(&Progress { epoch, step: update + 1, steps: self.updates, bags });
+    }
+
+    fn epoch(&mut self, judged: &Judged<BagScores>) {
+        self.observer.epoch(&Epoch::of(judged));
+    }
+
+    fn stop(&mut self) -> bool {
+        self.observer.stop()
+    }
+}
+
+impl Epoch {
+    fn of(judged: &Judged<BagScores>) -> Self {
+        let Judged { epoch, loss, learning_rate, best, seconds, items_per_second, loss_scale, .. } = *judged;
+        let validation_loss = judged.validation.as_ref().map(|(loss, _)| *loss);
+        let validation = judged.validation.as_ref().map(|(_, scores)| scores.clone());
+        let bags_per_second = items_per_second;
+        Self { epoch, loss, learning_rate, validation_loss, validation, best, seconds, bags_per_second, loss_scale }
+    }
 }
 
 /// The sizes of the largest batch that shuffling could draw.
@@ -377,20 +491,6 @@ mod tests {
     use super::*;
     use crate::bag::Features;
     use crate::model::Spec;
-
-    #[test]
-    fn equal_scores_are_decided_by_the_loss() {
-        let standing = |score: Option<f64>, loss: f64| Standing { score, loss };
-        let auc = |a: Standing, b: Standing| a.beats(&b, Metric::Auc);
-        assert!(auc(standing(Some(0.9), 0.5), standing(Some(0.8), 0.1)));
-        assert!(!auc(standing(Some(0.8), 0.1), standing(Some(0.9), 0.5)));
-        assert!(auc(standing(Some(1.0), 0.1), standing(Some(1.0), 0.5)));
-        assert!(!auc(standing(Some(1.0), 0.5), standing(Some(1.0), 0.5)));
-        // Of the loss there is no score: it decides alone.
-        assert!(standing(None, 0.1).beats(&standing(None, 0.2), Metric::Loss));
-        assert!(!standing(None, 0.2).beats(&standing(None, 0.1), Metric::Loss));
-        assert!(!standing(None, f64::NAN).beats(&standing(None, 0.1), Metric::Loss));
-    }
 
     /// Bags of three instances; those of class 1 have one that stands out.
     fn bags(count: usize) -> Bags {

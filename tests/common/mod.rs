@@ -4,6 +4,7 @@
 pub mod check;
 pub mod errors;
 pub mod harness;
+pub mod small;
 
 use bagrad::device::{Device, DeviceChoice, GpuOptions};
 use std::io::Write;

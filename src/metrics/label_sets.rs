@@ -4,10 +4,11 @@ use super::decisions::{has_label, mean};
 use super::{Metric, auc, average_precision};
 use crate::error::{Error, Result};
 use crate::label_sets::LabelSets;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 /// How well one label was told, over the bags of which it is known.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelScores {
     /// What the label is called.
     #[serde(skip)]
@@ -26,7 +27,7 @@ pub struct LabelScores {
 
 /// The results of one set of predictions for bags that have any subset of several labels. What is not known of a bag
 /// counts nowhere.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelSetScores {
     /// Mean of the labels' areas under the ROC curve, over the labels that have one.
     pub auc: Option<f64>,
@@ -41,7 +42,7 @@ pub struct LabelSetScores {
     /// Mean binary log loss of the known labels of bags, clipped as in [`log_loss`](super::log_loss).
     pub log_loss: Option<f64>,
     /// Each label by itself, in their order; by name where this is written.
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "by_name", skip_deserializing)]
     pub labels: Vec<LabelScores>,
 }
 
@@ -50,6 +51,19 @@ fn by_name<S: Serializer>(labels: &[LabelScores], serializer: S) -> std::result:
 }
 
 impl LabelSetScores {
+    /// As they were written, with the labels in the order of `names`.
+    pub(crate) fn named(written: &Value, names: &[String]) -> std::result::Result<Self, String> {
+        let mut scores: Self = serde_json::from_value(written.clone()).map_err(|e| e.to_string())?;
+        let label = |name: &String| {
+            let of = written.get("labels").and_then(|labels| labels.get(name));
+            let of = of.ok_or_else(|| format!("no scores of label {name:?}"))?;
+            let scores: LabelScores = serde_json::from_value(of.clone()).map_err(|e| e.to_string())?;
+            Ok::<_, String>(LabelScores { name: name.clone(), ..scores })
+        };
+        scores.labels = names.iter().map(label).collect::<std::result::Result<_, _>>()?;
+        Ok(scores)
+    }
+
     /// Scores `probabilities`, row-major `[bags, labels]`, against what is known of the same bags; `names` are those of
     /// the labels. When a probability is not finite, nothing but the prevalence is defined.
     ///

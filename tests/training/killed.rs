@@ -1,0 +1,154 @@
+//! Commands that are killed at any moment, a hundred times in all, and go on with `--resume`.
+
+use bagrad::random::Random;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bagrad"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn good(args: &[&str]) {
+    let output = command(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs until it is killed after a moment, at most `most` times; then lets it end. How often it was killed.
+fn kill_and_resume(first: &[&str], again: &[&str], most: usize, random: &mut Random) -> usize {
+    let mut killed = 0;
+    for n in 0..most {
+        let mut child = command(if n == 0 { first } else { again }).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(30 + random.below(150) as u64));
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            return killed;
+        }
+        assert_eq!(output.status.code(), None, "{}", String::from_utf8_lossy(&output.stderr));
+        killed += 1;
+    }
+    good(again);
+    killed
+}
+
+fn same(a: &Path, b: &Path, files: &[&str]) {
+    for name in files {
+        let [a, b] = [a, b].map(|folder| std::fs::read(folder.join(name)).unwrap());
+        assert!(a == b, "{name} differs");
+    }
+}
+
+/// Each round kills one training ten times or more, at random moments.
+#[test]
+fn a_hundred_kills_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (whole, parts) = (path("whole"), path("parts"));
+    let train = |out: &str| -> Vec<String> {
+        let args = "train --data digits-bags,train=120,test=20,mean=10 --method gated-attention --set embed=[64] \
+                    --validation 0.2 --epochs 12 --lr 0.002 --seed 3 --device host --quiet --checkpoint-every 2u --out";
+        args.split_whitespace().map(str::to_owned).chain([out.to_owned()]).collect()
+    };
+    let texts = |args: &[String]| args.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let (once, first) = (train(&whole), texts(&train(&parts)));
+    let once: Vec<&str> = once.iter().map(String::as_str).collect();
+    let first: Vec<&str> = first.iter().map(String::as_str).collect();
+    good(&once);
+    let mut random = Random::new(17, 0);
+    let (mut kills, mut rounds) = (0, 0);
+    while kills < 100 {
+        // What is not said again is taken from the checkpoint; a run that was killed before its first begins.
+        let again: Vec<&str> = match rounds % 2 {
+            0 => first.iter().copied().chain(["--resume"]).collect(),
+            _ => {
+                good_start(&first, &parts);
+                vec!["train", "--resume", "--out", &parts, "--device", "host", "--quiet", "--checkpoint-every", "2u"]
+            }
+        };
+        let begin = if rounds % 2 == 0 { &first } else { &again };
+        kills += kill_and_resume(begin, &again, 40, &mut random);
+        same(Path::new(&whole), Path::new(&parts), &["model.safetensors", "predictions.csv", "attention.csv"]);
+        assert!(!folder.path().join("parts.checkpoint").exists());
+        std::fs::remove_dir_all(&parts).unwrap();
+        rounds += 1;
+        assert!(rounds < 60, "{kills} kills in {rounds} rounds: the training is too short to be killed");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["whole"], "after {kills} kills in {rounds} rounds");
+}
+
+/// Runs until there is a checkpoint, and kills.
+fn good_start(args: &[&str], out: &str) {
+    let checkpoint = format!("{out}.checkpoint");
+    loop {
+        let mut child = command(args).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() && !Path::new(&checkpoint).exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if Path::new(&checkpoint).exists() && !Path::new(out).exists() {
+            return;
+        }
+        std::fs::remove_dir_all(out).unwrap();
+    }
+}
+
+#[test]
+fn pretraining_goes_on_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (whole, parts) = (path("whole.safetensors"), path("parts.safetensors"));
+    let args = |out: &str, more: &[&str]| -> Vec<String> {
+        let args = "pretrain --images textures,side=16,train=12,test=2,mean=12,spread=0 --set widths=[8,8] \
+                    --set blocks=[1,1] --epochs 6 --batch 16 --device host --quiet --checkpoint-every 1u --out";
+        let more = more.iter().map(|s| s.to_string());
+        args.split_whitespace().map(str::to_owned).chain([out.to_owned()]).chain(more).collect()
+    };
+    let (once, first, again) = (args(&whole, &[]), args(&parts, &[]), args(&parts, &["--resume"]));
+    let texts = |args: &[String]| args.iter().map(String::as_str).map(str::to_owned).collect::<Vec<String>>();
+    let once = texts(&once);
+    good(&once.iter().map(String::as_str).collect::<Vec<_>>());
+    let [first, again] = [&first, &again].map(|args| args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut random = Random::new(18, 0);
+    let kills = kill_and_resume(&first, &again, 12, &mut random);
+    assert!(kills > 2, "killed {kills} times: too short");
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert!(bytes(&whole) == bytes(&parts), "after {kills} kills");
+}
+
+#[test]
+fn an_interrupted_run_is_not_lost_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    let checkpoint = folder.path().join("run.checkpoint");
+    let args: Vec<&str> =
+        "train --data digits-bags,train=60,test=10,mean=5 --method attention --epochs 400 --device host \
+                           --quiet --checkpoint-every 1e --out"
+            .split_whitespace()
+            .chain([out.as_str()])
+            .collect();
+    good_start(&args, &out);
+    let refused = |args: &[&str], told: &str| {
+        let output = command(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(told), "{args:?}: {text}");
+    };
+    let before = std::fs::read(&checkpoint).unwrap();
+    refused(&args, "--resume goes on with it, --force begins anew");
+    let other: Vec<&str> = args.iter().copied().chain(["--resume", "--seed", "9"]).collect();
+    refused(&other, "settings.seed was 1 and is 9");
+    refused(&["train", "--resume"], "--resume needs --out");
+    assert!(std::fs::read(&checkpoint).unwrap() == before);
+    let short: Vec<&str> = args.iter().map(|a| if *a == "400" { "2" } else { a }).chain(["--force"]).collect();
+    good(&short);
+    assert!(!checkpoint.exists() && Path::new(&out).exists());
+    // What is no checkpoint is not replaced by one.
+    std::fs::remove_dir_all(&out).unwrap();
+    std::fs::write(&checkpoint, "mine").unwrap();
+    refused(&short, "run.checkpoint");
+    assert_eq!(std::fs::read_to_string(&checkpoint).unwrap(), "mine");
+}
