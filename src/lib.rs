@@ -56,7 +56,7 @@
 //! | [`device`] | adapters, how one is chosen, and the executors |
 //! | [`kmeans`] | clusters of rows, on any device |
 //! | [`class_match`] | the classes of bags as those of a model, by name |
-//! | [`masking`] | which instances of a bag a student is trained on, by the scores of its teacher |
+//! | [`passes`], [`masking`] | what a step does before its update; which instances of a bag a student is trained on, by the scores of its teacher |
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
 //! | [`tuning`] | tiles of matrix products by measurement, kept for each adapter and driver |
@@ -97,6 +97,7 @@ pub mod methods;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod passes;
 pub mod plan;
 pub mod precision;
 #[cfg(feature = "data")]

@@ -117,21 +117,10 @@ impl Masks {
         self.strategy.low() || self.strategy.high()
     }
 
-    /// True when there is nothing a teacher is asked for, and nothing masked.
-    pub fn idle(&self) -> bool {
-        self.strategy == Strategy::None && self.consistency == 0.0
-    }
-
     /// The share `high` before update `update` (from 0) of `total`; where it is not known how many there will be,
     /// as at the start.
     pub fn high_at(&self, update: u64, total: Option<u64>) -> f64 {
         self.high * total.map_or(1.0, |total| half_cosine(update, total))
-    }
-
-    /// Part of the student that enters the teacher after update `update` (from 0) of `total`.
-    pub fn teacher_weight(&self, update: u64, total: Option<u64>) -> f32 {
-        let rises = total.filter(|_| self.momentum_rises);
-        ((1.0 - self.momentum) * rises.map_or(1.0, |total| half_cosine(update, total))) as f32
     }
 
     /// Refuses numbers out of range.
@@ -310,14 +299,10 @@ mod tests {
 
     #[test]
     fn schedules_follow_half_a_cosine() {
-        let masks = Masks { high: 0.02, momentum_rises: true, ..Masks::default() };
+        let masks = Masks { high: 0.02, ..Masks::default() };
         let high = |update| masks.high_at(update, Some(100));
         assert_eq!((high(0), high(50), high(100), high(1000)), (0.02, 0.01, 0.0, 0.0));
         assert_eq!(masks.high_at(77, None), 0.02);
-        assert_eq!((masks.teacher_weight(0, Some(100)), masks.teacher_weight(50, Some(100))), (1e-4, 5e-5));
-        assert_eq!((masks.teacher_weight(100, Some(100)), masks.teacher_weight(9, None)), (0.0, 1e-4));
-        let constant = Masks { momentum_rises: false, ..masks };
-        assert_eq!(constant.teacher_weight(99, Some(100)), 1e-4);
     }
 
     #[test]

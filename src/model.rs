@@ -139,8 +139,8 @@ pub struct Model {
     infos: Vec<ParamInfo>,
     layout: ParamLayout,
     pub(crate) values: Vec<f32>,
-    /// Parameters that a teacher starts with, where they are not the model's (see [`Model::start_from`]).
-    pub(crate) teacher: Option<Vec<f32>>,
+    /// What a copy that follows the parameters starts with, where it is not these (see [`Model::start_from`]).
+    pub(crate) follower: Option<Vec<f32>>,
     /// Applied to features before the model sees them, when there is one.
     pub standardisation: Option<Standardiser>,
     /// Names of the features it was trained on, where they had any (see [`crate::Bags::arrange_columns`]).
@@ -211,7 +211,7 @@ impl Model {
                 };
             }
         }
-        Ok(Self { spec, infos, layout, values, teacher: None, standardisation: None, columns: None, seen: None })
+        Ok(Self { spec, infos, layout, values, follower: None, standardisation: None, columns: None, seen: None })
     }
 
     /// Mean and deviation of each feature over the instances that the model was trained on, as the files have them:
@@ -223,7 +223,7 @@ impl Model {
     /// Refuses parameters that are not finite, naming the first.
     pub(crate) fn check_finite(&self) -> Result<()> {
         self.check_values(&self.values)?;
-        self.teacher.as_ref().map_or(Ok(()), |values| self.check_values(values))
+        self.follower.as_ref().map_or(Ok(()), |values| self.check_values(values))
     }
 
     /// As [`Model::check_finite`], of other values in the same layout.
@@ -235,9 +235,9 @@ impl Model {
         }
     }
 
-    /// Tells its parameters, and those of its teacher, from others.
+    /// Tells its parameters, and those of what follows them, from others.
     pub(crate) fn fingerprint(&self) -> String {
-        let all = std::iter::once(&self.values).chain(&self.teacher);
+        let all = std::iter::once(&self.values).chain(&self.follower);
         all.fold(Fingerprint::default(), |of, values| of.values(values)).to_string()
     }
 
@@ -300,7 +300,7 @@ impl Model {
     /// # Errors
     /// [`Error::Setting`] when this method has no teacher, or says which parameter does not fit.
     pub fn start_from(&mut self, trained: &Model) -> Result<()> {
-        if self.record(Storage::F32, false)?.teacher.is_none() {
+        if self.record(Storage::F32, false)?.passes.follower.is_none() {
             let message = format!("{} learns from no teacher, which could start from a model", self.spec.method.name());
             return Err(Error::setting("start", message));
         }
@@ -328,7 +328,7 @@ impl Model {
             let range = info.offset..info.offset + info.len();
             self.values[range.clone()].copy_from_slice(&trained.values[range]);
         }
-        self.teacher = Some(trained.values.clone());
+        self.follower = Some(trained.values.clone());
         Ok(())
     }
 
@@ -451,7 +451,7 @@ impl Model {
             Ok(Some(found))
         };
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
-        let model = Model { spec, infos, layout, values, teacher: None, standardisation, columns, seen };
+        let model = Model { spec, infos, layout, values, follower: None, standardisation, columns, seen };
         model.check_finite().map_err(|e| e.to_string())?;
         Ok(model)
     }

@@ -36,8 +36,10 @@ pub enum Purpose {
     },
     /// The update of [`Purpose::Train`] alone, by the gradients that are there.
     Update(Optimiser),
-    /// What the teacher says (see [`crate::tape::Teacher`]): forward with its parameters.
-    Teach {
+    /// A forward pass before an update (see [`crate::passes::Look`]).
+    Look {
+        /// Its number among those of the step.
+        number: u8,
         /// Draw dropout masks.
         dropout: bool,
     },
@@ -46,7 +48,7 @@ pub enum Purpose {
 impl Purpose {
     /// True when no gradient is computed or looked at.
     pub fn only_forward(&self) -> bool {
-        matches!(self, Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. })
+        matches!(self, Purpose::Predict | Purpose::Evaluate | Purpose::Look { .. })
     }
 
     /// True when the loss is computed.
@@ -69,7 +71,7 @@ impl Purpose {
     }
 
     fn draws_dropout(&self) -> bool {
-        self.learns() || matches!(self, Purpose::Gradients { dropout: true } | Purpose::Teach { dropout: true })
+        self.learns() || matches!(self, Purpose::Gradients { dropout: true } | Purpose::Look { dropout: true, .. })
     }
 }
 
@@ -342,12 +344,12 @@ impl<'a> Planner<'a> {
 ///
 /// # Errors
 /// [`crate::Error::Limit`] when a value at full capacity exceeds what the device can bind, [`crate::Error::Setting`] for
-/// a purpose that the tape has no loss or no teacher for.
+/// a purpose that the tape has no loss or no pass for.
 pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Result<Program> {
     let lacks = |what: &str| Err(Error::setting("model", format!("it has no {what}, which this needs")));
     match purpose {
         _ if purpose.has_loss() && tape.loss.is_none() && purpose != Purpose::Evaluate => return lacks("loss"),
-        Purpose::Teach { .. } if tape.teacher.is_none() => return lacks("teacher"),
+        Purpose::Look { number, .. } if tape.passes.looks.len() <= number as usize => return lacks("such pass"),
         _ => {}
     }
     let mut planner = Planner::new(tape, purpose, target, capacity);
@@ -355,7 +357,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
     forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
     match purpose {
-        Purpose::Predict | Purpose::Evaluate | Purpose::Teach { .. } | Purpose::Update(_) => {}
+        Purpose::Predict | Purpose::Evaluate | Purpose::Look { .. } | Purpose::Update(_) => {}
         Purpose::Upstream => {
             for (n, value) in tape.outputs.iter().map(|o| &o.value).enumerate() {
                 if !planner.wants(*value) {
@@ -411,8 +413,8 @@ fn update(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
         None => Operand::Flat(BufferKey::GroupTable),
     };
     crate::ops::update::update(planner, optimiser, total, table);
-    if tape.teacher.is_some() {
-        crate::ops::update::follow(planner, total, BufferKey::Teacher, Scalar::TeacherWeight);
+    if tape.passes.follower.is_some() {
+        crate::ops::update::follow(planner, total, BufferKey::Follower, Scalar::FollowWeight);
     }
 }
 
@@ -449,19 +451,20 @@ fn needed_nodes(tape: &Tape, purpose: Purpose) -> Vec<bool> {
     needed(tape, wanted)
 }
 
-/// Scores of the instances, and the output that bags are compared by, of a program for [`Purpose::Teach`].
-pub(crate) const TEACHER_OUTPUTS: [&str; 2] = ["teacher scores", "teacher features"];
+/// The name of a value of a look.
+pub(crate) fn looked_at(value: usize) -> String {
+    format!("value {value}")
+}
 
 /// What can be read of a program by name.
 fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
-    let Purpose::Teach { .. } = purpose else {
-        return tape.outputs.iter().map(|o| (o.name.clone(), o.value)).collect();
-    };
-    let teacher = tape.teacher.expect("a model with a teacher");
-    let masks = &teacher.masks;
-    let values = [(masks.needs_scores(), teacher.scores), (masks.consistency > 0.0, teacher.features)];
-    let asked = TEACHER_OUTPUTS.into_iter().zip(values).filter(|(_, (wanted, _))| *wanted);
-    asked.map(|(name, (_, value))| (name.to_string(), value)).collect()
+    match purpose {
+        Purpose::Look { number, .. } => {
+            let values = tape.passes.looks[number as usize].values.iter().enumerate();
+            values.map(|(n, value)| (looked_at(n), *value)).collect()
+        }
+        _ => tape.outputs.iter().map(|o| (o.name.clone(), o.value)).collect(),
+    }
 }
 
 /// The nodes that values depend on.

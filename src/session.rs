@@ -4,11 +4,11 @@ mod batch;
 mod inputs;
 #[cfg(test)]
 mod label_set_tests;
+mod passes;
 mod precision;
 mod ready;
 mod state;
 mod step;
-mod teacher;
 #[cfg(test)]
 mod tests;
 mod windowed;
@@ -196,7 +196,7 @@ impl Session {
     /// What the device answers.
     pub fn into_model(mut self) -> Result<Model> {
         self.fetch()?;
-        self.model.teacher = None;
+        self.model.follower = None;
         Ok(self.model)
     }
 
@@ -430,7 +430,7 @@ impl Session {
     /// # Errors
     /// [`Error::Bags`] without labels, [`Error::Shape`] for a wrong width, and what the device answers.
     ///
-    /// Of a model that learns from a teacher, which is asked too, the bags are whole;
+    /// Where a step leaves rows out of the bags before its update, they are whole here;
     /// [`masked_gradients`](Session::masked_gradients) gives those of a step.
     pub fn gradients(&mut self, bags: &Bags, weights: Option<&[f32]>) -> Result<Gradients> {
         Ok(self.gradients_of(bags, weights, false)?.0)
@@ -463,7 +463,7 @@ impl Session {
         let purpose = Purpose::Gradients { dropout: false };
         let whole = Inputs::of(bags, &indices, None);
         self.check_inputs(&whole, weights)?;
-        let kept = self.teach(purpose, &whole, masked)?;
+        let kept = self.before_update(purpose, &whole, masked)?;
         let inputs = Inputs { kept: kept.as_deref(), ..whole };
         let windows = self.set_batch(purpose, &inputs, weights.unwrap_or(&even))?;
         let mut reading = Reading::default();
@@ -513,7 +513,7 @@ impl Session {
         }
         let inputs = Inputs::of(bags, indices, resident);
         self.check_inputs(&inputs, Some(weights))?;
-        self.teach(Purpose::Evaluate, &inputs, false)?;
+        self.before_update(Purpose::Evaluate, &inputs, false)?;
         let (outputs, loss) = self.look(Purpose::Evaluate, inputs, weights)?;
         Ok((outputs, loss.expect("a loss was read")))
     }

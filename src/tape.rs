@@ -201,21 +201,6 @@ pub struct Param {
     pub parts: Vec<(String, u32)>,
 }
 
-/// What a model asks of a teacher: the same model with other parameters, which follow those that are trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Teacher {
-    /// Scores of the instances `[Instances, K]` or of the tokens `[Tokens, K]`.
-    pub scores: ValueId,
-    /// The columns of the scores are heads that vote, rather than classes of which the largest counts.
-    pub vote: bool,
-    /// What the student's bags are compared with `[Bags, C]`.
-    pub features: ValueId,
-    /// The columns of `features` are as many distributions side by side.
-    pub parts: u32,
-    /// What is left out of the bags, and how the teacher follows.
-    pub masks: crate::masking::Masks,
-}
-
 /// The recorded computation of one model.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
@@ -233,8 +218,8 @@ pub struct Tape {
     pub mixed: Option<crate::precision::LossScale>,
     /// Groups of the parameters.
     pub groups: crate::groups::Groups,
-    /// The teacher, of a model that learns from one.
-    pub teacher: Option<Teacher>,
+    /// What a step does besides its update.
+    pub passes: crate::passes::Passes,
     inputs: Vec<(Input, ValueId)>,
     dropouts: u32,
     /// Parameters that are not trained (see [`Tape::buffer`]).
@@ -267,9 +252,7 @@ impl Tape {
             Input::Tiles => (Dim::Tiles, Storage::U32),
             Input::TokenTiles => (Dim::TokenTiles, Storage::U32),
             Input::Labels | Input::ClassTokens => (Dim::Bags, Storage::U32),
-            Input::Targets | Input::Weights | Input::Teacher | Input::Times | Input::Events => {
-                (Dim::Bags, Storage::F32)
-            }
+            Input::Targets | Input::Weights | Input::Given | Input::Times | Input::Events => (Dim::Bags, Storage::F32),
         };
         self.input(input, Shape::new(rows, cols), storage, cols, false)
     }

@@ -368,7 +368,7 @@ fn students_learn_the_same_wherever_bags_lie() {
                     let rule = (&Optimiser::adam(0.0), 1e-2);
                     session.train_step(&bags, &batch, &[0.5, 0.5], resident.as_ref(), rule, None).unwrap();
                 }
-                let teacher = session.teacher().unwrap().unwrap();
+                let teacher = session.follower().unwrap().unwrap();
                 (session.into_model().unwrap().to_bytes(), teacher.to_bytes())
             };
             let models = run(true);
@@ -416,10 +416,10 @@ fn what_a_teacher_starts_from_has_to_fit() {
         assert_eq!(student.parameter(&p.name).unwrap(), from.parameter(&p.name).unwrap(), "{}", p.name);
     }
     let mut session = Session::new(&Device::host(), student, Storage::F32).unwrap();
-    let teacher = session.teacher().unwrap().unwrap();
+    let teacher = session.follower().unwrap().unwrap();
     let weight = |m: &Model| m.parameter("layer1.out.weight").unwrap().to_vec();
     assert_eq!(weight(&teacher), weight(&plain));
-    assert!(Session::new(&Device::host(), plain, Storage::F32).unwrap().teacher().unwrap().is_none());
+    assert!(Session::new(&Device::host(), plain, Storage::F32).unwrap().follower().unwrap().is_none());
 }
 
 /// A search measures what plans would take, what it found is taken from then on, and no tile changes a result by

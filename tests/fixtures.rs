@@ -285,7 +285,7 @@ fn train_masked(device: &Device, tolerance: f64) {
         let losses: Vec<f64> = session.executor().history(wanted.len()).unwrap().iter().map(|&l| l as f64).collect();
         let e = error(&losses, wanted);
         assert!(e < tolerance, "{}: losses {e:.2e} on {}", fixture.name, device.name());
-        let (teacher, student) = (session.teacher().unwrap().unwrap(), session.into_model().unwrap());
+        let (teacher, student) = (session.follower().unwrap().unwrap(), session.into_model().unwrap());
         for (kind, model) in [("final", student), ("followed", teacher)] {
             for p in model.parameters() {
                 let found: Vec<f64> = model.parameter(&p.name).unwrap().iter().map(|&v| v as f64).collect();

@@ -211,7 +211,7 @@ const SCALARS: Scalars = Scalars {
     seed: 1,
     step: 1,
     lookahead: 0,
-    teacher_weight: 0.0,
+    follow_weight: 0.0,
     average_weight: 0.0,
     window: Window { first_row: 0, first_bag: 0, continued: false },
 };

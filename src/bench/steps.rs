@@ -206,7 +206,7 @@ impl Work {
         step(&mut session, &bags, &optimiser)?;
         session.executor().wait()?;
         // What stays on the device needs no second copy here. A student's rows change from step to step.
-        let bags = (windows || session.has_teacher()).then_some(bags);
+        let bags = (windows || session.looks_first()).then_some(bags);
         Ok(Started { session, optimiser, windows, bags })
     }
 }

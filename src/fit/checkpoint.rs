@@ -2,7 +2,7 @@
 //! one that ran through.
 //!
 //! What is drawn at random is drawn by counters (the epoch, the update), so no state of a generator is kept; what is: the
-//! parameters, the optimiser's buffers, a teacher, the scale of the loss, the best weights so far, the losses of the
+//! parameters, the optimiser's buffers, a copy that follows them, the scale of the loss, the best weights so far, the losses of the
 //! epoch that was interrupted, and the epochs before.
 
 use super::{Judged, Standing};
@@ -193,7 +193,7 @@ const FORMAT_VERSION: u32 = 1;
 const KEY: &str = "bagrad checkpoint";
 /// Bytes beside the values that a checkpoint may have.
 const DESCRIPTION: u64 = 256 << 20;
-/// Copies of the parameters that a checkpoint may have: themselves, those of the best epoch, the teacher, buffers of the
+/// Copies of the parameters that a checkpoint may have: themselves, those of the best epoch, what follows them, buffers of the
 /// optimiser.
 const COPIES: u64 = 8;
 
@@ -268,7 +268,7 @@ impl Checkpoint {
         };
         let mut tensors = vec![("parameters".to_string(), &state.parameters), ("losses".into(), &self.losses)];
         tensors.extend(state.states.iter().enumerate().map(|(n, values)| (format!("state.{n}"), values)));
-        tensors.extend(state.teacher.iter().map(|values| ("teacher".into(), values)));
+        tensors.extend(state.follower.iter().map(|values| ("follower".into(), values)));
         tensors.extend(self.best.iter().map(|best| ("best".into(), &best.values)));
         let views = tensors.into_iter().map(|(name, values)| {
             let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
@@ -319,7 +319,7 @@ impl Checkpoint {
             parameters: needed("parameters")?,
             states,
             average: found.average,
-            teacher: read("teacher")?,
+            follower: read("follower")?,
             loss_scale: found.loss_scale,
         };
         if best.as_ref().is_some_and(|best| best.values.len() != state.parameters.len()) {
@@ -394,7 +394,7 @@ mod tests {
                 parameters: vec![1.0, 1e-40],
                 states: vec![vec![2.0, 3.0], vec![f32::MIN_POSITIVE, 5.0]],
                 average: Some(1),
-                teacher: Some(vec![7.0, 8.0]),
+                follower: Some(vec![7.0, 8.0]),
                 loss_scale: Some(scale),
             },
         }

@@ -104,8 +104,8 @@ pub enum Scalar {
     Lookahead,
     /// Part of the parameters that enters their moving average in this update.
     AverageWeight,
-    /// Part of the parameters that enters the teacher in this update.
-    TeacherWeight,
+    /// Part of the parameters that enters the copy which follows them in this update.
+    FollowWeight,
     /// First row of the window in its batch; 0 for a batch that runs whole.
     FirstRow,
     /// First bag of the window in its batch.
@@ -127,8 +127,8 @@ pub struct Scalars {
     pub lookahead: u32,
     /// See [`Scalar::AverageWeight`].
     pub average_weight: f32,
-    /// See [`Scalar::TeacherWeight`].
-    pub teacher_weight: f32,
+    /// See [`Scalar::FollowWeight`].
+    pub follow_weight: f32,
     /// Where the window lies in its batch.
     pub window: Window,
 }
@@ -166,7 +166,7 @@ impl Scalars {
             Scalar::Correction2(rule) => self.rules[rule as usize].correction2.to_bits(),
             Scalar::Lookahead => self.lookahead,
             Scalar::AverageWeight => self.average_weight.to_bits(),
-            Scalar::TeacherWeight => self.teacher_weight.to_bits(),
+            Scalar::FollowWeight => self.follow_weight.to_bits(),
             Scalar::FirstRow => self.window.first_row,
             Scalar::FirstBag => self.window.first_bag,
             Scalar::Continued => self.window.continued as u32,
@@ -293,8 +293,8 @@ pub enum BufferKey {
     Grads,
     /// Optimiser state, the same layout: moments of the rule, then slow copy, then moving average.
     State(u8),
-    /// The parameters of the teacher, the same layout (see `tape::Teacher`).
-    Teacher,
+    /// The copy that follows the parameters, in their layout (see `passes::Follower`).
+    Follower,
     /// Group of each 64-float segment of the flat layout.
     Groups,
     /// What holds for each group (see `Groups::table`).
@@ -338,8 +338,8 @@ pub enum Input {
     Targets,
     /// Weight of each bag in the loss, `[B]`, or of each output of each bag, `[B, C]`.
     Weights,
-    /// What a teacher makes of each bag, `[B, C]` (see `tape::Teacher`).
-    Teacher,
+    /// What the host makes of values that it read of each bag, `[B, C]` (see `passes::HostRule`).
+    Given,
     /// Time until the event or the end of observation, `[B]`.
     Times,
     /// 1 when the event was seen, 0 when the bag is censored, `[B]`.

@@ -19,7 +19,8 @@ use crate::ops::segment::SegmentSoftmax;
 use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::update::Optimiser;
 use crate::ops::weighting::WeightedSum;
-use crate::tape::{Columns, Link, Teacher, ValueId};
+use crate::passes::{Follower, HostRule, Parameters};
+use crate::tape::{Columns, Link, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the student that pools by attention; the defaults are the paper's for Camelyon16.
@@ -128,14 +129,14 @@ struct Student {
     vote: bool,
 }
 
-/// Adds the consistency loss, and asks for a teacher unless there is nothing to ask it.
+/// Adds the consistency loss, and the passes before an update: what the teacher is asked, and what the host makes of it.
 fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
     masks.validate()?;
     let Student { features, parts, .. } = student;
     let mut losses = vec![student.loss];
     if masks.consistency > 0.0 {
         let width = net.tape.cols(features);
-        let wanted = net.tape.batch(Input::Teacher, width);
+        let wanted = net.tape.batch(Input::Given, width);
         let weights = net.tape.batch(Input::Weights, 1);
         let scale = (masks.consistency / parts as f64) as f32;
         let count = width / parts;
@@ -151,10 +152,21 @@ fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
     }
     let loss = total(&mut net.tape, &losses)?;
     net.finish(student.logits, student.scores, loss);
-    if !masks.idle() {
-        let Student { teacher_scores: scores, vote, .. } = student;
-        net.tape.teacher = Some(Teacher { scores, vote, features, parts, masks: *masks });
+    let (scored, compared) = (masks.needs_scores(), masks.consistency > 0.0);
+    if masks.strategy == Strategy::None && !compared {
+        return Ok(());
     }
+    // The teacher looks first: what it scores is masked, and its features are those to agree with.
+    let passes = &mut net.tape.passes;
+    passes.follower = Some(Follower { momentum: masks.momentum, rises: masks.momentum_rises });
+    let wanted = [(scored, student.teacher_scores), (compared, features)];
+    let values: Vec<ValueId> = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, value)| value).collect();
+    let mut read = if values.is_empty() { Vec::new() } else { passes.look(Parameters::Follower, &values) }.into_iter();
+    let scores = if scored { read.next() } else { None };
+    if let Some(from) = read.next() {
+        passes.rules.push(HostRule::Soften { from, parts, temperature: masks.temperature });
+    }
+    passes.rules.push(HostRule::KeepRows { masks: *masks, scores, vote: student.vote });
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::{Operand, Planner, Program, Purpose};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Launch, Place};
+use crate::passes::Parameters;
 use crate::tape::{SEGMENT, Source, Storage, Value, ValueId};
 
 /// Bytes of `count` elements in `storage`. Buffers are rounded up to 256 so that vector reads may run over.
@@ -48,7 +49,12 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
         last_use[grad.index()] = forever;
     }
 
-    let params = if matches!(purpose, Purpose::Teach { .. }) { BufferKey::Teacher } else { BufferKey::Params };
+    let params = match purpose {
+        Purpose::Look { number, .. } if tape.passes.looks[number as usize].parameters == Parameters::Follower => {
+            BufferKey::Follower
+        }
+        _ => BufferKey::Params,
+    };
     let mut pool = SlotPool::default();
     let mut slot_of: Vec<Option<u16>> = vec![None; values.len()];
     let mut inputs: Vec<(BufferKey, u64)> = Vec::new();

@@ -170,8 +170,8 @@ impl Splitter {
             *value = named(*value)?;
         }
         to.loss = to.loss.map(named).transpose()?;
-        if let Some(teacher) = &mut to.teacher {
-            (teacher.scores, teacher.features) = (named(teacher.scores)?, named(teacher.features)?);
+        for value in to.passes.looks.iter_mut().flat_map(|look| &mut look.values) {
+            *value = named(*value)?;
         }
         Ok(to)
     }

@@ -79,8 +79,8 @@ impl Windowed {
     /// # Errors
     /// [`Error::Setting`] that names the operation for which a bag must be whole.
     pub fn of(tape: &Tape) -> Result<Self> {
-        if tape.teacher.is_some() {
-            return Err(Error::setting("windows", "a teacher looks at whole bags before its student does"));
+        if !tape.passes.is_update_alone() {
+            return Err(Error::setting("windows", "its steps look at whole bags before their update"));
         }
         let mut kinds: Vec<Kind> = tape.values.iter().map(|v| kind_of(v.shape.rows)).collect();
         let mut bags = tape.clone();

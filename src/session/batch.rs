@@ -17,8 +17,8 @@ pub(super) struct Batch {
     pub labels: Vec<u32>,
     pub targets: Vec<f32>,
     pub weights: Vec<f32>,
-    /// Distributions of a teacher's features (see [`crate::tape::Teacher`]).
-    pub teacher: Vec<f32>,
+    /// What the host made of what it read of the bags (see [`crate::passes::HostRule`]).
+    pub given: Vec<f32>,
     pub rows: Rows,
     pub coords: Vec<f32>,
 }
@@ -172,7 +172,7 @@ pub(super) fn uploads<'a>(
             Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
             Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
             Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
-            Input::Teacher => uploads.push(Upload::F32(*key, &batch.teacher)),
+            Input::Given => uploads.push(Upload::F32(*key, &batch.given)),
             // No method asks for them as yet.
             Input::Times | Input::Events => {
                 return Err(Error::bags("the model needs survival times and events, which these bags do not have"));

@@ -1,6 +1,6 @@
 //! The bags of a step, and features that stay on the device.
 
-use super::{Session, teacher};
+use super::{Session, passes};
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::device::executor::StoreId;
@@ -45,7 +45,7 @@ impl<'a> Inputs<'a> {
     pub fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.indices.iter().enumerate().flat_map(|(n, &i)| match self.kept {
             None => vec![self.bags.rows(i)],
-            Some(kept) => teacher::runs(&kept[n], self.bags.rows(i).start),
+            Some(kept) => passes::runs(&kept[n], self.bags.rows(i).start),
         })
     }
 }

@@ -84,8 +84,8 @@ impl Session {
         if !purpose.only_forward() {
             self.executor.ensure(BufferKey::Grads, bytes)?;
         }
-        if self.tape.teacher.is_some() {
-            self.executor.ensure(BufferKey::Teacher, bytes)?;
+        if self.tape.passes.follower.is_some() {
+            self.executor.ensure(BufferKey::Follower, bytes)?;
         }
         let Some(optimiser) = purpose.optimiser() else { return Ok(()) };
         for state in 0..optimiser.states() {
@@ -151,7 +151,7 @@ impl Session {
     fn ready_whole(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {
         self.reserve(extent)?;
         self.prepare(purpose)?;
-        self.asks_first(purpose).map_or(Ok(()), |asked| self.prepare(asked).map(|_| ()))
+        self.looks_before(purpose).into_iter().try_for_each(|look| self.prepare(look).map(|_| ()))
     }
 
     /// Splits values that exceed a binding into blocks of columns, as few as do, for a method that needs whole bags.

@@ -18,8 +18,8 @@ pub struct SessionState {
     pub states: Vec<Vec<f32>>,
     /// Number of the one that is the moving average.
     pub average: Option<u8>,
-    /// The teacher in that layout, of a model that learns from one.
-    pub teacher: Option<Vec<f32>>,
+    /// The copy that follows the parameters, in that layout, where a step looks with one.
+    pub follower: Option<Vec<f32>>,
     /// Where the scale of the loss stands, in mixed precision.
     pub loss_scale: Option<ScaleState>,
 }
@@ -43,15 +43,15 @@ impl Session {
             session.executor.read_f32(Place { buffer, offset: 0, bytes }, all)
         };
         let states = (0..states).map(|n| flat(self, BufferKey::State(n))).collect::<Result<_>>()?;
-        let teacher = match self.tape.teacher {
+        let follower = match self.tape.passes.follower {
             Some(_) => {
-                self.start_teacher()?;
-                Some(flat(self, BufferKey::Teacher)?)
+                self.start_follower()?;
+                Some(flat(self, BufferKey::Follower)?)
             }
             None => None,
         };
         let (updates, average) = (self.updates, self.average);
-        Ok(SessionState { updates, parameters, states, average, teacher, loss_scale: self.loss_scale()? })
+        Ok(SessionState { updates, parameters, states, average, follower, loss_scale: self.loss_scale()? })
     }
 
     /// Returns to a state of the same model.
@@ -61,21 +61,24 @@ impl Session {
     /// device answers.
     pub fn set_state(&mut self, state: &SessionState) -> Result<()> {
         let all = self.model.values.len();
-        let flat = std::iter::once(&state.parameters).chain(&state.states).chain(&state.teacher);
+        let flat = std::iter::once(&state.parameters).chain(&state.states).chain(&state.follower);
         let sizes: Vec<usize> = flat.map(Vec::len).collect();
         let average = state.average.is_none_or(|n| usize::from(n) < state.states.len());
-        if sizes.iter().any(|n| *n != all) || state.teacher.is_some() != self.tape.teacher.is_some() || !average {
-            let teacher = if self.tape.teacher.is_some() { "a teacher" } else { "no teacher" };
+        if sizes.iter().any(|n| *n != all)
+            || state.follower.is_some() != self.tape.passes.follower.is_some()
+            || !average
+        {
+            let follower = if self.tape.passes.follower.is_some() { "a follower" } else { "no follower" };
             return Err(Error::Shape {
                 operation: "set state",
-                expected: format!("a state of this model: {all} values for everything, and {teacher}"),
+                expected: format!("a state of this model: {all} values for everything, and {follower}"),
                 found: format!("{sizes:?} values, average {:?}", state.average),
             });
         }
         self.restore(&state.parameters)?;
         let bytes = all as u64 * 4;
         let states = state.states.iter().enumerate().map(|(n, values)| (BufferKey::State(n as u8), values));
-        for (key, values) in states.chain(state.teacher.iter().map(|values| (BufferKey::Teacher, values))) {
+        for (key, values) in states.chain(state.follower.iter().map(|values| (BufferKey::Follower, values))) {
             self.executor.ensure(key, bytes)?;
             self.executor.write(key, 0, values)?;
         }

@@ -160,7 +160,7 @@ impl Session {
     ) -> Result<()> {
         self.check_inputs(&whole, Some(weights))?;
         self.check_place(keep)?;
-        let kept = self.teach(purpose, &whole, true)?;
+        let kept = self.before_update(purpose, &whole, true)?;
         let inputs = match &kept {
             Some(kept) => Inputs { resident: None, kept: Some(kept), ..whole },
             None => whole,
@@ -204,9 +204,9 @@ impl Session {
 
     /// The numbers of the next update.
     pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
-        let teacher_weight =
-            self.tape.teacher.map_or(0.0, |teacher| teacher.masks.teacher_weight(self.updates, self.planned));
-        Scalars { seed: self.seed, teacher_weight, ..optimiser.scalars(self.updates + 1, rate) }
+        let follower = self.tape.passes.follower;
+        let follow_weight = follower.map_or(0.0, |follower| follower.weight(self.updates, self.planned));
+        Scalars { seed: self.seed, follow_weight, ..optimiser.scalars(self.updates + 1, rate) }
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its

@@ -346,7 +346,7 @@ impl Session {
             let places = program.launches.iter().flat_map(|l| &l.places);
             flats = places.map(states).fold(flats, u64::max);
         }
-        flats += self.tape.teacher.is_some() as u64;
+        flats += self.tape.passes.follower.is_some() as u64;
         let inputs: u64 = inputs.values().sum();
         let staged = self.executor.staging_bytes(inputs);
         let flat = self.model.layout().total as u64 * 4 * flats;

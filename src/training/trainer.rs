@@ -220,8 +220,8 @@ pub struct Outcome {
     pub kept: u32,
     /// The last moving average of the parameters, when the optimiser keeps one.
     pub average: Option<Model>,
-    /// The teacher as it ended, where the method has one.
-    pub teacher: Option<Model>,
+    /// The copy that follows the parameters as it ended, where the method has one: the teacher of MHIM-MIL.
+    pub follower: Option<Model>,
     /// Updates done, those that mixed precision left out included.
     pub steps: u64,
     /// Where the scale of the loss ended, in mixed precision.
@@ -316,7 +316,7 @@ pub fn train_on(
     };
     let mut watching = Watching { observer, updates: fit.updates.len() };
     let done = fit::run(&mut session, &mut fit, &limits, &identity, persistence, &mut watching)?;
-    let (average, teacher) = (session.average()?, session.teacher()?);
+    let (average, follower) = (session.average()?, session.follower()?);
     let epochs: Vec<Epoch> = done.epochs.iter().map(Epoch::of).collect();
     let mut kept = epochs.len() as u32 - 1;
     if let Some((epoch, snapshot)) = done.best {
@@ -326,7 +326,7 @@ pub fn train_on(
     let steps = session.updates();
     let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
-    Ok(Outcome { model, average, teacher, epochs, kept, steps, loss_scale, seconds: done.seconds })
+    Ok(Outcome { model, average, follower, epochs, kept, steps, loss_scale, seconds: done.seconds })
 }
 
 /// All that decides the result of a training, to tell its checkpoints from those of others.

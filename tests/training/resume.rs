@@ -59,7 +59,7 @@ fn result(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug + use<> {
         .map(|e| (e.epoch, e.loss, e.learning_rate, e.validation_loss, e.validation.clone(), e.best, e.loss_scale))
         .collect();
     let bytes = |model: &Model| model.to_bytes();
-    let models = (bytes(&outcome.model), outcome.average.as_ref().map(bytes), outcome.teacher.as_ref().map(bytes));
+    let models = (bytes(&outcome.model), outcome.average.as_ref().map(bytes), outcome.follower.as_ref().map(bytes));
     (epochs, models, outcome.kept, outcome.steps, outcome.loss_scale)
 }
 
