@@ -9,7 +9,7 @@ use crate::label_sets::LabelSets;
 ///
 /// Bag `b` owns rows `offsets[b] .. offsets[b + 1]` of the feature matrix `[instances, width]`. There is no
 /// padding: a bag of one instance and a bag of a million stand side by side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bags {
     /// Row-major `[instances, width]`.
     pub features: Features,
@@ -196,8 +196,10 @@ impl Bags {
             offsets.push(offsets.last().unwrap() + self.rows(i).len());
         }
         fn gather<T: Copy>(bags: &Bags, from: &[T], width: usize, indices: &[usize]) -> Vec<T> {
-            let rows = indices.iter().map(|&i| bags.rows(i));
-            rows.flat_map(|r| &from[r.start * width..r.end * width]).copied().collect()
+            let rows = || indices.iter().map(|&i| bags.rows(i));
+            let mut gathered = Vec::with_capacity(rows().map(|r| r.len()).sum::<usize>() * width);
+            rows().for_each(|r| gathered.extend_from_slice(&from[r.start * width..r.end * width]));
+            gathered
         }
         Ok(Bags {
             features: match &self.features {

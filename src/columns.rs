@@ -12,13 +12,27 @@ impl Bags {
     /// # Errors
     /// [`Error::Bags`] when columns are missing or there are others.
     pub fn arrange_columns(&mut self, wanted: &[String]) -> Result<Option<String>> {
+        let (from, remark) = self.column_order(wanted)?;
+        if let Some(from) = from {
+            self.move_columns(&from);
+            self.columns = Some(wanted.to_vec());
+        }
+        Ok(remark)
+    }
+
+    /// The column here of each name of `wanted`, where they stand in another order, and a remark as of
+    /// [`Bags::arrange_columns`].
+    ///
+    /// # Errors
+    /// As [`Bags::arrange_columns`].
+    pub(crate) fn column_order(&self, wanted: &[String]) -> Result<(Option<Vec<usize>>, Option<String>)> {
         let Some(found) = &self.columns else {
             let message =
                 "the features have no names here, and had when the model was trained: they are taken in order";
-            return Ok(Some(message.into()));
+            return Ok((None, Some(message.into())));
         };
         if found == wanted {
-            return Ok(None);
+            return Ok((None, None));
         }
         let at: HashMap<&str, usize> = found.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
         let known: std::collections::HashSet<&str> = wanted.iter().map(String::as_str).collect();
@@ -30,16 +44,21 @@ impl Bags {
         }
         let from: Vec<usize> = wanted.iter().map(|name| at[name.as_str()]).collect();
         let moved = from.iter().enumerate().filter(|(to, from)| to != *from).count();
+        let remark =
+            format!("{moved} columns stood in another order than the model's; they were put right by their names");
+        Ok((Some(from), Some(remark)))
+    }
+
+    /// Makes column `from[c]` of the features column `c`.
+    pub(crate) fn move_columns(&mut self, from: &[usize]) {
         self.features = match &self.features {
-            Features::F32(v) => Features::F32(gather(v, &from)),
-            Features::F16(v) => Features::F16(gather(v, &from)),
+            Features::F32(v) => Features::F32(gather(v, from)),
+            Features::F16(v) => Features::F16(gather(v, from)),
             Features::Mapped(v) => match v.read(0..v.len()) {
-                Features::F16(v) => Features::F16(gather(&v, &from)),
-                other => Features::F32(gather(&other.to_f32(), &from)),
+                Features::F16(v) => Features::F16(gather(&v, from)),
+                other => Features::F32(gather(&other.to_f32(), from)),
             },
         };
-        self.columns = Some(wanted.to_vec());
-        Ok(Some(format!("{moved} columns stood in another order than the model's; they were put right by their names")))
     }
 }
 

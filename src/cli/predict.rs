@@ -3,11 +3,12 @@
 use super::args::{self, Columns, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, summary, table};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use bagrad::files::{Claim, Kind};
 use bagrad::model::Model;
+use bagrad::standardise::Far;
 use bagrad::training::{Cache, Predictions};
-use bagrad::{Bags, class_match};
+use bagrad::{Bags, Error, Look, class_match};
 use serde_json::{Map, Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,41 +84,28 @@ pub fn run(args: &Args) -> Result<()> {
     let model = Model::load(&path)?;
     let key = (!args.key.is_empty()).then_some(&args.key[..]);
     let mut set = experiment::open(&args.data, &args.columns.names(), key, args.cache, quiet)?;
-    if let Some(columns) = &model.columns
-        && let Some(remark) = set.bags.arrange_columns(columns).with_context(|| format!("data {}", args.data))?
-    {
-        note(quiet, format!("data {}: {remark}", args.data));
-    }
-    let (wanted, found) = (model.spec().width, set.bags.width);
-    if wanted != found {
-        bail!(
-            "data {}: its instances have {found} features, the model {} was made for {wanted}",
-            args.data,
-            path.display()
-        );
-    }
-    let mut result = Map::new();
-    if let Some(statistics) = model.statistics() {
-        let far = statistics.far(&set.bags).with_context(|| format!("data {}", args.data))?;
-        if far.is_remarkable() {
-            result.insert(
-                "far".into(),
-                json!({ "values": far.values, "instances": far.instances,
-                                                "column": far.column, "of_column": far.of_column }),
-            );
-            let hint = "other features, another scale or another encoder? predictions so far out mean little";
-            note(quiet, format!("data {}: {far} ({hint})", args.data));
+    let of_data = || format!("data {}", args.data);
+    let look = model.look(&set.bags).map_err(|error| match (error, model.spec().width, set.bags.width) {
+        (Error::Shape { .. }, wanted, found) if wanted != found => {
+            anyhow!("its instances have {found} features, the model {} was made for {wanted}", path.display())
         }
-    }
-    if let Some(standardiser) = &model.standardisation {
-        standardiser.apply(&mut set.bags).with_context(|| format!("data {}", args.data))?;
+        (error, ..) => error.into(),
+    });
+    let Look { remark, far, .. } = look.with_context(of_data)?;
+    remark.iter().for_each(|remark| note(quiet, format!("data {}: {remark}", args.data)));
+    let mut result = Map::new();
+    if let Some(far) = far.filter(Far::is_remarkable) {
+        let told = json!({ "values": far.values, "instances": far.instances, "column": far.column, "of_column": far.of_column });
+        result.insert("far".into(), told);
+        let hint = "other features, another scale or another encoder? predictions so far out mean little";
+        note(quiet, format!("data {}: {far} ({hint})", args.data));
     }
     let (classes, multi_label) = (model.spec().classes.clone(), model.spec().multi_label);
-    class_match::check_kind(&set.bags, &classes, multi_label).with_context(|| format!("data {}", args.data))?;
+    class_match::check_kind(&set.bags, &classes, multi_label).with_context(of_data)?;
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
-    told.with_context(|| format!("data {}", args.data))?.iter().for_each(|remark| note(quiet, remark));
+    told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let predictions = experiment::predict_all(&device, model, &set.bags, false, args.memory.memory)?;
+    let predictions = model.on(&device)?.memory(args.memory.memory).predict(&set.bags)?;
 
     result.insert("bags".into(), json!(set.bags.len()));
     result.insert("instances".into(), json!(set.bags.instances()));

@@ -4,11 +4,11 @@
 //! data loaders of the authors' program. A bag is positive when it holds at least one target digit. What the
 //! paper calls the variance of the bag size is used there as the standard deviation; so it is here.
 
-use super::split::deal;
 use super::{Dataset, Key, Split};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use crate::random::Random;
+use crate::split::deal;
 
 /// Labelled images of one size, a byte a pixel, with the scale that makes them features.
 #[derive(Clone, Debug)]

@@ -26,10 +26,10 @@ pub mod patches;
 mod pictures;
 pub(crate) mod resize;
 mod source;
-pub mod split;
 pub mod text;
 pub mod textures;
 
+pub use crate::split::{self, Folds, Split};
 pub use crate::standardise::Standardiser;
 pub use class_bags::ClassBags;
 pub use collage::Collage;
@@ -37,7 +37,6 @@ pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
 pub use patches::Patches;
 pub use source::Source;
-pub use split::{Folds, Split};
 pub use textures::Textures;
 
 use crate::bag::Bags;
@@ -174,43 +173,10 @@ impl Dataset {
         if let (Some(split), Some(groups)) = (&self.split, &self.bags.groups) {
             split::check_groups(split, groups, &self.bags.names)?;
         }
-        let train = self.indices(Split::Train);
-        if train.is_empty() {
-            return wrong("expected at least one training bag, found none".into());
-        }
-        if let Some(&bag) = train.iter().find(|&&b| !self.bags.is_labelled(b)) {
-            return wrong(format!("bag '{}' is to be trained on and has no label", self.bags.names[bag]));
-        }
-        if let Some(sets) = &self.bags.label_sets {
-            for (label, name) in self.bags.class_names.iter().enumerate() {
-                let (has, known) = sets.counts(label, &train);
-                if has == 0 || has == known {
-                    return wrong(format!(
-                        "label '{name}': {has} of the {known} training bags of which it is known have it; expected at \
-                         least one with it and one without"
-                    ));
-                }
-            }
-            return Ok(());
-        }
-        let labels = self.bags.labels.as_deref().unwrap_or_default();
-        if let [only] = &self.bags.class_names[..] {
-            let missing = match labels.iter().filter(|&&l| l == Bags::UNKNOWN).count() {
-                0 => String::new(),
-                missing => format!(", {missing} bags have none"),
-            };
-            return wrong(format!("every label is '{only}'{missing}; expected at least two classes to tell apart"));
-        }
-        let mut counts = vec![0usize; self.bags.classes()];
-        train.iter().for_each(|&b| counts[labels[b] as usize] += 1);
-        match counts.iter().position(|&n| n == 0) {
-            Some(class) => wrong(format!(
-                "class {class} ('{}') has no bag among the {} training bags; expected at least one of each class",
-                self.bags.class_names[class],
-                train.len()
-            )),
-            None => Ok(()),
-        }
+        split::check_training(&self.bags, &self.indices(Split::Train)).or_else(|error| match error {
+            Error::Bags { message } => wrong(message),
+            other => Err(other),
+        })
     }
 }
 

@@ -6,12 +6,17 @@ use crate::kernels::launch::Input;
 use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
-use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit};
+pub use crate::ops::pointwise::Activation;
+use crate::ops::pointwise::{Activate, AddScaled, Logit};
 use crate::ops::routing::{BagDot, Squash};
-use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
+pub use crate::ops::segment::Pool;
+use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
+pub use crate::ops::target_loss::Distance;
+use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
 use crate::ops::{Op, reduce::RowSoftmax};
-use crate::tape::{Columns, Init, Link, Param, Role, Storage, Tape, ValueId};
+pub use crate::tape::{Columns, Link, ValueId};
+use crate::tape::{Init, Param, Role, Storage, Tape};
 use serde::{Deserialize, Serialize};
 
 /// How the weights of a layer start.
@@ -234,6 +239,38 @@ impl Network {
         }
         let capsule = self.tape.push(Op::Squash(Squash), &[sum])?;
         Ok([capsule[0], capsule[1]])
+    }
+
+    /// Every value by itself.
+    pub fn activate(&mut self, x: ValueId, activation: Activation) -> Result<ValueId> {
+        self.tape.push1(Op::Activate(Activate(activation)), &[x])
+    }
+
+    /// Softmax over the instances of each bag, column by column.
+    pub fn softmax_over_bags(&mut self, x: ValueId) -> Result<ValueId> {
+        let [tiles, bag_tiles, offsets] = self.tables;
+        self.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[x, tiles, bag_tiles, offsets])
+    }
+
+    /// The sum over each bag of its rows `[N, C]` times their `weights` `[N, 1]`: `[B, C]`.
+    pub fn weighted_sum(&mut self, x: ValueId, weights: ValueId) -> Result<ValueId> {
+        let [tiles, bag_tiles, offsets] = self.tables;
+        let op = Op::WeightedSum(WeightedSum { mean: false });
+        self.tape.push1(op, &[x, weights, tiles, bag_tiles, offsets])
+    }
+
+    /// A loss: how far columns of the bags `[B, outputs]` are from their targets, 1 where a bag has the class of a column
+    /// and else 0, by the weights of the bags.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for bags that have any subset of the classes, [`Error::Shape`] for another number of columns.
+    pub fn distance_to_targets(&mut self, x: ValueId, distance: Distance, scale: f32) -> Result<ValueId> {
+        if self.multi_label {
+            return Err(Error::setting("method", "this loss is for bags of exactly one class"));
+        }
+        let targets = self.tape.batch(Input::Targets, self.outputs());
+        let weights = self.tape.batch(Input::Weights, 1);
+        self.tape.push1(Op::TargetLoss(TargetLoss { distance, scale }), &[x, targets, weights])
     }
 
     /// The tables of the batch, for operations over bags.

@@ -5,8 +5,12 @@ pub mod predict;
 pub mod trainer;
 mod weights;
 
+pub use crate::groups::Group;
 pub use crate::metrics;
-pub use crate::ops::schedule;
+pub use crate::ops::schedule::{self, Schedule};
+pub use crate::ops::update::Optimiser;
+pub use crate::precision::{LossScale, Precision};
 pub use cache::Cache;
+pub(crate) use predict::gather;
 pub use predict::{Predictions, evaluate, predict};
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};

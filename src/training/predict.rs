@@ -185,7 +185,7 @@ fn batch_of(bags: &Bags, indices: &[usize]) -> usize {
 }
 
 /// Collects what `outputs` has of the bags `indices`, batch by batch.
-fn gather(
+pub(crate) fn gather(
     session: &mut Session,
     bags: &Bags,
     indices: &[usize],

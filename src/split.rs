@@ -3,6 +3,7 @@
 //! Bags may come in groups ([`crate::Bags::groups`]): the slides of a patient, say. A model that has seen one of them
 //! knows the others, so what is drawn here keeps a group in one part, and [`check_groups`] finds divisions that do not.
 
+use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
@@ -107,7 +108,7 @@ pub fn hold_out(split: &mut [Split], labels: &[u32], groups: Option<&[String]>, 
 ///
 /// Walks through the bags class by class (shuffled within a class) and gives each to the part that is
 /// furthest behind its due; that keeps every class near its share and the totals exact.
-pub(super) fn deal(labels: &[u32], sizes: &[usize], random: &mut Random) -> Vec<usize> {
+pub(crate) fn deal(labels: &[u32], sizes: &[usize], random: &mut Random) -> Vec<usize> {
     let bags = labels.len();
     assert_eq!(sizes.iter().sum::<usize>(), bags, "the sizes of the parts add up to the bags");
     let mut order = random.permutation(bags);
@@ -226,6 +227,64 @@ pub fn check_groups(split: &[Split], groups: &[String], names: &[String]) -> Res
         }
     }
     Ok(())
+}
+
+/// Checks that the bags `training` can be learnt from: there is one, each has a label, and every class has a bag; of
+/// several labels a bag there are bags with each label and without.
+///
+/// # Errors
+/// [`Error::Bags`] that says what is missing.
+pub fn check_training(bags: &Bags, training: &[usize]) -> Result<()> {
+    let wrong = |message: String| Err(Error::bags(message));
+    bags.check_indices(training)?;
+    if training.is_empty() {
+        return wrong("expected at least one training bag, found none".into());
+    }
+    if let Some(&bag) = training.iter().find(|&&b| !bags.is_labelled(b)) {
+        return wrong(format!("bag '{}' is to be trained on and has no label", bags.names[bag]));
+    }
+    if let Some(sets) = &bags.label_sets {
+        for (label, name) in bags.class_names.iter().enumerate() {
+            let (has, known) = sets.counts(label, training);
+            if has == 0 || has == known {
+                return wrong(format!(
+                    "label '{name}': {has} of the {known} training bags of which it is known have it; expected at \
+                     least one with it and one without"
+                ));
+            }
+        }
+        return Ok(());
+    }
+    let labels = bags.labels.as_deref().unwrap_or_default();
+    if let [only] = &bags.class_names[..] {
+        let missing = match labels.iter().filter(|&&l| l == Bags::UNKNOWN).count() {
+            0 => String::new(),
+            missing => format!(", {missing} bags have none"),
+        };
+        return wrong(format!("every label is '{only}'{missing}; expected at least two classes to tell apart"));
+    }
+    let mut counts = vec![0usize; bags.classes()];
+    for &bag in training {
+        match counts.get_mut(labels[bag] as usize) {
+            Some(count) => *count += 1,
+            None => {
+                return wrong(format!(
+                    "bag '{}' has label {}, of {} classes",
+                    bags.names[bag],
+                    labels[bag],
+                    bags.classes()
+                ));
+            }
+        }
+    }
+    match counts.iter().position(|&n| n == 0) {
+        Some(class) => wrong(format!(
+            "class {class} ('{}') has no bag among the {} training bags; expected at least one of each class",
+            bags.class_names[class],
+            training.len()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Repeats of a cross-validation, at most: every one up to the one that is asked for is drawn.

@@ -1,0 +1,170 @@
+//! What a predictor does to bags by itself, and what it leaves alone.
+
+use super::{bags, devices, said, trainer};
+use bagrad::class_match;
+use bagrad::device::Device;
+use bagrad::model::Model;
+use bagrad::session::Session;
+use bagrad::tape::Storage;
+use bagrad::training::{Predictions, predict};
+use bagrad::{Bags, Features, LabelSets, Mapped};
+use std::io::Write;
+
+fn trained(device: &Device) -> Model {
+    trainer(device).fit(&bags(24, 1)).unwrap().model
+}
+
+fn same(a: &Predictions, b: &Predictions) {
+    assert_eq!((&a.probabilities, &a.scores, &a.offsets), (&b.probabilities, &b.scores, &b.offsets));
+    assert_eq!(a.attention, b.attention);
+}
+
+/// Standardised by hand, bags predicted by a session are what the predictor gives, bit for bit; in memory and in a file,
+/// in either width.
+#[test]
+fn features_are_standardised_by_itself() {
+    for device in devices() {
+        let model = trained(&device);
+        assert!(model.standardisation.is_some());
+        let plain = bags(10, 2);
+        let mut half = plain.clone();
+        half.features = plain.features.to_f16();
+        for given in [plain, half] {
+            let before = given.clone();
+            let all: Vec<usize> = (0..given.len()).collect();
+            let mut by_hand = given.clone();
+            model.standardisation.as_ref().unwrap().apply(&mut by_hand).unwrap();
+            let mut session = Session::new(&device, model.clone(), Storage::F32).unwrap();
+            let wanted = predict(&mut session, &by_hand, &all, None).unwrap();
+            let mut predictor = model.clone().on(&device).unwrap();
+            same(&predictor.predict(&given).unwrap(), &wanted);
+            let some = predictor.predict_some(&given, &[7, 2]).unwrap();
+            assert_eq!((some.len(), some.offsets[1]), (2, given.rows(7).len()));
+            for (at, bag) in [(0, 7), (1, 2)] {
+                let close = some.bag(at).iter().zip(wanted.bag(bag)).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(close, "{:?} and {:?}", some.bag(at), wanted.bag(bag));
+            }
+            // From a file.
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            let is_half = match &given.features {
+                Features::F32(v) => file.write_all(bytemuck::cast_slice(v)).map(|()| false).unwrap(),
+                Features::F16(v) => file.write_all(bytemuck::cast_slice(v)).map(|()| true).unwrap(),
+                Features::Mapped(_) => unreachable!("made in memory"),
+            };
+            file.flush().unwrap();
+            let mapped = Mapped::open(file.path(), 0, [given.instances(), 5], is_half).unwrap().unwrap();
+            let from_file = Bags { features: Features::Mapped(mapped), ..given.clone() };
+            same(&predictor.predict(&from_file).unwrap(), &wanted);
+            // Stored in f16 on the device it is what a session makes of that.
+            let mut session = Session::new(&device, model.clone(), Storage::F16).unwrap();
+            let wanted = predict(&mut session, &by_hand, &all, None).unwrap();
+            same(&model.clone().on(&device).unwrap().half().unwrap().predict(&given).unwrap(), &wanted);
+            assert_eq!(given, before);
+        }
+    }
+}
+
+#[test]
+fn columns_are_found_by_their_names() {
+    let device = Device::host();
+    let model = trained(&device);
+    let given = bags(6, 3);
+    let order = [3, 0, 4, 1, 2];
+    let mut moved = given.clone();
+    let values = given.features.to_f32();
+    moved.features = Features::F32(values.chunks_exact(5).flat_map(|row| order.map(|c| row[c])).collect());
+    moved.columns = Some(order.map(|c| given.columns.as_ref().unwrap()[c].clone()).to_vec());
+    let mut predictor = model.clone().on(&device).unwrap();
+    same(&predictor.predict(&moved).unwrap(), &predictor.predict(&given).unwrap());
+    let [straight, turned] = [&given, &moved].map(|bags| model.look(bags).unwrap());
+    assert_eq!(straight.remark, None);
+    assert!(turned.remark.unwrap().contains("5 columns stood in another order"));
+    let (straight, turned) = (straight.far.unwrap(), turned.far.unwrap());
+    assert_eq!((straight.values, straight.instances), (turned.values, turned.instances));
+    // How far values are is told of the columns as the bags have them.
+    let far_in_b = |bags: &Bags, column: usize| {
+        let values = bags.features.to_f32().into_iter().enumerate();
+        let values = values.map(|(i, v)| if i % 5 == column { v + 1e4 } else { v }).collect();
+        let far = model.look(&Bags { features: Features::F32(values), ..bags.clone() }).unwrap().far.unwrap();
+        assert!(far.is_remarkable() && far.column == column, "{far:?}");
+    };
+    far_in_b(&given, 1);
+    far_in_b(&moved, 3);
+    moved.columns.as_mut().unwrap()[0] = "other".into();
+    assert!(said(predictor.predict(&moved)).contains("missing 'd'; new 'other'"));
+    assert!(said(model.look(&moved)).contains("missing 'd'"));
+    moved.columns = None;
+    assert!(model.look(&moved).unwrap().remark.unwrap().contains("taken in order"));
+    moved.columns = Some(vec!["a".into()]);
+    assert!(said(predictor.predict(&moved)).contains("names of 5 features, found 1"));
+    let narrow = Bags::packed(Features::F32(vec![0.0; 6]), 3, &[2]).unwrap();
+    let message = said(predictor.predict(&narrow));
+    assert!(message.contains("instances of 5 features") && message.contains("found 3 features"), "{message}");
+}
+
+/// Labels that mean nothing to the model do not disturb its predictions, and are matched by name where they count.
+#[test]
+fn labels_count_where_they_are_asked_for() {
+    let device = Device::host();
+    let mut predictor = trained(&device).on(&device).unwrap();
+    let given = bags(12, 4);
+    let wanted = predictor.evaluate(&given).unwrap();
+    assert_eq!(wanted.bags.len(), 12);
+    let bagrad::training::metrics::BagScores::Classes(scores) = &wanted.scores else { panic!("one class a bag") };
+    assert!(scores.auc.unwrap() > 0.5);
+    let mut turned = given.clone();
+    class_match::set_positive(&mut turned, "normal").unwrap();
+    turned.labels.as_mut().unwrap()[3] = Bags::UNKNOWN;
+    let found = predictor.evaluate(&turned).unwrap();
+    assert_eq!(found.bags.len(), 11);
+    same(&found.predictions, &wanted.predictions);
+    let known: Vec<u32> = (0..12).filter(|b| *b != 3).map(|b| b % 2).collect();
+    let kept: Vec<f32> = found.bags.iter().flat_map(|&b| found.predictions.bag(b)).copied().collect();
+    let by_hand = found.predictions.scores_of(&kept, &known).unwrap();
+    let bagrad::training::metrics::BagScores::Classes(scores) = &found.scores else { panic!("one class a bag") };
+    assert_eq!((scores.auc, scores.log_loss), (by_hand.auc, by_hand.log_loss));
+    // Other classes: no metrics, and the same predictions.
+    let mut other = given.clone();
+    (other.labels, other.class_names) = (Some(vec![7; 12]), (0..8).map(|c| format!("x{c}")).collect());
+    same(&predictor.predict(&other).unwrap(), &wanted.predictions);
+    assert!(said(predictor.evaluate(&other)).contains("does not know 'x7'"));
+    let sets = LabelSets::new(3, vec![Some(true); 36]).unwrap();
+    let names = ["p", "q", "r"].map(str::to_owned).to_vec();
+    let several = given.clone().with_label_sets(sets, names).unwrap();
+    same(&predictor.predict(&several).unwrap(), &wanted.predictions);
+    assert!(said(predictor.evaluate(&several)).contains("any number of labels"));
+    let mut renamed = given.clone();
+    renamed.class_names = vec!["ok".into(), "ill".into()];
+    let names = [("ok", "normal"), ("ill", "tumour")].map(|(a, b)| (a.to_string(), b.to_string()));
+    let mut predictor = predictor.renamed(names);
+    let bagrad::training::metrics::BagScores::Classes(by_new) = predictor.evaluate(&renamed).unwrap().scores else {
+        panic!("one class a bag")
+    };
+    let bagrad::training::metrics::BagScores::Classes(wanted) = wanted.scores else { panic!("one class a bag") };
+    assert_eq!(by_new.auc, wanted.auc);
+    renamed.labels = None;
+    assert!(said(predictor.evaluate(&renamed)).contains("these bags have none"));
+}
+
+#[test]
+fn what_a_model_cannot_be_given_is_an_error() {
+    let device = Device::host();
+    let mut model = trained(&device);
+    let mut given = bags(4, 5);
+    model.standardisation.as_mut().unwrap().std[1] = 1e-38;
+    let message = said(model.clone().on(&device).unwrap().predict(&given));
+    assert!(message.contains("column 1 (0-based), is") && message.contains("of bag 0"), "{message}");
+    model.standardisation.as_mut().unwrap().std[1] = 1e-5;
+    assert!(said(model.clone().on(&device).unwrap().half().unwrap().predict(&given)).contains("within float16"));
+    model.standardisation.as_mut().unwrap().std.pop();
+    assert!(said(model.clone().on(&device)).contains("a deviation for each of 5 means"));
+    model.standardisation.as_mut().unwrap().mean.pop();
+    assert!(said(model.on(&device)).contains("statistics of 5 features, found 4"));
+    let encoder = bagrad::methods::encoder::Encoder::default();
+    let encoder = Model::new(bagrad::model::Spec::new(encoder.into(), 3072, 2), 1).unwrap();
+    assert!(said(encoder.on(&device)).contains("encoder of patches"));
+    let model = trained(&device);
+    given.offsets.clear();
+    let none = model.on(&device).unwrap().predict(&given);
+    assert!(none.is_err() || none.unwrap().is_empty());
+}
