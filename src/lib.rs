@@ -56,6 +56,7 @@
 //! | [`device`] | adapters, how one is chosen, and the executors |
 //! | [`kmeans`] | clusters of rows, on any device |
 //! | [`class_match`] | the classes of bags as those of a model, by name |
+//! | [`objectives`] | the terms of what is minimised, whose weights may move |
 //! | [`passes`], [`masking`] | what a step does before its update; which instances of a bag a student is trained on, by the scores of its teacher |
 //! | [`precision`] | mixed precision and the scale of its loss |
 //! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
@@ -97,6 +98,7 @@ pub mod masking;
 pub mod methods;
 pub mod metrics;
 pub mod model;
+pub mod objectives;
 pub mod ops;
 pub mod passes;
 pub mod plan;

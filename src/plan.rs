@@ -456,6 +456,11 @@ pub(crate) fn looked_at(value: usize) -> String {
     format!("value {value}")
 }
 
+/// The name of a term of the loss among the outputs of an evaluation.
+pub fn term_output(name: &str) -> String {
+    format!("loss: {name}")
+}
+
 /// What can be read of a program by name.
 fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
     match purpose {
@@ -463,7 +468,13 @@ fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
             let values = tape.passes.looks[number as usize].values.iter().enumerate();
             values.map(|(n, value)| (looked_at(n), *value)).collect()
         }
-        _ => tape.outputs.iter().map(|o| (o.name.clone(), o.value)).collect(),
+        _ => {
+            let outputs = tape.outputs.iter().map(|o| (o.name.clone(), o.value));
+            // Of one term the loss tells all.
+            let told = purpose == Purpose::Evaluate && tape.objectives.len() > 1;
+            let terms = tape.objectives.iter().filter(|_| told).map(|o| (term_output(&o.name), o.value));
+            outputs.chain(terms).collect()
+        }
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Session {
     pending: u32,
     /// State that holds the moving average of the parameters, once there is one.
     average: Option<u8>,
+    /// The epoch, which weights of terms of the loss follow; without one they are as at the end.
+    epoch: Option<u32>,
     /// Updates that the training will take in all, where that is known.
     planned: Option<u64>,
 }
@@ -147,6 +149,7 @@ impl Session {
             pending: 0,
             average: None,
             planned: None,
+            epoch: None,
             model,
         };
         let bytes = session.model.layout().total as u64 * 4;
@@ -399,6 +402,9 @@ impl Session {
         reading: Option<&mut Reading>,
     ) -> Result<()> {
         scalars.seed = self.seed_of(purpose);
+        // What is compared between epochs is the loss with the weights of the end.
+        let epoch = self.epoch.filter(|_| purpose != Purpose::Evaluate);
+        scalars.term_weights = self.tape.moving_weights(epoch);
         if windows {
             return self.run_windows(purpose, scalars, keep, inputs, reading);
         }

@@ -214,6 +214,8 @@ pub struct Tape {
     pub outputs: Vec<Output>,
     /// The scalar to minimise, when there is one.
     pub loss: Option<ValueId>,
+    /// The terms that it is the weighted sum of.
+    pub objectives: Vec<crate::objectives::Objective>,
     /// Mixed precision: factors of products are rounded to f16, and training scales the loss like this.
     pub mixed: Option<crate::precision::LossScale>,
     /// Groups of the parameters.

@@ -11,7 +11,7 @@ const ROOMS: &[&[&str]] = &[
     &["bag", "columns", "features", "standardise"],
     &["kernels"],
     &["tuning"],
-    &["tape", "ops", "groups", "masking", "passes", "plan"],
+    &["tape", "ops", "groups", "masking", "objectives", "passes", "plan"],
     &["device"],
     &["methods"],
     &["model"],

@@ -212,6 +212,7 @@ const SCALARS: Scalars = Scalars {
     step: 1,
     lookahead: 0,
     follow_weight: 0.0,
+    term_weights: [0.5; 4],
     average_weight: 0.0,
     window: Window { first_row: 0, first_bag: 0, continued: false },
 };

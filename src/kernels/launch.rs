@@ -106,6 +106,8 @@ pub enum Scalar {
     AverageWeight,
     /// Part of the parameters that enters the copy which follows them in this update.
     FollowWeight,
+    /// Weight of a term of the loss, by its number among those that move (see `objectives`).
+    TermWeight(u8),
     /// First row of the window in its batch; 0 for a batch that runs whole.
     FirstRow,
     /// First bag of the window in its batch.
@@ -129,6 +131,8 @@ pub struct Scalars {
     pub average_weight: f32,
     /// See [`Scalar::FollowWeight`].
     pub follow_weight: f32,
+    /// See [`Scalar::TermWeight`].
+    pub term_weights: [f32; 4],
     /// Where the window lies in its batch.
     pub window: Window,
 }
@@ -166,6 +170,7 @@ impl Scalars {
             Scalar::Correction2(rule) => self.rules[rule as usize].correction2.to_bits(),
             Scalar::Lookahead => self.lookahead,
             Scalar::AverageWeight => self.average_weight.to_bits(),
+            Scalar::TermWeight(number) => self.term_weights[number as usize].to_bits(),
             Scalar::FollowWeight => self.follow_weight.to_bits(),
             Scalar::FirstRow => self.window.first_row,
             Scalar::FirstBag => self.window.first_bag,

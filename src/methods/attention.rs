@@ -114,7 +114,7 @@ fn record<const GATED: bool>(net: &mut Network, settings: &Settings<GATED>) -> R
     let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[scores, tiles, bag_tiles, offsets])?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, CLAMP)?;
-    net.finish((logits, link), (scores, Columns::Heads), loss);
+    net.finish((logits, link), (scores, Columns::Heads), loss)?;
     net.attention(weights, Columns::Heads);
     Ok(())
 }

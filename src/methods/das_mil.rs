@@ -189,7 +189,7 @@ fn record(net: &mut Network, settings: &DasMil) -> Result<()> {
     let scores = net.linear_shared(attended, logits)?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, 0.0)?;
-    net.finish((logits, link), (scores, Columns::Classes), loss);
+    net.finish((logits, link), (scores, Columns::Classes), loss)?;
     net.attention(received, Columns::Heads);
     Ok(())
 }

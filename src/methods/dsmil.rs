@@ -113,7 +113,7 @@ impl MilMethod for Dsmil {
     /// act on.
     fn record(&self, net: &mut Network) -> Result<()> {
         let streams = network(net, self)?;
-        net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss);
+        net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss)?;
         net.attention(streams.weights, Columns::Classes);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
+use crate::objectives::Weight;
 use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
@@ -341,11 +342,16 @@ impl Network {
     }
 
     /// Names what every method gives: the logits of the bags and how they become probabilities, and the scores of the
-    /// instances and what their columns are.
-    pub fn finish(&mut self, logits: (ValueId, Link), scores: (ValueId, Columns), loss: ValueId) {
+    /// instances and what their columns are, and the first term of the loss.
+    pub fn finish(&mut self, logits: (ValueId, Link), scores: (ValueId, Columns), loss: ValueId) -> Result<()> {
         self.tape.output_as(BAG_LOGITS, logits.0, Role::Logits(logits.1));
         self.tape.output_as(SCORES, scores.0, Role::Scores(scores.1));
-        self.tape.loss = Some(loss);
+        self.tape.objective("bags", loss, Weight::Fixed(1.0))
+    }
+
+    /// Adds a term to the loss, after [`finish`](Network::finish).
+    pub fn objective(&mut self, name: &str, value: ValueId, weight: Weight) -> Result<()> {
+        self.tape.objective(name, value, weight)
     }
 
     /// Names the attention of the instances and what its columns are.

@@ -7,10 +7,11 @@
 //! bags' features F.
 
 use super::layers::{Network, Start};
-use super::{About, Dsmil, Level, MilMethod, Recipe, TransMil, dsmil, total, transmil};
+use super::{About, Dsmil, Level, MilMethod, Recipe, TransMil, dsmil, transmil};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::masking::{self, Masks, Strategy};
+use crate::objectives::Weight;
 use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation, Multiply};
 use crate::ops::rows::SliceColumns;
@@ -133,7 +134,7 @@ struct Student {
 fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
     masks.validate()?;
     let Student { features, parts, .. } = student;
-    let mut losses = vec![student.loss];
+    let mut agreement = Vec::new();
     if masks.consistency > 0.0 {
         let width = net.tape.cols(features);
         let wanted = net.tape.batch(Input::Given, width);
@@ -147,11 +148,14 @@ fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
             };
             let (x, y) = (part(features)?, part(wanted)?);
             let op = TargetLoss { distance: Distance::SoftTargets, scale };
-            losses.push(net.tape.push1(Op::TargetLoss(op), &[x, y, weights])?);
+            agreement.push(net.tape.push1(Op::TargetLoss(op), &[x, y, weights])?);
         }
     }
-    let loss = total(&mut net.tape, &losses)?;
-    net.finish(student.logits, student.scores, loss);
+    net.finish(student.logits, student.scores, student.loss)?;
+    for (n, loss) in agreement.into_iter().enumerate() {
+        let name = if parts == 1 { "consistency".into() } else { format!("consistency {}", n + 1) };
+        net.objective(&name, loss, Weight::Fixed(1.0))?;
+    }
     let (scored, compared) = (masks.needs_scores(), masks.consistency > 0.0);
     if masks.strategy == Strategy::None && !compared {
         return Ok(());

@@ -104,6 +104,6 @@ fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
     };
     let link = net.each_alone();
     let loss = net.cross_entropy(bag, link, CLIP)?;
-    net.finish((bag, link), (scores, Columns::Classes), loss);
+    net.finish((bag, link), (scores, Columns::Classes), loss)?;
     Ok(())
 }

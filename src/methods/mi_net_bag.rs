@@ -3,8 +3,9 @@
 
 use super::image::Embedder;
 use super::layers::{Network, Start};
-use super::{About, Level, MilMethod, Recipe, total};
+use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
+use crate::objectives::Weight;
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::Pool;
 use crate::ops::update::Optimiser;
@@ -153,7 +154,7 @@ fn record<const FORM: u8>(net: &mut Network, settings: &Settings<FORM>) -> Resul
     let scores = net.linear_shared(h, logits)?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, CLIP)?;
-    net.finish((logits, link), (scores, Columns::Classes), loss);
+    net.finish((logits, link), (scores, Columns::Classes), loss)?;
     Ok(())
 }
 
@@ -171,7 +172,9 @@ fn deep_supervision(net: &mut Network, branches: &[(ValueId, ValueId)], outputs:
         logits.push(logit);
     }
     let logit = net.mean_of_probabilities(&logits, link)?;
-    let loss = total(&mut net.tape, &losses)?;
-    net.finish((logit, link), (scores.expect("at least one branch"), Columns::Classes), loss);
-    Ok(())
+    net.finish((logit, link), (scores.expect("at least one branch"), Columns::Classes), losses[0])?;
+    losses[1..]
+        .iter()
+        .enumerate()
+        .try_for_each(|(n, loss)| net.objective(&format!("layer {}", n + 1), *loss, Weight::Fixed(1.0)))
 }

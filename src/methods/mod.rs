@@ -48,9 +48,6 @@ pub use mi_net_bag::{MiNetBag, MiNetDs, MiNetRc};
 pub use registry::Methods;
 pub use transmil::TransMil;
 
-use crate::error::Result;
-use crate::tape::{Tape, ValueId};
-
 /// Logits of the bags `[B, outputs]`, on every tape.
 pub const BAG_LOGITS: &str = "bag_logits";
 /// Scores of the instances `[N, heads or outputs]`, on every tape: higher means more like a key instance.
@@ -61,14 +58,4 @@ pub const ATTENTION_WEIGHTS: &str = "attention";
 /// Outputs of a model: one logit for two classes, one for each class beyond.
 pub fn outputs_for(classes: usize) -> u32 {
     if classes == 2 { 1 } else { classes as u32 }
-}
-
-/// Adds several losses with factor 1.
-pub(crate) fn total(tape: &mut Tape, losses: &[ValueId]) -> Result<ValueId> {
-    use crate::ops::{Op, pointwise::AddScaled};
-    let mut sum = losses[0];
-    for loss in &losses[1..] {
-        sum = tape.push1(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, *loss])?;
-    }
-    Ok(sum)
 }

@@ -24,7 +24,7 @@ fn record(net: &mut Network) -> Result<()> {
     let scores = net.linear_shared(net.features, logits)?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, 0.0)?;
-    net.finish((logits, link), (scores, Columns::Classes), loss);
+    net.finish((logits, link), (scores, Columns::Classes), loss)?;
     Ok(())
 }
 

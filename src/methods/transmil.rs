@@ -88,7 +88,7 @@ impl MilMethod for TransMil {
     /// number of taps, or a dropout rate out of range.
     fn record(&self, net: &mut Network) -> Result<()> {
         let parts = network(net, self, 0.0, false)?;
-        net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss);
+        net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss)?;
         Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub enum Op {
     Logit(pointwise::Logit),
     /// a x + b y.
     AddScaled(pointwise::AddScaled),
+    /// See [`pointwise::AddTerm`].
+    AddTerm(pointwise::AddTerm),
     /// x y, element by element.
     Multiply(pointwise::Multiply),
     /// factor x + offset.
@@ -202,6 +204,7 @@ impl Op {
             Op::Activate(r) => r,
             Op::Logit(r) => r,
             Op::AddScaled(r) => r,
+            Op::AddTerm(r) => r,
             Op::Multiply(r) => r,
             Op::Affine(r) => r,
             Op::Below(r) => r,

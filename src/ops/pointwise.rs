@@ -3,7 +3,7 @@
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise as k;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
 use crate::plan::{GradTarget, Operand, Planner};
 use crate::tape::{Node, Shape, Storage, Value, ValueId};
 use serde::{Deserialize, Serialize};
@@ -184,8 +184,42 @@ impl Rule for AddScaled {
     }
 }
 
+/// x + w y, where w is the weight of a term of the loss that moves (see [`crate::objectives`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AddTerm {
+    /// Number of the weight among those that move.
+    pub number: u8,
+}
+
+impl Rule for AddTerm {
+    fn name(&self) -> &'static str {
+        "add term"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: &Node) {
+        let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        let words = [count_of(p, x), 1f32.into(), Scalar::TermWeight(self.number).into()];
+        p.launch(&k::ADD_SCALED, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: &Node) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        for (input, factor) in [(node.inputs[0], 1f32.into()), (node.inputs[1], Scalar::TermWeight(self.number).into())]
+        {
+            if let Some(target) = p.grad(input) {
+                add_to::<Word>(p, g, factor, target);
+            }
+        }
+    }
+}
+
 /// target (+)= factor g.
-pub(crate) fn add_to(p: &mut Planner, g: ValueId, factor: f32, target: GradTarget) {
+pub(crate) fn add_to<F: Into<Word>>(p: &mut Planner, g: ValueId, factor: F, target: GradTarget) {
     let words = [count_of(p, g), factor.into(), target.accumulate.into()];
     p.launch(&k::ADD_TO, &[g.into(), target.to], &words, quads(p, g));
 }

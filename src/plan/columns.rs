@@ -170,6 +170,9 @@ impl Splitter {
             *value = named(*value)?;
         }
         to.loss = to.loss.map(named).transpose()?;
+        for objective in &mut to.objectives {
+            objective.value = named(objective.value)?;
+        }
         for value in to.passes.looks.iter_mut().flat_map(|look| &mut look.values) {
             *value = named(*value)?;
         }

@@ -86,7 +86,7 @@ impl Windowed {
         let mut bags = tape.clone();
         (bags.nodes, bags.outputs) = Default::default();
         let mut bare = Stage { tape: bags.clone(), pools: Vec::new(), taken: Vec::new() };
-        bare.tape.loss = None;
+        (bare.tape.loss, bare.tape.objectives) = Default::default();
         let mut stages = vec![bare; STAGES];
         let mut numbers = (0..).step_by(2);
         for node in &tape.nodes {

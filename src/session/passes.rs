@@ -30,6 +30,12 @@ impl Session {
         self.planned = updates;
     }
 
+    /// Tells the epoch (from 0) of the next steps, which weights of terms of the loss follow
+    /// ([`crate::objectives::Weight`]). Without it they are as at the end; in an evaluation they always are.
+    pub fn set_epoch(&mut self, epoch: Option<u32>) {
+        self.epoch = epoch;
+    }
+
     /// True when steps look at their bags before their update.
     pub fn looks_first(&self) -> bool {
         !self.tape.passes.is_update_alone()

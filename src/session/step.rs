@@ -206,7 +206,8 @@ impl Session {
     pub(crate) fn scalars(&self, optimiser: &Optimiser, rate: f64) -> Scalars {
         let follower = self.tape.passes.follower;
         let follow_weight = follower.map_or(0.0, |follower| follower.weight(self.updates, self.planned));
-        Scalars { seed: self.seed, follow_weight, ..optimiser.scalars(self.updates + 1, rate) }
+        let term_weights = self.tape.moving_weights(self.epoch);
+        Scalars { seed: self.seed, follow_weight, term_weights, ..optimiser.scalars(self.updates + 1, rate) }
     }
 
     /// Repeats the update of the last [`train_step`](Session::train_step) without packing or uploading its

@@ -402,6 +402,7 @@ impl Task for Fit<'_> {
         let order = Random::new(*seed, ORDER_STREAM + u64::from(epoch)).permutation(self.training.len());
         let order: Vec<usize> = order.into_iter().map(|i| self.training[i]).collect();
         let resident = self.resident.as_ref();
+        session.set_epoch(Some(epoch));
         for (n, of_update) in order.chunks(batch.saturating_mul(*accumulate)).enumerate().skip(first) {
             let weights = weights::of_batch(self.bags, of_update, &self.class_weights)?;
             let rate = self.rate(session.updates(), epoch);

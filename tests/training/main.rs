@@ -1,4 +1,5 @@
-//! Training as a whole: gradients of several batches before one update, and trainings that are interrupted.
+//! Training as a whole: gradients of several batches before one update, trainings that are interrupted, and terms of the loss
+//! whose weights move.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -6,3 +7,4 @@ mod common;
 mod accumulate;
 mod killed;
 mod resume;
+mod terms;
