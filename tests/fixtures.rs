@@ -10,7 +10,7 @@ use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
 use bagrad::session::Session;
 use bagrad::tape::Storage;
-use bagrad::{Bags, Features};
+use bagrad::{Bags, Features, LabelSets};
 use common::{check::largest, error};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -66,10 +66,15 @@ impl Fixture {
         let sizes: Vec<usize> = offsets.windows(2).map(|w| (w[1] - w[0]) as usize).collect();
         let x = self.f32("x");
         let width = x.len() / sizes.iter().sum::<usize>();
-        let labels = self.tensors["labels"].iter().map(|&l| l as u32).collect();
+        let labels = self.tensors["labels"].iter();
         let mut bags = Bags::packed(Features::F32(x), width, &sizes).unwrap();
         bags.class_names = (0..self.classes()).map(|c| c.to_string()).collect();
-        bags.labels = Some(labels);
+        if self.multi_label() {
+            let sets = labels.map(|&l| (l >= 0.0).then_some(l == 1.0)).collect();
+            bags.label_sets = Some(LabelSets::new(self.classes(), sets).unwrap());
+        } else {
+            bags.labels = Some(labels.map(|&l| l as u32).collect());
+        }
         let places = self.tensors.get("places");
         bags.coords = places.map(|p| p.chunks_exact(2).map(|xy| [xy[0] as f32, xy[1] as f32]).collect());
         bags.validate().unwrap();
@@ -81,6 +86,10 @@ impl Fixture {
         self.metadata["classes"].parse::<usize>().unwrap().max(2)
     }
 
+    fn multi_label(&self) -> bool {
+        self.metadata.contains_key("multi_label")
+    }
+
     fn model(&self, width: usize) -> Model {
         let mut settings: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&self.metadata["settings"]).unwrap();
@@ -89,8 +98,8 @@ impl Fixture {
             settings.insert("pool".into(), "log-mean-exp".into());
         }
         let method = Method::named(&self.metadata["method"]).unwrap().with(&settings).unwrap();
-        let model = Model::new(Spec::new(method, width, self.classes()), 0).unwrap();
-        self.parameters(model, "param")
+        let spec = Spec { multi_label: self.multi_label(), ..Spec::new(method, width, self.classes()) };
+        self.parameters(Model::new(spec, 0).unwrap(), "param")
     }
 
     /// The model with the parameters that the file has under `kind`.
@@ -115,7 +124,7 @@ impl Fixture {
 }
 
 fn compare(device: &Device, storage: Storage, tolerance: f64) {
-    let mut checked = 0;
+    let (mut checked, mut of_labels) = (0, 0);
     for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "forward") {
         let bags = fixture.bags();
         let model = fixture.model(bags.width);
@@ -155,8 +164,9 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
             }
         }
         checked += 1;
+        of_labels += usize::from(fixture.multi_label());
     }
-    assert!(checked >= 40, "only {checked} fixtures");
+    assert!(checked >= 40 && of_labels >= 2, "only {checked} fixtures, {of_labels} of several labels a bag");
 }
 
 #[test]

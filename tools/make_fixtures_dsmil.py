@@ -4,6 +4,10 @@
 The format, the precision and the way random cases are drawn are those of make_fixtures.py, whose functions
 this script uses; only the twin is new. Our own code, in plain PyTorch and float64.
 
+In the files `-labels` a bag has any subset of the C labels: `labels` is [B,C], 1 or 0, or -1 where it is not known, and
+`weights` is [B,C]: 0 where the label is not known, else the weight of the bag, where the bag has the label times that of
+the label (`pos_weight`). C = 2 is two labels, not two classes.
+
     .venv/bin/python tools/make_fixtures_dsmil.py --out tests/fixtures
     .venv/bin/python tools/make_fixtures_dsmil.py --out /tmp/f --check
 """
@@ -19,6 +23,13 @@ import make_fixtures as base
 def neither(spec):
     """Classes that have no logit."""
     return int(spec.get("negative", False))
+
+
+def labels_loss(spec, z, label):
+    """PyTorch's loss of several labels a bag; one that is not known adds nothing to the mean over all C."""
+    counts = z.new_tensor(spec["counts"])
+    each = binary_cross_entropy_with_logits(z, (label == 1).to(z.dtype), pos_weight=counts, reduction="none")
+    return torch.where(label < 0, 0, each).mean()
 
 
 def dsmil(spec, params, x, label, kinks):
@@ -45,6 +56,9 @@ def dsmil(spec, params, x, label, kinks):
     c = len(top)
     kernel = params["head.weight"].reshape(c, c, -1)
     z = conv1d(e.unsqueeze(0), kernel, params["head.bias"]).flatten()
+    if "counts" in spec:
+        loss = (labels_loss(spec, top, label) + labels_loss(spec, z, label)) / 2
+        return (top + z) / 2, loss, {"scores": s, "attention": a}
     # Without a logit of its own the first class is where all targets are 0.
     target = torch.arange(c) + neither(spec) == label if c > 1 else label.reshape(1)
     target = target.to(z.dtype)
@@ -79,7 +93,29 @@ def metadata(spec):
            "generator": "tools/make_fixtures_dsmil.py"}
     if "optimizer" in spec:
         out["optimizer"] = json.dumps(spec["optimizer"])
+    if "counts" in spec:
+        out["multi_label"] = "true"
     return out
+
+
+draw_classes = base.draw
+
+
+def draw(spec, rng):
+    """As of the other methods; then subsets of the labels in the place of classes."""
+    params, data = draw_classes(spec, rng)
+    if "counts" in spec:
+        sizes = (len(spec["sizes"]), spec["classes"])
+        data["labels"] = torch.from_numpy(rng.choice([1, 0, -1], sizes, p=[0.4, 0.4, 0.2]))
+    return params, data
+
+
+def with_weights(spec, data):
+    """The data as stored: of several labels a bag, the weight of each label of each bag."""
+    if "counts" not in spec:
+        return data
+    of_label = torch.where(data["labels"] == 1, torch.tensor(spec["counts"]), 1.0) * (data["labels"] >= 0)
+    return {**data, "weights": (data["weights"].double().unsqueeze(1) * of_label).float()}
 
 
 def catalogue():
@@ -99,6 +135,9 @@ def catalogue():
     for variant in ["p", "h"]:
         specs[f"dsmil-{variant}-neither"] = {**small, "variant": variant, "classes": 3, "negative": True}
     adam = {"name": "adam", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 1e-4}
+    # Several labels a bag, some of them not known, one counting more where a bag has it.
+    for variant, counts in {"p": [1.0, 4.0, 0.5], "h": [2.0, 1.0]}.items():
+        specs[f"dsmil-{variant}-labels"] = {**small, "variant": variant, "classes": len(counts), "counts": counts}
     specs["train-dsmil-adam"] = {**small, "variant": "p", "classes": 1, "optimizer": adam}
     return specs
 
@@ -139,11 +178,12 @@ def main():
     args = base.arguments(__doc__, base.CHECK)
     base.TWINS["dsmil"] = dsmil
     base.shapes = shapes
+    base.draw = draw
     for name, spec in catalogue().items():
         params, data, tensors = (trained if "optimizer" in spec else conditioned)(spec, name)
         assert all(torch.isfinite(t).all() for t in tensors.values()), name
         path = args.out / f"{name}.safetensors"
-        base.save(path, tensors, metadata(spec))
+        base.save(path, with_weights(spec, tensors), metadata(spec))
         print(f"{path.stat().st_size:8} {path.name}")
         if args.check:
             base.check(name, spec, params, data, tensors)
