@@ -181,7 +181,7 @@ fn write(
     } else {
         bagrad::files::write_atomically(place.join(SCORES), serde_json::to_string_pretty(result)? + "\n")?;
         table_file(place.join("predictions.csv"), |out| table(out))?;
-        table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
+        table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, classes))?;
     }
     claim.commit()?;
     note(args.output.quiet, format!("written: {}", out.display()));

@@ -57,7 +57,7 @@ pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String
     files::write_atomically(place.join("metrics.jsonl"), &lines)?;
     done.outcome.model.save(place.join(MODEL))?;
     table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, &bags.class_names, split))?;
-    table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions))?;
+    table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, &bags.class_names))?;
     page.write(place.join("report.html"))?;
     Ok(claim.commit()?)
 }
@@ -126,16 +126,30 @@ pub fn bag_table(
     Ok(())
 }
 
-/// A line for each instance: `bag,instance,score[,attention][,x,y]`.
+/// A line for each instance: `bag,instance,score[,attention][,x,y]`, and where the model has a column for each class also
+/// `score(class)..` and `attention(class)..`.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn instance_table(out: &mut impl Write, bags: &Bags, predictions: &Predictions) -> io::Result<()> {
+pub fn instance_table(
+    out: &mut impl Write,
+    bags: &Bags,
+    predictions: &Predictions,
+    classes: &[String],
+) -> io::Result<()> {
     let (attention, coords) = (predictions.attention.as_deref(), bags.coords.as_deref());
+    let of_classes = [("score", &predictions.class_scores), ("attention", &predictions.class_attention)];
+    let of_classes = of_classes.map(|(what, values)| (what, values.as_deref().unwrap_or_default()));
+    let columns = predictions.outputs;
     let mut csv = Csv::new(out);
     csv.cell("bag")?.cell("instance")?.cell("score")?;
     let more = [(attention.is_some(), "attention"), (coords.is_some(), "x"), (coords.is_some(), "y")];
     more.iter().filter(|(there, _)| *there).try_for_each(|(_, name)| csv.cell(name).map(|_| ()))?;
+    for (what, _) in of_classes.iter().filter(|(_, values)| !values.is_empty()) {
+        for column in 0..columns {
+            csv.name(&format!("{what}({})", classes[predictions.class_of_column(column)]))?;
+        }
+    }
     csv.end()?;
     for bag in 0..bags.len() {
         for (instance, row) in bags.rows(bag).enumerate() {
@@ -145,6 +159,9 @@ pub fn instance_table(out: &mut impl Write, bags: &Bags, predictions: &Predictio
             }
             if let Some([x, y]) = coords.map(|c| c[row]) {
                 csv.cell(x)?.cell(y)?;
+            }
+            for (_, values) in of_classes.iter().filter(|(_, values)| !values.is_empty()) {
+                values[row * columns..(row + 1) * columns].iter().try_for_each(|v| csv.cell(v).map(|_| ()))?;
             }
             csv.end()?;
         }

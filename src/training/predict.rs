@@ -32,9 +32,23 @@ pub struct Predictions {
     /// Attention of each instance, summing to 1 over each bag, where the method has it; several columns become one as
     /// those of the scores.
     pub attention: Option<Vec<f32>>,
+    /// The columns that the scores are of, where each is of a class and there are several, `[instances, outputs]`: those
+    /// of [`Predictions::class_of_column`]. Of more than [`Predictions::MOST_COLUMNS`] they are not kept.
+    pub class_scores: Option<Vec<f32>>,
+    /// Likewise the attention, each column summing to 1 over each bag.
+    pub class_attention: Option<Vec<f32>>,
 }
 
 impl Predictions {
+    /// Columns of scores or attention that are kept; more would take more memory than the features.
+    pub const MOST_COLUMNS: usize = 32;
+
+    /// The class that column `column` of [`Predictions::class_scores`] and [`Predictions::class_attention`] is of: there is
+    /// one for each logit.
+    pub fn class_of_column(&self, column: usize) -> usize {
+        self.classes - self.outputs + column
+    }
+
     /// Number of bags.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
@@ -210,7 +224,19 @@ pub(crate) fn gather(
         logits().for_each(|bag| link.probabilities(bag, classes, &mut all.probabilities));
         let sizes = || batch.iter().map(|&bag| bags.rows(bag).len());
         joined(&mut all.scores, scores, session.columns(SCORES), logits().zip(sizes()));
+        // Some methods make one column of those of all classes.
+        let rows: usize = sizes().sum();
+        let each = |name: &str, values: &[f32]| {
+            let columns = (2..=Predictions::MOST_COLUMNS).contains(&all.outputs);
+            columns && session.columns(name) == Columns::Classes && values.len() == rows * all.outputs
+        };
+        if each(SCORES, scores) {
+            all.class_scores.get_or_insert_default().extend(scores);
+        }
         if let Some(weights) = outputs.get(ATTENTION_WEIGHTS) {
+            if each(ATTENTION_WEIGHTS, weights) {
+                all.class_attention.get_or_insert_default().extend(weights);
+            }
             let all = all.attention.get_or_insert_default();
             joined(all, weights, session.columns(ATTENTION_WEIGHTS), logits().zip(sizes()));
         }
@@ -286,6 +312,31 @@ mod tests {
                     let wanted = if independent { 1.0 / (1.0 + (-l).exp()) } else { l.exp() / total };
                     assert!((f64::from(*p) - wanted).abs() < 1e-6, "{name}: {p} and {wanted}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn columns_of_classes_are_kept_as_they_are() {
+        for (name, settings, classes) in [
+            ("dsmil", json!({}), 4),
+            // Without a logit for the first class.
+            ("dsmil", json!({ "negative": true }), 4),
+            ("mi-net", json!({ "embed": [4] }), 3),
+            ("dsmil", json!({}), 2),
+            ("attention", json!({ "embed": [4], "heads": 4 }), 4),
+            ("dsmil", json!({}), 33),
+        ] {
+            let (found, [_, scores, attention]) = predictions(name, settings, classes);
+            let kept = name != "attention" && (2..=32).contains(&found.outputs);
+            assert_eq!(found.class_scores, kept.then_some(scores), "{name} {classes}");
+            assert_eq!(found.class_attention, (kept && name == "dsmil").then_some(attention), "{name} {classes}");
+            // What one column says of the bag's class is one of these.
+            let columns = found.class_scores.iter().flat_map(|of| of.chunks_exact(found.outputs));
+            let bag = |row: usize| found.offsets.partition_point(|&first| first <= row) - 1;
+            for (row, of) in columns.enumerate() {
+                let named = (0..found.outputs).find(|&c| found.class_of_column(c) == found.class(bag(row)));
+                assert!(named.is_none_or(|c| of[c] == found.scores[row]), "{name} {classes} row {row}");
             }
         }
     }

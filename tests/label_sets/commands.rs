@@ -79,6 +79,26 @@ fn several_labels_go_from_data_to_predictions() {
     assert!(row(10).starts_with("10,unlabelled,,,"), "{}", row(10));
     assert!(row(21).contains(",,0,"), "{}", row(21));
     assert!(row(3).contains(",1,1,"), "{}", row(3));
+    // Each label looks at instances of its own; what stands without a label is of the most likely one.
+    let table = fs::read_to_string(run.join("attention.csv")).unwrap();
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let of_labels = ["score(oedema)", "score(nodule)", "attention(oedema)", "attention(nodule)"];
+    assert_eq!(lines.next().unwrap()[..8], [&["bag", "instance", "score", "attention"][..], &of_labels].concat());
+    let cells: Vec<Vec<f64>> = lines.map(|cells| cells.iter().map(|c| c.parse().unwrap()).collect()).collect();
+    for bag in 0..BAGS {
+        let rows = || cells.iter().filter(|cells| cells[0] == bag as f64);
+        for label in 0..2 {
+            let sum: f64 = rows().map(|cells| cells[6 + label]).sum();
+            assert!((sum - 1.0).abs() < 1e-5, "bag {bag}, label {label}: {sum}");
+        }
+        let of = |label: usize| rows().all(|cells| (cells[2], cells[3]) == (cells[4 + label], cells[6 + label]));
+        assert!(of(0) || of(1), "bag {bag}");
+        if truth(bag) == [1.0, 1.0] {
+            let highest = |column: usize| rows().max_by(|a, b| a[column].total_cmp(&b[column])).unwrap()[1];
+            assert_eq!([4, 5].map(highest), [1.0, 2.0], "bag {bag}");
+            assert!(rows().any(|cells| cells[6] != cells[7]), "bag {bag}");
+        }
+    }
     let page = fs::read_to_string(run.join("report.html")).unwrap();
     for part in ["Labels of the test bags</h2>", ">nodule</th>", "Hamming loss", "oedema, nodule"] {
         assert!(page.contains(part), "{part}");
