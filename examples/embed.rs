@@ -5,12 +5,8 @@
 //! One instance a line, its features separated by commas; an empty line ends a bag. Prints the probability of
 //! each class for each bag and the number of its highest-scored instance.
 
-use bagrad::device::{Device, DeviceChoice};
-use bagrad::model::Model;
-use bagrad::session::Session;
-use bagrad::tape::Storage;
-use bagrad::training::predict;
-use bagrad::{Bags, Features};
+use bagrad::device::DeviceChoice;
+use bagrad::{Bags, Device, Features, Model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: embed MODEL < rows.csv")?;
@@ -29,18 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         *sizes.last_mut().expect("at least one bag") += 1;
     }
     sizes.retain(|&instances| instances > 0);
-    let mut bags = Bags::packed(Features::F32(values), model.spec().width, &sizes)?;
+    let bags = Bags::packed(Features::F32(values), model.spec().width, &sizes)?;
 
-    // A model that was trained on standardised features wants them here too.
-    if let Some(standardisation) = &model.standardisation {
-        standardisation.apply(&mut bags)?;
-    }
-    let classes = model.spec().classes.clone();
-    let opened = Device::open(&DeviceChoice::from_env()?)?;
-    let mut session = Session::new(&opened.device, model, Storage::F32)?;
-    let all: Vec<usize> = (0..bags.len()).collect();
-    let predictions = predict(&mut session, &bags, &all, None)?;
-    for bag in all {
+    let device = Device::open(&DeviceChoice::from_env()?)?.device;
+    // The model knows what its features were standardised by, and does the same to these.
+    let mut predictor = model.on(&device)?;
+    let predictions = predictor.predict(&bags)?;
+    let classes = predictor.classes();
+    for bag in 0..bags.len() {
         let rows = bags.rows(bag);
         let scores = &predictions.scores[rows.clone()];
         let highest = (0..rows.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).expect("no bag is empty");

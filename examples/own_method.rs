@@ -7,14 +7,12 @@
 //!
 //!     cargo run --release --example own_method
 
-use bagrad::device::Device;
 use bagrad::methods::layers::{Activation, Columns, Distance, Network};
 use bagrad::methods::{About, Level, Methods, MilMethod, Recipe};
-use bagrad::model::Model;
 use bagrad::random::Random;
 use bagrad::training::Optimiser;
 use bagrad::training::metrics::Metric;
-use bagrad::{Bags, Error, Features, Trainer};
+use bagrad::{Bags, Device, Error, Features, Model, Trainer};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the method; a model file has them by these names.
@@ -57,7 +55,7 @@ impl MilMethod for MarginAttention {
         let hinge = Distance::Margin { above: self.margin, below: -self.margin, negatives: 1.0 };
         let loss = net.distance_to_targets(logits, hinge, 1.0)?;
         let link = net.each_alone();
-        net.finish((logits, link), (scores, Columns::Heads), loss);
+        net.finish((logits, link), (scores, Columns::Heads), loss)?;
         net.attention(weights, Columns::Heads);
         Ok(())
     }

@@ -3,8 +3,7 @@
 //!     cargo run --release --example predict -- RUN/model.safetensors BAGS
 
 use bagrad::data::Dataset;
-use bagrad::device::Device;
-use bagrad::model::Model;
+use bagrad::{Device, Model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

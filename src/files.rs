@@ -36,7 +36,7 @@ pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_through(&half.0, path, bytes)
 }
 
-/// Where [`rewrite`] writes before it renames.
+/// Where `rewrite` writes before it renames.
 ///
 /// # Errors
 /// [`Error::Io`] for a path that ends in no name.

@@ -6,13 +6,8 @@
 //! probability for each class of a bag and a score for each instance.
 //!
 //! ```
-//! use bagrad::device::Device;
-//! use bagrad::methods::Method;
-//! use bagrad::model::{Model, Spec};
-//! use bagrad::session::Session;
-//! use bagrad::tape::Storage;
-//! use bagrad::training::{Settings, predict, train};
-//! use bagrad::{Bags, Features};
+//! use bagrad::methods::GatedAttention;
+//! use bagrad::{Bags, Device, Features, Model, Trainer};
 //!
 //! # fn main() -> bagrad::Result<()> {
 //! // Six bags of one to three instances with two features. A bag is positive when one of its instances has
@@ -22,18 +17,20 @@
 //! let bags = Bags::packed(Features::F32(rows.concat()), 2, &sizes)?.with_labels(vec![1, 0, 0, 1, 1, 0])?;
 //!
 //! let device = Device::host(); // or Device::open(&"auto".parse()?)?.device
-//! let settings = serde_json::json!({ "embed": [8], "dropout": 0.0 });
-//! let method = Method::named("gated-attention")?.with(settings.as_object().unwrap())?;
-//! let recipe = Settings { epochs: 60, learning_rate: 1e-2, ..Settings::for_method(&method) };
-//! let model = Model::new(Spec::new(method, bags.width, bags.classes()), 1)?;
-//! let all: Vec<usize> = (0..bags.len()).collect();
-//! let model = train(&device, model, &recipe, &bags, &all, &[], &mut ())?.model;
+//! let fitted = Trainer::new(GatedAttention { embed: vec![8], dropout: 0.0, ..Default::default() })
+//!     .epochs(60)
+//!     .learning_rate(1e-2)
+//!     .seed(1)
+//!     .device(&device)
+//!     .fit(&bags)?;
 //!
-//! // A file is these bytes; `Model::save` and `Model::load` write and read it.
-//! let model = Model::from_bytes(&model.to_bytes()).expect("what was just written");
-//! let mut session = Session::new(&device, model, Storage::F32)?;
-//! let found = predict(&mut session, &bags, &all, None)?;
-//! let classes: Vec<usize> = all.iter().map(|&bag| found.class(bag)).collect();
+//! // A model file knows its method, classes and standardisation.
+//! let file = std::env::temp_dir().join(format!("bagrad-{}.safetensors", std::process::id()));
+//! fitted.model.save(&file)?;
+//! let found = Model::load(&file)?.on(&device)?.predict(&bags)?;
+//! # std::fs::remove_file(&file).ok();
+//!
+//! let classes: Vec<usize> = (0..bags.len()).map(|bag| found.class(bag)).collect();
 //! assert_eq!(classes, [1, 0, 0, 1, 1, 0]);
 //! let scores = &found.scores[bags.rows(0)];
 //! assert!(scores[0] > scores[1], "the first instance is what makes bag 0 positive: {scores:?}");
@@ -41,30 +38,28 @@
 //! # }
 //! ```
 //!
-//! # The rooms
-//!
-//! | module | what is in it |
+//! | to do this | there is |
 //! |---|---|
-//! | [`Bags`], [`LabelSets`] | packed bags and the rules they keep; several labels for each |
-//! | [`methods`] | twelve MIL methods, one file each family, and the layers they are made of |
-//! | [`model`] | a method with its parameters: by name, and as one file |
-//! | [`training`] | what is trained on and how, schedules, metrics, prediction |
-//! | [`fit`] | the loop that trains, and its checkpoints |
-//! | [`session`] | one model on one device: batches, steps, gradients of everything |
-//! | [`tape`], [`ops`], [`plan`] | a model as plain data; forward and backward rules; launches with fixed buffers |
-//! | [`kernels`] | each shader entry point: its declaration, and the same computation in Rust |
-//! | [`device`] | adapters, how one is chosen, and the executors |
-//! | [`kmeans`] | clusters of rows, on any device |
-//! | [`class_match`] | the classes of bags as those of a model, by name |
-//! | [`objectives`] | the terms of what is minimised, whose weights may move |
-//! | [`passes`], [`masking`] | what a step does before its update; which instances of a bag a student is trained on, by the scores of its teacher |
-//! | [`precision`] | mixed precision and the scale of its loss |
-//! | [`random`], [`standardise`], [`files`], [`error`] | counter-based random numbers, features with mean 0, files written whole or not at all, what can go wrong |
-//! | [`tuning`] | tiles of matrix products by measurement, kept for each adapter and driver |
-//! | [`report`] | a run as one self-contained HTML page |
-//! | `data` | readers of npy folders, pictures, text and IDX, drawn bags, splits, fusion (feature `data`) |
-//! | `pretrain` | encoders of patches, by contrast or by classes (feature `data`) |
-//! | `reproduce` | experiments of papers, from data to table (feature `cli`) |
+//! | hold bags, in memory or in a file | [`Bags`], [`Features`], [`Mapped`], [`LabelSets`] |
+//! | read or draw them | `data` (feature `data`) |
+//! | choose a method | [`methods`]: settings as structs, or by name; a method of your own |
+//! | train | [`Trainer`], [`training::Settings`]; [`fit`] for checkpoints |
+//! | keep a model | [`Model`], a file that describes itself |
+//! | predict, and measure | [`Predictor`], [`training::Predictions`], [`metrics`] |
+//! | choose a device | [`Device`], [`device`] |
+//! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
+//! | pretrain an encoder of patches | `pretrain` (feature `data`) |
+//! | show a run | [`report`]: one self-contained HTML page |
+//! | build on what is below | [`engine`]: sessions, tapes, plans, kernels; less stable than the rest |
+//!
+//! Whatever a caller, a file or a device does wrong is an [`Error`]. There is no global state: models, methods and devices
+//! are values, which may be used from several threads, and nothing is printed.
+//!
+//! # Methods of your own
+//!
+//! A method is a struct of settings that implements [`methods::MilMethod`] and records its network with
+//! [`methods::layers::Network`]. It trains and predicts as those of this crate do; who loads a model by the name of its
+//! method gives [`Model::load_with`] a list that has it. `examples/own_method.rs` is one with a loss of its own.
 //!
 //! # Features
 //!
@@ -77,48 +72,69 @@
 
 mod bag;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod bench;
+#[doc(hidden)]
 pub mod bounded;
 pub mod class_match;
 mod columns;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod device;
+pub mod engine;
+#[doc(hidden)]
 pub mod error;
 mod features;
+#[doc(hidden)]
 pub mod files;
 mod fingerprint;
 pub mod fit;
 mod front;
+#[doc(hidden)]
 pub mod groups;
+#[doc(hidden)]
 pub mod kernels;
+#[doc(hidden)]
 pub mod kmeans;
 mod label_sets;
+#[doc(hidden)]
 pub mod masking;
 pub mod methods;
 pub mod metrics;
 pub mod model;
+#[doc(hidden)]
 pub mod objectives;
+#[doc(hidden)]
 pub mod ops;
+#[doc(hidden)]
 pub mod passes;
+#[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod precision;
 #[cfg(feature = "data")]
 pub mod pretrain;
+#[doc(hidden)]
 pub mod printable;
 pub mod random;
 pub mod report;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod reproduce;
+#[doc(hidden)]
 pub mod session;
 pub mod split;
 pub mod standardise;
+#[doc(hidden)]
 pub mod tape;
 pub mod training;
+#[doc(hidden)]
 pub mod tuning;
 
 pub use bag::Bags;
+pub use device::Device;
 pub use error::{Error, Result};
 pub use features::{Features, Mapped};
 pub use front::{Evaluation, Fitted, Look, Predictor, Scaling, Trainer};
 pub use label_sets::LabelSets;
+pub use model::Model;

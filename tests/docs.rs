@@ -112,11 +112,13 @@ fn lines(text: &str) -> Vec<&str> {
 
 #[test]
 fn quoted_code_is_that_of_the_examples() {
-    for (page, example) in
-        [("docs/against-another-implementation.md", "examples/hold_against.rs"), ("README.md", "examples/embed.rs")]
+    let of_readme: &[&str] = &["examples/embed.rs", "examples/own_method.rs"];
+    for (page, examples) in
+        [("docs/against-another-implementation.md", &["examples/hold_against.rs"][..]), ("README.md", of_readme)]
     {
-        let (page, example) = (read(page), read(example));
-        let code = lines(&example);
+        let page = read(page);
+        let examples: String = examples.iter().map(|example| read(example) + "\n").collect();
+        let code = lines(&examples);
         let mut quoted = 0;
         for block in page.split("```rust\n").skip(1) {
             let block = lines(block.split("```").next().unwrap());

@@ -23,7 +23,7 @@ const ROOMS: &[&[&str]] = &[
     &["pretrain"],
     &["report"],
     &["reproduce", "bench"],
-    &["cli", "main", "lib"],
+    &["cli", "main", "lib", "engine"],
 ];
 
 /// What a room never knows, though it lies above it (ARCHITECTURE.md).

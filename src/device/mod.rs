@@ -3,7 +3,9 @@
 //! All that names wgpu is in [`gpu`]. Without the feature `gpu` another module stands in its place, whose GPUs have no
 //! values: the rest of the crate is the same text in both builds.
 
+#[doc(hidden)]
 pub mod executor;
+#[doc(hidden)]
 pub mod host_executor;
 pub mod list;
 
@@ -11,9 +13,11 @@ mod options;
 mod select;
 
 #[cfg(feature = "gpu")]
+#[doc(hidden)]
 pub mod gpu;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_gpu.rs"]
+#[doc(hidden)]
 pub mod gpu;
 
 pub use gpu::GpuDevice;
@@ -100,7 +104,7 @@ impl Device {
     /// Opens what `choice` means on this machine.
     ///
     /// # Errors
-    /// [`Error::Device`] when there is no such device, its driver refuses, or its kernels give wrong results
+    /// [`crate::Error::Device`] when there is no such device, its driver refuses, or its kernels give wrong results
     /// (see [`Checks`]), or this build has no GPU support. `auto` never fails: it goes on to the next GPU and in the end to the host, and says why.
     pub fn open(choice: &DeviceChoice) -> Result<Opened> {
         Self::open_with(choice, GpuOptions::default())

@@ -54,9 +54,8 @@ impl Model {
     /// [`Error::Setting`] for a model that says nothing of bags, and what the device answers.
     ///
     /// ```
-    /// use bagrad::device::Device;
     /// use bagrad::methods::Attention;
-    /// use bagrad::{Bags, Features, Trainer};
+    /// use bagrad::{Bags, Device, Features, Trainer};
     ///
     /// # fn main() -> bagrad::Result<()> {
     /// let bags = Bags::packed(Features::F32(vec![1.0, 2.0, 3.0, 9.0, 8.0, 7.0]), 1, &[2, 1, 2, 1])?.with_labels(vec![0, 0, 1, 1])?;

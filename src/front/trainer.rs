@@ -29,9 +29,8 @@ pub enum Scaling {
 /// How a method is trained: the recipe of its paper, and what is changed of it here.
 ///
 /// ```
-/// use bagrad::device::Device;
 /// use bagrad::methods::GatedAttention;
-/// use bagrad::{Bags, Features, Trainer};
+/// use bagrad::{Bags, Device, Features, Trainer};
 ///
 /// # fn main() -> bagrad::Result<()> {
 /// // Ten bags of three instances with two features; those of class 1 have one that stands out.

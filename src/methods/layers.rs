@@ -3,7 +3,7 @@
 use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::objectives::Weight;
+pub use crate::objectives::Weight;
 use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
@@ -146,10 +146,15 @@ impl Network {
         self.parameters(name, &[(name, outputs)], inputs)
     }
 
-    /// The same layer applied to something else.
+    /// The layer that gave `like` applied to something else.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `like` is no output of a layer with weights and a bias.
     pub fn linear_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
-        let node = self.tape.nodes.iter().find(|n| n.outputs[0] == like).expect("a layer's output");
-        let (op, w, b) = (node.op, node.inputs[1], node.inputs[2]);
+        let node = self.tape.nodes.iter().find(|n| n.outputs.first() == Some(&like));
+        let Some((op, &[_, w, b])) = node.map(|node| (node.op, &node.inputs[..])) else {
+            return Err(Error::setting("network", "only the output of a layer with a bias tells of a layer to share"));
+        };
         self.tape.push1(op, &[x, w, b])
     }
 
@@ -317,6 +322,9 @@ impl Network {
     }
 
     /// Logits of the mean of the probabilities of several logits.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for none.
     pub fn mean_of_probabilities(&mut self, logits: &[ValueId], link: Link) -> Result<ValueId> {
         let binary = link != Link::Softmax;
         let op = if binary { Op::Activate(Activate(Activation::Sigmoid)) } else { Op::RowSoftmax(RowSoftmax) };
@@ -328,7 +336,7 @@ impl Network {
                 Some(sum) => self.add(sum, p, 1.0, 1.0)?,
             });
         }
-        let sum = mean.expect("at least one");
+        let Some(sum) = mean else { return Err(Error::setting("network", "a mean of no probabilities")) };
         let mean = self.add(sum, sum, 0.5 / logits.len() as f32, 0.5 / logits.len() as f32)?;
         match binary {
             true => self.logit(mean, 1e-7),
