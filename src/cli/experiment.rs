@@ -3,18 +3,15 @@
 use super::args::FoldOf;
 use super::progress::Progress;
 use super::{note, run_folder};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bagrad::data::text::ColumnNames;
-use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, Standardiser, classes, split};
+use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, classes, split};
 use bagrad::device::Device;
 use bagrad::fit::Persistence;
 use bagrad::methods::Method;
-use bagrad::model::{Model, Spec};
-use bagrad::session::Session;
-use bagrad::tape::Storage;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
-use bagrad::training::{Cache, Outcome, Predictions, Settings, predict, train_on};
-use bagrad::{Bags, class_match};
+use bagrad::training::{Cache, Predictions, Settings};
+use bagrad::{Bags, Error, Fitted, Model, Scaling, Trainer, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -115,7 +112,7 @@ pub struct Finished {
     /// The bags as the model saw them, divided.
     pub set: Dataset,
     /// The model and how it came about.
-    pub outcome: Outcome,
+    pub outcome: Fitted,
     /// Predictions of all bags, by the model that was kept.
     pub predictions: Predictions,
     /// Training, validation and test; `None` for a part without bags.
@@ -163,19 +160,6 @@ pub fn open(data: &str, columns: &ColumnNames, key: Option<&[i32]>, cache: Cache
     Ok(set)
 }
 
-/// Divides the bags and standardises them where the plan says so: the statistics that the model applies from now on, and
-/// those that are only remembered for a look at later bags.
-fn prepare(plan: &Plan, set: &mut Dataset) -> Result<(Option<Standardiser>, Option<Standardiser>)> {
-    set.split = Some(plan.division.of(set)?);
-    set.check_for_training()?;
-    let statistics = Standardiser::fit(&set.bags, &set.indices(Split::Train))?;
-    let standardise = plan.standardise.unwrap_or(set.bags.image.is_none());
-    if standardise {
-        statistics.apply(&mut set.bags)?;
-    }
-    Ok(if standardise { (Some(statistics), None) } else { (None, Some(statistics)) })
-}
-
 /// Runs `plan` from the data to the evaluation.
 ///
 /// # Errors
@@ -187,8 +171,9 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: P
     let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
     let told = in_order.with_context(|| format!("data {}", plan.data))?;
     told.iter().for_each(|remark| note(progress.quiet(), remark));
-    let prepared = prepare(plan, &mut set);
-    let (standardiser, seen) = prepared.with_context(|| format!("data {}", plan.data))?;
+    let of_data = || format!("data {}", plan.data);
+    set.split = Some(plan.division.of(&mut set).with_context(of_data)?);
+    set.check_for_training().with_context(of_data)?;
     if let Some(groups) = groups_told(&set) {
         note(progress.quiet(), groups);
     }
@@ -196,32 +181,35 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: P
     if validation.is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
     }
-    let spec = Spec::of(plan.method.clone(), &set.bags);
-    let mut model = Model::new(spec, plan.settings.seed)?;
-    model.columns = set.bags.columns.clone();
-    if let Some(Start { path, model: trained }) = &start {
-        if trained.standardisation != standardiser {
-            bail!(
-                "--start {}: its features were z-scored by other bags than these; expected a model of the same data \
-                 and training bags",
-                path.display()
-            );
-        }
-        if let (Some(of_model), Some(here)) = (&trained.columns, &set.bags.columns)
-            && of_model != here
-        {
-            bail!("--start {}: its features have other names or another order than these", path.display());
-        }
-        model.start_from(trained).with_context(|| format!("--start {}", path.display()))?;
+    progress.begin(&plan.settings, training.len());
+    let mut trainer = Trainer::new(plan.method.clone())
+        .settings(plan.settings.clone())
+        .division(training, validation)
+        .scaling(match plan.standardise {
+            None => Scaling::Auto,
+            Some(true) => Scaling::Standardise,
+            Some(false) => Scaling::None,
+        })
+        .device(device)
+        .observer(progress)
+        .persistence(persistence);
+    if let Some(Start { model, .. }) = &start {
+        trainer = trainer.start(model);
     }
-    let mut outcome = {
-        progress.begin(&plan.settings, training.len());
-        let outcome = train_on(device, model, &plan.settings, &set.bags, &training, &validation, progress, persistence);
-        progress.end();
-        outcome?
-    };
-    (outcome.model.standardisation, outcome.model.seen) = (standardiser, seen);
-    let predictions = predict_all(device, outcome.model.clone(), &set.bags, plan.settings.half, plan.settings.memory)?;
+    let outcome = trainer.fit_in_place(&mut set.bags);
+    progress.end();
+    let outcome = outcome.map_err(|error| match (&error, &start) {
+        (Error::Setting { name, message }, Some(Start { path, .. })) if name == "start" => {
+            anyhow!("--start {}: {message}", path.display())
+        }
+        (Error::Bags { .. }, _) => anyhow::Error::from(error).context(of_data()),
+        _ => error.into(),
+    })?;
+    // The bags are standardised by now.
+    let mut model = outcome.model.clone();
+    model.standardisation = None;
+    let predictor = model.on(device)?.memory(plan.settings.memory);
+    let predictions = if plan.settings.half { predictor.half()? } else { predictor }.predict(&set.bags)?;
     let targets = set.instance_targets();
     let mut parts = [None, None, None];
     for (part, slot) in Split::ALL.into_iter().zip(&mut parts) {
@@ -279,26 +267,6 @@ fn order_classes(set: &mut Dataset, positive: Option<&str>, start: Option<&Start
         bail!("--positive {asked}: the model of --start {} has '{theirs}' as its positive class", path.display());
     }
     Ok(remarks)
-}
-
-/// Predicts every bag; `bags` are standardised already where the model asks for it.
-///
-/// # Errors
-/// What the device answers, or when a prediction is not a number, as of a model that diverged.
-pub fn predict_all(device: &Device, model: Model, bags: &Bags, half: bool, memory: Option<u64>) -> Result<Predictions> {
-    let storage = if half { Storage::F16 } else { Storage::F32 };
-    let mut session = Session::new(device, model, storage)?;
-    session.set_budget(memory);
-    let all: Vec<usize> = (0..bags.len()).collect();
-    let predictions = predict(&mut session, bags, &all, None)?;
-    if let Some(at) = predictions.probabilities.iter().position(|p| !p.is_finite()) {
-        let name = &bags.names[at / predictions.classes];
-        bail!(
-            "the prediction of bag {name} is not a finite number: the training diverged (try a smaller learning rate, \
-             or standardise the features), or these features are far from the ones it saw"
-        );
-    }
-    Ok(predictions)
 }
 
 /// Scores the predictions of `bags`, some of those that were predicted, which are all of `predicted`; `targets` are those of

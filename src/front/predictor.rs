@@ -185,7 +185,7 @@ impl Predictor {
         bags.check_indices(which)?;
         let Look { order, .. } = arrangement(&self.spec, self.columns.as_deref(), bags)?;
         let (standardiser, storage) = (&self.standardiser, self.storage);
-        let as_they_are = standardiser.is_none() && order.is_none() && !bags.has_labels();
+        let as_they_are = standardiser.is_none() && order.is_none() && labels_fit(&self.spec, bags);
         let found = gather(&mut self.session, bags, which, |session, batch| {
             if as_they_are {
                 return session.outputs(bags, batch, None);
@@ -230,6 +230,20 @@ impl Predictor {
         let probabilities: Vec<f32> = known.iter().flat_map(|&bag| predictions.bag(bag)).copied().collect();
         let scores = predictions.scores_among(&probabilities, &labels, &known)?;
         Ok(Evaluation { predictions, bags: known, scores, remarks })
+    }
+}
+
+/// True when labels, if there are any, are of the model's kind and number: a session looks at that. What they mean does
+/// not matter to predictions.
+fn labels_fit(spec: &Spec, bags: &Bags) -> bool {
+    let classes = spec.classes.len();
+    match (&bags.labels, &bags.label_sets) {
+        (None, None) => true,
+        (Some(labels), None) => {
+            !spec.multi_label && labels.iter().all(|&label| label == Bags::UNKNOWN || (label as usize) < classes)
+        }
+        (None, Some(sets)) => spec.multi_label && sets.labels() == classes,
+        (Some(_), Some(_)) => false,
     }
 }
 

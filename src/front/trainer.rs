@@ -8,6 +8,7 @@ use crate::methods::Method;
 use crate::model::{Model, Spec};
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
+use crate::precision::ScaleState;
 use crate::split::{self, Split};
 use crate::standardise::Standardiser;
 use crate::training::metrics::Metric;
@@ -304,8 +305,8 @@ impl<'a> Trainer<'a> {
             model.standardisation.clone_from(&standardisation);
             model.seen.clone_from(&seen);
         }
-        let Outcome { model, epochs, kept, average, follower, steps, seconds, .. } = outcome;
-        Ok(Fitted { model, training, validation, epochs, kept, average, follower, steps, seconds })
+        let Outcome { model, epochs, kept, average, follower, steps, loss_scale, seconds } = outcome;
+        Ok(Fitted { model, training, validation, epochs, kept, average, follower, steps, loss_scale, seconds })
     }
 }
 
@@ -351,6 +352,8 @@ pub struct Fitted {
     pub follower: Option<Model>,
     /// Updates done.
     pub steps: u64,
+    /// Where the scale of the loss ended, in mixed precision.
+    pub loss_scale: Option<ScaleState>,
     /// Seconds for all of it.
     pub seconds: f64,
 }
