@@ -21,8 +21,9 @@ pub struct Interruption {
     checkpoint_every: Option<Interval>,
 }
 
+/// How often, or never.
 #[derive(Clone, Copy)]
-struct Interval(Option<Every>);
+pub struct Interval(pub Option<Every>);
 
 impl FromStr for Interval {
     type Err = bagrad::Error;
@@ -99,7 +100,7 @@ impl Interruption {
         }
         let every = self.checkpoint_every.unwrap_or(Interval(Some(USUAL))).0;
         let checkpoints = every.map(|every| Checkpoints::new(place, every).with_note(note_of_run));
-        Ok(Persistence { resume, checkpoints })
+        Ok(Persistence { resume, checkpoints, shelf: None })
     }
 }
 

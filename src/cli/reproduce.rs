@@ -1,9 +1,11 @@
 //! `bagrad reproduce`: experiments of papers, from data to table.
 
 use super::args::{Output, Where};
+use super::interruption::Interval;
 use super::{answer, answer_json, note, open_device};
 use anyhow::{Context, Result, bail};
 use bagrad::files::{Claim, Kind, write_atomically};
+use bagrad::fit::Every;
 use bagrad::reproduce::runs::{self, Runs};
 use bagrad::reproduce::table::Table;
 use bagrad::reproduce::{self, Experiment, Options};
@@ -11,7 +13,8 @@ use serde_json::json;
 use std::path::PathBuf;
 
 const HELP: &str = "\
-The out folder gets NAME.runs.jsonl (a line for each finished run; what is there is not run again),
+The out folder gets NAME.runs.jsonl (a line for each finished run; what is there is not run again, and a run that was cut short goes
+on where it stood),
 NAME.json and NAME.md (the table). With --quick these are called NAME-quick.
 
 Examples:
@@ -51,11 +54,18 @@ pub struct Args {
     /// Run nothing: write the table of the runs that are there
     #[arg(long)]
     table: bool,
+    /// How often the training of a run writes down how it stands, so that a run that was cut short goes on there: 30s, 10m,
+    /// 2h, 500u (updates), 5e (epochs), or never [default: 1m]
+    #[arg(long, value_name = "INTERVAL")]
+    checkpoint_every: Option<Interval>,
     #[command(flatten)]
     device: Where,
     #[command(flatten)]
     output: Output,
 }
+
+/// The default of `--checkpoint-every`.
+const USUAL: Every = Every::Time(std::time::Duration::from_secs(60));
 
 /// Runs an experiment, or lists them.
 ///
@@ -79,6 +89,9 @@ pub fn run(args: &Args) -> Result<()> {
     let (page, data) = (file("md"), file("json"));
     let claim = Claim::files(&[(&page, Kind::Experiment), (&data, Kind::Experiment)], true, &[])?;
     let mut runs = Runs::open(runs::file(&args.out, &stem))?;
+    if let Some(every) = args.checkpoint_every.unwrap_or(Interval(Some(USUAL))).0 {
+        runs = runs.with_checkpoints(every);
+    }
     let (device, _) = open_device(&args.device, None, quiet)?;
     if !args.table {
         let done = runs.complete(&grid, seeds, &device, &|text| note(quiet, text));

@@ -8,6 +8,7 @@
 use super::{Judged, Standing};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::fingerprint::Fingerprint;
 use crate::precision::ScaleState;
 use crate::session::SessionState;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -59,6 +60,8 @@ pub(crate) enum Event {
     Update,
     /// The last update of an epoch and its validation are done.
     Epoch,
+    /// No epoch comes after those that are done.
+    End,
 }
 
 /// Writes checkpoints of a training to one file, each in place of the one before, whole or not at all.
@@ -67,6 +70,7 @@ pub struct Checkpoints {
     path: PathBuf,
     every: Every,
     note: String,
+    to_the_end: bool,
     last: Instant,
     updates: u64,
     epochs: u32,
@@ -75,7 +79,15 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// To `path`, so often.
     pub fn new(path: impl Into<PathBuf>, every: Every) -> Self {
-        Self { path: path.into(), every, note: String::new(), last: Instant::now(), updates: 0, epochs: 0 }
+        Self {
+            path: path.into(),
+            every,
+            note: String::new(),
+            to_the_end: false,
+            last: Instant::now(),
+            updates: 0,
+            epochs: 0,
+        }
     }
 
     /// Keeps a text of the caller's with them, which [`Checkpoint::note`] gives back.
@@ -84,6 +96,9 @@ impl Checkpoints {
     }
 
     pub(super) fn is_due(&mut self, event: Event) -> bool {
+        if event == Event::End {
+            return self.to_the_end;
+        }
         self.updates += 1;
         self.epochs += u32::from(event == Event::Epoch);
         match self.every {
@@ -108,11 +123,62 @@ pub struct Persistence {
     pub resume: Option<Checkpoint>,
     /// Write checkpoints.
     pub checkpoints: Option<Checkpoints>,
+    /// In place of both: a folder for the checkpoints of many trainings.
+    pub shelf: Option<Shelf>,
+}
+
+/// Files for the checkpoints of many trainings, one after the other, that only matter together: each training finds its own
+/// by what decides its result, goes on with it, and leaves its last one there, so that it is done at once when it is asked
+/// for again.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    folder: PathBuf,
+    name: String,
+    every: Every,
+}
+
+impl Shelf {
+    /// Files in `folder` that are called `.NAME.*.checkpoint`.
+    pub fn new(folder: impl Into<PathBuf>, name: impl Into<String>, every: Every) -> Self {
+        Self { folder: folder.into(), name: name.into(), every }
+    }
+
+    /// Removes all of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear(&self) -> Result<()> {
+        let at = |e| Error::io(&self.folder, e);
+        for entry in std::fs::read_dir(&self.folder).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let mine = name.trim_start_matches('.').strip_prefix(&self.name).is_some_and(|rest| rest.starts_with('.'));
+            if mine && (name.ends_with(".checkpoint") || name.ends_with(".checkpoint.half")) {
+                std::fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find(self, identity: &Value) -> Result<(Option<Checkpoint>, Checkpoints)> {
+        let number = Fingerprint::default().text(&identity.to_string());
+        let path = self.folder.join(format!(".{}.{number}.checkpoint", self.name));
+        let resume = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+        Ok((resume, Checkpoints { to_the_end: true, ..Checkpoints::new(path, self.every) }))
+    }
 }
 
 impl Persistence {
     pub(crate) fn is_wanted(&self) -> bool {
-        self.resume.is_some() || self.checkpoints.is_some()
+        self.resume.is_some() || self.checkpoints.is_some() || self.shelf.is_some()
+    }
+
+    /// What a training that this decides goes on from, and where it writes.
+    pub(super) fn of(self, identity: &Value) -> Result<(Option<Checkpoint>, Option<Checkpoints>)> {
+        match self.shelf {
+            Some(shelf) => shelf.find(identity).map(|(resume, checkpoints)| (resume, Some(checkpoints))),
+            None => Ok((self.resume, self.checkpoints)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub mod checkpoint;
 
-pub use checkpoint::{Checkpoint, Checkpoints, Every, Persistence};
+pub use checkpoint::{Checkpoint, Checkpoints, Every, Persistence, Shelf};
 
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
@@ -148,16 +148,17 @@ pub(crate) fn run<T: Task>(
 ) -> Result<Done<T::Details>> {
     let updates = task.updates().to_vec();
     session.executor().reserve_history(updates.last().map_or(0, |update| update.places.end))?;
+    let (resume, checkpoints) = persistence.of(identity)?;
     let mut at = Loop {
         limits,
         updates,
         epochs: Vec::new(),
         best: None,
         started: Instant::now(),
-        written: Written { identity, checkpoints: persistence.checkpoints, records: Vec::new(), before: 0.0 },
+        written: Written { identity, checkpoints, records: Vec::new(), before: 0.0 },
     };
     let mut next = (0, 0, Vec::new());
-    if let Some(checkpoint) = persistence.resume {
+    if let Some(checkpoint) = resume {
         next = at.go_on(session, task, checkpoint)?;
     }
     let (mut epoch, mut first, mut losses) = next;
@@ -173,6 +174,13 @@ pub(crate) fn run<T: Task>(
             (epoch, 0, |_: &mut Session| Ok(Vec::new())),
         )?;
     }
+    at.written.save_if_due(
+        Event::End,
+        session,
+        limits,
+        (at.started, &at.best),
+        (epoch, 0, |_: &mut Session| Ok(Vec::new())),
+    )?;
     let seconds = at.written.before + at.started.elapsed().as_secs_f64();
     Ok(Done { epochs: at.epochs, best: at.best.map(|best| (best.epoch, best.values)), seconds })
 }

@@ -68,7 +68,7 @@ fn validate(fit: &Fit, set: &Dataset, folds: usize, task: &Task) -> Result<Metri
         let split = set.partition(&Partition::Fold { repeat, fold })?;
         let tested = split.iter().filter(|s| **s == crate::data::Split::Test).count();
         set.split = Some(split);
-        let found = fit.run(task.device, &set, task.seed * 1000 + fold as u64)?;
+        let found = fit.run(task, &set, task.seed * 1000 + fold as u64)?;
         // Weighted by bags: a fold of nine counts less than one of ten.
         *sums.entry("accuracy".into()).or_default() += found["accuracy"] * tested as f64 / set.bags.len() as f64;
     }

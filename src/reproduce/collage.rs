@@ -93,7 +93,7 @@ fn grid(options: &Options, inverse: bool) -> Result<Grid> {
         grid.cell([row, &format!("{train} + {test}")], settings, published, move |task| {
             let [train_images, test_images] = pools.get()?;
             let collage = Collage { seed: task.seed, ..collage.clone() };
-            fit.run(task.device, &collage.bags(train_images, test_images, "mnist-collage")?, task.seed)
+            fit.run(task, &collage.bags(train_images, test_images, "mnist-collage")?, task.seed)
         });
     }
     Ok(grid)

@@ -56,7 +56,7 @@ fn grid(options: &Options) -> Result<Grid> {
             let key = fit.settings(json!({ "generator": "digits-bags", "train": train, "test": test }))?;
             grid.cell([row, &train.to_string()], key, None, move |task| {
                 let set = Protocol { train, test, seed: task.seed, ..Protocol::digits() }.digits_bags()?;
-                fit.run(task.device, &set, task.seed)
+                fit.run(task, &set, task.seed)
             });
         }
     }

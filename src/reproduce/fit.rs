@@ -1,8 +1,7 @@
 //! What most runs are: a method trained on the training bags of a data set and judged by its test bags.
 
-use super::Metrics;
+use super::{Metrics, Task};
 use crate::data::{Dataset, Split, Standardiser};
-use crate::device::Device;
 use crate::methods::Method;
 use crate::model::{Model, Spec};
 use crate::session::Session;
@@ -51,25 +50,19 @@ impl Fit {
     }
 
     /// Trains on the training bags of `set` and measures on its test bags. Where it has validation bags, they choose
-    /// the epoch; otherwise the last one is taken.
+    /// the epoch; otherwise the last one is taken. `seed` is that of this training.
     ///
     /// # Errors
     /// Of the bags, the settings or the device.
-    pub fn run(&self, device: &Device, set: &Dataset, seed: u64) -> Result<Metrics> {
-        Ok(self.run_from(device, set, seed, None)?.0)
+    pub fn run(&self, task: &Task, set: &Dataset, seed: u64) -> Result<Metrics> {
+        Ok(self.run_from(task, set, seed, None)?.0)
     }
 
     /// As [`Fit::run`], with the model; a teacher starts from `start` where that is given.
     ///
     /// # Errors
     /// As [`Fit::run`], and of [`Model::start_from`].
-    pub fn run_from(
-        &self,
-        device: &Device,
-        set: &Dataset,
-        seed: u64,
-        start: Option<&Model>,
-    ) -> Result<(Metrics, Model)> {
+    pub fn run_from(&self, task: &Task, set: &Dataset, seed: u64, start: Option<&Model>) -> Result<(Metrics, Model)> {
         set.check_for_training()?;
         let [train, validation, test] = Split::ALL.map(|part| set.indices(part));
         let mut bags = Cow::Borrowed(&set.bags);
@@ -81,7 +74,8 @@ impl Fit {
             model.start_from(start)?;
         }
         let settings = Settings { seed, ..self.training.clone() };
-        let outcome = training::train(device, model, &settings, &bags, &train, &validation, &mut ())?;
+        let (device, persistence) = (task.device, task.persistence());
+        let outcome = training::train_on(device, model, &settings, &bags, &train, &validation, &mut (), persistence)?;
         let epochs = outcome.epochs.len() as f64;
         let storage = if settings.half { Storage::F16 } else { Storage::F32 };
         let mut session = Session::new(device, outcome.model, storage)?;

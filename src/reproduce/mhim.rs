@@ -2,9 +2,8 @@
 //! without.
 
 use super::fit::Fit;
-use super::{Experiment, Grid, Options};
+use super::{Experiment, Grid, Options, Task};
 use crate::data::{Dataset, Haystack, split};
-use crate::device::Device;
 use crate::metrics::Metric;
 use crate::model::Model;
 use anyhow::{Context, Result};
@@ -69,10 +68,10 @@ impl Shared {
         self.set.clone().context("it was drawn just now")
     }
 
-    fn start(&mut self, plain: &Fit, device: &Device, set: &Dataset) -> Result<Rc<Model>> {
+    fn start(&mut self, plain: &Fit, task: &Task, set: &Dataset) -> Result<Rc<Model>> {
         let name = plain.method.name().to_owned();
         if !self.starts.contains_key(&name) {
-            let (_, model) = plain.run_from(device, set, self.seed, None)?;
+            let (_, model) = plain.run_from(task, set, self.seed, None)?;
             self.starts.insert(name.clone(), Rc::new(model));
         }
         Ok(self.starts[&name].clone())
@@ -108,8 +107,8 @@ fn grid(options: &Options) -> Result<Grid> {
                 let seed = SPENT + task.seed;
                 let mut shared = shared.borrow_mut();
                 let set = shared.set(&haystack, seed)?;
-                let start = if teacher { Some(shared.start(&plain, task.device, &set)?) } else { None };
-                Ok(fit.run_from(task.device, &set, seed, start.as_deref())?.0)
+                let start = if teacher { Some(shared.start(&plain, task, &set)?) } else { None };
+                Ok(fit.run_from(task, &set, seed, start.as_deref())?.0)
             });
         }
     }

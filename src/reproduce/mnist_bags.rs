@@ -105,7 +105,7 @@ fn bags(options: &Options) -> Result<Grid> {
         grid.cell([row.0, &train.to_string()], settings, published, move |task| {
             let [train_images, test_images] = pools.get()?;
             let protocol = Protocol { train, test, seed: task.seed, ..Protocol::mnist() };
-            fit.run(task.device, &protocol.bags(train_images, test_images, "mnist-bags")?, task.seed)
+            fit.run(task, &protocol.bags(train_images, test_images, "mnist-bags")?, task.seed)
         });
         Ok(())
     })?;
@@ -121,7 +121,7 @@ fn classes(options: &Options) -> Result<Grid> {
         grid.cell([row.0, &train.to_string()], settings, published, move |task| {
             let [train_images, test_images] = pools.get()?;
             let protocol = ClassBags { train, test, seed: task.seed, ..ClassBags::default() };
-            fit.run(task.device, &protocol.bags(train_images, test_images, "mnist-classes")?, task.seed)
+            fit.run(task, &protocol.bags(train_images, test_images, "mnist-classes")?, task.seed)
         });
         Ok(())
     })?;

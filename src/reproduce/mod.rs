@@ -19,6 +19,7 @@ pub mod simclr;
 pub mod table;
 
 use crate::device::Device;
+use crate::fit::{Persistence, Shelf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,6 +84,15 @@ pub struct Task<'a> {
     pub device: &'a Device,
     /// Decides all that is drawn: data, weights, order, dropout.
     pub seed: u64,
+    /// Where its trainings keep how they stand, if they do.
+    pub shelf: Option<&'a Shelf>,
+}
+
+impl Task<'_> {
+    /// For a training of this run.
+    pub fn persistence(&self) -> Persistence {
+        Persistence { shelf: self.shelf.cloned(), ..Persistence::default() }
+    }
 }
 
 /// From seed to metrics.

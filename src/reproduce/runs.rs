@@ -2,6 +2,7 @@
 
 use super::{Cell, Grid, Metrics, Task};
 use crate::device::Device;
+use crate::fit::{Every, Shelf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ fn key(cell: &Cell, seed: u64, device: &str) -> Value {
 pub struct Runs {
     path: PathBuf,
     lines: Vec<Line>,
+    /// How the trainings of a run stand until it is over.
+    shelf: Option<Shelf>,
 }
 
 impl Runs {
@@ -56,7 +59,15 @@ impl Runs {
             serde_json::from_str(line).with_context(|| format!("{}: line {} is no run", path.display(), number + 1))
         };
         let lines = text[..whole].lines().enumerate().map(read).collect::<Result<_>>()?;
-        Ok(Self { path, lines })
+        Ok(Self { path, lines, shelf: None })
+    }
+
+    /// The same, whose trainings write down so often how they stand, beside the file, until their run is over.
+    pub fn with_checkpoints(self, every: Every) -> Self {
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let shelf = Some(Shelf::new(folder, name, every));
+        Self { shelf, ..self }
     }
 
     /// The finished run of `cell` with `seed` on the device called `device`.
@@ -91,7 +102,7 @@ impl Runs {
         for (done, &(cell, seed)) in missing.iter().enumerate() {
             let clock = Instant::now();
             let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
-            let metrics = (cell.run)(&Task { device, seed }).with_context(what)?;
+            let metrics = (cell.run)(&Task { device, seed, shelf: self.shelf.as_ref() }).with_context(what)?;
             let Some(&value) = metrics.get(grid.metric) else {
                 bail!("{}: the run has no {}", what(), grid.metric);
             };
@@ -107,6 +118,7 @@ impl Runs {
             ));
             let key = key(cell, seed, device.name());
             self.add(Line { key, metrics, seconds, machine: device.description(), date: today() })?;
+            self.shelf.as_ref().map_or(Ok(()), Shelf::clear)?;
         }
         Ok([missing.len(), all.len() - missing.len()])
     }

@@ -5,7 +5,7 @@ use super::{Experiment, Grid, Options};
 use crate::data::{Dataset, Split, Textures, split};
 use crate::methods::encoder::{self, Objective};
 use crate::metrics::Metric;
-use crate::pretrain::{self, Augmentation, embed, pretrain};
+use crate::pretrain::{self, Augmentation, embed, pretrain_on};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -79,7 +79,9 @@ fn grid(options: &Options) -> Result<Grid> {
                 if !there {
                     let patches = Textures { seed: task.seed, ..textures.clone() }.patches()?;
                     let settings = pretrain::Settings { seed: task.seed, ..settings.clone() };
-                    let encoder = pretrain(task.device, network.clone(), &settings, &patches, &mut ())?.model;
+                    let persistence = task.persistence();
+                    let encoder =
+                        pretrain_on(task.device, network.clone(), &settings, &patches, &mut (), persistence)?.model;
                     let mut set = embed(task.device, &encoder, &patches, 256, &mut |_| ())?;
                     let labels = set.bags.labels.clone().context("textures have labels")?;
                     let parts: &mut Vec<Split> = set.split.as_mut().context("textures have test bags")?;
@@ -88,7 +90,7 @@ fn grid(options: &Options) -> Result<Grid> {
                 }
                 let kept = kept.borrow();
                 let (_, _, set) = kept.as_ref().context("it was put there")?;
-                fit.run(task.device, set, task.seed)
+                fit.run(task, set, task.seed)
             });
         }
     }

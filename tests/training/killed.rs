@@ -3,7 +3,7 @@
 use bagrad::random::Random;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bagrad"));
@@ -11,17 +11,20 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-fn good(args: &[&str]) {
+fn good(args: &[&str]) -> Duration {
+    let clock = Instant::now();
     let output = command(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    clock.elapsed()
 }
 
-/// Runs until it is killed after a moment, at most `most` times; then lets it end. How often it was killed.
-fn kill_and_resume(first: &[&str], again: &[&str], most: usize, random: &mut Random) -> usize {
+/// Runs until it is killed after a moment, at most `most` times; then lets it end. How often it was killed. A moment is
+/// about half of what the whole takes, at most, and never long.
+fn kill_and_resume(first: &[&str], again: &[&str], whole: Duration, most: usize, random: &mut Random) -> usize {
     let mut killed = 0;
     for n in 0..most {
         let mut child = command(if n == 0 { first } else { again }).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(30 + random.below(150) as u64));
+        std::thread::sleep(whole.min(Duration::from_millis(320)).mul_f64(0.05 + 0.5 * random.uniform()));
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
@@ -56,7 +59,7 @@ fn a_hundred_kills_change_nothing() {
     let (once, first) = (train(&whole), texts(&train(&parts)));
     let once: Vec<&str> = once.iter().map(String::as_str).collect();
     let first: Vec<&str> = first.iter().map(String::as_str).collect();
-    good(&once);
+    let time = good(&once);
     let mut random = Random::new(17, 0);
     let (mut kills, mut rounds) = (0, 0);
     while kills < 100 {
@@ -69,12 +72,12 @@ fn a_hundred_kills_change_nothing() {
             }
         };
         let begin = if rounds % 2 == 0 { &first } else { &again };
-        kills += kill_and_resume(begin, &again, 40, &mut random);
+        kills += kill_and_resume(begin, &again, time, 40, &mut random);
         same(Path::new(&whole), Path::new(&parts), &["model.safetensors", "predictions.csv", "attention.csv"]);
         assert!(!folder.path().join("parts.checkpoint").exists());
         std::fs::remove_dir_all(&parts).unwrap();
         rounds += 1;
-        assert!(rounds < 60, "{kills} kills in {rounds} rounds: the training is too short to be killed");
+        assert!(rounds < 100, "{kills} kills in {rounds} rounds: the training is too short to be killed");
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["whole"], "after {kills} kills in {rounds} rounds");
@@ -111,13 +114,24 @@ fn pretraining_goes_on_too() {
     let (once, first, again) = (args(&whole, &[]), args(&parts, &[]), args(&parts, &["--resume"]));
     let texts = |args: &[String]| args.iter().map(String::as_str).map(str::to_owned).collect::<Vec<String>>();
     let once = texts(&once);
-    good(&once.iter().map(String::as_str).collect::<Vec<_>>());
+    let time = good(&once.iter().map(String::as_str).collect::<Vec<_>>());
     let [first, again] = [&first, &again].map(|args| args.iter().map(String::as_str).collect::<Vec<_>>());
     let mut random = Random::new(18, 0);
-    let kills = kill_and_resume(&first, &again, 12, &mut random);
-    assert!(kills > 2, "killed {kills} times: too short");
     let bytes = |path: &str| std::fs::read(path).unwrap();
-    assert!(bytes(&whole) == bytes(&parts), "after {kills} kills");
+    let mut kills = 0;
+    for _ in 0..20 {
+        kills += kill_and_resume(&first, &again, time, 12, &mut random);
+        assert!(bytes(&whole) == bytes(&parts), "after {kills} kills");
+        if kills > 5 {
+            return;
+        }
+        for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().contains("parts") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    panic!("{kills} kills in 20 rounds: too short to be killed");
 }
 
 #[test]
@@ -151,4 +165,38 @@ fn an_interrupted_run_is_not_lost_unasked() {
     std::fs::write(&checkpoint, "mine").unwrap();
     refused(&short, "run.checkpoint");
     assert_eq!(std::fs::read_to_string(&checkpoint).unwrap(), "mine");
+}
+
+/// An experiment whose runs take several trainings each.
+#[test]
+fn experiments_go_on_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (whole, parts) = (path("whole"), path("parts"));
+    let command = |out: &str| -> Vec<String> {
+        let args = "reproduce mhim --quick --only attention --device host --quiet --checkpoint-every 1u --out";
+        args.split_whitespace().map(str::to_owned).chain([out.to_owned()]).collect()
+    };
+    let (once, again) = (command(&whole), command(&parts));
+    let [once, again] = [&once, &again].map(|args| args.iter().map(String::as_str).collect::<Vec<_>>());
+    let time = good(&once);
+    let mut random = Random::new(19, 0);
+    let runs = |folder: &str| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(Path::new(folder).join("mhim-quick.runs.jsonl")).unwrap();
+        let line = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+        text.lines().map(line).map(|run| serde_json::json!([run["key"], run["metrics"]])).collect()
+    };
+    let mut kills = 0;
+    for _ in 0..20 {
+        kills += kill_and_resume(&again, &again, time, 25, &mut random);
+        assert_eq!(runs(&whole), runs(&parts), "after {kills} kills");
+        let hidden = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        let left: Vec<_> = std::fs::read_dir(&parts).unwrap().map(Result::unwrap).filter(hidden).collect();
+        assert!(left.is_empty(), "{left:?}");
+        if kills > 5 {
+            return;
+        }
+        std::fs::remove_dir_all(&parts).unwrap();
+    }
+    panic!("{kills} kills in 20 rounds: too short to be killed");
 }

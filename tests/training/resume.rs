@@ -99,7 +99,7 @@ fn a_training_goes_on_with_the_same_bits() {
             let mut keeping = Keeping { folder: folder.path(), kept: Vec::new() };
             let now = folder.path().join("now");
             let persistence =
-                Persistence { resume: None, checkpoints: Some(Checkpoints::new(&now, Every::Updates(1))) };
+                Persistence { checkpoints: Some(Checkpoints::new(&now, Every::Updates(1))), ..Default::default() };
             // Writing them changes nothing.
             assert!(result(&case.run(&device, persistence, &mut keeping).unwrap()) == wanted, "{what}");
             let all = keeping.kept.iter().chain([&now]);
@@ -110,7 +110,7 @@ fn a_training_goes_on_with_the_same_bits() {
             for (n, path) in taken {
                 let checkpoint = Checkpoint::load(path).unwrap();
                 assert_eq!((checkpoint.updates(), checkpoint.device()), (n as u64 + 1, device.name()), "{what}");
-                let persistence = Persistence { resume: Some(checkpoint), checkpoints: None };
+                let persistence = Persistence { resume: Some(checkpoint), checkpoints: None, ..Default::default() };
                 let found = result(&case.run(&device, persistence, &mut ()).unwrap());
                 assert!(found == wanted, "{what}, from update {n}");
                 count += 1;
@@ -127,11 +127,12 @@ fn another_training_is_refused() {
     let now = folder.path().join("now");
     let checkpoints = Checkpoints::new(&now, Every::Epochs(1)).with_note("mine");
     let host = Device::host();
-    case.run(&host, Persistence { resume: None, checkpoints: Some(checkpoints) }, &mut ()).unwrap();
+    case.run(&host, Persistence { resume: None, checkpoints: Some(checkpoints), ..Default::default() }, &mut ())
+        .unwrap();
     let checkpoint = Checkpoint::load(&now).unwrap();
     assert_eq!(checkpoint.note(), "mine");
     let refused = |case: &Case, told: &str| {
-        let persistence = Persistence { resume: Some(checkpoint.clone()), checkpoints: None };
+        let persistence = Persistence { resume: Some(checkpoint.clone()), checkpoints: None, ..Default::default() };
         let message = case.run(&host, persistence, &mut ()).err().expect(told).to_string();
         assert!(message.contains("another training") && message.contains(told), "{told}: {message}");
     };
@@ -146,7 +147,9 @@ fn another_training_is_refused() {
     refused(&changed(&|c| c.bags = bags(12, 8, 12)), "data was");
     // Where features are is not a part of it.
     let host_cache = changed(&|c| c.settings.cache = bagrad::training::Cache::Host);
-    host_cache.run(&host, Persistence { resume: Some(checkpoint.clone()), checkpoints: None }, &mut ()).unwrap();
+    host_cache
+        .run(&host, Persistence { resume: Some(checkpoint.clone()), checkpoints: None, ..Default::default() }, &mut ())
+        .unwrap();
     let fewer = Case { bags: case.bags.select(&(0..11).collect::<Vec<_>>()).unwrap(), ..changed(&|_| ()) };
     refused(&fewer, "training bags");
 }
@@ -157,7 +160,7 @@ fn a_full_disk_is_told() {
     let (_, case) = cases().remove(0);
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("none/such"), Every::Updates(1));
-    let persistence = Persistence { resume: None, checkpoints: Some(checkpoints) };
+    let persistence = Persistence { resume: None, checkpoints: Some(checkpoints), ..Default::default() };
     let message = case.run(&Device::host(), persistence, &mut ()).err().unwrap().to_string();
     assert!(message.contains("none/such"), "{message}");
 }
