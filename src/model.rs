@@ -241,6 +241,22 @@ impl Model {
         all.fold(Fingerprint::default(), |of, values| of.values(values)).to_string()
     }
 
+    /// Refuses statistics and names of features that are not of the model's width.
+    pub(crate) fn check_fields(&self) -> Result<()> {
+        let width = self.spec.width;
+        for statistics in [&self.standardisation, &self.seen].into_iter().flatten() {
+            statistics.validate()?;
+            if statistics.mean.len() != width {
+                let message = format!("expected statistics of {width} features, found {}", statistics.mean.len());
+                return Err(Error::setting("standardisation", message));
+            }
+        }
+        match self.columns.as_ref().map(Vec::len).filter(|&found| found != width) {
+            Some(found) => Err(Error::setting("columns", format!("expected names of {width} features, found {found}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Method, width and classes.
     pub fn spec(&self) -> &Spec {
         &self.spec
@@ -346,17 +362,9 @@ impl Model {
     /// # Errors
     /// [`Error::Io`], and [`Error::Setting`] for values or statistics that [`Model::load`] would refuse.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
         self.check_finite()?;
-        for statistics in [&self.standardisation, &self.seen].into_iter().flatten() {
-            statistics.validate()?;
-            if statistics.mean.len() != self.spec.width {
-                let found = statistics.mean.len();
-                let message = format!("expected statistics of {} features, found {found}", self.spec.width);
-                return Err(Error::setting("standardisation", message));
-            }
-        }
-        crate::files::write_atomically(path, self.to_bytes())
+        self.check_fields()?;
+        crate::files::write_atomically(path.as_ref(), self.to_bytes())
     }
 
     /// The content of a model file.

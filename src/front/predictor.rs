@@ -28,8 +28,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of features, [`Error::Bags`] for other names of features or bags that break
-    /// their rules.
+    /// their rules, [`Error::Setting`] for a model whose statistics or columns are not of its width.
     pub fn look(&self, bags: &Bags) -> Result<Look> {
+        self.check_fields()?;
         let mut look = arrangement(self.spec(), self.columns.as_deref(), bags)?;
         if let Some(statistics) = self.statistics() {
             let far = match &look.order {
@@ -51,7 +52,7 @@ impl Model {
     /// Puts the model on a device, where it predicts.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a model that says nothing of bags, and what the device answers.
+    /// [`Error::Setting`] for a model that says nothing of bags, or whose statistics or columns are not of its width, and what the device answers.
     ///
     /// ```
     /// use bagrad::methods::Attention;
@@ -108,15 +109,8 @@ pub struct Predictor {
 
 impl Predictor {
     fn new(model: Model, device: &Device, storage: Storage) -> Result<Self> {
+        model.check_fields()?;
         let standardiser = model.standardisation.clone();
-        if let Some(standardiser) = &standardiser {
-            standardiser.validate()?;
-            if standardiser.mean.len() != model.spec().width {
-                let (width, found) = (model.spec().width, standardiser.mean.len());
-                let message = format!("expected statistics of {width} features, found {found}");
-                return Err(Error::setting("standardisation", message));
-            }
-        }
         let (spec, columns) = (model.spec().clone(), model.columns.clone());
         let session = Session::new(device, model, storage)?;
         if session.link().is_none() {

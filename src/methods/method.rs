@@ -3,9 +3,10 @@
 use super::layers::Network;
 use super::{Methods, ordered};
 use crate::error::{Error, Result};
+use crate::kernels::launch::Dim;
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
-use crate::tape::{Storage, Tape};
+use crate::tape::{Link, Role, Shape, Storage, Tape};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -400,7 +401,42 @@ impl Method {
             network = network.multi_label();
         }
         self.0.record(&mut network)?;
+        check_network(&network)?;
         Ok(network.tape)
+    }
+}
+
+/// Refuses a network whose outputs are not what their roles say, or whose loss is not one number.
+fn check_network(network: &Network) -> Result<()> {
+    let tape = &network.tape;
+    let wrong = |what: &str, expected: String, found: Shape| {
+        let message = format!("{what}: expected {expected}, found {found}");
+        Err(Error::setting("network", message))
+    };
+    for output in &tape.outputs {
+        let shape = tape.values[output.value.0 as usize].shape;
+        let classes = network.classes as u32;
+        match output.role {
+            Role::Logits(link) => {
+                let fits = match link {
+                    Link::Sigmoid => shape.cols == 1 && classes == 2,
+                    Link::Softmax => shape.cols == classes,
+                    Link::IndependentSigmoids => shape.cols == classes || shape.cols + 1 == classes,
+                };
+                if shape.rows != Dim::Bags || !fits {
+                    let expected = format!("a row for each bag, and columns for {classes} classes of link {link:?}");
+                    return wrong(&output.name, expected, shape);
+                }
+            }
+            Role::Scores(_) | Role::Attention(_) if shape.rows != Dim::Instances => {
+                return wrong(&output.name, "a row for each instance".into(), shape);
+            }
+            _ => {}
+        }
+    }
+    match tape.loss.map(|loss| tape.values[loss.0 as usize].shape) {
+        Some(shape) if shape != Shape::new(Dim::Fixed(1), 1) => wrong("the loss", "one number".into(), shape),
+        _ => Ok(()),
     }
 }
 

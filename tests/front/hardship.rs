@@ -2,10 +2,10 @@
 
 use super::{bags, devices, trainer};
 use bagrad::device::Device;
+use bagrad::engine::ops::update::Optimiser;
+use bagrad::engine::session::Session;
+use bagrad::engine::tape::Storage;
 use bagrad::model::{Model, Spec};
-use bagrad::ops::update::Optimiser;
-use bagrad::session::Session;
-use bagrad::tape::Storage;
 use bagrad::training::{Observer, Progress};
 use bagrad::{Bags, Features, Fitted, Predictor};
 use std::panic::{AssertUnwindSafe, catch_unwind};

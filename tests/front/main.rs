@@ -63,16 +63,84 @@ fn a_method_from_outside_is_like_the_others() {
     let spec = bagrad::model::Spec::of(settings.into(), &data);
     let model = bagrad::model::Model::new(spec, 1).unwrap();
     let gradients = |device: &Device| {
-        let mut session = bagrad::session::Session::new(device, model.clone(), bagrad::tape::Storage::F32).unwrap();
+        let mut session =
+            bagrad::engine::session::Session::new(device, model.clone(), bagrad::engine::tape::Storage::F32).unwrap();
         session.gradients(&data, None).unwrap()
     };
     let wanted = gradients(&Device::oracle());
     assert!(wanted.parameters.len() == 6 && wanted.loss > 0.0, "{wanted:?}");
     for device in devices() {
         // All together: the bias of the scores has none, as the softmax does not see it.
-        let all =
-            |of: &bagrad::session::Gradients| of.parameters.values().flat_map(|t| t.values.clone()).collect::<Vec<_>>();
+        let all = |of: &bagrad::engine::session::Gradients| {
+            of.parameters.values().flat_map(|t| t.values.clone()).collect::<Vec<_>>()
+        };
         let error = common::error(&all(&gradients(&device)), &all(&wanted));
         assert!(error < 1e-4, "{error} on {}", device.name());
+    }
+}
+
+/// A network that was not finished, or is put together wrongly, is an error wherever it is used.
+#[test]
+fn a_network_that_cannot_be_is_an_error() {
+    use bagrad::methods::MilMethod;
+    use bagrad::methods::layers::{Activation, Columns, Network, Weight};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    struct Wrong {
+        how: String,
+    }
+
+    impl MilMethod for Wrong {
+        const NAME: &'static str = "wrong";
+        fn record(&self, net: &mut Network) -> bagrad::Result<()> {
+            let pooled = net.pool(net.features, bagrad::methods::layers::Pool::Mean)?;
+            let outputs = net.outputs();
+            let logits = net.linear("head", pooled, outputs, Activation::None)?;
+            let scores = net.linear_shared(net.features, logits)?;
+            let link = net.one_of_all();
+            let loss = net.cross_entropy(logits, link, 0.0)?;
+            match self.how.as_str() {
+                "no end" => Ok(()),
+                "no layer to share" => net.linear_shared(pooled, pooled).map(drop),
+                "rows of other sizes" => net.add(pooled, net.features, 1.0, 1.0).map(drop),
+                "mean of nothing" => net.mean_of_probabilities(&[], link).map(drop),
+                "loss of many values" => net.finish((logits, link), (scores, Columns::Classes), scores),
+                "scores of bags" => net.finish((logits, link), (logits, Columns::Classes), loss),
+                "logits of instances" => net.finish((scores, link), (scores, Columns::Classes), loss),
+                "logits of no classes" => net.finish((pooled, link), (scores, Columns::Classes), loss),
+                "attention of bags" => {
+                    net.attention(pooled, Columns::Heads);
+                    net.finish((logits, link), (scores, Columns::Classes), loss)
+                }
+                "a term twice" => {
+                    net.finish((logits, link), (scores, Columns::Classes), loss)?;
+                    net.objective("bags", loss, Weight::Fixed(1.0))
+                }
+                _ => net.finish((logits, link), (scores, Columns::Classes), loss),
+            }
+        }
+    }
+
+    let device = Device::host();
+    let data = bags(12, 1);
+    let fit = |how: &str| Trainer::new(Wrong { how: how.into() }).epochs(1).device(&device).fit(&data);
+    assert!(fit("nothing wrong").is_ok());
+    for (how, expected) in [
+        ("no end", "loss"),
+        ("no layer to share", "output of a layer"),
+        ("rows of other sizes", "two matrices of one shape"),
+        ("mean of nothing", "no probabilities"),
+        ("loss of many values", "the loss: expected one number"),
+        ("scores of bags", "scores: expected a row for each instance"),
+        ("logits of instances", "bag_logits: expected a row for each bag"),
+        ("logits of no classes", "columns for 2 classes"),
+        ("attention of bags", "attention: expected a row for each instance"),
+        ("a term twice", "another term has this name"),
+    ] {
+        let message = said(fit(how));
+        assert!(message.contains(expected), "{how}: {message}");
+        let spec = bagrad::model::Spec::of(Wrong { how: how.into() }.into(), &data);
+        assert!(bagrad::model::Model::new(spec, 1).and_then(|model| model.on(&device)).is_err(), "{how}");
     }
 }

@@ -3,9 +3,9 @@
 use super::{bags, devices, said, trainer};
 use bagrad::class_match;
 use bagrad::device::Device;
+use bagrad::engine::session::Session;
+use bagrad::engine::tape::Storage;
 use bagrad::model::Model;
-use bagrad::session::Session;
-use bagrad::tape::Storage;
 use bagrad::training::{Predictions, predict};
 use bagrad::{Bags, Features, LabelSets, Mapped};
 use std::io::Write;
@@ -159,7 +159,11 @@ fn what_a_model_cannot_be_given_is_an_error() {
     model.standardisation.as_mut().unwrap().std.pop();
     assert!(said(model.clone().on(&device)).contains("a deviation for each of 5 means"));
     model.standardisation.as_mut().unwrap().mean.pop();
-    assert!(said(model.on(&device)).contains("statistics of 5 features, found 4"));
+    assert!(said(model.clone().on(&device)).contains("statistics of 5 features, found 4"));
+    assert!(said(model.look(&given)).contains("statistics of 5 features, found 4"));
+    (model.standardisation, model.columns) = (None, Some(vec!["a".into()]));
+    assert!(said(model.save("never.safetensors")).contains("names of 5 features, found 1"));
+    assert!(said(model.on(&device)).contains("names of 5 features, found 1"));
     let encoder = bagrad::methods::encoder::Encoder::default();
     let encoder = Model::new(bagrad::model::Spec::new(encoder.into(), 3072, 2), 1).unwrap();
     assert!(said(encoder.on(&device)).contains("encoder of patches"));
