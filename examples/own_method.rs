@@ -78,6 +78,9 @@ fn draw(count: usize, seed: u64) -> bagrad::Result<Bags> {
 }
 
 /// What the program does; answers the AUC of bags that it was not trained on.
+///
+/// # Errors
+/// What training, files and the device answer.
 pub fn run(device: &Device) -> bagrad::Result<f64> {
     let fitted = Trainer::new(MarginAttention { embed: 16, ..Default::default() })
         .validation(0.2)
@@ -100,6 +103,9 @@ pub fn run(device: &Device) -> bagrad::Result<f64> {
 }
 
 /// Times a step over 8 bags of 100 instances with 256 features.
+///
+/// # Errors
+/// What the device answers.
 #[cfg(feature = "cli")]
 pub fn time(device: &Device) -> bagrad::Result<f64> {
     use bagrad::bench::steps::{Settings, Work, time};

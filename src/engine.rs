@@ -34,5 +34,5 @@ pub use crate::{
 /// Inside of devices: executors, and what is asked of GPUs.
 pub mod device {
     #[doc(inline)]
-    pub use crate::device::{Counters, HostDevice, executor, gpu, host_executor};
+    pub use crate::device::{Counters, HostDevice, executor, gpu};
 }

@@ -8,7 +8,6 @@ mod claim;
 mod own;
 
 pub use claim::{Claim, recover};
-pub(crate) use own::GENERATOR;
 pub use own::Kind;
 
 use crate::error::{Error, Result};
@@ -16,6 +15,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a page of ours has in its head.
+pub(crate) const GENERATOR: &str = r#"<meta name="generator" content="bagrad"/>"#;
 
 /// Writes `bytes` to `path`: after a return the file is complete, after an error it is as it was before.
 ///

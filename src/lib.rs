@@ -49,7 +49,7 @@
 //! | choose a device | [`Device`], [`device`] |
 //! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
 //! | pretrain an encoder of patches | `pretrain` (feature `data`) |
-//! | show a run | [`report`]: one self-contained HTML page |
+//! | show a run | `report`: one self-contained HTML page (feature `report`) |
 //! | build on what is below | [`engine`]: sessions, tapes, plans, kernels; less stable than the rest |
 //!
 //! Whatever a caller, a file or a device does wrong is an [`Error`]. There is no global state: models, methods and devices
@@ -66,7 +66,8 @@
 //! - none (`default-features = false`): everything above but what names a feature, on the host.
 //! - `data`: the readers and the shipped digits.
 //! - `gpu` (default): GPUs through wgpu. Without it the host is the one device, and no wgpu is in the tree.
-//! - `cli` (default): `data`, and what the program `bagrad` needs.
+//! - `report`: a run as one HTML page.
+//! - `cli` (default): `data`, `report`, and what the program `bagrad` needs.
 //!
 //! `ARCHITECTURE.md` in the repository tells how the parts work together, and why they are as they are.
 
@@ -117,6 +118,7 @@ pub mod pretrain;
 #[doc(hidden)]
 pub mod printable;
 pub mod random;
+#[cfg(feature = "report")]
 pub mod report;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -338,6 +338,9 @@ impl Tape {
     }
 
     /// Pushes a node with one output that matters.
+    ///
+    /// # Errors
+    /// As for [`Tape::push`].
     pub fn push1(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         Ok(self.push(op, inputs)?[0])
     }

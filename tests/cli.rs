@@ -179,7 +179,7 @@ fn a_run_is_replaced_only_when_asked_and_nothing_else_ever_is() {
     // Predictions do not replace the run they come from, and nothing that others wrote.
     let predict = |out: &Path, more: &[&'static str]| -> Vec<String> {
         let args = ["predict", "--model", text(&run), "--data", text(&data), "--out", text(out)];
-        args.iter().chain(more).map(|a| a.to_string()).collect()
+        args.iter().chain(more).map(ToString::to_string).collect()
     };
     let refused = |args: Vec<String>| refused(&args.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(refused(predict(&run, &["--force"])).contains("this call reads"));
@@ -190,7 +190,7 @@ fn a_run_is_replaced_only_when_asked_and_nothing_else_ever_is() {
     assert!(refused(predict(&dir.path().join("p.csv"), &[])).contains("--force"));
     fs::write(run.join("notes.txt"), "mine").unwrap();
     let other = train(text(&data), text(&run), &["--force"]);
-    assert!(refused(other.iter().map(|a| a.to_string()).collect()).contains("notes.txt"));
+    assert!(refused(other.iter().map(ToString::to_string).collect()).contains("notes.txt"));
     let page = dir.path().join("page.html");
     fs::write(&page, "<html>mine</html>").unwrap();
     let demo = ["demo", "--out", text(&page), "--force"].map(String::from).to_vec();

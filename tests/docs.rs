@@ -53,8 +53,9 @@ fn every_kernel_has_a_row_with_its_bindings() {
     }
 }
 
-/// The table that `tests/drivers --table` writes.
+/// The table that `tests/drivers --table` writes, on more drivers than a machine has by itself.
 #[test]
+#[ignore = "tests/drivers looks, which has the drivers to write the table anew"]
 fn every_kernel_has_its_error_on_several_drivers() {
     let table = read("docs/errors.md");
     for kernel in kernels::all() {

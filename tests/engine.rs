@@ -108,7 +108,7 @@ fn missing_coordinates_are_an_error() {
             assert!(message.contains("no coordinates: expected coords.npy [instances, 2]"), "{message}");
         }
     }
-    assert!(with("none").iter().all(|result| result.is_ok()));
+    assert!(with("none").iter().all(Result::is_ok));
 }
 
 /// Training twice with one seed gives the same parameters, bit for bit, dropout included; another seed

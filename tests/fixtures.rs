@@ -154,7 +154,7 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
                 "grad" if param == "x" => check("grad x", &found.instances.as_ref().unwrap().values, wanted),
                 "grad" => check(name, gradient(), wanted),
                 "gradrow" => {
-                    check(name, &gradient().chunks_exact(cols()).map(|r| r.iter().sum()).collect::<Vec<_>>(), wanted)
+                    check(name, &gradient().chunks_exact(cols()).map(|r| r.iter().sum()).collect::<Vec<_>>(), wanted);
                 }
                 "gradcol" => {
                     let sum = |c: usize| gradient().iter().skip(c).step_by(cols()).sum();

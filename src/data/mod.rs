@@ -68,9 +68,19 @@ pub enum Partition {
     /// As the data set itself says.
     Own,
     /// At random, stratified by class (of several labels a bag by the rarest), in shares of training, validation and test that add up to 1.
-    Random { shares: [f64; 3], seed: u64 },
+    Random {
+        /// Of training, validation and test; their sum is 1.
+        shares: [f64; 3],
+        /// Of the random numbers.
+        seed: u64,
+    },
     /// One fold of the data set's own folds: it tests, the others train.
-    Fold { repeat: usize, fold: usize },
+    Fold {
+        /// Which division into folds.
+        repeat: usize,
+        /// Which fold of it tests.
+        fold: usize,
+    },
 }
 
 /// Bags with what their source knows about them.

@@ -94,26 +94,41 @@ impl Executor {
     }
 
     /// Writes f32 values at `offset` (in values) outside of a step. For parameters and state.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn write(&mut self, key: BufferKey, offset: usize, values: &[f32]) -> Result<()> {
         each!(self, e => e.write(key, offset, values))
     }
 
     /// Writes indices outside of a step.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn write_indices(&mut self, key: BufferKey, values: &[u32]) -> Result<()> {
         each!(self, e => e.write_indices(key, values))
     }
 
     /// Reads `count` values from the start of `place`, waiting for the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn read(&mut self, place: Place, count: usize) -> Result<Vec<f64>> {
         each!(self, e => e.read(place, count))
     }
 
     /// Reads `count` f32 values from the start of `place`, waiting for the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn read_f32(&mut self, place: Place, count: usize) -> Result<Vec<f32>> {
         each!(self, e => e.read_f32(place, count))
     }
 
     /// Reads `count` indices from the start of `place`, waiting for the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn read_indices(&mut self, place: Place, count: usize) -> Result<Vec<u32>> {
         match self {
             Executor::Host(e) => e.read_indices(place, count),
@@ -132,6 +147,9 @@ impl Executor {
     }
 
     /// Replaces a loaded program by one planned for a larger capacity.
+    ///
+    /// # Errors
+    /// As for [`Executor::load`]; the program stays as it was.
     pub fn reload(&mut self, id: ProgramId, program: Program) -> Result<()> {
         each!(self, e => e.reload(id, program))
     }
@@ -152,11 +170,17 @@ impl Executor {
 
     /// Runs a program: uploads, one pass over its launches, copies into the history; one submission, or on a GPU
     /// several, each with a pass, where one would keep it busy for too long.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::Device`], and [`crate::Error::Limit`] for loops that the driver would end.
     pub fn run(&mut self, id: ProgramId, step: &Step) -> Result<()> {
         each!(self, e => e.run(id, step))
     }
 
     /// Makes room for `values` f32 in the history, which steps append to and which is read seldom.
+    ///
+    /// # Errors
+    /// As for [`Executor::ensure`].
     pub fn reserve_history(&mut self, values: usize) -> Result<()> {
         each!(self, e => e.reserve_history(values))
     }
@@ -167,11 +191,17 @@ impl Executor {
     }
 
     /// The first `count` values of the history, waiting for the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn history(&mut self, count: usize) -> Result<Vec<f32>> {
         each!(self, e => e.history(count))
     }
 
     /// Puts bytes on the device to stay; `None` when it has no room for them (then upload each step).
+    ///
+    /// # Errors
+    /// As for [`Executor::ensure`].
     pub fn store(&mut self, bytes: &[u8], storage: Storage) -> Result<Option<StoreId>> {
         each!(self, e => e.store(bytes, storage))
     }
@@ -190,21 +220,33 @@ impl Executor {
     }
 
     /// Waits until the device has finished everything submitted.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn wait(&mut self) -> Result<()> {
         each!(self, e => e.wait())
     }
 
     /// Fills every slot with NaN, so that a read of something not written shows up in tests.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::OutOfMemory`] for what moves the values, [`crate::Error::Device`].
     pub fn poison(&mut self) -> Result<()> {
         each!(self, e => e.poison())
     }
 
     /// Seconds of each of `repeats` runs, from recording to completion.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::Device`], and [`crate::Error::Limit`] for loops that the driver would end.
     pub fn time_runs(&mut self, id: ProgramId, step: &Step, repeats: usize) -> Result<Vec<f64>> {
         each!(self, e => e.time_runs(id, step, repeats))
     }
 
     /// Runs a program once; the kernel of each launch and the nanoseconds it took.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceLost`], [`crate::Error::Device`], and [`crate::Error::Limit`] for loops that the driver would end.
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         each!(self, e => e.profile(id, step))
     }

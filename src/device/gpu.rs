@@ -15,7 +15,7 @@ mod staging;
 mod trial;
 
 pub use check::Checked;
-pub use executor::GpuExecutor;
+pub(super) use executor::GpuExecutor;
 pub(super) use report::reports;
 
 use super::{DeviceChoice, GpuOptions, Kind};

@@ -440,7 +440,7 @@ impl<T: Precision> HostExecutor<T> {
             Store::Half(values) => values.len() as u64 * 2,
             Store::Index(values) => values.len() as u64 * 4,
         };
-        let buffers: u64 = self.buffers.iter().map(|b| b.bytes()).sum();
+        let buffers: u64 = self.buffers.iter().map(HostBuffer::bytes).sum();
         buffers + self.stores.iter().map(stored).sum::<u64>() + self.history.len() as u64 * 4
     }
 

@@ -5,10 +5,9 @@
 
 #[doc(hidden)]
 pub mod executor;
-#[doc(hidden)]
-pub mod host_executor;
 pub mod list;
 
+mod host_executor;
 mod options;
 mod select;
 

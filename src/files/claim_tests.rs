@@ -25,7 +25,7 @@ fn epochs(text: &str) -> String {
 fn pair(folder: &Path, text: &str, force: bool) -> Result<()> {
     let (page, list) = (folder.join("p.html"), folder.join("p.jsonl"));
     let claim = Claim::files(&[(&page, Kind::Page), (&list, Kind::Epochs)], force, &[])?;
-    fs::write(claim.staging().join("p.html"), format!("{} {text}", own::GENERATOR)).unwrap();
+    fs::write(claim.staging().join("p.html"), format!("{} {text}", crate::files::GENERATOR)).unwrap();
     fs::write(claim.staging().join("p.jsonl"), epochs(text)).unwrap();
     claim.commit()
 }

@@ -1,5 +1,6 @@
 //! How bagrad knows what it wrote: a marker in a folder, the content of a file. Only that is ever replaced.
 
+use super::GENERATOR;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -8,9 +9,6 @@ use std::path::Path;
 
 /// The file in each folder that bagrad writes: what the folder is, and which of its files are bagrad's.
 pub(super) const MARKER: &str = ".bagrad.json";
-
-/// What a page of ours has in its head.
-pub(crate) const GENERATOR: &str = r#"<meta name="generator" content="bagrad"/>"#;
 
 /// What stands, or will stand, at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -185,6 +185,7 @@ pub struct Shared<'a, T> {
 
 // SAFETY: `part` hands out parts that the caller keeps disjoint.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above; nothing is read through a shared reference.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {

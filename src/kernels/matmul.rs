@@ -336,7 +336,7 @@ pub(super) fn matmul<T: Real>(a: &Args<T>) {
                     }
                 }
             },
-        )
+        );
     }));
 }
 
@@ -401,7 +401,7 @@ thread_local! {
 impl<T: Real> Scratch<T> {
     // Taken and not borrowed: while this thread waits for others it may run another step of the pool.
     fn take(count: usize) -> Self {
-        let mut words = SPARE.with_borrow_mut(|s| s.pop()).unwrap_or_default();
+        let mut words = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         let needed = (count * size_of::<T>()).div_ceil(8);
         if words.len() < needed {
             words.resize(needed, 0.0);

@@ -17,16 +17,29 @@ use std::collections::BTreeMap;
 pub enum Choice {
     /// Tiles in registers, for drivers on the CPU: rows, and columns in vectors of four for each of eight
     /// invocations; A passed round by subgroup shuffles or loaded.
-    Registers { rows: u32, cols: u32, shuffle: bool },
+    Registers {
+        /// Rows of the tile.
+        rows: u32,
+        /// Its columns for each invocation, in vectors of four.
+        cols: u32,
+        /// A is passed round by shuffles.
+        shuffle: bool,
+    },
     /// Tiles in workgroup memory: `side` x `side` invocations (16 or 8), each with 8 or 4 rows and columns.
     Workgroup {
+        /// Invocations along each side.
         #[serde(default = "sixteen")]
         side: u32,
+        /// Eight rows for each invocation, not four.
         tall: bool,
+        /// Eight columns.
         wide: bool,
     },
     /// Cooperative matrices: workgroups of 8 x 8 of them, or of 4 x 4.
-    Matrices { large: bool },
+    Matrices {
+        /// 8 x 8 of them.
+        large: bool,
+    },
 }
 
 /// What files of tunings meant before there was a choice.

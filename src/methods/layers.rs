@@ -119,6 +119,9 @@ impl Network {
     }
 
     /// act(x W^T + b) with parameters `name.weight` and `name.bias`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn linear(&mut self, name: &str, x: ValueId, outputs: u32, activation: Activation) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let [w, b] = self.parameters(name, &[(name, outputs)], inputs);
@@ -126,6 +129,9 @@ impl Network {
     }
 
     /// x W^T with the parameter `name.weight` and no bias.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn unbiased(&mut self, name: &str, x: ValueId, outputs: u32) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let init = self.start.weights(inputs, outputs);
@@ -135,6 +141,9 @@ impl Network {
     }
 
     /// Several layers over the same x as one product; columns in the order of `parts`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn linear_parts(&mut self, name: &str, parts: &[(&str, u32)], x: ValueId) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let [w, b] = self.parameters(name, parts, inputs);
@@ -187,6 +196,9 @@ impl Network {
 
     /// Fully connected layers `embed.0`, `embed.1`, ... with ReLU, each followed by dropout; every layer's
     /// output before dropout.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn embed(&mut self, x: ValueId, widths: &[u32]) -> Result<Vec<ValueId>> {
         let mut layers = Vec::new();
         let mut h = x;
@@ -201,6 +213,9 @@ impl Network {
     }
 
     /// Fully connected layers with ReLU and dropout after each.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn embed_with_dropout(&mut self, x: ValueId, widths: &[u32], rate: f32) -> Result<ValueId> {
         let mut h = x;
         for (i, &width) in widths.iter().enumerate() {
@@ -214,6 +229,9 @@ impl Network {
     }
 
     /// A pool over each bag.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn pool(&mut self, x: ValueId, pool: Pool) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
         self.tape.push1(Op::SegmentReduce(SegmentReduce(pool)), &[x, tiles, bag_tiles, offsets])
@@ -248,17 +266,26 @@ impl Network {
     }
 
     /// Every value by itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn activate(&mut self, x: ValueId, activation: Activation) -> Result<ValueId> {
         self.tape.push1(Op::Activate(Activate(activation)), &[x])
     }
 
     /// Softmax over the instances of each bag, column by column.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn softmax_over_bags(&mut self, x: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
         self.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[x, tiles, bag_tiles, offsets])
     }
 
     /// The sum over each bag of its rows `[N, C]` times their `weights` `[N, 1]`: `[B, C]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn weighted_sum(&mut self, x: ValueId, weights: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
         let op = Op::WeightedSum(WeightedSum { mean: false });
@@ -285,6 +312,9 @@ impl Network {
     }
 
     /// a x + b y.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn add(&mut self, x: ValueId, y: ValueId, a: f32, b: f32) -> Result<ValueId> {
         self.tape.push1(Op::AddScaled(AddScaled { a, b }), &[x, y])
     }
@@ -306,6 +336,9 @@ impl Network {
 
     /// Cross-entropy of bag logits by their link: softmax over the classes, or binary of each column against its target,
     /// averaged over the columns, with a clamp of the probabilities.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn cross_entropy(&mut self, logits: ValueId, link: Link, clamp: f32) -> Result<ValueId> {
         if link == Link::Softmax {
             let weights = self.tape.batch(Input::Weights, 1);
@@ -345,12 +378,18 @@ impl Network {
     }
 
     /// ln(p / (1 - p)), p clipped.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
     pub fn logit(&mut self, p: ValueId, clip: f32) -> Result<ValueId> {
         self.tape.push1(Op::Logit(Logit { clip }), &[p])
     }
 
     /// Names what every method gives: the logits of the bags and how they become probabilities, and the scores of the
     /// instances and what their columns are, and the first term of the loss.
+    ///
+    /// # Errors
+    /// As for [`Tape::objective`](crate::tape::Tape::objective).
     pub fn finish(&mut self, logits: (ValueId, Link), scores: (ValueId, Columns), loss: ValueId) -> Result<()> {
         self.tape.output_as(BAG_LOGITS, logits.0, Role::Logits(logits.1));
         self.tape.output_as(SCORES, scores.0, Role::Scores(scores.1));
@@ -358,6 +397,9 @@ impl Network {
     }
 
     /// Adds a term to the loss, after [`finish`](Network::finish).
+    ///
+    /// # Errors
+    /// As for [`Tape::objective`](crate::tape::Tape::objective).
     pub fn objective(&mut self, name: &str, value: ValueId, weight: Weight) -> Result<()> {
         self.tape.objective(name, value, weight)
     }

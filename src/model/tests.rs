@@ -60,7 +60,7 @@ fn numbers_that_cannot_be_are_refused() {
             &model,
             move |name, values| {
                 if name == tensor {
-                    values[1] = value
+                    values[1] = value;
                 }
             },
             |text| text,

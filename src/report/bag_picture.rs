@@ -2,7 +2,7 @@
 
 use super::BagPicture;
 use super::html::escape;
-use super::png;
+use super::inline;
 use super::svg::{Axis, axes, open, px};
 use std::fmt::Write;
 
@@ -115,7 +115,7 @@ fn tiles(out: &mut String, bag: &BagPicture, image: [usize; 3], range: (f32, f32
         let _ = write!(out, r#"<figure class="instance"><div class="tile"><i style="opacity:{:.2}"></i>"#, strength[i]);
         if let Some(pixels) = bag.pixels.get(i).filter(|p| p.len() == image.iter().product::<usize>()) {
             let kind = if key { ", key instance" } else { "" };
-            let data = png::base64(&picture(pixels, image, range));
+            let data = inline::base64(&picture(pixels, image, range));
             let _ = write!(out, r#"<img src="data:image/png;base64,{data}" alt="instance {i}, {weight}{kind}"/>"#);
         }
         out.push_str(if key { r#"<span class="star">★</span>"# } else { "" });
@@ -149,7 +149,7 @@ fn picture(pixels: &[f32], [height, width, channels]: [usize; 3], (low, high): (
             bytes.push((share.clamp(0.0, 1.0) * 255.0).round() as u8);
         }
     }
-    png::encode(columns, rows, kept, &bytes)
+    inline::png(columns, rows, kept, &bytes)
 }
 
 /// Without images: the weights from the largest down, key instances in their own colour.

@@ -6,7 +6,7 @@
 mod bag_picture;
 mod charts;
 mod html;
-mod png;
+mod inline;
 mod predictions;
 mod svg;
 

@@ -259,7 +259,7 @@ pub fn train(
 /// # Errors
 /// As [`train`]; [`Error::Setting`] for the checkpoint of another training, which names what differs; and of writing
 /// checkpoints.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "each is a part that callers have apart")]
 pub fn train_on(
     device: &Device,
     model: Model,

@@ -67,7 +67,7 @@ impl Gpu {
             Ok(Err(error)) => error.to_string(),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| t.to_string()));
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
                 format!("panicked: {}", text.unwrap_or_default())
             }
         };

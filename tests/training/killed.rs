@@ -108,7 +108,7 @@ fn pretraining_goes_on_too() {
     let args = |out: &str, more: &[&str]| -> Vec<String> {
         let args = "pretrain --images textures,side=16,train=12,test=2,mean=12,spread=0 --set widths=[8,8] \
                     --set blocks=[1,1] --epochs 6 --batch 16 --device host --quiet --checkpoint-every 1u --out";
-        let more = more.iter().map(|s| s.to_string());
+        let more = more.iter().map(ToString::to_string);
         args.split_whitespace().map(str::to_owned).chain([out.to_owned()]).chain(more).collect()
     };
     let (once, first, again) = (args(&whole, &[]), args(&parts, &[]), args(&parts, &["--resume"]));

@@ -83,11 +83,14 @@ impl Vulkan {
         // SAFETY: the instance is alive, here and below.
         let all = unsafe { instance.enumerate_physical_devices() }.map_err(failed("listing adapters"))?;
         let same = |physical: &vk::PhysicalDevice| {
+            // SAFETY: the handle is one that the instance has listed, as in all that follows.
             let p = unsafe { instance.get_physical_device_properties(*physical) };
             (p.vendor_id, p.device_id) == (info.vendor, info.device) && text(&p.device_name) == info.name
         };
         let physical = all.into_iter().find(same).ok_or_else(|| refused("Vulkan does not list it again"))?;
+        // SAFETY: a handle of this instance.
         let version = unsafe { instance.get_physical_device_properties(physical) }.api_version;
+        // SAFETY: a handle of this instance.
         let listed = unsafe { instance.enumerate_device_extension_properties(physical) };
         let listed = listed.map_err(failed("listing extensions"))?;
         let has = |name: &CStr| listed.iter().any(|e| e.extension_name_as_c_str() == Ok(name));
@@ -121,6 +124,7 @@ impl Vulkan {
         if version >= vk::API_VERSION_1_3 {
             found = found.push_next(&mut v13);
         }
+        // SAFETY: a handle of this instance, and a chain of structures that live until the call returns.
         unsafe { instance.get_physical_device_features2(physical, &mut found) };
         // They are chained anew below.
         for next in [
@@ -142,12 +146,14 @@ impl Vulkan {
         matrices.cooperative_matrix_robust_buffer_access = vk::FALSE;
         let core = vk::PhysicalDeviceFeatures {
             robust_buffer_access: vk::TRUE,
+            // SAFETY: a handle of this instance.
             shader_int16: unsafe { instance.get_physical_device_features(physical) }.shader_int16,
             ..Default::default()
         };
         let subgroups = gpu.features().contains(wgpu::Features::SUBGROUP) && v13.subgroup_size_control == vk::TRUE;
 
         let priorities = [1.0];
+        // SAFETY: a handle of this instance.
         let families = unsafe { instance.get_physical_device_queue_family_properties(physical) };
         let compute = families.iter().position(|f| f.queue_flags.contains(vk::QueueFlags::COMPUTE));
         let compute = compute.ok_or_else(|| refused("it has no queue for computations"))?;
@@ -172,6 +178,7 @@ impl Vulkan {
         if version >= vk::API_VERSION_1_3 {
             create = create.push_next(&mut v13);
         }
+        // SAFETY: what `create` points to lives until the call returns.
         let device = unsafe { instance.create_device(physical, &create, None) };
         Ok((version, device.map_err(failed("opening the adapter"))?, subgroups))
     }

@@ -104,7 +104,7 @@ impl Array {
 
     pub fn integers(&mut self) -> Result<Vec<i64>> {
         match (self.kind, self.size) {
-            (TypeChar::Bool, 1) | (TypeChar::Uint, 1) => self.items(|[b]| i64::from(b)),
+            (TypeChar::Bool | TypeChar::Uint, 1) => self.items(|[b]| i64::from(b)),
             (TypeChar::Uint, 2) => self.items(|b| i64::from(u16::from_le_bytes(b))),
             (TypeChar::Uint, 4) => self.items(|b| i64::from(u32::from_le_bytes(b))),
             (TypeChar::Uint, 8) => {

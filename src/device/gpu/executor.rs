@@ -467,7 +467,7 @@ impl GpuExecutor {
     /// See [`crate::device::executor::Executor::store`]. The GPU keeps bytes as they are, whatever the storage.
     pub fn store(&mut self, bytes: &[u8], _storage: Storage) -> Result<Option<StoreId>> {
         let size = (bytes.len() as u64).next_multiple_of(4).max(4);
-        let stored: u64 = self.stores.iter().map(|s| s.size()).sum();
+        let stored: u64 = self.stores.iter().map(wgpu::Buffer::size).sum();
         let budget = self.gpu.options().store_budget.unwrap_or(u64::MAX);
         if size > self.store_limit() || stored.saturating_add(size) > budget {
             return Ok(None);
@@ -513,7 +513,7 @@ impl GpuExecutor {
     pub fn poison(&mut self) -> Result<()> {
         let slots = self.buffers.iter().filter(|(key, _)| matches!(key, BufferKey::Slot(_)));
         let slots: Vec<wgpu::Buffer> = slots.map(|(_, buffer)| buffer.clone()).collect();
-        let largest = slots.iter().map(|b| b.size()).max().unwrap_or(0).min(STORE_PIECE as u64);
+        let largest = slots.iter().map(wgpu::Buffer::size).max().unwrap_or(0).min(STORE_PIECE as u64);
         let poison = vec![POISON; largest as usize / 4];
         for slot in slots {
             for from in (0..slot.size()).step_by(STORE_PIECE) {
