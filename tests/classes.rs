@@ -222,8 +222,10 @@ fn a_step_of_every_method_agrees_with_the_oracle_on_every_class() {
     let all: Vec<Method> = Method::all().iter().filter(|m| !m.name().starts_with("mhim")).map(method_to_run).collect();
     for (m, method) in all.iter().enumerate() {
         for (s, (width, sizes, classes)) in STEPS.into_iter().enumerate() {
-            // Each method at every third width, each width with every third method.
-            if (m + s) % 3 != 0 || (common::is_thin() && sizes[0] > 100) {
+            // Each method at every third width, each width with every third method; and a draw of the residual form whose
+            // loss is small, 5e-3, so that the rounding of probabilities near 1 shows in it.
+            let small = method.name() == "mi-net-rc" && width == 1027;
+            if (m + s) % 3 != 0 && !small || (common::is_thin() && sizes[0] > 100) {
                 continue;
             }
             let storage = if s % 2 == 0 { Storage::F32 } else { Storage::F16 };
@@ -234,7 +236,8 @@ fn a_step_of_every_method_agrees_with_the_oracle_on_every_class() {
             }
             methods.insert(m);
             widths.insert(s);
-            let numbers = Numbers::random(&tape, sizes, width as usize, classes as u32, 31 + s as u64);
+            let numbers =
+                Numbers::random(&tape, sizes, width as usize, classes as u32, if small { 39 } else { 31 + s as u64 });
             let wanted = harness::run(&Device::oracle(), &tape, purpose, &numbers, false);
             // What rounding does to this step, by the host in f32.
             let host = harness::run(&Device::host(), &tape, purpose, &numbers, false);

@@ -268,7 +268,8 @@ pub fn compare(name: &str, found: &Results, wanted: &Results, tolerance: f64) {
 }
 
 /// The same for a whole network, where rounding adds up: an error may be eight times that of `host`, which is the host
-/// in f32, and 1e-5 in any case. The loss counts too.
+/// in f32, and 1e-5 in any case. The loss counts too: f32 rounds a probability near 1 by 6e-8, which is an error of its
+/// logarithm however small that is, so a small loss is held to a few such roundings and not to digits of its own.
 pub fn compare_beside(name: &str, found: &Results, wanted: &Results, host: &Results) {
     let rows = |results: &Results| {
         let mut rows: Vec<(String, Vec<f64>)> = results.outputs.clone();
@@ -282,7 +283,11 @@ pub fn compare_beside(name: &str, found: &Results, wanted: &Results, host: &Resu
     let size = largest(wanted.iter().filter(|(what, _)| what.starts_with("gradient")).flat_map(|(_, g)| g));
     for (((what, found), (_, wanted)), (_, host)) in found.iter().zip(&wanted).zip(&host) {
         // Gradients that cancel are next to nothing beside the others: they count by what rounding leaves of those.
-        let least = if what.starts_with("gradient") { size * 1e-6 * (wanted.len() as f64).sqrt() } else { 0.0 };
+        let least = match what.as_str() {
+            "loss" => 4.0 * f64::from(f32::EPSILON),
+            gradient if gradient.starts_with("gradient") => size * 1e-6 * (wanted.len() as f64).sqrt(),
+            _ => 0.0,
+        };
         let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
         let off = |values: &[f64]| error(values, wanted) * if norm(wanted) > 0.0 { norm(wanted) } else { 1.0 };
         let tolerance = (8.0 * off(host)).max(1e-5 * norm(wanted)).max(least);
