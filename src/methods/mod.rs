@@ -25,6 +25,7 @@
 //! A method of one's own is a struct that implements [`MilMethod`]; [`Methods`] makes it known by its name.
 
 pub mod attention;
+mod checks;
 pub mod das_mil;
 pub mod dsmil;
 pub mod encoder;

@@ -1,0 +1,64 @@
+//! What of a method is refused before anything is planned: settings beyond counting, networks that do not end as they say.
+
+use super::layers::Network;
+use crate::error::{Error, Result};
+use crate::kernels::launch::Dim;
+use crate::tape::{Link, Role, Shape};
+use serde_json::Value;
+
+/// Refuses a network whose outputs are not what their roles say, or whose loss is not one number.
+pub(super) fn check_network(network: &Network) -> Result<()> {
+    let tape = &network.tape;
+    let wrong = |what: &str, expected: String, found: Shape| {
+        let message = format!("{what}: expected {expected}, found {found}");
+        Err(Error::setting("network", message))
+    };
+    for output in &tape.outputs {
+        let shape = tape.values[output.value.0 as usize].shape;
+        let classes = network.classes as u32;
+        match output.role {
+            Role::Logits(link) => {
+                let fits = match link {
+                    Link::Sigmoid => shape.cols == 1 && classes == 2,
+                    Link::Softmax => shape.cols == classes,
+                    Link::IndependentSigmoids => shape.cols == classes || shape.cols + 1 == classes,
+                };
+                if shape.rows != Dim::Bags || !fits {
+                    let expected = format!("a row for each bag, and columns for {classes} classes of link {link:?}");
+                    return wrong(&output.name, expected, shape);
+                }
+            }
+            Role::Scores(_) | Role::Attention(_) if shape.rows != Dim::Instances => {
+                return wrong(&output.name, "a row for each instance".into(), shape);
+            }
+            _ => {}
+        }
+    }
+    match tape.loss.map(|loss| tape.values[loss.0 as usize].shape) {
+        Some(shape) if shape != Shape::new(Dim::Fixed(1), 1) => wrong("the loss", "one number".into(), shape),
+        _ => Ok(()),
+    }
+}
+
+/// Features of an instance, at most.
+pub(super) const MOST_FEATURES: usize = 1 << 24;
+/// A size or a number among the settings of a method, at most, so that products of two fit 32 bits.
+pub(super) const MOST_OF_A_SETTING: usize = 1 << 16;
+/// Entries of a list among the settings, at most.
+const MOST_ENTRIES: usize = 256;
+
+/// Refuses a setting so large that sizes made of it could not be counted.
+pub(super) fn check_size(name: &str, value: &Value) -> Result<()> {
+    let most = MOST_OF_A_SETTING as u64;
+    match value {
+        Value::Number(n) if n.as_u64().is_some_and(|n| n > most) => {
+            Err(Error::setting(name, format!("at most {most} is possible, found {n}")))
+        }
+        Value::Array(all) if all.len() > MOST_ENTRIES => {
+            Err(Error::setting(name, format!("at most {MOST_ENTRIES} entries are possible, found {}", all.len())))
+        }
+        Value::Array(all) => all.iter().try_for_each(|value| check_size(name, value)),
+        Value::Object(all) => all.iter().try_for_each(|(name, value)| check_size(name, value)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,49 @@
+//! The description of a model in its file, as JSON.
+
+use super::{FORMAT_VERSION, Spec};
+use crate::methods::{Methods, ordered};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// What a model file's metadata says.
+#[derive(Serialize)]
+pub(super) struct Described {
+    pub format_version: u32,
+    #[serde(flatten)]
+    pub spec: Spec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+}
+
+impl Described {
+    /// Reads the text of a description. Its keys are those of the model and the settings of the method side by side; a
+    /// setting may be called as a key of the model is (`width`, of transmil), and then comes first.
+    pub fn read(text: &str, methods: &Methods) -> Result<Self, String> {
+        let mut pairs = ordered::pairs(text).map_err(|e| e.to_string())?;
+        fn take<T: DeserializeOwned>(pairs: &mut Vec<(String, Value)>, key: &str) -> Result<Option<T>, String> {
+            let Some(at) = pairs.iter().rposition(|(name, _)| name == key) else { return Ok(None) };
+            serde_json::from_value(pairs.remove(at).1).map(Some).map_err(|e| format!("{key}: {e}"))
+        }
+        let needed = |key: &str| format!("missing field `{key}`");
+        let format_version = take(&mut pairs, "format_version")?.ok_or_else(|| needed("format_version"))?;
+        if format_version > FORMAT_VERSION {
+            return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
+        }
+        let name: String = take(&mut pairs, "method")?.ok_or_else(|| needed("method"))?;
+        let width = take(&mut pairs, "width")?.ok_or_else(|| needed("width"))?;
+        let classes = take(&mut pairs, "classes")?.ok_or_else(|| needed("classes"))?;
+        // A single one of these is the method's, if it has such a setting.
+        let settings = methods.read(&name, &Map::new()).map_err(|e| e.to_string())?.settings();
+        let count = |pairs: &[(String, Value)], key| pairs.iter().filter(|(name, _)| name == key).count();
+        let of_model = |pairs: &[(String, Value)], key| count(pairs, key) > usize::from(settings.contains_key(key));
+        let multi_label =
+            if of_model(&pairs, "multi_label") { take(&mut pairs, "multi_label")?.unwrap_or(false) } else { false };
+        let columns = if of_model(&pairs, "columns") { take(&mut pairs, "columns")? } else { None };
+        if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
+            return Err(format!("duplicate field `{twice}`"));
+        }
+        let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
+        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns })
+    }
+}
