@@ -7,7 +7,6 @@
 use bagrad::device::executor::{Executor, Step};
 use bagrad::device::{Device, DeviceChoice, GpuDevice, GpuOptions};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Input, Scalars};
-use bagrad::ops::Op;
 use bagrad::ops::dropout::Dropout;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
@@ -34,7 +33,7 @@ fn record(energy: Energy) -> bagrad::Result<Tape> {
     let mut inputs = Vec::new();
     for name in ["q", "k", "v"] {
         let weight = param(&mut tape, name, WIDTH, WIDTH);
-        inputs.push(tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight])?);
+        inputs.push(tape.push1(Linear { activation: Activation::None }, &[x, weight])?);
     }
     if let Energy::Distance { .. } = energy {
         for (name, cols) in [("u_k", WIDTH), ("u_q", WIDTH), ("u_v", WIDTH), ("curve", HEADS)] {
@@ -43,8 +42,7 @@ fn record(energy: Energy) -> bagrad::Result<Tape> {
         inputs.push(tape.batch(Input::Coords, 2));
     }
     inputs.extend([(Input::Tiles, 4), (Input::BagTiles, 1), (Input::Offsets, 1)].map(|(t, cols)| tape.batch(t, cols)));
-    let out =
-        tape.push(Op::SelfAttention(SelfAttention { heads: HEADS, energy, dropout: Dropout::default() }), &inputs)?[0];
+    let out = tape.push(SelfAttention { heads: HEADS, energy, dropout: Dropout::default() }, &inputs)?[0];
     tape.output("out", out);
     Ok(tape)
 }

@@ -4,7 +4,6 @@ use crate::device::Device;
 use crate::device::executor::{Executor, Step, Upload};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Scalars};
-use crate::ops::Op;
 use crate::ops::cluster::{ClusterAssign, ClusterMeans};
 use crate::ops::norm::UnitRows;
 use crate::plan::{self, Purpose};
@@ -153,13 +152,13 @@ impl KMeans {
         let (name, rows, cols) = ("centroids".into(), self.clusters as u32, width as u32);
         let param = Param { name, rows, cols, init: Init::Constant(0.0), decays: false, parts: Vec::new() };
         let mut centroids = tape.param(param);
-        let x = if self.unit_rows { tape.push1(Op::UnitRows(UnitRows { eps: UNIT }), &[given])? } else { given };
+        let x = if self.unit_rows { tape.push1(UnitRows { eps: UNIT }, &[given])? } else { given };
         for _ in 0..self.iterations {
-            let found = tape.push(Op::ClusterAssign(ClusterAssign { fill: true }), &[x, centroids])?;
-            centroids = tape.push1(Op::ClusterMeans(ClusterMeans), &[x, found[0], found[2], centroids])?;
+            let found = tape.push(ClusterAssign { fill: true }, &[x, centroids])?;
+            centroids = tape.push1(ClusterMeans, &[x, found[0], found[2], centroids])?;
         }
-        let found = tape.push(Op::ClusterAssign(ClusterAssign { fill: false }), &[x, centroids])?;
-        let means = tape.push1(Op::ClusterMeans(ClusterMeans), &[given, found[0], found[2], centroids])?;
+        let found = tape.push(ClusterAssign { fill: false }, &[x, centroids])?;
+        let means = tape.push1(ClusterMeans, &[given, found[0], found[2], centroids])?;
         for value in [centroids, means, found[0], found[2], found[1]] {
             tape.output(&tape.outputs.len().to_string(), value);
         }

@@ -111,6 +111,7 @@ pub mod ops;
 pub mod passes;
 #[doc(hidden)]
 pub mod plan;
+pub mod planner;
 #[doc(hidden)]
 pub mod precision;
 #[cfg(feature = "data")]
@@ -132,6 +133,7 @@ pub mod tape;
 pub mod training;
 #[doc(hidden)]
 pub mod tuning;
+pub mod value;
 
 pub use bag::Bags;
 pub use device::Device;

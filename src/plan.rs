@@ -8,10 +8,10 @@ pub mod windows;
 pub use crate::kernels::target::{Class, Family, PlanAs, Target};
 
 use crate::error::{Error, Result};
-use crate::kernels::Kernel;
-use crate::kernels::launch::{BufferKey, Dim, Extent, Grid, Launch, Place, Scalar, Variant, Word};
-use crate::ops::update::Optimiser;
-use crate::tape::{Shape, Source, Storage, Tape, Value, ValueId};
+use crate::kernels::launch::{BufferKey, Dim, Extent, Launch, Place, Scalar};
+use crate::ops::update::{self, Optimiser};
+use crate::planner::{Mode, Operand, Planner};
+use crate::tape::{Shape, Storage, Tape, ValueId};
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,245 +101,6 @@ impl Program {
     }
 }
 
-/// A launch whose bindings are still values.
-struct Draft {
-    kernel: &'static Kernel,
-    variant: Variant,
-    operands: Vec<Operand>,
-    words: Vec<Word>,
-    grid: Grid,
-}
-
-/// What a launch binds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Operand {
-    /// A value, whole.
-    Value(ValueId),
-    /// Rows of a value: the first, and how many at most.
-    Rows(ValueId, u32, u32),
-    /// The gradient segment of parameter n.
-    ParamGrad(u32),
-    /// A flat buffer, whole.
-    Flat(BufferKey),
-}
-
-impl From<ValueId> for Operand {
-    fn from(v: ValueId) -> Self {
-        Operand::Value(v)
-    }
-}
-
-impl Operand {
-    /// The value, of one that is bound whole.
-    pub(crate) fn value(self) -> Option<ValueId> {
-        if let Operand::Value(v) = self { Some(v) } else { None }
-    }
-}
-
-/// Where a backward rule writes a gradient.
-#[derive(Clone, Copy, Debug)]
-pub struct GradTarget {
-    /// The buffer.
-    pub to: Operand,
-    /// True when something is there already and must be added to.
-    pub accumulate: bool,
-}
-
-/// What operation rules write launches into.
-pub struct Planner<'a> {
-    tape: &'a Tape,
-    /// The device planned for.
-    pub target: Target,
-    /// True when dropout masks are drawn.
-    pub dropout: bool,
-    /// True when the model learns: running statistics then follow the batch.
-    pub training: bool,
-    /// The capacity planned for.
-    pub capacity: Extent,
-    values: Vec<Value>,
-    drafts: Vec<Draft>,
-    /// Gradient of each value, once something was written to it.
-    grads: Vec<Option<ValueId>>,
-    param_written: Vec<bool>,
-    /// Inputs whose gradient the rule that goes backward has asked for.
-    asked: Vec<ValueId>,
-    /// The first operation that was asked for a gradient of an input, and gives none.
-    dropped: Option<(&'static str, usize)>,
-    dense: Vec<Option<ValueId>>,
-    /// Values that are another value under a new name (dropout that is off).
-    alias: Vec<(ValueId, ValueId)>,
-}
-
-impl<'a> Planner<'a> {
-    fn new(tape: &'a Tape, purpose: Purpose, target: Target, capacity: Extent) -> Self {
-        Self {
-            tape,
-            target,
-            dropout: purpose.draws_dropout(),
-            training: purpose.learns(),
-            capacity,
-            values: tape.values.clone(),
-            drafts: Vec::new(),
-            grads: vec![None; tape.values.len()],
-            param_written: vec![false; tape.params.len()],
-            asked: Vec::new(),
-            dropped: None,
-            dense: vec![None; tape.values.len()],
-            alias: Vec::new(),
-        }
-    }
-
-    /// Description of a value.
-    pub fn value(&self, id: ValueId) -> Value {
-        self.values[id.index()]
-    }
-
-    /// Lets `output` stand for `input`: nothing is computed or copied.
-    pub fn alias(&mut self, output: ValueId, input: ValueId) {
-        let input = self.resolve(input);
-        let (shape, storage, stride) = {
-            let v = self.value(input);
-            (v.shape, v.storage, v.stride)
-        };
-        let value = &mut self.values[output.index()];
-        (value.shape, value.storage, value.stride) = (shape, storage, stride);
-        self.alias.push((output, input));
-    }
-
-    fn resolve(&self, id: ValueId) -> ValueId {
-        self.alias.iter().find(|(o, _)| *o == id).map_or(id, |(_, i)| *i)
-    }
-
-    /// True when the factors of products are rounded to f16.
-    pub fn rounds(&self) -> bool {
-        self.tape.mixed.is_some()
-    }
-
-    /// The groups of the parameters.
-    pub fn groups(&self) -> &crate::groups::Groups {
-        &self.tape.groups
-    }
-
-    /// Rows of a value.
-    pub fn rows(&self, id: ValueId) -> Dim {
-        self.value(id).shape.rows
-    }
-
-    /// Columns of a value.
-    pub fn cols(&self, id: ValueId) -> u32 {
-        self.value(id).shape.cols
-    }
-
-    /// Rows of a value that one binding holds, a multiple of 64 so that every window of as many starts where a binding
-    /// may; `None` where it holds all of them, or not even that many.
-    pub(crate) fn rows_in_binding(&self, operand: Operand) -> Option<u32> {
-        let value = self.value(operand.value()?);
-        let row = assemble::row_bytes(&value);
-        let most = (self.target.max_binding / row.max(1)) as u32 / 64 * 64;
-        (most > 0 && value.shape.rows.of(&self.capacity) as u64 * row > self.target.max_binding).then_some(most)
-    }
-
-    /// Scratch of the given shape; its memory is returned to the pool after its last use.
-    pub fn temp(&mut self, rows: Dim, cols: u32) -> ValueId {
-        self.push_value(Shape::new(rows, cols), Storage::F32)
-    }
-
-    /// Scratch for indices.
-    pub fn temp_index(&mut self, rows: Dim, cols: u32) -> ValueId {
-        self.push_value(Shape::new(rows, cols), Storage::U32)
-    }
-
-    fn push_value(&mut self, shape: Shape, storage: Storage) -> ValueId {
-        self.push_from(shape, storage, Source::Node)
-    }
-
-    fn push_from(&mut self, shape: Shape, storage: Storage, source: Source) -> ValueId {
-        self.values.push(Value { shape, storage, stride: shape.cols, source, needs_grad: false });
-        self.grads.push(None);
-        self.dense.push(None);
-        ValueId(self.values.len() as u32 - 1)
-    }
-
-    /// Adds a launch.
-    pub fn launch(&mut self, kernel: &'static Kernel, operands: &[Operand], words: &[Word], grid: Grid) {
-        self.launch_variant(kernel, Vec::new(), operands, words, grid);
-    }
-
-    /// Adds a launch of a variant.
-    pub fn launch_variant(
-        &mut self,
-        kernel: &'static Kernel,
-        variant: Variant,
-        operands: &[Operand],
-        words: &[Word],
-        grid: Grid,
-    ) {
-        assert_eq!(operands.len(), kernel.bindings.len(), "{}: number of bindings", kernel.name);
-        assert_eq!(words.len(), kernel.words, "{}: number of parameter words", kernel.name);
-        let operands = operands.iter().map(|o| match *o {
-            Operand::Value(v) => Operand::Value(self.resolve(v)),
-            Operand::Rows(v, first, count) => Operand::Rows(self.resolve(v), first, count),
-            other => other,
-        });
-        let operands = operands.collect();
-        self.drafts.push(Draft { kernel, variant, operands, words: words.to_vec(), grid });
-    }
-
-    /// The gradient that reached an output of a node, if any did.
-    pub fn upstream(&self, output: ValueId) -> Option<ValueId> {
-        self.grads[output.index()]
-    }
-
-    /// Where to write the gradient of `input`; `None` when nobody needs it.
-    pub fn grad(&mut self, input: ValueId) -> Option<GradTarget> {
-        let value = self.value(input);
-        if !value.needs_grad {
-            return None;
-        }
-        self.asked.push(input);
-        if let Source::Param(index) = value.source {
-            let accumulate = std::mem::replace(&mut self.param_written[index as usize], true);
-            return Some(GradTarget { to: Operand::ParamGrad(index), accumulate });
-        }
-        if let Some(grad) = self.grads[input.index()] {
-            return Some(GradTarget { to: grad.into(), accumulate: true });
-        }
-        let source = match value.source {
-            Source::Kept(BufferKey::Carry(n)) => Source::Kept(BufferKey::CarryGrad(n)),
-            _ => Source::Node,
-        };
-        let grad = self.push_from(value.shape, Storage::F32, source);
-        self.grads[input.index()] = Some(grad);
-        Some(GradTarget { to: grad.into(), accumulate: false })
-    }
-
-    /// Says that the gradient of `input` is zero, so that nothing has to be written.
-    pub fn zero_grad(&mut self, input: ValueId) {
-        self.asked.push(input);
-    }
-
-    /// True when some gradient of `input` is wanted.
-    pub fn wants(&self, input: ValueId) -> bool {
-        self.value(input).needs_grad
-    }
-
-    /// `value` as dense f32 rows; features in f16 or at a stride are unpacked once.
-    pub fn dense(&mut self, value: ValueId) -> ValueId {
-        let value = self.resolve(value);
-        let described = self.value(value);
-        if described.storage != Storage::F16 && described.stride == described.shape.cols {
-            return value;
-        }
-        if let Some(dense) = self.dense[value.index()] {
-            return dense;
-        }
-        let dense = self.temp(described.shape.rows, described.shape.cols);
-        crate::ops::matmul::unpack(self, value, dense);
-        self.dense[value.index()] = Some(dense);
-        dense
-    }
-}
-
 /// Plans `tape` for `purpose` on `target`, for batches up to `capacity`.
 ///
 /// # Errors
@@ -352,7 +113,7 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
         Purpose::Look { number, .. } if tape.passes.looks.len() <= number as usize => return lacks("such pass"),
         _ => {}
     }
-    let mut planner = Planner::new(tape, purpose, target, capacity);
+    let mut planner = planner(tape, purpose, target, capacity);
     let needed = needed_nodes(tape, purpose);
     forward(&mut planner, tape, &needed);
     let mut upstream_keys = Vec::new();
@@ -374,22 +135,29 @@ pub fn plan(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> 
         }
         Purpose::Gradients { .. } | Purpose::Train(_) | Purpose::Accumulate { .. } => {
             if purpose == (Purpose::Accumulate { first: false }) {
-                planner.param_written.fill(true);
+                planner.add_to_all_params();
             }
             seed_loss(&mut planner, tape, purpose);
             backward(&mut planner, tape, &needed);
         }
     }
     if !purpose.only_forward() && !matches!(purpose, Purpose::Update(_)) {
-        crate::ops::update::clear_unused(&mut planner);
+        update::clear_unused(&mut planner);
     }
-    update(&mut planner, tape, purpose);
-    assemble::assemble(planner, purpose, &upstream_keys)
+    step(&mut planner, tape, purpose);
+    assemble::assemble(planner, tape, purpose, &upstream_keys)
+}
+
+/// A planner for the values and parameters of `tape`.
+fn planner(tape: &Tape, purpose: Purpose, target: Target, capacity: Extent) -> Planner {
+    let mode = Mode { dropout: purpose.draws_dropout(), training: purpose.learns(), rounds: tape.mixed.is_some() };
+    let params = tape.params.iter().map(|param| param.rows * param.cols).collect();
+    Planner::new(&tape.values, params, mode, target, capacity)
 }
 
 fn forward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
     for (node, _) in tape.nodes.iter().zip(needed).filter(|(_, n)| **n) {
-        node.op.rule().forward(planner, node);
+        node.op.rule().forward(planner, node.io());
     }
 }
 
@@ -405,16 +173,18 @@ fn seed_loss(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
 }
 
 /// The update of all parameters, when the purpose has one.
-fn update(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
+fn step(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
     let Some(optimiser) = purpose.optimiser() else { return };
     let total = tape.param_layout().total;
     let table = match &tape.mixed {
-        Some(scale) => crate::ops::scaling::judge(planner, scale, total),
+        Some(scale) => crate::ops::scaling::judge(planner, scale, total, tape.groups.table_len() as u32),
         None => Operand::Flat(BufferKey::GroupTable),
     };
-    crate::ops::update::update(planner, optimiser, total, table);
+    let limits = tape.groups.limits(optimiser.clip_norm, optimiser.second.and_then(|s| s.clip_norm));
+    let clip = update::Clip { limits: &limits, by_group: tape.groups.several_norms() };
+    update::update(planner, optimiser, total, table, clip);
     if tape.passes.follower.is_some() {
-        crate::ops::update::follow(planner, total, BufferKey::Follower, Scalar::FollowWeight);
+        update::follow(planner, total, BufferKey::Follower, Scalar::FollowWeight);
     }
 }
 
@@ -423,13 +193,9 @@ fn backward(planner: &mut Planner, tape: &Tape, needed: &[bool]) {
         let reached = node.outputs.iter().any(|o| planner.upstream(*o).is_some());
         let wanted = node.inputs.iter().any(|i| planner.wants(*i));
         if reached && wanted {
-            planner.asked.clear();
-            node.op.rule().backward(planner, node);
-            // A gradient that is wanted is given or refused, never dropped.
-            let dropped = |i: &usize| planner.wants(node.inputs[*i]) && !planner.asked.contains(&node.inputs[*i]);
-            if let Some(input) = (0..node.inputs.len()).find(dropped) {
-                planner.dropped.get_or_insert((node.op.rule().name(), input));
-            }
+            planner.start_backward();
+            node.op.rule().backward(planner, node.io());
+            planner.end_backward(node.op.rule().name(), &node.inputs);
         }
     }
 }
@@ -488,17 +254,4 @@ fn needed(tape: &Tape, mut wanted: Vec<bool>) -> Vec<bool> {
         }
     }
     needed
-}
-
-impl Planner<'_> {
-    /// Values of parameter n.
-    pub fn param_len(&self, param: u32) -> u32 {
-        let param = &self.tape.params[param as usize];
-        param.rows * param.cols
-    }
-
-    /// Parameters no launch has written a gradient of (unused ones, or frozen by the graph).
-    pub fn unwritten_params(&self) -> Vec<u32> {
-        (0..self.param_written.len() as u32).filter(|&p| !self.param_written[p as usize]).collect()
-    }
 }

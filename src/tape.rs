@@ -1,83 +1,10 @@
 //! The tape: values and nodes as plain data. Model code only pushes nodes; nothing is computed here.
 
 use crate::error::{Error, Result};
-use crate::kernels::launch::{BufferKey, Dim, Input};
-use crate::ops::Op;
+use crate::kernels::launch::{Dim, Input};
+use crate::ops::{Op, Recorder};
 
-/// A value on a tape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueId(pub(crate) u32);
-
-impl ValueId {
-    /// Position in [`Tape::values`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// How a value is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Storage {
-    /// Four bytes (eight in the oracle).
-    F32,
-    /// Two bytes; only instance features.
-    F16,
-    /// Unsigned indices.
-    U32,
-}
-
-/// Rows and columns; rows may depend on the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows.
-    pub rows: Dim,
-    /// Columns.
-    pub cols: u32,
-}
-
-impl Shape {
-    /// `rows` by `cols`.
-    pub fn new(rows: Dim, cols: u32) -> Self {
-        Self { rows, cols }
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.rows {
-            Dim::Fixed(n) => write!(f, "[{n}, {}]", self.cols),
-            dim => write!(f, "[{dim:?}, {}]", self.cols),
-        }
-    }
-}
-
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The batch.
-    Input(Input),
-    /// Parameter number n of the tape.
-    Param(u32),
-    /// A node.
-    Node,
-    /// A buffer that outlives the program, whole.
-    Kept(BufferKey),
-}
-
-/// A value: shape, storage, origin, and whether a gradient is wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct Value {
-    /// Rows and columns.
-    pub shape: Shape,
-    /// Storage of an element.
-    pub storage: Storage,
-    /// Elements from one row to the next; more than the columns only for instance features.
-    pub stride: u32,
-    /// Where it comes from.
-    pub source: Source,
-    /// True when a gradient flows into it.
-    pub needs_grad: bool,
-}
+pub use crate::value::{Io, Shape, Source, Storage, Value, ValueId};
 
 /// How the logits of a bag become probabilities. The method says so; the loss, predictions, metrics and reports go by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -171,6 +98,13 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
 }
 
+impl Node {
+    /// The values it reads and makes.
+    pub fn io(&self) -> Io<'_> {
+        Io { inputs: &self.inputs, outputs: &self.outputs }
+    }
+}
+
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -234,7 +168,7 @@ impl Tape {
         Self::default()
     }
 
-    pub(crate) fn value(&mut self, value: Value) -> ValueId {
+    fn add(&mut self, value: Value) -> ValueId {
         self.values.push(value);
         ValueId(self.values.len() as u32 - 1)
     }
@@ -263,7 +197,7 @@ impl Tape {
         if let Some((_, id)) = self.inputs.iter().find(|(i, _)| *i == input) {
             return *id;
         }
-        let id = self.value(Value { shape, storage, stride, source: Source::Input(input), needs_grad });
+        let id = self.add(Value { shape, storage, stride, source: Source::Input(input), needs_grad });
         self.inputs.push((input, id));
         id
     }
@@ -272,7 +206,7 @@ impl Tape {
     pub fn param(&mut self, param: Param) -> ValueId {
         let shape = Shape::new(Dim::Fixed(param.rows), param.cols);
         self.params.push(param);
-        self.value(Value {
+        self.add(Value {
             shape,
             storage: Storage::F32,
             stride: shape.cols,
@@ -314,7 +248,8 @@ impl Tape {
     /// # Errors
     /// [`Error::Shape`] when the operation does not accept these shapes, or a gradient is wanted of an input that it
     /// takes for a constant.
-    pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+    pub fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        let op = op.into();
         let described: Vec<Value> = inputs.iter().map(|&i| self.values[i.index()]).collect();
         let shapes = op.rule().shapes(&described)?;
         let wants = |i: &&usize| described.get(**i).is_some_and(|v| v.needs_grad);
@@ -330,7 +265,7 @@ impl Tape {
             .into_iter()
             .map(|(shape, storage)| {
                 let needs_grad = needs_grad && storage == Storage::F32;
-                self.value(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad })
+                self.add(Value { shape, storage, stride: shape.cols, source: Source::Node, needs_grad })
             })
             .collect::<Vec<_>>();
         self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone() });
@@ -341,7 +276,7 @@ impl Tape {
     ///
     /// # Errors
     /// As for [`Tape::push`].
-    pub fn push1(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+    pub fn push1(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         Ok(self.push(op, inputs)?[0])
     }
 
@@ -402,6 +337,18 @@ impl Tape {
             let names: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
             Error::setting(name, format!("no output has this name; there are: {}", names.join(", ")))
         })
+    }
+}
+
+impl Recorder for Tape {
+    fn batch(&mut self, input: Input, cols: u32) -> ValueId {
+        Tape::batch(self, input, cols)
+    }
+    fn value(&self, id: ValueId) -> Value {
+        self.values[id.index()]
+    }
+    fn record(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        self.push(op, inputs)
     }
 }
 

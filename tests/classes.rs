@@ -7,7 +7,6 @@ mod common;
 use bagrad::device::Device;
 use bagrad::kernels::launch::Extent;
 use bagrad::methods::Method;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::plan::{self, Program, Purpose};
@@ -67,7 +66,7 @@ impl Product {
         let mut inputs = vec![x, param(&mut tape, self.outputs, self.width)];
         inputs.extend(self.bias.then(|| param(&mut tape, 1, self.outputs)));
         for name in ["y", "z"].iter().take(1 + self.twice as usize) {
-            let y = tape.push1(Op::Linear(Linear { activation: self.activation }), &inputs).unwrap();
+            let y = tape.push1(Linear { activation: self.activation }, &inputs).unwrap();
             tape.output(name, y);
         }
         tape

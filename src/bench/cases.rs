@@ -119,18 +119,18 @@ impl Start {
         self.tape.param(Param { name, rows, cols, init, decays: true, parts: Vec::new() })
     }
 
-    fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+    fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         self.tape.push1(op, inputs)
     }
 
     fn linear(&mut self, x: ValueId, outputs: u32, activation: Activation) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let (w, b) = (self.param(outputs, inputs), self.param(1, outputs));
-        self.push(Op::Linear(Linear { activation }), &[x, w, b])
+        self.push(Linear { activation }, &[x, w, b])
     }
 
     /// `inputs` and the tables of the batch.
-    fn over_bags(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+    fn over_bags(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         let inputs = [inputs, &self.tables].concat();
         self.push(op, &inputs)
     }
@@ -148,7 +148,7 @@ pub fn product([n, k, outputs]: [usize; 3], half: bool) -> Result<Case> {
     let mut s = Start::new(k, if half { Storage::F16 } else { Storage::F32 }, false);
     s.tape.mixed = half.then(LossScale::default);
     let w = s.param(outputs as u32, k as u32);
-    let y = s.push(Op::Linear(Linear { activation: Activation::None }), &[s.x, w])?;
+    let y = s.push(Linear { activation: Activation::None }, &[s.x, w])?;
     s.output(y);
     Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, part: None, width: k, bags: vec![n] })
 }
@@ -159,7 +159,7 @@ pub fn product([n, k, outputs]: [usize; 3], half: bool) -> Result<Case> {
 /// None in practice.
 pub fn copy(n: usize, width: usize) -> Result<Case> {
     let mut s = Start::new(width, Storage::F32, false);
-    let y = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
+    let y = s.push(Activate(Activation::None), &[s.x])?;
     s.output(y);
     Ok(Case { name: "copy", tape: s.tape, purpose: Purpose::Predict, part: None, width, bags: vec![n] })
 }
@@ -196,53 +196,53 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let pre = s.linear(s.x, 2 * w.attention, Activation::None)?;
     let (vector, bias) = (s.param(1, w.attention), s.param(1, 1));
-    let z = s.over_bags(Op::AttentionPool(AttentionPool { gated: true }), &[pre, s.x, vector, bias])?;
+    let z = s.over_bags(AttentionPool { gated: true }, &[pre, s.x, vector, bias])?;
     s.output(z);
     add("gated attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // Pools over bags.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     for pool in [Pool::Max, Pool::Mean, Pool::LogMeanExp] {
-        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(pool)), &[s.x])?;
+        let y = s.over_bags(SegmentReduce(pool), &[s.x])?;
         s.output(y);
     }
     add("pools", s.tape, Purpose::Upstream, w.hidden as usize);
     let mut s = Start::new(w.hidden as usize, Storage::F16, false);
-    let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[s.x])?;
+    let y = s.over_bags(SegmentReduce(Pool::Mean), &[s.x])?;
     s.output(y);
     add("f16 pool", s.tape, Purpose::Predict, w.hidden as usize);
 
     // Softmax over bags and over classes, on scores.
     let mut s = Start::new(w.classes as usize, Storage::F32, true);
     // The features are kept at a stride; a copy is dense.
-    let x = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
-    let y = s.over_bags(Op::SegmentSoftmax(SegmentSoftmax), &[x])?;
+    let x = s.push(Activate(Activation::None), &[s.x])?;
+    let y = s.over_bags(SegmentSoftmax, &[x])?;
     s.output(y);
-    let y = s.push(Op::RowSoftmax(RowSoftmax), &[x])?;
+    let y = s.push(RowSoftmax, &[x])?;
     s.output(y);
-    let y = s.push(Op::Activate(Activate(Activation::Sigmoid)), &[x])?;
-    let y = s.push(Op::Logit(Logit { clip: 1e-6 }), &[y])?;
+    let y = s.push(Activate(Activation::Sigmoid), &[x])?;
+    let y = s.push(Logit { clip: 1e-6 }, &[y])?;
     s.output(y);
     add("scores", s.tape, Purpose::Upstream, w.classes as usize);
 
     // Pointwise, and sums over rows and columns, on embeddings.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
-    let y = s.push(Op::Activate(Activate(Activation::Tanh)), &[s.x])?;
-    let y = s.push(Op::Multiply(Multiply), &[y, s.x])?;
-    let y = s.push(Op::AddScaled(AddScaled { a: 0.5, b: 0.5 }), &[y, s.x])?;
-    let sums = s.push(Op::RowSum(RowSum), &[y])?;
+    let y = s.push(Activate(Activation::Tanh), &[s.x])?;
+    let y = s.push(Multiply, &[y, s.x])?;
+    let y = s.push(AddScaled { a: 0.5, b: 0.5 }, &[y, s.x])?;
+    let sums = s.push(RowSum, &[y])?;
     s.output(sums);
-    let sums = s.push(Op::ColumnSum(ColumnSum), &[y])?;
+    let sums = s.push(ColumnSum, &[y])?;
     s.output(sums);
     add("pointwise", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // Dropout and the binary loss. A second use of the parameter leaves one without a gradient to fill.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
-    let y = s.push(Op::Dropout(Dropout::new(0.5, 0)), &[s.x])?;
-    let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[y])?;
+    let y = s.push(Dropout::new(0.5, 0), &[s.x])?;
+    let y = s.over_bags(SegmentReduce(Pool::Mean), &[y])?;
     let y = s.linear(y, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
-    let loss = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 1e-5, scale: 1.0 });
+    let loss = SigmoidCrossEntropy { clamp: 1e-5, scale: 1.0 };
     s.tape.loss = Some(s.push(loss, &[y, targets, weights])?);
     add("dropout", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
 
@@ -250,10 +250,10 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let scores = s.linear(s.x, 1, Activation::None)?;
     let inputs = [&[scores][..], &s.tables].concat();
-    let critical = s.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &inputs)?[1];
+    let critical = s.tape.push(SegmentReduce(Pool::Max), &inputs)?[1];
     let q = s.linear(s.x, w.attention, Activation::None)?;
-    let keys = s.push(Op::CriticalRows(CriticalRows), &[q, critical])?;
-    let z = s.over_bags(Op::CriticalAttention(CriticalAttention), &[q, s.x, keys])?;
+    let keys = s.push(CriticalRows, &[q, critical])?;
+    let z = s.over_bags(CriticalAttention, &[q, s.x, keys])?;
     s.output(z);
     add("critical attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
@@ -267,20 +267,20 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     // Rows with a weight each, and two rounds of routing to a capsule.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let weight = s.linear(s.x, 1, Activation::Sigmoid)?;
-    let y = s.push(Op::RowScale(RowScale), &[s.x, weight])?;
+    let y = s.push(RowScale, &[s.x, weight])?;
     s.output(y);
-    let z = s.over_bags(Op::WeightedSum(WeightedSum { mean: true }), &[s.x, weight])?;
-    let capsule = s.push(Op::Squash(Squash), &[z])?;
-    let agreement = s.over_bags(Op::BagDot(BagDot), &[s.x, capsule])?;
+    let z = s.over_bags(WeightedSum { mean: true }, &[s.x, weight])?;
+    let capsule = s.push(Squash, &[z])?;
+    let agreement = s.over_bags(BagDot, &[s.x, capsule])?;
     s.output(agreement);
     add("weights and routing", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // Pools with exponents, of scores.
     let mut s = Start::new(w.classes as usize, Storage::F32, true);
-    let x = s.push(Op::Activate(Activate(Activation::None)), &[s.x])?;
+    let x = s.push(Activate(Activation::None), &[s.x])?;
     let exponent = s.param(1, w.classes);
-    let exponent = s.push(Op::Activate(Activate(Activation::Softplus)), &[exponent])?;
-    for op in [Op::GeneralisedMean(GeneralisedMean), Op::PowerMean(PowerMean)] {
+    let exponent = s.push(Activate(Activation::Softplus), &[exponent])?;
+    for op in [Op::from(GeneralisedMean), PowerMean.into()] {
         let y = s.over_bags(op, &[x, exponent])?;
         s.output(y);
     }
@@ -290,51 +290,50 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let y = s.linear(s.x, w.hidden, Activation::Tanh)?;
     let squared = TargetLoss { distance: Distance::Squared, scale: 1.0 };
-    let loss = s.push(Op::TargetLoss(squared), &[y, s.x])?;
+    let loss = s.push(squared, &[y, s.x])?;
     s.output(loss);
-    let z = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[s.x])?;
+    let z = s.over_bags(SegmentReduce(Pool::Mean), &[s.x])?;
     let [labels, times, events, weights] =
         [Input::Labels, Input::Times, Input::Events, Input::Weights].map(|input| s.tape.batch(input, 1));
     let hazards = s.linear(z, 4, Activation::None)?;
-    let discrete = Op::DiscreteSurvival(DiscreteSurvival { alpha: 0.0, scale: 1.0 });
+    let discrete = DiscreteSurvival { alpha: 0.0, scale: 1.0 };
     let loss = s.push(discrete, &[hazards, labels, events, weights])?;
     s.output(loss);
     let risk = s.linear(z, 1, Activation::None)?;
-    let loss = s.push(Op::CoxLoss(CoxLoss { efron: true, scale: 1.0 }), &[risk, times, events])?;
+    let loss = s.push(CoxLoss { efron: true, scale: 1.0 }, &[risk, times, events])?;
     s.output(loss);
-    let loss = s.push(Op::NtXent(NtXent { temperature: 0.5, scale: 1.0 }), &[z])?;
+    let loss = s.push(NtXent { temperature: 0.5, scale: 1.0 }, &[z])?;
     s.output(loss);
     add("losses", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // Samples of a Gaussian for each instance, and its divergence.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let (mean, v) = (s.linear(s.x, w.attention, Activation::None)?, s.linear(s.x, w.attention, Activation::None)?);
-    let z = s.push(Op::Reparameterise(Reparameterise { site: 0 }), &[mean, v])?;
-    let squared = s.push(Op::TargetLoss(squared), &[z, mean])?;
-    let divergence = s.push(Op::GaussianKl(GaussianKl { scale: 1.0 }), &[mean, v])?;
-    s.tape.loss = Some(s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[squared, divergence])?);
+    let z = s.push(Reparameterise { site: 0 }, &[mean, v])?;
+    let squared = s.push(squared, &[z, mean])?;
+    let divergence = s.push(GaussianKl { scale: 1.0 }, &[mean, v])?;
+    s.tape.loss = Some(s.push(AddScaled { a: 1.0, b: 1.0 }, &[squared, divergence])?);
     add("gaussian", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
 
     // Pools of a batch in windows, merged, and the share of a window in their gradients.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let h = s.linear(s.x, w.attention, Activation::None)?;
     let (vector, bias) = (s.param(1, w.attention), s.param(1, 1));
-    let z = s.over_bags(Op::AttentionPool(AttentionPool { gated: false }), &[h, h, vector, bias])?;
+    let z = s.over_bags(AttentionPool { gated: false }, &[h, h, vector, bias])?;
     let mut sum = z;
     for pool in [Pool::Max, Pool::Mean, Pool::LogMeanExp] {
-        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(pool)), &[h])?;
-        sum = s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, y])?;
+        let y = s.over_bags(SegmentReduce(pool), &[h])?;
+        sum = s.push(AddScaled { a: 1.0, b: 1.0 }, &[sum, y])?;
     }
     let scores = s.linear(s.x, 1, Activation::None)?;
     let inputs = [&[scores][..], &s.tables].concat();
-    let critical = s.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &inputs)?[1];
-    let keys = s.push(Op::CriticalRows(CriticalRows), &[h, critical])?;
-    let y = s.over_bags(Op::CriticalAttention(CriticalAttention), &[h, h, keys])?;
-    sum = s.push(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[sum, y])?;
+    let critical = s.tape.push(SegmentReduce(Pool::Max), &inputs)?[1];
+    let keys = s.push(CriticalRows, &[h, critical])?;
+    let y = s.over_bags(CriticalAttention, &[h, h, keys])?;
+    sum = s.push(AddScaled { a: 1.0, b: 1.0 }, &[sum, y])?;
     let y = s.linear(sum, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
-    s.tape.loss =
-        Some(s.push(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), &[y, targets, weights])?);
+    s.tape.loss = Some(s.push(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }, &[y, targets, weights])?);
     for part in [Part::Rows(0), Part::Rows(1), Part::RowsBackward(1), Part::RowsBackward(0)] {
         let purpose = Purpose::Gradients { dropout: false };
         let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
@@ -356,11 +355,11 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     for (name, optimiser) in optimisers {
         let mut s = Start::new(1024, Storage::F32, false);
         s.tape.mixed = (name == "adam mixed").then(LossScale::default);
-        let y = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s.x])?;
+        let y = s.over_bags(SegmentReduce(Pool::Max), &[s.x])?;
         let y = s.linear(y, 1024, Activation::Relu)?;
         let y = s.linear(y, w.classes, Activation::None)?;
         let (labels, weights) = (s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1));
-        let loss = Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 });
+        let loss = SoftmaxCrossEntropy { scale: 1.0 };
         s.tape.loss = Some(s.push(loss, &[y, labels, weights])?);
         if name == "radam" {
             // One parameter with a norm of its own.
@@ -381,26 +380,26 @@ fn nystrom(s: &mut Start, width: u32) -> Result<(ValueId, ValueId)> {
     let tokens = TokenTables::on(&mut s.tape);
     let with_tokens = |values: &[ValueId]| [values, &tokens].concat();
     let class = s.param(1, width);
-    let x = s.push(Op::Square(Square), &with_tokens(&[s.x, class, tiles, offsets]))?;
-    let few = s.push(Op::LandmarkMeans(LandmarkMeans { landmarks: 256 }), &with_tokens(&[x]))?;
-    let product = |a, b, c| Op::HeadProduct(HeadProduct { heads: HEADS, scale, a, b, c });
+    let x = s.push(Square, &with_tokens(&[s.x, class, tiles, offsets]))?;
+    let few = s.push(LandmarkMeans { landmarks: 256 }, &with_tokens(&[x]))?;
+    let product = |a, b, c| HeadProduct { heads: HEADS, scale, a, b, c };
     let (stacked, columns) = ((Heads::Stacked, false), (Heads::Columns, false));
     let energies = s.push(product(columns, (Heads::Columns, true), Heads::Stacked), &[few, few])?;
-    let weights = s.push(Op::RowSoftmax(RowSoftmax), &[energies])?;
-    let inverse = s.push(Op::PseudoInverse(PseudoInverse { heads: HEADS, iterations: 6 }), &[weights])?;
-    let attend = |between| Op::CrossAttention(CrossAttention { heads: HEADS, scale, between });
+    let weights = s.push(RowSoftmax, &[energies])?;
+    let inverse = s.push(PseudoInverse { heads: HEADS, iterations: 6 }, &[weights])?;
+    let attend = |between| CrossAttention { heads: HEADS, scale, between };
     let seen = s.tape.push(attend(Between::LandmarksAndTokens), &with_tokens(&[few, x, x]))?;
     let mixed = s.push(product(stacked, columns, Heads::Columns), &[inverse, seen[0]])?;
     let attended = s.push(attend(Between::TokensAndLandmarks), &with_tokens(&[x, few, mixed]))?;
     let taps = s.param(HEADS, 33);
-    let y = s.push(Op::SequenceConv(SequenceConv { first: false, landmarks: 0 }), &with_tokens(&[attended, taps]))?;
+    let y = s.push(SequenceConv { first: false, landmarks: 0 }, &with_tokens(&[attended, taps]))?;
     let kernels = [49, 25, 9].map(|area| s.param(width, area));
-    let kernel = s.push(Op::MergeKernels(MergeKernels { side: 7 }), &kernels)?;
+    let kernel = s.push(MergeKernels { side: 7 }, &kernels)?;
     let bias = s.param(1, width);
-    let y = s.push(Op::GridConv(GridConv { side: 7 }), &with_tokens(&[y, kernel, bias]))?;
-    let received = Op::Received(Received { heads: HEADS, scale });
+    let y = s.push(GridConv { side: 7 }, &with_tokens(&[y, kernel, bias]))?;
+    let received = Received { heads: HEADS, scale };
     let scores = s.push(received, &with_tokens(&[seen[1], few, x, seen[1]]))?;
-    let scores = s.push(Op::TokenScores(TokenScores), &with_tokens(&[scores, tiles, offsets]))?;
+    let scores = s.push(TokenScores, &with_tokens(&[scores, tiles, offsets]))?;
     Ok((y, scores))
 }
 

@@ -10,7 +10,7 @@ use super::layers::{Network, Start};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::ops::Op;
+use crate::ops::Rule;
 use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Linear, Matmul};
 use crate::ops::pointwise::{Activate, Activation};
@@ -260,7 +260,7 @@ impl Attention {
                     let (name, init) = (format!("attention.{part}_bins.weight"), Init::Normal(1.0));
                     net.tape.param(Param { name, rows: s.bins, cols, init, decays: true, parts: Vec::new() })
                 });
-                let linear = Op::Linear(Linear { activation: Activation::None });
+                let linear = Linear { activation: Activation::None };
                 let by_bin = [
                     by_head(net, s.heads, linear, [query, for_keys])?,
                     by_head(net, s.heads, linear, [key, for_queries])?,
@@ -285,10 +285,10 @@ impl Attention {
             Places::Bins([query, key], _, places) => vec![query, key, places],
         };
         let rows = [self.query, self.key, self.value];
-        let outputs = net.tape.push(Op::SelfAttention(self.op), &[&rows, &more[..], &net.tables()].concat())?;
+        let outputs = net.tape.push(self.op, &[&rows, &more[..], &net.tables()].concat())?;
         let mut attended = outputs[0];
         if let Places::Bins(_, for_values, _) = self.places {
-            let product = Op::Matmul(Matmul { a_t: false, b_t: false });
+            let product = Matmul { a_t: false, b_t: false };
             let of_bins = by_head(net, self.op.heads, product, [outputs[2], for_values])?;
             attended = net.add(attended, of_bins, 1.0, 1.0)?;
         }
@@ -304,7 +304,7 @@ impl Attention {
     fn received(&self, net: &mut Network, lse: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = net.tables();
         let less = net.add(lse, lse, -1.0, 0.0)?;
-        let softmax = Op::SegmentSoftmax(SegmentSoftmax);
+        let softmax = SegmentSoftmax;
         let shares = net.tape.push(softmax, &[less, tiles, bag_tiles, offsets])?[0];
         let more = match self.places {
             Places::Unknown => Vec::new(),
@@ -314,29 +314,29 @@ impl Attention {
             }
             Places::Bins([query, key], _, places) => vec![key, query, places],
         };
-        let op = Op::SelfAttention(SelfAttention { dropout: Dropout::default(), ..self.op });
+        let op = SelfAttention { dropout: Dropout::default(), ..self.op };
         let rows = [self.key, self.query, shares];
         let columns = net.tape.push(op, &[&rows, &more[..], &net.tables()].concat())?;
-        let sums = net.tape.push1(Op::Activate(Activate(Activation::Ln)), &[columns[0]])?;
+        let sums = net.tape.push1(Activate(Activation::Ln), &[columns[0]])?;
         let sums = net.add(sums, columns[1], 1.0, 1.0)?;
         Ok(net.tape.push(softmax, &[sums, tiles, bag_tiles, offsets])?[0])
     }
 }
 
 /// A product of each head's columns of two matrices, side by side.
-fn by_head(net: &mut Network, heads: u32, op: Op, [x, table]: [ValueId; 2]) -> Result<ValueId> {
+fn by_head(net: &mut Network, heads: u32, op: impl Rule + Copy, [x, table]: [ValueId; 2]) -> Result<ValueId> {
     let mut all = None;
     for head in 0..heads {
         let factors = [x, table].map(|v| {
             let count = net.tape.cols(v) / heads;
-            let slice = Op::SliceColumns(SliceColumns { first: head * count, count });
+            let slice = SliceColumns { first: head * count, count };
             if heads == 1 { Ok(v) } else { net.tape.push1(slice, &[v]) }
         });
         let [x, table] = factors;
         let product = net.tape.push1(op, &[x?, table?])?;
         all = Some(match all {
             None => product,
-            Some(before) => net.tape.push1(Op::Concat(Concat), &[before, product])?,
+            Some(before) => net.tape.push1(Concat, &[before, product])?,
         });
     }
     Ok(all.expect("at least one head"))

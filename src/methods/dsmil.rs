@@ -8,7 +8,6 @@
 use super::layers::{Network, Start};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
-use crate::ops::Op;
 use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
@@ -147,7 +146,7 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let (outputs, link) = (net.outputs() - u32::from(neither), net.each_alone());
     let [tiles, bag_tiles, offsets] = net.tables();
     let scores = net.linear("score", h, outputs, Activation::None)?;
-    let pooled = net.tape.push(Op::SegmentReduce(SegmentReduce(Pool::Max)), &[scores, tiles, bag_tiles, offsets])?;
+    let pooled = net.tape.push(SegmentReduce(Pool::Max), &[scores, tiles, bag_tiles, offsets])?;
     let (largest, critical) = (pooled[0], pooled[1]);
     let q = match settings.variant {
         Variant::P => net.linear("query", h, settings.query, Activation::None)?,
@@ -165,11 +164,11 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
         }
         false => h,
     };
-    let keys = net.tape.push1(Op::CriticalRows(CriticalRows), &[q, critical])?;
-    let attended = net.tape.push(Op::CriticalAttention(CriticalAttention), &[q, v, keys, tiles, bag_tiles, offsets])?;
+    let keys = net.tape.push1(CriticalRows, &[q, critical])?;
+    let attended = net.tape.push(CriticalAttention, &[q, v, keys, tiles, bag_tiles, offsets])?;
     // The authors' convolution over [C, H] with C filters of full length is this layer over the C H values.
     let bag = net.linear("head", attended[0], outputs, Activation::None)?;
-    let weights = net.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[attended[1], tiles, bag_tiles, offsets])?;
+    let weights = net.tape.push1(SegmentSoftmax, &[attended[1], tiles, bag_tiles, offsets])?;
     let losses = [net.cross_entropy(largest, link, 0.0)?, net.cross_entropy(bag, link, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
     let logits = net.add(largest, bag, 0.5, 0.5)?;

@@ -9,7 +9,6 @@
 use super::layers::Network;
 use super::{About, BAG_LOGITS, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
-use crate::ops::Op;
 use crate::ops::contrast::NtXent;
 use crate::ops::conv::{Conv2d, Image, Window};
 use crate::ops::image::{ChannelMean, MaxPool};
@@ -168,13 +167,13 @@ fn normalised(net: &mut Network, name: &str, x: Picture, channels: u32, size: u3
             format!("a stage would have {height} x {width} positions; give it fewer stages or larger patches");
         return Err(Error::setting("widths", message));
     }
-    let value = net.tape.push1(Op::Conv2d(op), &[x.value, weight])?;
-    let value = net.tape.push1(Op::InstanceNorm(InstanceNorm { channels, eps: EPS }), &[value])?;
+    let value = net.tape.push1(op, &[x.value, weight])?;
+    let value = net.tape.push1(InstanceNorm { channels, eps: EPS }, &[value])?;
     Ok(Picture { value, image })
 }
 
 fn relu(net: &mut Network, x: Picture) -> Result<Picture> {
-    let value = net.tape.push1(Op::Activate(Activate(Activation::Relu)), &[x.value])?;
+    let value = net.tape.push1(Activate(Activation::Relu), &[x.value])?;
     Ok(Picture { value, ..x })
 }
 
@@ -229,7 +228,7 @@ fn record(net: &mut Network, settings: &Encoder) -> Result<()> {
     if settings.stem_pool {
         let op = MaxPool { from: h.image, window: Window::padded(3, 2, 1) };
         let image = op.to().expect("a border of one always leaves a place");
-        h = Picture { value: net.tape.push1(Op::MaxPool(op), &[h.value])?, image };
+        h = Picture { value: net.tape.push1(op, &[h.value])?, image };
     }
     for (stage, (&channels, &blocks)) in settings.widths.iter().zip(&settings.blocks).enumerate() {
         for b in 0..blocks {
@@ -237,7 +236,7 @@ fn record(net: &mut Network, settings: &Encoder) -> Result<()> {
             h = block(net, &format!("layer{}.{b}", stage + 1), h, channels, stride)?;
         }
     }
-    let embedding = net.tape.push1(Op::ChannelMean(ChannelMean { channels: h.image.channels }), &[h.value])?;
+    let embedding = net.tape.push1(ChannelMean { channels: h.image.channels }, &[h.value])?;
     net.tape.output_as(EMBEDDING, embedding, Role::Features);
     match settings.objective {
         Objective::None => {}
@@ -245,9 +244,9 @@ fn record(net: &mut Network, settings: &Encoder) -> Result<()> {
             let [hidden, outputs] = settings.projection;
             let z = net.linear("l1", embedding, hidden, Activation::Relu)?;
             let z = net.linear("l2", z, outputs, Activation::None)?;
-            let z = net.tape.push1(Op::UnitRows(UnitRows { eps: LEAST_LENGTH }), &[z])?;
+            let z = net.tape.push1(UnitRows { eps: LEAST_LENGTH }, &[z])?;
             let loss = NtXent { temperature: settings.temperature, scale: 1.0 };
-            let loss = net.tape.push1(Op::NtXent(loss), &[z])?;
+            let loss = net.tape.push1(loss, &[z])?;
             net.tape.output(CONTRAST, loss);
             net.tape.loss = Some(loss);
         }

@@ -2,7 +2,6 @@
 
 use super::layers::Network;
 use crate::error::{Error, Result};
-use crate::ops::Op;
 use crate::ops::conv::{Conv2d, Image, Window};
 use crate::ops::image::MaxPool;
 use crate::ops::pointwise::{Activate, Activation};
@@ -82,10 +81,10 @@ fn lenet(net: &mut Network, picture: [u32; 3], sizes: Sizes, dropout: f32) -> Re
         let conv = Conv2d { from: image, channels, window: Window::valid(5, 1) };
         let pool = MaxPool { from: conv.to().ok_or_else(too_small)?, window: Window::valid(2, 2) };
         let [w, b] = net.weights(&format!("embed.conv{i}"), image.channels * 25, channels);
-        h = net.tape.push1(Op::Conv2d(conv), &[h, w, b])?;
+        h = net.tape.push1(conv, &[h, w, b])?;
         image = pool.to().ok_or_else(too_small)?;
-        h = net.tape.push1(Op::MaxPool(pool), &[h])?;
-        h = net.tape.push1(Op::Activate(Activate(Activation::Relu)), &[h])?;
+        h = net.tape.push1(pool, &[h])?;
+        h = net.tape.push1(Activate(Activation::Relu), &[h])?;
         if i == 0 {
             h = net.channel_dropout(h, dropout * OF_CHANNELS, image.height * image.width)?;
         }

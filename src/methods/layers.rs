@@ -15,7 +15,7 @@ use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
 pub use crate::ops::target_loss::Distance;
 use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
-use crate::ops::{Op, reduce::RowSoftmax};
+use crate::ops::{Op, Rule, reduce::RowSoftmax};
 pub use crate::tape::{Columns, Link, ValueId};
 use crate::tape::{Init, Param, Role, Storage, Tape};
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ impl Network {
     pub fn linear(&mut self, name: &str, x: ValueId, outputs: u32, activation: Activation) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let [w, b] = self.parameters(name, &[(name, outputs)], inputs);
-        self.tape.push1(Op::Linear(Linear { activation }), &[x, w, b])
+        self.tape.push1(Linear { activation }, &[x, w, b])
     }
 
     /// x W^T with the parameter `name.weight` and no bias.
@@ -137,7 +137,7 @@ impl Network {
         let init = self.start.weights(inputs, outputs);
         let (name, parts) = (format!("{name}.weight"), Vec::new());
         let weight = self.tape.param(Param { name, rows: outputs, cols: inputs, init, decays: true, parts });
-        self.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight])
+        self.tape.push1(Linear { activation: Activation::None }, &[x, weight])
     }
 
     /// Several layers over the same x as one product; columns in the order of `parts`.
@@ -147,7 +147,7 @@ impl Network {
     pub fn linear_parts(&mut self, name: &str, parts: &[(&str, u32)], x: ValueId) -> Result<ValueId> {
         let inputs = self.tape.cols(x);
         let [w, b] = self.parameters(name, parts, inputs);
-        self.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, w, b])
+        self.tape.push1(Linear { activation: Activation::None }, &[x, w, b])
     }
 
     /// Parameters of a layer without its product, for operations that multiply themselves.
@@ -161,7 +161,7 @@ impl Network {
     /// [`Error::Setting`] when `like` is no output of a layer with weights and a bias.
     pub fn linear_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
         let node = self.tape.nodes.iter().find(|n| n.outputs.first() == Some(&like));
-        let Some((op, &[_, w, b])) = node.map(|node| (node.op, &node.inputs[..])) else {
+        let Some((op, &[_, w, b])) = node.map(|node| (&node.op, &node.inputs[..])) else {
             return Err(Error::setting("network", "only the output of a layer with a bias tells of a layer to share"));
         };
         self.tape.push1(op, &[x, w, b])
@@ -172,7 +172,7 @@ impl Network {
     /// # Errors
     /// [`Error::Setting`] for a rate outside of [0, 1).
     pub fn dropout(&mut self, x: ValueId, rate: f32) -> Result<ValueId> {
-        self.drop(x, rate, Op::Dropout)
+        self.drop(x, rate, |dropout| dropout)
     }
 
     /// Dropout of whole channels of pictures with `positions` places each, when the rate is above 0.
@@ -180,10 +180,10 @@ impl Network {
     /// # Errors
     /// [`Error::Setting`] for a rate outside of [0, 1).
     pub fn channel_dropout(&mut self, x: ValueId, rate: f32, positions: u32) -> Result<ValueId> {
-        self.drop(x, rate, |dropout| Op::ChannelDropout(ChannelDropout { dropout, positions }))
+        self.drop(x, rate, |dropout| ChannelDropout { dropout, positions })
     }
 
-    fn drop(&mut self, x: ValueId, rate: f32, op: impl FnOnce(Dropout) -> Op) -> Result<ValueId> {
+    fn drop<R: Rule>(&mut self, x: ValueId, rate: f32, op: impl FnOnce(Dropout) -> R) -> Result<ValueId> {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::setting("dropout", format!("must be at least 0 and below 1, found {rate}")));
         }
@@ -234,7 +234,7 @@ impl Network {
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn pool(&mut self, x: ValueId, pool: Pool) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
-        self.tape.push1(Op::SegmentReduce(SegmentReduce(pool)), &[x, tiles, bag_tiles, offsets])
+        self.tape.push1(SegmentReduce(pool), &[x, tiles, bag_tiles, offsets])
     }
 
     /// Dynamic routing of the rows of each bag to one capsule: its row `[B, C]` and its length `[B, 1]`. The
@@ -250,18 +250,18 @@ impl Network {
         let mut sum = self.pool(x, Pool::Mean)?;
         let mut logits = None;
         for _ in 1..rounds {
-            let capsule = self.tape.push(Op::Squash(Squash), &[sum])?[0];
-            let agreement = self.tape.push1(Op::BagDot(BagDot), &[x, capsule, tiles, bag_tiles, offsets])?;
+            let capsule = self.tape.push(Squash, &[sum])?[0];
+            let agreement = self.tape.push1(BagDot, &[x, capsule, tiles, bag_tiles, offsets])?;
             let b = match logits {
                 None => agreement,
                 Some(before) => self.add(before, agreement, 1.0, 1.0)?,
             };
             logits = Some(b);
-            let c = self.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[b, tiles, bag_tiles, offsets])?;
-            let op = Op::WeightedSum(WeightedSum { mean: false });
+            let c = self.tape.push1(SegmentSoftmax, &[b, tiles, bag_tiles, offsets])?;
+            let op = WeightedSum { mean: false };
             sum = self.tape.push1(op, &[x, c, tiles, bag_tiles, offsets])?;
         }
-        let capsule = self.tape.push(Op::Squash(Squash), &[sum])?;
+        let capsule = self.tape.push(Squash, &[sum])?;
         Ok([capsule[0], capsule[1]])
     }
 
@@ -316,7 +316,7 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn add(&mut self, x: ValueId, y: ValueId, a: f32, b: f32) -> Result<ValueId> {
-        self.tape.push1(Op::AddScaled(AddScaled { a, b }), &[x, y])
+        self.tape.push1(AddScaled { a, b }, &[x, y])
     }
 
     /// Columns of the logits.
@@ -344,14 +344,14 @@ impl Network {
             let weights = self.tape.batch(Input::Weights, 1);
             let labels = self.tape.batch(Input::Labels, 1);
             let op = SoftmaxCrossEntropy { scale: 1.0 };
-            return self.tape.push1(Op::SoftmaxCrossEntropy(op), &[logits, labels, weights]);
+            return self.tape.push1(op, &[logits, labels, weights]);
         }
         let columns = self.tape.cols(logits);
         let targets = self.tape.batch(Input::Targets, columns);
         // What is not known of a bag has the weight 0.
         let weights = self.tape.batch(Input::Weights, if self.multi_label { columns } else { 1 });
         let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
-        self.tape.push1(Op::SigmoidCrossEntropy(op), &[logits, targets, weights])
+        self.tape.push1(op, &[logits, targets, weights])
     }
 
     /// Logits of the mean of the probabilities of several logits.
@@ -360,10 +360,10 @@ impl Network {
     /// [`Error::Setting`] for none.
     pub fn mean_of_probabilities(&mut self, logits: &[ValueId], link: Link) -> Result<ValueId> {
         let binary = link != Link::Softmax;
-        let op = if binary { Op::Activate(Activate(Activation::Sigmoid)) } else { Op::RowSoftmax(RowSoftmax) };
+        let op = if binary { Op::from(Activate(Activation::Sigmoid)) } else { RowSoftmax.into() };
         let mut mean = None;
         for logit in logits {
-            let p = self.tape.push1(op, &[*logit])?;
+            let p = self.tape.push1(&op, &[*logit])?;
             mean = Some(match mean {
                 None => p,
                 Some(sum) => self.add(sum, p, 1.0, 1.0)?,
@@ -373,7 +373,7 @@ impl Network {
         let mean = self.add(sum, sum, 0.5 / logits.len() as f32, 0.5 / logits.len() as f32)?;
         match binary {
             true => self.logit(mean, 1e-7),
-            false => self.tape.push1(Op::Activate(Activate(Activation::Ln)), &[mean]),
+            false => self.tape.push1(Activate(Activation::Ln), &[mean]),
         }
     }
 
@@ -382,7 +382,7 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn logit(&mut self, p: ValueId, clip: f32) -> Result<ValueId> {
-        self.tape.push1(Op::Logit(Logit { clip }), &[p])
+        self.tape.push1(Logit { clip }, &[p])
     }
 
     /// Names what every method gives: the logits of the bags and how they become probabilities, and the scores of the

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::masking::{self, Masks, Strategy};
 use crate::objectives::Weight;
-use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation, Multiply};
 use crate::ops::rows::SliceColumns;
 use crate::ops::schedule::Schedule;
@@ -144,11 +143,11 @@ fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
         for first in (0..width).step_by(count as usize) {
             let mut part = |x| match parts {
                 1 => Ok(x),
-                _ => net.tape.push1(Op::SliceColumns(SliceColumns { first, count }), &[x]),
+                _ => net.tape.push1(SliceColumns { first, count }, &[x]),
             };
             let (x, y) = (part(features)?, part(wanted)?);
             let op = TargetLoss { distance: Distance::SoftTargets, scale };
-            agreement.push(net.tape.push1(Op::TargetLoss(op), &[x, y, weights])?);
+            agreement.push(net.tape.push1(op, &[x, y, weights])?);
         }
     }
     net.finish(student.logits, student.scores, student.loss)?;
@@ -272,17 +271,17 @@ fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
     net.start = s.init;
     let h = net.embed_with_dropout(net.features, &s.embed, s.dropout)?;
     let mut hidden = net.unbiased("attention.v", h, s.attention)?;
-    hidden = net.tape.push1(Op::Activate(Activate(Activation::Relu)), &[hidden])?;
+    hidden = net.tape.push1(Activate(Activation::Relu), &[hidden])?;
     if s.gated {
         let gate = net.unbiased("attention.u", h, s.attention)?;
-        let gate = net.tape.push1(Op::Activate(Activate(Activation::Sigmoid)), &[gate])?;
-        hidden = net.tape.push1(Op::Multiply(Multiply), &[hidden, gate])?;
+        let gate = net.tape.push1(Activate(Activation::Sigmoid), &[gate])?;
+        hidden = net.tape.push1(Multiply, &[hidden, gate])?;
     }
     let scores = net.unbiased("attention.w", hidden, 1)?;
     let [tiles, bag_tiles, offsets] = net.tables();
-    let softmax = Op::SegmentSoftmax(SegmentSoftmax);
+    let softmax = SegmentSoftmax;
     let weights = net.tape.push(softmax, &[scores, tiles, bag_tiles, offsets])?[0];
-    let sum = Op::WeightedSum(WeightedSum { mean: false });
+    let sum = WeightedSum { mean: false };
     let features = net.tape.push1(sum, &[h, weights, tiles, bag_tiles, offsets])?;
     let outputs = net.outputs();
     let logits = net.linear("head", features, outputs, Activation::None)?;

@@ -4,7 +4,6 @@ use super::image::Embedder;
 use super::layers::{Network, Start};
 use super::{About, Level, MilMethod, Recipe, mi_net_bag};
 use crate::error::Result;
-use crate::ops::Op;
 use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::segment::Pool;
 use crate::tape::Columns;
@@ -97,7 +96,7 @@ fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
             ));
         }
         pool => {
-            let p = net.tape.push1(Op::Activate(Activate(Activation::Sigmoid)), &[scores])?;
+            let p = net.tape.push1(Activate(Activation::Sigmoid), &[scores])?;
             let pooled = net.pool(p, pool)?;
             net.logit(pooled, CLIP)?
         }

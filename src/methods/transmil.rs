@@ -9,7 +9,6 @@
 use super::layers::Network;
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
-use crate::ops::Op;
 use crate::ops::cross_attention::{Between, CrossAttention, Received};
 use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv, ShiftTokens};
 use crate::ops::matmul::Linear;
@@ -126,7 +125,7 @@ pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_s
     let h = net.linear("fc", net.features, s.width, Activation::Relu)?;
     let h = net.dropout(h, row_dropout)?;
     let class = parameter(net, "class_token.weight", 1, s.width, Init::Normal(1.0), true);
-    let t = net.tape.push1(Op::Square(Square), &[h, class, tiles, offsets, tokens[0], tokens[1]])?;
+    let t = net.tape.push1(Square, &[h, class, tiles, offsets, tokens[0], tokens[1]])?;
 
     let first = Layer::new(net, "layer1", s, tokens);
     let x = norm(net, "layer1.norm", t)?;
@@ -135,7 +134,7 @@ pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_s
     let seen = first.look(net, landmarks, x)?;
     let op = CrossAttention { heads: s.heads, scale: first.scale, between: Between::TokensAndLandmarks };
     let q = first.late(net, q)?;
-    let attended = net.tape.push(Op::CrossAttention(op), &[q, seen.keys, seen.mixed, tokens[0], tokens[1]])?[0];
+    let attended = net.tape.push(op, &[q, seen.keys, seen.mixed, tokens[0], tokens[1]])?[0];
     let residual = first.residual(net, seen.values, false)?;
     let y = first.out(net, attended, residual, s.dropout)?;
     let t = net.add(t, y, 1.0, 1.0)?;
@@ -170,7 +169,7 @@ pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_s
     let outputs = net.outputs();
     let logits = net.linear("head", z, outputs, Activation::None)?;
     let tokens_get = second.received(net, weights, landmarks, &seen)?;
-    let op = Op::TokenScores(TokenScores);
+    let op = TokenScores;
     let scores = net.tape.push1(op, &[tokens_get, tiles, offsets, tokens[0], tokens[1]])?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, 0.0)?;
@@ -185,7 +184,7 @@ fn norm(net: &mut Network, name: &str, x: ValueId) -> Result<ValueId> {
     let cols = net.tape.cols(x);
     let gain = parameter(net, &format!("{name}.gain"), 1, cols, Init::Constant(1.0), false);
     let bias = parameter(net, &format!("{name}.bias"), 1, cols, Init::Constant(0.0), false);
-    net.tape.push1(Op::LayerNorm(LayerNorm { eps: 1e-5 }), &[x, gain, bias])
+    net.tape.push1(LayerNorm { eps: 1e-5 }, &[x, gain, bias])
 }
 
 /// Adds three depthwise convolutions of the square (the paper's PPEG), merged into one kernel.
@@ -199,10 +198,10 @@ fn positions(net: &mut Network, t: ValueId, tokens: [ValueId; 2]) -> Result<Valu
         parts.push((weight, bias));
     }
     let [a, b, c] = parts[..] else { unreachable!("three kernels") };
-    let kernel = net.tape.push1(Op::MergeKernels(MergeKernels { side: SIDE }), &[a.0, b.0, c.0])?;
+    let kernel = net.tape.push1(MergeKernels { side: SIDE }, &[a.0, b.0, c.0])?;
     let bias = net.add(a.1, b.1, 1.0, 1.0)?;
     let bias = net.add(bias, c.1, 1.0, 1.0)?;
-    net.tape.push1(Op::GridConv(GridConv { side: SIDE }), &[t, kernel, bias, tokens[0], tokens[1]])
+    net.tape.push1(GridConv { side: SIDE }, &[t, kernel, bias, tokens[0], tokens[1]])
 }
 
 /// Parameters of one attention: softmax(q k_l) pinv(softmax(q_l k_l)) softmax(q_l k) v and the convolution of v,
@@ -251,19 +250,19 @@ impl Layer {
     }
 
     fn project(&self, net: &mut Network, x: ValueId, weight: ValueId) -> Result<ValueId> {
-        net.tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight])
+        net.tape.push1(Linear { activation: Activation::None }, &[x, weight])
     }
 
     /// What asks in the place of each token: its query, or that of a token before it. The query of a row of zeros is
     /// zero, as no layer of queries has a bias.
     fn late(&self, net: &mut Network, q: ValueId) -> Result<ValueId> {
-        let op = Op::ShiftTokens(ShiftTokens { first: false, landmarks: self.late });
+        let op = ShiftTokens { first: false, landmarks: self.late };
         if self.late == 0 { Ok(q) } else { net.tape.push1(op, &[q, self.tokens[0], self.tokens[1]]) }
     }
 
     /// The same for the class tokens alone.
     fn late_class(&self, net: &mut Network, x: ValueId) -> Result<ValueId> {
-        let op = Op::ShiftTokens(ShiftTokens { first: true, landmarks: self.late });
+        let op = ShiftTokens { first: true, landmarks: self.late };
         match self.late {
             0 => class_tokens(&mut net.tape, x),
             _ => net.tape.push1(op, &[x, self.tokens[0], self.tokens[1]]),
@@ -271,12 +270,12 @@ impl Layer {
     }
 
     fn means(&self, net: &mut Network, x: ValueId) -> Result<ValueId> {
-        let op = Op::LandmarkMeans(LandmarkMeans { landmarks: self.landmarks });
+        let op = LandmarkMeans { landmarks: self.landmarks };
         net.tape.push1(op, &[x, self.tokens[0], self.tokens[1]])
     }
 
-    fn product(&self, scale: f32, a: (Heads, bool), b: (Heads, bool), c: Heads) -> Op {
-        Op::HeadProduct(HeadProduct { heads: self.heads, scale, a, b, c })
+    fn product(&self, scale: f32, a: (Heads, bool), b: (Heads, bool), c: Heads) -> HeadProduct {
+        HeadProduct { heads: self.heads, scale, a, b, c }
     }
 
     /// All of the attention that does not depend on who asks; `q` are the queries of the landmarks.
@@ -286,11 +285,11 @@ impl Layer {
         let keys = self.means(net, token_keys)?;
         let energies = self.product(self.scale, (Heads::Columns, false), (Heads::Columns, true), Heads::Stacked);
         let energies = net.tape.push1(energies, &[q, keys])?;
-        let weights = net.tape.push1(Op::RowSoftmax(RowSoftmax), &[energies])?;
+        let weights = net.tape.push1(RowSoftmax, &[energies])?;
         let op = PseudoInverse { heads: self.heads, iterations: self.iterations };
-        let inverse = net.tape.push1(Op::PseudoInverse(op), &[weights])?;
+        let inverse = net.tape.push1(op, &[weights])?;
         let op = CrossAttention { heads: self.heads, scale: self.scale, between: Between::LandmarksAndTokens };
-        let seen = net.tape.push(Op::CrossAttention(op), &[q, token_keys, values, self.tokens[0], self.tokens[1]])?;
+        let seen = net.tape.push(op, &[q, token_keys, values, self.tokens[0], self.tokens[1]])?;
         let mix = self.product(1.0, (Heads::Stacked, false), (Heads::Columns, false), Heads::Columns);
         let mixed = net.tape.push1(mix, &[inverse, seen[0]])?;
         Ok(Seen { token_keys, values, keys, inverse, lse: seen[1], mixed })
@@ -300,7 +299,7 @@ impl Layer {
     fn class_row(&self, net: &mut Network, q: ValueId, seen: &Seen) -> Result<ValueId> {
         let energies = self.product(self.scale, (Heads::Columns, false), (Heads::Columns, true), Heads::Stacked);
         let energies = net.tape.push1(energies, &[q, seen.keys])?;
-        net.tape.push1(Op::RowSoftmax(RowSoftmax), &[energies])
+        net.tape.push1(RowSoftmax, &[energies])
     }
 
     /// The row of the class token in softmax(q k_l) Z softmax(q_l k), `[Tokens, heads]`; `weights` is its row of the
@@ -308,14 +307,14 @@ impl Layer {
     fn received(&self, net: &mut Network, weights: ValueId, landmarks: ValueId, seen: &Seen) -> Result<ValueId> {
         let row = self.product(1.0, (Heads::Stacked, true), (Heads::Stacked, true), Heads::Columns);
         let row = net.tape.push1(row, &[seen.inverse, weights])?;
-        let op = Op::Received(Received { heads: self.heads, scale: self.scale });
+        let op = Received { heads: self.heads, scale: self.scale };
         let [offsets, tiles] = self.tokens;
         net.tape.push1(op, &[row, landmarks, seen.token_keys, seen.lse, offsets, tiles])
     }
 
     /// The convolution of the values along the tokens, of the class tokens alone where `first`.
     fn residual(&self, net: &mut Network, values: ValueId, first: bool) -> Result<ValueId> {
-        let op = Op::SequenceConv(SequenceConv { first, landmarks: self.late });
+        let op = SequenceConv { first, landmarks: self.late };
         net.tape.push1(op, &[values, self.taps, self.tokens[0], self.tokens[1]])
     }
 

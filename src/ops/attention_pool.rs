@@ -5,13 +5,14 @@
 //! for each bag. The products v and u' come from matmuls and are kept; tanh, sigmoid and the softmax are
 //! computed again in backward.
 
+use super::columns::{Run, Splitter};
 use super::segment::{Tables, over_bags};
-use super::{Locality, Rule, expect, reduce};
+use super::{Locality, Merge, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::attention_pool as k;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Inputs: pre-activations `[N, L]` (plain) or `[N, 2 L]` (gated: tanh half, then sigmoid half), h `[N, H]`,
 /// w `[K, L]`, b `[1, K]`, tables. Outputs: z `[B, K H]`, scores e `[N, K]`, log-sum-exp `[B, K]`.
@@ -21,12 +22,39 @@ pub struct AttentionPool {
     pub gated: bool,
 }
 
+/// Pools of several heads or classes: all of them for each block of the values, whose rows are put into the order of
+/// heads afterwards. Scores are computed for each block.
+pub(super) fn split_heads<R: Rule + Copy>(op: R, s: &mut Splitter, node: Io, heads: u32) -> Result<()> {
+    if s.wide(node.inputs[0]) || !s.wide(node.inputs[1]) {
+        return Err(s.refused());
+    }
+    let mut all = Vec::new();
+    for run in s.blocks(node.inputs[1]) {
+        let mut inputs: Vec<ValueId> = node.inputs.iter().map(|v| s.name(*v)).collect();
+        inputs[1] = s.take(node.inputs[1], run)?;
+        all.push(s.push(op, &inputs)?);
+    }
+    let mut rows = Vec::new();
+    for head in 0..heads {
+        for outputs in &all {
+            let count = s.cols(outputs[0]) / heads;
+            rows.push(s.slice(outputs[0], Run { first: head * count, count })?);
+        }
+    }
+    s.give(node.outputs[0], rows)?;
+    let beside = node.outputs[1..].iter().zip(&all[0][1..]);
+    beside.into_iter().try_for_each(|(output, value)| s.give(*output, vec![*value]))
+}
+
 impl Rule for AttentionPool {
     fn name(&self) -> &'static str {
         if self.gated { "gated attention pooling" } else { "attention pooling" }
     }
     fn locality(&self) -> Locality {
-        Locality::Pool
+        Locality::Pool(Merge::Softmax)
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        split_heads(*self, s, node, s.cols(node.inputs[3]))
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let width = |l: u32| if self.gated { 2 * l } else { l };
@@ -42,7 +70,7 @@ impl Rule for AttentionPool {
             (Shape::new(Dim::Bags, heads), Storage::F32),
         ])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (pre, h) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let (w, b, t) = (node.inputs[2], node.inputs[3], Tables::of(node));
         let (hidden, inner, heads) = (p.cols(h), p.cols(w), p.cols(b));
@@ -62,7 +90,7 @@ impl Rule for AttentionPool {
         let grid = Grid::plane(Count::each(Dim::Bags), Count::each(Dim::Fixed(heads)));
         p.launch_variant(&k::POOL_END, variant, &operands, &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (pre, h) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let (w, b, t) = (node.inputs[2], node.inputs[3], Tables::of(node));
         let (hidden, inner, heads) = (p.cols(h), p.cols(w), p.cols(b));

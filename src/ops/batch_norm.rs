@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::kernels::batch_norm as k;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Source, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Source, Storage, Value, ValueId};
 
 /// Every channel with mean 0 and deviation 1, then a gain and a bias for each channel.
 ///
@@ -34,7 +34,7 @@ impl BatchNorm {
     }
 
     /// Statistics of the batch, in the outputs of the node.
-    fn measure(&self, p: &mut Planner, node: &Node) -> (ValueId, ValueId) {
+    fn measure(&self, p: &mut Planner, node: Io) -> (ValueId, ValueId) {
         let x = p.dense(node.inputs[0]);
         let (mean, variance) = (node.outputs[1], node.outputs[2]);
         let sums = p.temp(Dim::Fixed(1), self.channels);
@@ -47,14 +47,14 @@ impl BatchNorm {
     }
 
     /// Given statistics stand in the outputs of the node.
-    fn given(p: &mut Planner, node: &Node) -> (ValueId, ValueId) {
+    fn given(p: &mut Planner, node: Io) -> (ValueId, ValueId) {
         let [_, _, _, mean, variance] = node.inputs[..] else { unreachable!("statistics are given") };
         p.alias(node.outputs[1], mean);
         p.alias(node.outputs[2], variance);
         (mean, variance)
     }
 
-    fn apply(&self, p: &mut Planner, node: &Node, (mean, variance): (ValueId, ValueId)) {
+    fn apply(&self, p: &mut Planner, node: Io, (mean, variance): (ValueId, ValueId)) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
@@ -64,7 +64,7 @@ impl BatchNorm {
     }
 
     /// Gradients of images, gain and bias; `given` statistics are constants.
-    fn gradients(&self, p: &mut Planner, node: &Node, (mean, variance): (ValueId, ValueId), given: bool) {
+    fn gradients(&self, p: &mut Planner, node: Io, (mean, variance): (ValueId, ValueId), given: bool) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let x = p.dense(node.inputs[0]);
         let (sums, products) = (p.temp(Dim::Fixed(1), self.channels), p.temp(Dim::Fixed(1), self.channels));
@@ -138,11 +138,11 @@ impl Rule for BatchNorm {
         let row = (Shape::new(Dim::Fixed(1), self.channels), Storage::F32);
         Ok(vec![(inputs[0].shape, Storage::F32), row, row])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let statistics = if node.inputs.len() == 5 { Self::given(p, node) } else { self.measure(p, node) };
         self.apply(p, node, statistics);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let given = node.inputs.len() == 5;
         let statistics = if given { (node.inputs[3], node.inputs[4]) } else { (node.outputs[1], node.outputs[2]) };
         self.gradients(p, node, statistics, given);
@@ -186,15 +186,15 @@ impl Rule for RunningBatchNorm {
         expect(ok, self.name(), expected, inputs)?;
         self.plain().shapes(inputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let plain = self.plain();
-        if !p.dropout {
+        if !p.mode.dropout {
             let statistics = BatchNorm::given(p, node);
             return plain.apply(p, node, statistics);
         }
         let statistics = plain.measure(p, node);
         plain.apply(p, node, statistics);
-        if !p.training {
+        if !p.mode.training {
             return;
         }
         let x = p.dense(node.inputs[0]);
@@ -204,8 +204,8 @@ impl Rule for RunningBatchNorm {
             p.launch(&k::BATCH_RUNNING, &[now.into(), running.into()], &words, plain.channel_grid());
         }
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
-        let given = !p.dropout;
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let given = !p.mode.dropout;
         let statistics = if given { (node.inputs[3], node.inputs[4]) } else { (node.outputs[1], node.outputs[2]) };
         self.plain().gradients(p, node, statistics, given);
     }

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::kernels::cluster as k;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// Rows added up by one invocation before the parts are combined.
 const CHUNK: u32 = 256;
@@ -38,7 +38,7 @@ impl Rule for ClusterAssign {
         let clusters = Shape::new(inputs[1].shape.rows, 1);
         Ok(vec![(rows, Storage::U32), (rows, Storage::F32), (clusters, Storage::U32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, centroids) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let [nearest, distances, counts] = node.outputs[..] else { unreachable!() };
         let (rows, clusters) = (p.rows(x), p.rows(centroids));
@@ -52,7 +52,7 @@ impl Rule for ClusterAssign {
             p.launch(&k::CLUSTER_FILL, &[nearest.into(), distances.into(), counts.into()], &words, one);
         }
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// The mean of the rows of each cluster. Inputs: x `[R, C]`, clusters `[R, 1]` and their counts `[K, 1]` from
@@ -83,7 +83,7 @@ impl Rule for ClusterMeans {
         expect(ok, self.name(), "x [R, C], clusters [R, 1], counts [K, 1], and what stood before, [K, C]", inputs)?;
         Ok(vec![(inputs[3].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, nearest, counts) = (p.dense(node.inputs[0]), node.inputs[1], node.inputs[2]);
         let before = p.dense(node.inputs[3]);
         let (rows, cols) = (p.rows(x), p.cols(x));
@@ -97,5 +97,5 @@ impl Rule for ClusterMeans {
         let grid = Grid::line(Count::per(Dim::Fixed(clusters), cols, LANES));
         p.launch(&k::CLUSTER_MEAN, &[sums.into(), counts.into(), before.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }

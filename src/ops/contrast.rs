@@ -4,8 +4,8 @@ use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::contrast as k;
 use crate::kernels::launch::{Count, Dim, Grid};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// Mean over rows of the cross-entropy of finding the row's partner among all other rows, by inner product
 /// over temperature. Rows 2k and 2k + 1 are partners; a last row without one takes no part. Inputs: rows
@@ -27,7 +27,7 @@ impl Rule for NtXent {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32), (Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let losses = p.temp(shape.rows, 1);
@@ -37,7 +37,7 @@ impl Rule for NtXent {
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, losses, 0, 1, self.scale, target);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let x = p.dense(node.inputs[0]);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };

@@ -7,8 +7,8 @@ use super::{Locality, Rule, expect, norm, reduce};
 use crate::error::Result;
 use crate::kernels::conv as k;
 use crate::kernels::launch::{Count, Dim, Grid};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Channels, lines and columns of the images in the rows of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,13 +214,13 @@ impl Convolution {
         Pair { large, small, window: self.window }
     }
 
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let target = GradTarget { to: Operand::Value(node.outputs[0]), accumulate: false };
         self.pair().convolve(p, x, node.inputs[1], node.inputs.get(2).copied(), target, self.transposed);
     }
 
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, w) = (node.inputs[0], node.inputs[1]);
         if let Some(target) = p.grad(x) {
@@ -274,10 +274,10 @@ impl Rule for Conv2d {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         self.convolution().shapes(self.name(), inputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         self.convolution().forward(p, node);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         self.convolution().backward(p, node);
     }
 }
@@ -317,10 +317,10 @@ impl Rule for ConvTranspose2d {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         self.convolution().shapes(self.name(), inputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         self.convolution().forward(p, node);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         self.convolution().backward(p, node);
     }
 }

@@ -8,13 +8,14 @@
 //! Picking the critical rows and attending to them are two operations: between them a batch in windows has seen
 //! all of a bag once ([`crate::plan::windows`]).
 
+use super::columns::Splitter;
 use super::segment::Tables;
-use super::{Rule, expect, pointwise, segment};
+use super::{Locality, Merge, Rule, expect, pointwise, segment};
 use crate::error::Result;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::{attention_pool as pool, critical_attention as k};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// The rows of the critical instances. Inputs: x `[N, L]`, critical row of each class `[B, C]` (the second output of
 /// a maximum over bags). Output: `[B, C L]`, those of a bag's classes side by side.
@@ -25,6 +26,9 @@ impl Rule for CriticalRows {
     fn name(&self) -> &'static str {
         "critical rows"
     }
+    fn locality(&self) -> Locality {
+        Locality::Pick
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 2
             && inputs[0].shape.rows == Dim::Instances
@@ -33,7 +37,7 @@ impl Rule for CriticalRows {
         expect(ok, self.name(), "instance rows [N, L] and critical rows [B, C]", inputs)?;
         Ok(vec![(Shape::new(Dim::Bags, inputs[1].shape.cols * inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, critical) = (p.dense(node.inputs[0]), node.inputs[1]);
         let (inner, classes) = (p.cols(x), p.cols(critical));
         let operands = [x.into(), critical.into(), node.outputs[0].into()];
@@ -41,7 +45,7 @@ impl Rule for CriticalRows {
         let grid = Grid::line(Count::per(Dim::Bags, classes, 1));
         p.launch_variant(&k::CRITICAL_ROWS, pool::variant(inner, inner), &operands, &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (inner, classes) = (p.cols(node.inputs[0]), p.cols(node.inputs[1]));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -64,6 +68,13 @@ impl Rule for CriticalAttention {
     fn name(&self) -> &'static str {
         "critical attention"
     }
+    fn locality(&self) -> Locality {
+        Locality::PoolAfter(Merge::Softmax, 2)
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let heads = s.cols(node.inputs[2]) / s.cols(node.inputs[0]);
+        super::attention_pool::split_heads(*self, s, node, heads)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = segment::over_bags(inputs, 3)
             && inputs[1].shape.rows == Dim::Instances
@@ -78,7 +89,7 @@ impl Rule for CriticalAttention {
             (Shape::new(Dim::Bags, classes), Storage::F32),
         ])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (q, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let (keys, t) = (node.inputs[2], Tables::of(node));
         let (inner, hidden, classes) = (p.cols(q), p.cols(v), p.cols(keys) / p.cols(q));
@@ -96,7 +107,7 @@ impl Rule for CriticalAttention {
         let grid = Grid::plane(Count::each(Dim::Bags), Count::each(Dim::Fixed(classes)));
         p.launch_variant(&pool::POOL_END, variant, &operands, &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (q, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let (keys, t) = (node.inputs[2], Tables::of(node));
         let (inner, hidden, classes) = (p.cols(q), p.cols(v), p.cols(keys) / p.cols(q));

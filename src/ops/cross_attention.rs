@@ -1,6 +1,7 @@
 //! Attention between the tokens of a bag and its landmarks, in memory linear in both: the kernels of
 //! self-attention over other pairs of rows.
 
+use super::columns::Splitter;
 use super::nystrom::rows_per_bag;
 use super::self_attention::{Energy, Pairs};
 use super::tokens::{TokenTables, over_tokens};
@@ -9,8 +10,8 @@ use crate::error::Result;
 use crate::kernels::launch::{Count, Dim, Grid, TILE};
 use crate::kernels::nystrom as own;
 use crate::kernels::self_attention as k;
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Who asks whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ struct Attending {
 }
 
 impl Attending {
-    fn of(p: &Planner, node: &Node, [q, key]: [ValueId; 2], heads: u32, scale: f32) -> Self {
+    fn of(p: &Planner, node: Io, [q, key]: [ValueId; 2], heads: u32, scale: f32) -> Self {
         let rows = |v: ValueId| Rows::of(p.rows(v)).expect("checked shapes");
         let (queries, keys) = (rows(q), rows(key));
         Self { q, k: key, queries, keys, heads, dims: p.cols(q) / heads, scale, tables: TokenTables::of(node) }
@@ -159,6 +160,14 @@ impl Rule for CrossAttention {
     fn name(&self) -> &'static str {
         "cross-attention"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let [q, key, v] = [0, 1, 2].map(|n| node.inputs[n]);
+        let cols = [s.cols(q), s.cols(node.outputs[0])];
+        s.by_head(node, 2, self.heads, cols, |s, heads, [of_key, of_value]| {
+            let rows = [s.take(q, of_key)?, s.take(key, of_key)?, s.take(v, of_value)?];
+            s.push(Self { heads: heads.count, ..*self }, &[&rows, &node.inputs[3..]].concat())
+        })
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_tokens(inputs, 3)
             && between(&inputs[0], &inputs[1], self.heads, self.between)
@@ -172,11 +181,11 @@ impl Rule for CrossAttention {
         let out = (Shape::new(rows, inputs[2].shape.cols), Storage::F32);
         Ok(vec![out, (Shape::new(rows, self.heads), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [q, key, v] = [0, 1, 2].map(|i| node.inputs[i]);
         Attending::of(p, node, [q, key], self.heads, self.scale).attend(p, v, node.outputs[0], node.outputs[1]);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [q, key, v] = [0, 1, 2].map(|i| node.inputs[i]);
         let at = Attending::of(p, node, [q, key], self.heads, self.scale);
         let (out, lse) = (node.outputs[0], node.outputs[1]);
@@ -211,6 +220,14 @@ impl Rule for Received {
     fn name(&self) -> &'static str {
         "received attention"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let [lse, q, key, weights] = [0, 1, 2, 3].map(|n| node.inputs[n]);
+        let cols = s.cols(key);
+        s.by_head(node, 1, self.heads, [cols, cols], |s, heads, [of_key, _]| {
+            let inputs = [s.take(lse, heads)?, s.take(q, of_key)?, s.take(key, of_key)?, s.take(weights, heads)?];
+            s.push(Self { heads: heads.count, ..*self }, &[&inputs, &node.inputs[4..]].concat())
+        })
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_tokens(inputs, 4)
             && between(&inputs[1], &inputs[2], self.heads, Between::LandmarksAndTokens)
@@ -220,13 +237,13 @@ impl Rule for Received {
         expect(ok, self.name(), expected, inputs)?;
         Ok(vec![(Shape::new(Dim::Tokens, self.heads), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [g, q, key, lse] = [0, 1, 2, 3].map(|i| node.inputs[i]);
         let at = Attending::of(p, node, [q, key], self.heads, self.scale);
         let record = at.plain_record(p, lse);
         at.receive(p, g, record, GradTarget { to: node.outputs[0].into(), accumulate: false });
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [g, q, key, lse] = [0, 1, 2, 3].map(|i| node.inputs[i]);
         let at = Attending::of(p, node, [q, key], self.heads, self.scale);
         let upstream = p.upstream(node.outputs[0]).expect("a gradient");

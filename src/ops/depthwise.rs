@@ -1,5 +1,6 @@
 //! Convolutions of tokens, each column for itself: along the sequence, and over the square of a bag.
 
+use super::columns::Splitter;
 use super::norm::is_row;
 use super::tokens::{TokenTables, over_tokens, tile_grid};
 use super::{Rule, expect, reduce};
@@ -7,8 +8,8 @@ use crate::error::Result;
 use crate::kernels::depthwise as k;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Convolution along the tokens of each bag with one kernel for all columns of a head, zeros around: the
 /// residual of Nyström attention (Xiong et al. 2021, arXiv 2102.03902). A cross-correlation, as in PyTorch.
@@ -30,7 +31,7 @@ fn rows_of(first: bool) -> (Dim, Dim) {
 }
 
 impl SequenceConv {
-    fn words(&self, p: &Planner, node: &Node, tiles: Dim, accumulate: bool) -> [Word; 6] {
+    fn words(&self, p: &Planner, node: Io, tiles: Dim, accumulate: bool) -> [Word; 6] {
         let (x, w) = (p.value(node.inputs[0]).shape, p.value(node.inputs[1]).shape);
         let Dim::Fixed(heads) = w.rows else { unreachable!("weights have a fixed number of rows") };
         let flags = (accumulate as u32 * k::ACCUMULATE) | (self.first as u32 * k::FIRST);
@@ -43,6 +44,14 @@ impl Rule for SequenceConv {
     fn name(&self) -> &'static str {
         "sequence convolution"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let (x, taps) = (node.inputs[0], node.inputs[1]);
+        let (heads, cols) = (s.rows(taps), s.cols(x));
+        s.by_head(node, 1, heads, [cols, cols], |s, heads, [of_x, _]| {
+            let (x, taps) = (s.take(x, of_x)?, s.take_rows(taps, heads)?);
+            s.push(*self, &[&[x, taps], &node.inputs[2..]].concat())
+        })
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let heads = inputs.get(1).map_or(Dim::Bags, |w| w.shape.rows);
         let ok = over_tokens(inputs, 2)
@@ -53,13 +62,13 @@ impl Rule for SequenceConv {
         expect(ok, self.name(), "x [Tokens, heads d], weights [heads, odd taps], tables of the tokens", inputs)?;
         Ok(vec![(Shape::new(rows_of(self.first).0, inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), rows_of(self.first).1);
         let operands = [x, w, t.offsets, t.tiles, node.outputs[0]].map(Operand::Value);
         let words = self.words(p, node, tiles, false);
         p.launch(&k::SEQUENCE, &operands, &words, tile_grid(tiles, p.cols(x)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (x, w, t, tiles) = (node.inputs[0], node.inputs[1], TokenTables::of(node), rows_of(self.first).1);
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(GradTarget { to, accumulate }) = p.grad(x) {
@@ -93,14 +102,7 @@ pub struct ShiftTokens {
 
 impl ShiftTokens {
     /// The kernels of a convolution with one tap, whose weight is 1; nothing reads the buffer that stands for it.
-    fn launch(
-        &self,
-        p: &mut Planner,
-        kernel: &'static crate::kernels::Kernel,
-        to: GradTarget,
-        x: ValueId,
-        node: &Node,
-    ) {
+    fn launch(&self, p: &mut Planner, kernel: &'static crate::kernels::Kernel, to: GradTarget, x: ValueId, node: Io) {
         let back = *kernel == k::SEQUENCE_BACK;
         let tiles = if back { Dim::TokenTiles } else { rows_of(self.first).1 };
         let (cols, t) = (p.cols(x), TokenTables::of(node));
@@ -115,16 +117,21 @@ impl Rule for ShiftTokens {
     fn name(&self) -> &'static str {
         "shift of tokens"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let tables = &node.inputs[1..];
+        let parts = s.of_blocks(node.inputs[0], |s, part, _| s.push1(*self, &[&[part], tables].concat()))?;
+        s.give(node.outputs[0], parts)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_tokens(inputs, 1) && inputs[0].shape.rows == Dim::Tokens && self.landmarks > 0;
         expect(ok, self.name(), "x [Tokens, C], tables of the tokens, at least one landmark", inputs)?;
         Ok(vec![(Shape::new(rows_of(self.first).0, inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let to = GradTarget { to: node.outputs[0].into(), accumulate: false };
         self.launch(p, &k::SEQUENCE, to, node.inputs[0], node);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(target) = p.grad(node.inputs[0]) {
             self.launch(p, &k::SEQUENCE_BACK, target, g, node);
@@ -147,6 +154,14 @@ impl Rule for GridConv {
     fn name(&self) -> &'static str {
         "grid convolution"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let (x, kernel, bias) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        let parts = s.of_blocks(x, |s, part, run| {
+            let (kernel, bias) = (s.take_rows(kernel, run)?, s.take(bias, run)?);
+            s.push1(*self, &[&[part, kernel, bias], &node.inputs[3..]].concat())
+        })?;
+        s.give(node.outputs[0], parts)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_tokens(inputs, 3)
             && inputs[0].shape.rows == Dim::Tokens
@@ -158,10 +173,10 @@ impl Rule for GridConv {
         expect(ok, self.name(), expected, inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         self.convolve(p, node, node.inputs[0], GradTarget { to: node.outputs[0].into(), accumulate: false }, 0);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (x, t) = (node.inputs[0], TokenTables::of(node));
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(target) = p.grad(x) {
@@ -187,7 +202,7 @@ impl Rule for GridConv {
 }
 
 impl GridConv {
-    fn convolve(&self, p: &mut Planner, node: &Node, x: ValueId, target: GradTarget, flags: u32) {
+    fn convolve(&self, p: &mut Planner, node: Io, x: ValueId, target: GradTarget, flags: u32) {
         let (t, cols) = (TokenTables::of(node), p.cols(node.inputs[0]));
         let operands =
             [x.into(), node.inputs[1].into(), node.inputs[2].into(), t.offsets.into(), t.tiles.into(), target.to];
@@ -222,14 +237,14 @@ impl Rule for MergeKernels {
         expect(ok, self.name(), "kernels [C, s^2], [C, (s - 2)^2], [C, (s - 4)^2] for an odd s from 5", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [a, b, c] = node.inputs[..] else { panic!("three kernels") };
         let (channels, area) = (p.rows(a), p.cols(a));
         let operands = [a, b, c, node.outputs[0]].map(Operand::Value);
         let words = [channels.into(), self.side.into()];
         p.launch(&k::MERGE, &operands, &words, Grid::line(Count::per(channels, area, LANES)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (i, &kernel) in node.inputs.iter().enumerate() {
             let Some(GradTarget { to, accumulate }) = p.grad(kernel) else { continue };

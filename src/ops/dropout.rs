@@ -1,13 +1,14 @@
 //! Dropout with masks from a counter: nothing is stored, backward draws the same bits again.
 
+use super::columns::{Run, Splitter};
 use super::pointwise::{add_to, count_of, quads};
-use super::{Locality, Rule, expect};
+use super::{Locality, Op, Rule, expect};
 use crate::error::Result;
 use crate::kernels::dropout as k;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Inverted dropout: each value is kept with probability 1 - rate and scaled by 1 / (1 - rate).
 ///
@@ -52,7 +53,7 @@ impl Dropout {
 
     /// True when values are dropped in what is planned.
     pub(super) fn active(&self, p: &Planner) -> bool {
-        p.dropout && self.rate > 0.0
+        p.mode.dropout && self.rate > 0.0
     }
 
     fn words(&self, p: &Planner, x: ValueId, accumulate: bool) -> [Word; 12] {
@@ -86,7 +87,7 @@ impl Dropout {
     }
 
     /// Forward and backward of both kinds: `launch` draws, or the value stands for itself.
-    fn compute(&self, p: &mut Planner, node: &Node, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
+    fn compute(&self, p: &mut Planner, node: Io, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
         let x = p.dense(node.inputs[0]);
         match self.active(p) {
             true => launch(p, x, node.outputs[0].into(), false),
@@ -94,7 +95,7 @@ impl Dropout {
         }
     }
 
-    fn derive(&self, p: &mut Planner, node: &Node, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
+    fn derive(&self, p: &mut Planner, node: Io, launch: impl Fn(&mut Planner, ValueId, Operand, bool)) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(target @ GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         match self.active(p) {
@@ -111,14 +112,20 @@ impl Rule for Dropout {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let total = s.cols(node.outputs[0]);
+        let part =
+            |s: &Splitter, run: Run| self.part_of(run.first, run.count, total).map(Op::from).ok_or_else(|| s.refused());
+        s.each_as(part, node, node.inputs[0], 0..1)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         self.compute(p, node, |p, x, to, accumulate| self.launch(p, x, to, accumulate));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         self.derive(p, node, |p, g, to, accumulate| self.launch(p, g, to, accumulate));
     }
 }
@@ -154,10 +161,10 @@ impl Rule for ChannelDropout {
         expect(ok, self.name(), &format!("images of channels of {} values", self.positions), inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         self.dropout.compute(p, node, |p, x, to, accumulate| self.launch(p, x, to, accumulate));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         self.dropout.derive(p, node, |p, g, to, accumulate| self.launch(p, g, to, accumulate));
     }
 }

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::evidential as k;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// The evidential loss of each row (MIREL, Liu and Ji 2024), `[R, 1]`: the sum of factor times term over four
 /// terms. With S the sum of alpha, p = alpha / S, y the true class as 0 and 1, and t that class:
@@ -44,7 +44,7 @@ fn grid(p: &Planner, evidence: ValueId) -> Grid {
 
 impl EvidentialLoss {
     /// Evidence, labels (evidence again where there are none: bound, not read) and factors.
-    fn operands(p: &mut Planner, node: &Node) -> [ValueId; 3] {
+    fn operands(p: &mut Planner, node: Io) -> [ValueId; 3] {
         let (evidence, factors) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         [evidence, node.inputs.get(2).copied().unwrap_or(evidence), factors]
     }
@@ -76,12 +76,12 @@ impl Rule for EvidentialLoss {
         expect(ok, self.name(), expected, inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [evidence, labels, factors] = Self::operands(p, node);
         let operands = [evidence.into(), labels.into(), factors.into(), node.outputs[0].into()];
         p.launch(&k::EVIDENTIAL_LOSS, &operands, &self.words(p, evidence, false), grid(p, evidence));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let [evidence, labels, factors] = Self::operands(p, node);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -107,10 +107,10 @@ impl Rule for DirichletUncertainty {
         expect(ok, self.name(), "evidence [R, K] with K of 2 or more", inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 3), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let evidence = p.dense(node.inputs[0]);
         let operands = [evidence.into(), node.outputs[0].into()];
         p.launch(&k::DIRICHLET_UNCERTAINTY, &operands, &words(p, evidence, u32::MAX, 0), grid(p, evidence));
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::gaussian as k;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// mean + e^(v / 2) eps with eps normal, from a counter: nothing is stored, backward draws the same numbers
 /// again. Inputs: mean `[R, C]`, logarithm of the variance v `[R, C]`. In prediction the mean itself.
@@ -39,9 +39,9 @@ impl Rule for Reparameterise {
         pair(self.name(), inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let mean = p.dense(node.inputs[0]);
-        if !p.dropout {
+        if !p.mode.dropout {
             p.alias(node.outputs[0], mean);
             return;
         }
@@ -50,12 +50,12 @@ impl Rule for Reparameterise {
         let grid = quads(p, mean);
         p.launch(&k::GAUSSIAN_SAMPLE, &[mean.into(), v.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(target) = p.grad(node.inputs[0]) {
             add_to(p, g, 1.0, target);
         }
-        if !p.dropout {
+        if !p.mode.dropout {
             // Without noise the variance has no part in it.
             return p.zero_grad(node.inputs[1]);
         }
@@ -83,7 +83,7 @@ impl Rule for GaussianKl {
         pair(self.name(), inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (mean, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let shape = p.value(mean).shape;
         let parts = p.temp(shape.rows, 1);
@@ -93,7 +93,7 @@ impl Rule for GaussianKl {
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, parts, 0, 1, self.scale, target);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (input, of_variance) in [(node.inputs[0], false), (node.inputs[1], true)] {
             let Some(GradTarget { to, accumulate }) = p.grad(input) else { continue };
@@ -132,13 +132,13 @@ impl Rule for GaussianLogDensity {
         expect(ok, self.name(), "x [R, C], means and logarithms of variances, each [R, C] or [R, 1]", inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let inputs = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
         let grid = Grid::line(Count::per(p.rows(inputs[0]), 1, LANES));
         let operands = [inputs[0].into(), inputs[1].into(), inputs[2].into(), node.outputs[0].into()];
         p.launch(&k::GAUSSIAN_LOG, &operands, &Self::words(p, &inputs, 0, false), grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let inputs = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
         let grid = Grid::line(Count::per(p.rows(inputs[0]), 1, LANES));

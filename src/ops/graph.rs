@@ -10,8 +10,8 @@ use crate::kernels::elementwise::LANES;
 use crate::kernels::graph as k;
 use crate::kernels::launch::{Count, Dim, Grid, TILE};
 use crate::kernels::weighting::ROW_DOT;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// What is computed of two rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +81,12 @@ impl Rule for PairMatrix {
         expect(ok, self.name(), "two matrices of instance rows [N, C], and the tables", inputs)?;
         Ok(vec![(Shape::new(Dim::Pairs, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (a, b, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let spans = spans(p, t.tiles, t.offsets, 0);
         pairs(p, a, b, spans, self.kind(), node.outputs[0]);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (y, g) = (node.outputs[0], p.upstream(node.outputs[0]).expect("a gradient"));
         let (sides, t) = ([p.dense(node.inputs[0]), p.dense(node.inputs[1])], Tables::of(node));
         let spans = spans(p, t.tiles, t.offsets, 0);
@@ -156,7 +156,7 @@ impl Rule for GraphProduct {
         let factors = if nodes == 0 { Shape::new(Dim::Instances, 1) } else { Shape::new(Dim::Bags, nodes) };
         Ok(vec![(inputs[1].shape, Storage::F32), (factors, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (a, v, t) = (node.inputs[0], p.dense(node.inputs[1]), Tables::of(node));
         let spans = spans(p, t.tiles, t.offsets, self.uniform);
         let (rows, cols) = (p.rows(spans), self.cols(p, v));
@@ -164,7 +164,7 @@ impl Rule for GraphProduct {
         let words = [rows.into(), cols.into(), self.flags(false).into()];
         p.launch(&k::GRAPH_PRODUCT, &operands, &words, grid(rows, runs(cols)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let (a, v, t) = (node.inputs[0], p.dense(node.inputs[1]), Tables::of(node));
         let (y, shares) = (node.outputs[0], node.outputs[1]);
@@ -212,7 +212,7 @@ impl Rule for LinkLoss {
         expect(ok, self.name(), "weights of the pairs [P, 1], assignments [N, K], and the tables", inputs)?;
         Ok(vec![(Shape::new(Dim::Bags, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (a, s, t) = (node.inputs[0], p.dense(node.inputs[1]), Tables::of(node));
         let spans = spans(p, t.tiles, t.offsets, 0);
         let parts = p.temp(Dim::Tiles, 1);
@@ -222,7 +222,7 @@ impl Rule for LinkLoss {
         let operands = [parts.into(), t.bag_tiles.into(), t.offsets.into(), node.outputs[0].into()];
         p.launch(&k::LINK_END, &operands, &words(Dim::Bags, p), Grid::line(Count::per(Dim::Bags, 1, LANES)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (a, s, t) = (node.inputs[0], p.dense(node.inputs[1]), Tables::of(node));
         let spans = spans(p, t.tiles, t.offsets, 0);

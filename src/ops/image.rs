@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::image as k;
 use crate::kernels::launch::{Count, Grid, Word};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// An invocation for each value of an image in every row of `x`.
@@ -68,13 +68,13 @@ impl Rule for MaxPool {
         let shape = Shape::new(inputs[0].shape.rows, to.map_or(0, |to| to.len()));
         Ok(vec![(shape, Storage::F32), (shape, Storage::U32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let operands = [x.into(), node.outputs[0].into(), node.outputs[1].into()];
         let grid = each(p, x, p.cols(node.outputs[0]));
         p.launch(&k::MAX_POOL, &operands, &self.words(p, x, false), grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let grid = each(p, g, self.from.len());
@@ -101,13 +101,13 @@ impl Rule for ChannelMean {
         expect(ok, self.name(), &format!("images of {} channels", self.channels), inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, self.channels), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let words = [Word::Times(p.rows(x), self.channels), (p.cols(x) / self.channels).into(), 0u32.into()];
         let grid = each(p, x, self.channels);
         p.launch(&k::PLANE_MEAN, &[x.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let cols = p.cols(node.inputs[0]);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -149,12 +149,12 @@ impl Rule for Upsample {
         expect(ok, self.name(), &format!("{:?}", self.from), inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, self.to().len()), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let grid = each(p, x, self.to().len());
         p.launch(&k::UPSAMPLE, &[x.into(), node.outputs[0].into()], &self.words(p, x, false), grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let grid = each(p, g, self.from.len());
@@ -228,12 +228,12 @@ impl Rule for Pad {
         expect(ok, self.name(), &format!("{:?}", self.from), inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, self.to().len()), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let grid = each(p, x, self.to().len());
         p.launch(&k::PAD, &[x.into(), node.outputs[0].into()], &self.words(p, x, false), grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let grid = each(p, g, self.from.len());

@@ -7,8 +7,8 @@ use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::loss as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Binary cross-entropy of logits `[B, C]` against targets `[B, C]`, weighted by `[B, 1]` or each output by its own of
 /// `[B, C]`, over C, summed: `[1, 1]`.
@@ -54,13 +54,13 @@ impl Rule for SigmoidCrossEntropy {
         let cols = inputs.first().map_or(0, |v| v.shape.cols);
         loss_shapes(self.name(), inputs, "logits [B, C], targets [B, C] and weights [B, 1] or [B, C]", [cols; 2])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, t, w] = node.inputs[..] else { unreachable!() };
         let words = self.words(p, x, w);
         let operands = [x.into(), t.into(), w.into(), node.outputs[0].into()];
         p.launch(&k::SIGMOID_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [x, t, w] = node.inputs[..] else { unreachable!() };
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
@@ -88,14 +88,14 @@ impl Rule for SoftmaxCrossEntropy {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         loss_shapes(self.name(), inputs, "logits [B, C], labels [B, 1] and weights [B, 1]", [1; 2])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, labels, w] = node.inputs[..] else { unreachable!() };
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), shape.cols.into(), self.scale.into()];
         let operands = [x.into(), labels.into(), w.into(), node.outputs[0].into()];
         p.launch(&k::SOFTMAX_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [x, labels, w] = node.inputs[..] else { unreachable!() };
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };

@@ -1,5 +1,6 @@
 //! Matrix products and the fully connected layer.
 
+use super::columns::Splitter;
 use super::pointwise::{self, Activation};
 use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
@@ -7,8 +8,8 @@ use crate::kernels::elementwise;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::matmul::{self as k, Form};
 use crate::kernels::parts::ADD_PARTS;
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// One side of a product: a matrix as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,7 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
         b_t: right.transposed,
         a_half: left.half,
         b_half: right.half,
-        rounded: p.rounds(),
+        rounded: p.mode.rounds,
     };
     let usual = || k::choose(&target, &form, rows, columns, [left.stride, right.stride, ldc]);
     let mut tile = k::small(&target, &form, rows, columns, length).unwrap_or_else(usual);
@@ -165,6 +166,31 @@ impl Rule for Linear {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let (x, w, bias) = (node.inputs[0], node.inputs[1], node.inputs.get(2).copied());
+        // A block of columns of the result is the sum over blocks of x, in their order.
+        let (plain, mut results) = (Linear { activation: Activation::None }, Vec::new());
+        for run in s.blocks(node.outputs[0]) {
+            let rows = s.take_rows(w, run)?;
+            let mut bias = bias.map(|b| s.take(b, run)).transpose()?;
+            if !s.wide(x) {
+                let x = s.name(x);
+                results.push(s.push1(*self, &[&[x, rows], bias.as_slice()].concat())?);
+                continue;
+            }
+            // It is added with the first product.
+            let products = s.of_blocks(x, |s, part, run| {
+                let weights = s.slice(rows, run)?;
+                s.push1(plain, &[&[part, weights], bias.take().as_slice()].concat())
+            })?;
+            let sum = s.sum(&products)?;
+            results.push(match self.activation {
+                Activation::None => sum,
+                activation => s.push1(pointwise::Activate(activation), &[sum])?,
+            });
+        }
+        s.give(node.outputs[0], results)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let known = self.activation.code().0 <= Activation::Softplus.code().0;
         expect(known, self.name(), "no activation, relu, leaky relu, tanh, sigmoid or softplus", inputs)?;
@@ -176,13 +202,13 @@ impl Rule for Linear {
         let Dim::Fixed(outputs) = inputs[1].shape.rows else { unreachable!() };
         Ok(vec![(Shape::new(inputs[0].shape.rows, outputs), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, w) = (Side::of(p, node.inputs[0], false), Side::of(p, node.inputs[1], true));
         let epilogue = Epilogue { bias: node.inputs.get(2).copied(), activation: self.activation, accumulate: false };
         let ldc = p.cols(node.outputs[0]);
         product(p, x, w, node.outputs[0].into(), ldc, epilogue);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let y = node.outputs[0];
         let g = p.upstream(y).expect("a gradient");
         pointwise::through(p, self.activation, y, g);
@@ -218,6 +244,12 @@ impl Rule for Matmul {
     fn name(&self) -> &'static str {
         "matmul"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        if self.a_t || self.b_t || s.wide(node.inputs[0]) {
+            return Err(s.refused());
+        }
+        s.each(*self, node, node.outputs[0], 1..2)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let expected = "two matrices whose inner sizes agree, with a fixed number of columns in the result";
         expect(inputs.len() == 2, self.name(), expected, inputs)?;
@@ -230,12 +262,12 @@ impl Rule for Matmul {
         expect(k1 == k2 && cols.is_some(), self.name(), expected, inputs)?;
         Ok(vec![(Shape::new(m, cols.unwrap()), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (a, b) = (Side::of(p, node.inputs[0], self.a_t), Side::of(p, node.inputs[1], self.b_t));
         let ldc = p.cols(node.outputs[0]);
         product(p, a, b, node.outputs[0].into(), ldc, Epilogue::default());
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (a, b) = (node.inputs[0], node.inputs[1]);
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(GradTarget { to, accumulate }) = p.grad(a) {
@@ -256,13 +288,4 @@ impl Rule for Matmul {
             product(p, left, right, to, ldc, Epilogue { accumulate, ..Default::default() });
         }
     }
-}
-
-/// Instance features as dense f32 rows.
-pub(crate) fn unpack(p: &mut Planner, from: ValueId, to: ValueId) {
-    let v = p.value(from);
-    let variant = k::half_variant(&p.target, v.storage == Storage::F16);
-    let words = [v.shape.rows.into(), v.shape.cols.into(), v.stride.into()];
-    let grid = Grid::line(Count::per(v.shape.rows, v.shape.cols, elementwise::LANES));
-    p.launch_variant(&elementwise::UNPACK, variant, &[from.into(), to.into()], &words, grid);
 }

@@ -1,12 +1,17 @@
 //! Normalisation within a row: layer norm, instance norm, rows of length 1.
 
+use super::columns::Splitter;
+use super::matmul::Matmul;
+use super::pointwise::{Activate, Activation, AddScaled, Affine, Multiply, StopGradient};
+use super::reduce::RowSum;
+use super::weighting::RowScale;
 use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Grid, Word};
 use crate::kernels::norm as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Every row with mean 0 and deviation 1 over its columns, then a gain and a bias for each column.
 /// Inputs: x `[R, C]`, gain `[1, C]`, bias `[1, C]`. Outputs: `[R, C]`, and mean and inverse deviation `[R, 2]`.
@@ -16,6 +21,48 @@ pub struct LayerNorm {
     pub eps: f32,
 }
 
+impl LayerNorm {
+    /// On blocks of columns, from parts: means, then variances of what is left, over all blocks.
+    fn spelt_out(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let (x, gain, bias) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        let factor = 1.0 / s.cols(x) as f32;
+        let affine = |factor, offset| Affine { factor, offset };
+        let sums = s.of_blocks(x, |s, part, _| s.push1(RowSum, &[part]))?;
+        let sum = s.sum(&sums)?;
+        let mean = s.push1(affine(factor, 0.0), &[sum])?;
+        let centred = s.of_blocks(x, |s, part, _| {
+            // Ones times the mean of each row, without a product, whose factors may be rounded.
+            let constant = s.push1(StopGradient, &[part])?;
+            let ones = s.push1(affine(0.0, 1.0), &[constant])?;
+            let means = s.push1(RowScale, &[ones, mean])?;
+            s.push1(AddScaled { a: 1.0, b: -1.0 }, &[part, means])
+        })?;
+        let mut squares = Vec::new();
+        for &part in &centred {
+            let square = s.push1(Multiply, &[part, part])?;
+            squares.push(s.push1(RowSum, &[square])?);
+        }
+        let sum = s.sum(&squares)?;
+        let variance = s.push1(affine(factor, self.eps), &[sum])?;
+        // 1 / sqrt(v) is e^(-ln(v) / 2).
+        let log = s.push1(Activate(Activation::Ln), &[variance])?;
+        let half = s.push1(affine(-0.5, 0.0), &[log])?;
+        let inverse = s.push1(Activate(Activation::Exp), &[half])?;
+        let constant = s.push1(StopGradient, &[inverse])?;
+        let ones = s.push1(affine(0.0, 1.0), &[constant])?;
+        let outer = Matmul { a_t: false, b_t: false };
+        let mut results = Vec::new();
+        for (run, part) in s.blocks(x).into_iter().zip(centred) {
+            let (gain, bias) = (s.take(gain, run)?, s.take(bias, run)?);
+            let scaled = s.push1(RowScale, &[part, inverse])?;
+            let (gains, biases) = (s.push1(outer, &[ones, gain])?, s.push1(outer, &[ones, bias])?);
+            let product = s.push1(Multiply, &[scaled, gains])?;
+            results.push(s.push1(AddScaled { a: 1.0, b: 1.0 }, &[product, biases])?);
+        }
+        s.give(node.outputs[0], results)
+    }
+}
+
 impl Rule for LayerNorm {
     fn name(&self) -> &'static str {
         "layer norm"
@@ -23,16 +70,19 @@ impl Rule for LayerNorm {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        self.spelt_out(s, node)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 3 && inputs[1..].iter().all(|v| is_row(v, inputs[0].shape.cols));
         expect(ok, self.name(), "x [R, C], gain [1, C] and bias [1, C]", inputs)?;
         let shape = inputs[0].shape;
         Ok(vec![(shape, Storage::F32), (Shape::new(shape.rows, 2), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         runs(p, node, 1, Some((node.inputs[1], node.inputs[2])), self.eps);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let (gain, bias) = (node.inputs[1], node.inputs[2]);
         runs_grad(p, node, g, 1, Some(gain));
@@ -79,17 +129,17 @@ impl Rule for InstanceNorm {
         let shape = inputs[0].shape;
         Ok(vec![(shape, Storage::F32), (Shape::new(shape.rows, 2 * self.channels), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         runs(p, node, self.channels, None, self.eps);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         runs_grad(p, node, g, self.channels, None);
     }
 }
 
 /// Normalises `each` runs of every row; outputs 0 and 1 of the node are the result and its statistics.
-fn runs(p: &mut Planner, node: &Node, each: u32, affine: Option<(ValueId, ValueId)>, eps: f32) {
+fn runs(p: &mut Planner, node: Io, each: u32, affine: Option<(ValueId, ValueId)>, eps: f32) {
     let x = p.dense(node.inputs[0]);
     let shape = p.value(x).shape;
     let (gain, bias) = affine.unwrap_or((x, x));
@@ -98,7 +148,7 @@ fn runs(p: &mut Planner, node: &Node, each: u32, affine: Option<(ValueId, ValueI
     p.launch(&k::NORM, &operands, &words, Grid::line(Count::per(shape.rows, each, 1)));
 }
 
-fn runs_grad(p: &mut Planner, node: &Node, g: ValueId, each: u32, gain: Option<ValueId>) {
+fn runs_grad(p: &mut Planner, node: Io, g: ValueId, each: u32, gain: Option<ValueId>) {
     let x = p.dense(node.inputs[0]);
     let shape = p.value(x).shape;
     let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -127,14 +177,14 @@ impl Rule for UnitRows {
         let shape = inputs[0].shape;
         Ok(vec![(shape, Storage::F32), (Shape::new(shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), shape.cols.into(), self.eps.into()];
         let operands = [x.into(), node.outputs[0].into(), node.outputs[1].into()];
         p.launch(&k::UNIT, &operands, &words, Grid::line(Count::each(shape.rows)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let shape = p.value(g).shape;

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::nystrom as k;
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// How the matrices of the heads of a bag lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +146,14 @@ impl Rule for HeadProduct {
         let [m, n, _] = sizes.unwrap_or_default();
         Ok(vec![(self.c.join([m, n], self.heads), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [a, b] = node.inputs[..] else { panic!("two factors") };
         let sizes = self.sizes(p.value(a).shape, p.value(b).shape).expect("checked shapes");
         let sides = [Self::side(self.a, a, false), Self::side(self.b, b, false)];
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         product(p, self.heads, sizes, sides, Terms::product(self.scale), (target, self.c));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [a, b] = node.inputs[..] else { panic!("two factors") };
         let [m, n, k] = self.sizes(p.value(a).shape, p.value(b).shape).expect("checked shapes");
         let g = p.upstream(node.outputs[0]).expect("a gradient");
@@ -201,7 +201,7 @@ struct Round {
 }
 
 impl PseudoInverse {
-    fn rounds(node: &Node) -> Vec<Round> {
+    fn rounds(node: Io) -> Vec<Round> {
         node.outputs[2..].chunks_exact(4).map(|o| Round { z: o[0], y: o[1], q: o[2], r: o[3] }).collect()
     }
 
@@ -231,7 +231,7 @@ impl Rule for PseudoInverse {
         let kept = std::iter::repeat_n(matrix, 4 * self.iterations as usize);
         Ok([matrix, sums].into_iter().chain(kept).collect())
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (a, sums, rounds) = (node.inputs[0], node.outputs[1], Self::rounds(node));
         let m = p.cols(a);
         let [layers, values] = self.grids(m);
@@ -250,7 +250,7 @@ impl Rule for PseudoInverse {
             step(*z, *r, Terms::product(0.25), next);
         }
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (a, sums, rounds) = (node.inputs[0], node.outputs[1], Self::rounds(node));
         let Some(mut g) = p.upstream(node.outputs[0]) else { return };
         let Some(target) = p.grad(a) else { return };

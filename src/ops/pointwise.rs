@@ -1,11 +1,12 @@
 //! Pointwise operations: activations, logit, weighted sums, products.
 
+use super::columns::Splitter;
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise as k;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// A pointwise function whose derivative follows from its output.
@@ -88,17 +89,20 @@ impl Rule for Activate {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let (kind, slope) = self.0.code();
         let words = [count_of(p, x), kind.into(), slope.into(), 0u32.into()];
         p.launch(&k::ACTIVATE, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (y, g) = (node.outputs[0], p.upstream(node.outputs[0]).expect("a gradient"));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let (kind, slope) = self.0.code();
@@ -131,16 +135,19 @@ impl Rule for Logit {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let words = [count_of(p, x), self.clip.into(), 0u32.into()];
         p.launch(&k::LOGIT, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let x = p.dense(node.inputs[0]);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -165,16 +172,19 @@ impl Rule for AddScaled {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let words = [count_of(p, x), self.a.into(), self.b.into()];
         p.launch(&k::ADD_SCALED, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (input, factor) in [(node.inputs[0], self.a), (node.inputs[1], self.b)] {
             if let Some(target) = p.grad(input) {
@@ -202,12 +212,12 @@ impl Rule for AddTerm {
         expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let words = [count_of(p, x), 1f32.into(), Scalar::TermWeight(self.number).into()];
         p.launch(&k::ADD_SCALED, &[x.into(), y.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (input, factor) in [(node.inputs[0], 1f32.into()), (node.inputs[1], Scalar::TermWeight(self.number).into())]
         {
@@ -241,15 +251,18 @@ impl Rule for Multiply {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 2 && same(inputs), self.name(), "two matrices of one shape", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         multiply_into(p, x, y, node.outputs[0]);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (input, other) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
             if let Some(GradTarget { to, accumulate }) = p.grad(input) {
@@ -277,16 +290,19 @@ impl Rule for Affine {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let words = [count_of(p, x), self.factor.into(), self.offset.into()];
         p.launch(&k::AFFINE, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(target) = p.grad(node.inputs[0]) {
             add_to(p, g, self.factor, target);
@@ -311,16 +327,19 @@ impl Rule for Below {
     fn passes_gradient(&self) -> bool {
         false
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let words = [count_of(p, x), self.limit.into()];
         p.launch(&k::BELOW, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// The same numbers as a constant: no gradient passes. Nothing is computed or copied.
@@ -337,14 +356,17 @@ impl Rule for StopGradient {
     fn passes_gradient(&self) -> bool {
         false
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, inputs[0].storage)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         p.alias(node.outputs[0], node.inputs[0]);
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// Sets every element of a value.

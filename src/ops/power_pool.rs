@@ -9,8 +9,8 @@ use crate::kernels::Kernel;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid};
 use crate::kernels::power_pool as k;
-use crate::plan::{Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 fn shapes(name: &'static str, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
     let ok = over_bags(inputs, 2) && inputs[1].shape == Shape::new(Dim::Fixed(1), inputs[0].shape.cols);
@@ -32,7 +32,7 @@ fn bag_grid(cols: u32) -> Grid {
 }
 
 /// Both gradients: one launch, and the sum of the tiles' shares of that of the exponent.
-fn backward(p: &mut Planner, node: &Node, kernel: &'static Kernel, with_offsets: bool) {
+fn backward(p: &mut Planner, node: Io, kernel: &'static Kernel, with_offsets: bool) {
     let Some(g) = p.upstream(node.outputs[0]) else { return };
     let (x, exponent, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
     let cols = p.cols(x);
@@ -51,7 +51,7 @@ fn backward(p: &mut Planner, node: &Node, kernel: &'static Kernel, with_offsets:
     }
 }
 
-fn inputs(p: &mut Planner, node: &Node) -> (ValueId, ValueId, Tables, u32) {
+fn inputs(p: &mut Planner, node: Io) -> (ValueId, ValueId, Tables, u32) {
     let (x, exponent) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
     (x, exponent, Tables::of(node), p.cols(x))
 }
@@ -68,7 +68,7 @@ impl Rule for GeneralisedMean {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         shapes(self.name(), inputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, exponent, t, cols) = inputs(p, node);
         let [out, stats] = node.outputs[..] else { unreachable!() };
         let (tiles, bags) = ([Dim::Tiles.into(), cols.into()], [Dim::Bags.into(), cols.into()]);
@@ -82,7 +82,7 @@ impl Rule for GeneralisedMean {
         let operands = [sums.into(), exponent.into(), stats.into(), t.bag_tiles.into(), t.offsets.into(), out.into()];
         p.launch(&k::MEAN_END, &operands, &bags, bag_grid(cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         backward(p, node, &k::MEAN_GRAD, true);
     }
 }
@@ -99,7 +99,7 @@ impl Rule for PowerMean {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         shapes(self.name(), inputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, exponent, t, cols) = inputs(p, node);
         let [out, stats] = node.outputs[..] else { unreachable!() };
         let parts = p.temp(Dim::Tiles, 4 * cols);
@@ -108,7 +108,7 @@ impl Rule for PowerMean {
         let operands = [parts.into(), exponent.into(), t.bag_tiles.into(), out.into(), stats.into()];
         p.launch(&k::POWER_END, &operands, &[Dim::Bags.into(), cols.into()], bag_grid(cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         backward(p, node, &k::POWER_GRAD, false);
     }
 }

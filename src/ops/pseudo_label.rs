@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::pseudo_label as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// -ln max(q, 1 - q) with q = sigmoid(x): cross-entropy against the label 1 where q is at least 1/2, else 0. The label
 /// carries no gradient. Input: logits `[R, C]`. Output: the same shape.
@@ -28,12 +28,12 @@ impl Rule for InstancePseudoLoss {
         expect(inputs.len() == 1, self.name(), "one matrix of logits", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let words = [count_of(p, x), 0u32.into()];
         p.launch(&k::INSTANCE_PSEUDO, &[x.into(), node.outputs[0].into()], &words, cells(p, x));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let x = p.dense(node.inputs[0]);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -79,7 +79,7 @@ impl Rule for BagPseudoLoss {
         expect(ok, self.name(), "ln P, instance losses, negative losses and targets [B, C], weights [B, 1]", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, r, m, targets, weights] = [0, 1, 2, 3, 4].map(|i| p.dense(node.inputs[i]));
         let rows = p.rows(x);
         let losses = p.temp(rows, 1);
@@ -89,7 +89,7 @@ impl Rule for BagPseudoLoss {
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, losses, 0, 1, self.scale, target);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let [x, r, m, targets, weights] = [0, 1, 2, 3, 4].map(|i| p.dense(node.inputs[i]));
         for (of, input) in node.inputs[..3].iter().enumerate() {

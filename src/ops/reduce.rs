@@ -1,13 +1,14 @@
 //! Reductions over rows and columns.
 
+use super::columns::Splitter;
 use super::pointwise::count_of;
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::reduce as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Rows added up by one invocation before the parts are combined.
 const CHUNK: u32 = 256;
@@ -50,11 +51,11 @@ impl Rule for ColumnSum {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         column_sums(p, x, GradTarget { to: node.outputs[0].into(), accumulate: false });
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let shape = p.value(node.inputs[0]).shape;
@@ -76,18 +77,23 @@ impl Rule for RowSum {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let sums = s.of_blocks(node.inputs[0], |s, part, _| s.push1(*self, &[part]))?;
+        let sum = s.sum(&sums)?;
+        s.give(node.outputs[0], vec![sum])
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), shape.cols.into()];
         let grid = Grid::line(Count::per(shape.rows, 1, LANES));
         p.launch(&k::ROW_SUM, &[x.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let shape = p.value(node.inputs[0]).shape;
@@ -112,14 +118,14 @@ impl Rule for RowSoftmax {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let words: [Word; 2] = [shape.rows.into(), shape.cols.into()];
         let grid = Grid::line(Count::per(shape.rows, 1, LANES));
         p.launch(&k::ROW_SOFTMAX, &[x.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (y, g) = (node.outputs[0], p.upstream(node.outputs[0]).expect("a gradient"));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let shape = p.value(y).shape;
@@ -130,7 +136,7 @@ impl Rule for RowSoftmax {
 }
 
 /// Sets `to` to the sum of the squares of all values of a flat buffer, in two launches.
-pub(crate) fn sum_of_squares(p: &mut Planner, flat: crate::plan::Operand, count: u32, to: ValueId) {
+pub(crate) fn sum_of_squares(p: &mut Planner, flat: crate::planner::Operand, count: u32, to: ValueId) {
     const EACH: u32 = 4096;
     let parts = p.temp(Dim::Fixed(count.div_ceil(EACH)), 1);
     let words = [count.into(), EACH.into()];

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid};
 use crate::kernels::{routing as k, segment, weighting};
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// s |s| / (1 + |s|^2) for each row. Outputs: `[R, C]`, and the length of each, `[R, 1]`, in [0, 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,14 +24,14 @@ impl Rule for Squash {
         expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32), (Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
         let operands = [x.into(), node.outputs[0].into(), node.outputs[1].into()];
         let words = [shape.rows.into(), shape.cols.into()];
         p.launch(&k::SQUASH, &operands, &words, Grid::line(Count::per(shape.rows, 1, LANES)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let (row, length) = (p.upstream(node.outputs[0]), p.upstream(node.outputs[1]));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -57,13 +57,13 @@ impl Rule for BagDot {
         expect(ok, self.name(), "instance rows [N, C] and a row for each bag, [B, C]", inputs)?;
         Ok(vec![(Shape::new(Dim::Instances, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, v, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let operands = [x.into(), v.into(), t.tiles.into(), node.outputs[0].into()];
         let words = [Dim::Tiles.into(), p.cols(x).into(), 0u32.into()];
         p.launch(&k::BAG_DOT, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, v, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let cols = p.cols(x);

@@ -3,9 +3,9 @@
 
 use crate::kernels::launch::{BufferKey, Count, Dim, Grid};
 use crate::kernels::scaling as k;
-use crate::plan::{Operand, Planner};
+use crate::planner::{Operand, Planner};
 use crate::precision::{LEAST_SCALE, LossScale, MOST_SCALE};
-use crate::tape::ValueId;
+use crate::value::ValueId;
 
 const STATE: Operand = Operand::Flat(BufferKey::LossScale);
 
@@ -16,10 +16,9 @@ pub(crate) fn seed(p: &mut Planner, to: ValueId, scale: &LossScale) {
 }
 
 /// Takes the scale out of all gradients, `count` values, and moves it. Returns the table of groups to update
-/// with, which freezes all parameters when a gradient is not finite.
-pub(crate) fn judge(p: &mut Planner, scale: &LossScale, count: usize) -> Operand {
+/// with, `words` of it, which freezes all parameters when a gradient is not finite.
+pub(crate) fn judge(p: &mut Planner, scale: &LossScale, count: usize, words: u32) -> Operand {
     let parts = (count as u32).div_ceil(k::PART);
-    let words = p.groups().table_len() as u32;
     let flags = p.temp_index(Dim::Fixed(parts), 1);
     let table = p.temp_index(Dim::Fixed(words), 1);
     let grid = Grid::line(Count::each(Dim::Fixed(parts)));

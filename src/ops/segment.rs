@@ -3,13 +3,14 @@
 //! Every reduction is split: partial results of tiles that never cross a bag, then one combination for each
 //! bag. Two launches serve bags of 1 and of a million instances.
 
-use super::{Locality, Rule, expect};
+use super::columns::Splitter;
+use super::{Locality, Merge, Recorder, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Input, Word};
 use crate::kernels::segment as k;
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Tape, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// How the rows of a bag become one.
@@ -37,12 +38,12 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// Declares them on a tape, in the order nodes take them.
-    pub(crate) fn on(tape: &mut Tape) -> [ValueId; 3] {
+    pub(crate) fn on(tape: &mut dyn Recorder) -> [ValueId; 3] {
         [tape.batch(Input::Tiles, 4), tape.batch(Input::BagTiles, 1), tape.batch(Input::Offsets, 1)]
     }
 
     /// From the last three inputs of a node.
-    pub(crate) fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: Io) -> Self {
         let [.., tiles, bag_tiles, offsets] = node.inputs[..] else { panic!("a bag operation takes the tables") };
         Self { tiles, bag_tiles, offsets }
     }
@@ -72,7 +73,15 @@ impl Rule for SegmentReduce {
         "pool over bags"
     }
     fn locality(&self) -> Locality {
-        Locality::Pool
+        Locality::Pool(match self.0 {
+            Pool::Max => Merge::Max,
+            Pool::Mean => Merge::Mean,
+            Pool::Sum => Merge::Sum,
+            Pool::LogMeanExp => Merge::LogMeanExp,
+        })
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..1)
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
@@ -82,7 +91,7 @@ impl Rule for SegmentReduce {
             _ => vec![(shape, Storage::F32)],
         })
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let (t, out) = (Tables::of(node), node.outputs[0]);
         match self.0 {
@@ -99,7 +108,7 @@ impl Rule for SegmentReduce {
             Pool::LogMeanExp => log_sum_exp(p, x, &t, out, true),
         }
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let t = Tables::of(node);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -153,19 +162,22 @@ impl Rule for SegmentSoftmax {
     fn name(&self) -> &'static str {
         "softmax over bags"
     }
+    fn locality(&self) -> Locality {
+        Locality::Softmax
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
         let shape = inputs[0].shape;
         Ok(vec![(shape, Storage::F32), (Shape::new(Dim::Bags, shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let (t, cols) = (Tables::of(node), p.cols(x));
         log_sum_exp(p, x, &t, node.outputs[1], false);
         let operands = [x.into(), node.outputs[1].into(), t.tiles.into(), node.outputs[0].into()];
         p.launch(&k::SOFTMAX, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (y, t) = (node.outputs[0], Tables::of(node));
         let Some(g) = p.upstream(y) else { return };
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
@@ -185,12 +197,15 @@ impl Rule for BagBroadcast {
     fn name(&self) -> &'static str {
         "rows of bags for instances"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.outputs[0], 0..1)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 4 && inputs[0].shape.rows == Dim::Bags;
         expect(ok, self.name(), "a row for each bag [B, C], and the tables", inputs)?;
         Ok(vec![(Shape::new(Dim::Instances, inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, t) = (p.dense(node.inputs[0]), Tables::of(node));
         let cols = p.cols(x);
         // A sum's gradient is the same row for every instance.
@@ -198,7 +213,7 @@ impl Rule for BagBroadcast {
         let operands = [x.into(), t.tiles.into(), t.offsets.into(), node.outputs[0].into()];
         p.launch(&k::SUM_GRAD, &operands, &words, tile_grid(cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         if let Some(target) = p.grad(node.inputs[0]) {
             let sums = p.temp(Dim::Bags, p.cols(g));

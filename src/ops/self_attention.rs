@@ -11,6 +11,7 @@
 //! dE_ij = a_ij (m_ij <G_i, v_j> - D_i) and dv_j = sum of m_ij a_ij G_i. D_i stays as it is, since out_i has the masks,
 //! and so does the log-sum-exp, which is that of all pairs. Masks are drawn again wherever they are needed.
 
+use super::columns::{Run, Splitter};
 use super::dropout::{Dropout, Part};
 use super::segment::{Tables, over_bags};
 use super::{Rule, expect, reduce};
@@ -18,8 +19,8 @@ use crate::error::Result;
 use crate::kernels::distance_attention as distance;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
 use crate::kernels::self_attention as k;
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 pub use k::{Energy, MOST_BINS};
 
@@ -53,6 +54,32 @@ struct Attending {
 impl Rule for SelfAttention {
     fn name(&self) -> &'static str {
         "self-attention"
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let [q, key, v] = [0, 1, 2].map(|n| node.inputs[n]);
+        let cols = [s.cols(q), s.cols(v)];
+        let before = node.inputs.len() - 3;
+        // The shares of the distance-aware energy are for its own backward pass.
+        let outputs = if let Energy::Binned { .. } = self.energy { 3 } else { 2 };
+        s.by_head(node, outputs, self.heads, cols, |s, heads, [of_key, of_value]| {
+            let mut inputs = vec![s.take(q, of_key)?, s.take(key, of_key)?, s.take(v, of_value)?];
+            let more: &[Run] = match self.energy {
+                Energy::Distance { .. } => &[of_key, of_key, of_value, heads],
+                Energy::Binned { bins, .. } => {
+                    let of_bins = Run { first: heads.first * bins, count: heads.count * bins };
+                    &[of_bins, of_bins]
+                }
+                _ => &[heads],
+            };
+            for (n, run) in (3..before).zip(more) {
+                inputs.push(s.take(node.inputs[n], *run)?);
+            }
+            // The places are for all heads.
+            inputs.extend((3..before).skip(more.len()).map(|n| s.name(node.inputs[n])));
+            let dropout = self.dropout.heads_of(heads.first, self.heads);
+            let op = Self { heads: heads.count, dropout, ..*self };
+            s.push(op, &[&inputs, &node.inputs[before..]].concat())
+        })
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let before = match self.energy {
@@ -100,7 +127,7 @@ impl Rule for SelfAttention {
         }
         Ok(outputs)
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let at = self.attending(p, node);
         let (out, lse) = (node.outputs[0], node.outputs[1]);
         // Without a record to read any buffer does.
@@ -115,7 +142,7 @@ impl Rule for SelfAttention {
             self.fold(p, shares, 0, node.inputs[5], out.into(), at.values);
         }
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let at = self.attending(p, node);
         let (out, lse) = (node.outputs[0], node.outputs[1]);
         let g = p.upstream(out).unwrap_or_else(|| {
@@ -222,7 +249,7 @@ fn unused(p: &mut Planner, at: &Attending, heads: u32) -> GradTarget {
 }
 
 impl SelfAttention {
-    fn attending(&self, p: &mut Planner, node: &Node) -> Attending {
+    fn attending(&self, p: &mut Planner, node: Io) -> Attending {
         let [q, key, v] = [0, 1, 2].map(|i| p.dense(node.inputs[i]));
         let (dims, values, t) = (p.cols(q) / self.heads, p.cols(v) / self.heads, Tables::of(node));
         let spans = p.temp_index(Dim::Tiles, 4);
@@ -238,7 +265,7 @@ impl SelfAttention {
     }
 
     /// What the pairs need of each row; `of` is output, gradient and log-sum-exp, in backward.
-    fn record(&self, p: &mut Planner, node: &Node, at: &Attending, of: Option<(ValueId, ValueId, ValueId)>) -> ValueId {
+    fn record(&self, p: &mut Planner, node: Io, at: &Attending, of: Option<(ValueId, ValueId, ValueId)>) -> ValueId {
         let record = p.temp(Dim::Instances, self.heads * k::record_len(&self.energy));
         let any = at.q;
         let (out, g, lse) = of.unwrap_or((any, any, any));
@@ -316,7 +343,7 @@ impl SelfAttention {
 
     /// Queries, keys and everything around them when the energy is distance-aware: the pairs' launches give the
     /// products of attention alone and each row's shares of the biases; the rest is linear in the rows.
-    fn distance_back(&self, p: &mut Planner, node: &Node, at: &Attending, record: ValueId, g: ValueId) {
+    fn distance_back(&self, p: &mut Planner, node: Io, at: &Attending, record: ValueId, g: ValueId) {
         let heads = self.heads;
         if let Some(target) = p.grad(node.inputs[5]) {
             self.prototypes(p, node, (g, node.outputs[2]), 0, at.values, target);
@@ -347,7 +374,7 @@ impl SelfAttention {
     }
 
     /// Queries, keys and what both add to energies by bin.
-    fn binned_back(&self, p: &mut Planner, node: &Node, at: &Attending, record: ValueId, g: ValueId) {
+    fn binned_back(&self, p: &mut Planner, node: Io, at: &Attending, record: ValueId, g: ValueId) {
         let sides = [(0, [at.q, at.k, g, at.v], 0), (1, [at.k, at.q, at.v, g], k::FLIP)];
         for (side, operands, flip) in sides {
             let (rows, by_bin) = (p.grad(node.inputs[side]), p.grad(node.inputs[3 + side]));
@@ -381,7 +408,7 @@ impl SelfAttention {
     fn prototypes(
         &self,
         p: &mut Planner,
-        node: &Node,
+        node: Io,
         (rows, shares): (ValueId, ValueId),
         first: u32,
         cols: u32,

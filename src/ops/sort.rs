@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Scalar, TILE};
 use crate::kernels::sort as k;
-use crate::plan::Planner;
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::Planner;
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// Rows of each bag in descending order of a column of x; of equals the lower row first, NaN last. Inputs:
 /// x `[N, C]`, tables. Output: rows of the batch `[N, 1]`, bag after bag.
@@ -27,14 +27,14 @@ impl Rule for SegmentSort {
         expect(ok, self.name(), "x [N, C] with C above the column, and the tables", inputs)?;
         Ok(vec![(Shape::new(Dim::Instances, 1), Storage::U32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
         let keys = p.temp_index(Dim::Instances, 1);
         let words = [Dim::Instances.into(), p.cols(x).into(), self.column.into()];
         p.launch(&k::SORT_KEYS, &[x.into(), keys.into()], &words, row_grid());
         sort(p, keys, Tables::of(node), node.outputs[0]);
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// Rows of each bag in a random order, which is another in each step. Inputs: the tables. Output: rows of the
@@ -53,7 +53,7 @@ impl Rule for SegmentShuffle {
         expect(inputs.len() == 3, self.name(), "the tables", inputs)?;
         Ok(vec![(Shape::new(Dim::Instances, 1), Storage::U32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let keys = p.temp_index(Dim::Instances, 1);
         let words = [
             Dim::Instances.into(),
@@ -65,7 +65,7 @@ impl Rule for SegmentShuffle {
         p.launch(&k::RANDOM_KEYS, &[keys.into()], &words, row_grid());
         sort(p, keys, Tables::of(node), node.outputs[0]);
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// The first places of an order. Inputs: the order `[N, 1]`, tables. Output: rows of the batch `[B, k]`, and
@@ -90,12 +90,12 @@ impl Rule for SegmentTop {
         expect(ok, self.name(), "an order [N, 1], and the tables; k above 0", inputs)?;
         Ok(vec![(Shape::new(Dim::Bags, self.k), Storage::U32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let operands = [node.inputs[0].into(), Tables::of(node).offsets.into(), node.outputs[0].into()];
         let words = [Dim::Bags.into(), self.k.into(), self.last.into()];
         p.launch(&k::SORT_TOP, &operands, &words, Grid::line(Count::per(Dim::Bags, self.k, LANES)));
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 /// The rows whose mask is not zero, without gaps. Inputs: mask `[N, 1]`, tables. Outputs: rows of the batch
@@ -113,7 +113,7 @@ impl Rule for SegmentKeep {
         let of = |rows| (Shape::new(rows, 1), Storage::U32);
         Ok(vec![of(Dim::Instances), of(Dim::BagsPlusOne)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (mask, t) = (p.dense(node.inputs[0]), Tables::of(node));
         let [rows, offsets] = node.outputs[..] else { unreachable!() };
         let (counts, starts) = (p.temp_index(Dim::Tiles, 1), p.temp_index(Dim::Tiles, 1));
@@ -126,7 +126,7 @@ impl Rule for SegmentKeep {
         let operands = [mask.into(), t.tiles.into(), starts.into(), rows.into()];
         p.launch(&k::KEEP_ROWS, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
     }
-    fn backward(&self, _: &mut Planner, _: &Node) {}
+    fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
 fn row_grid() -> Grid {

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::kernels::launch::{Count, Dim, Grid};
 use crate::kernels::loss::LANES;
 use crate::kernels::survival as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// Negative log-likelihood of discrete-time survival (Zadeh and Schmid 2020). Inputs: logits of the hazards
 /// `[B, K]`, bin of each bag's time `[B, 1]` (indices), events `[B, 1]`, weights `[B, 1]`. The sum over bags
@@ -38,14 +38,14 @@ impl Rule for DiscreteSurvival {
         expect(ok, self.name(), "logits [B, K], bins, events and weights [B, 1]", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, bins, events, w] = node.inputs[..] else { unreachable!() };
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), shape.cols.into(), self.alpha.into(), self.scale.into()];
         let operands = [x.into(), bins.into(), events.into(), w.into(), node.outputs[0].into()];
         p.launch(&k::HAZARD_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [x, bins, events, w] = node.inputs[..] else { unreachable!() };
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
@@ -79,7 +79,7 @@ impl Rule for CoxLoss {
         expect(ok, self.name(), "log-risks, times and events, each [B, 1]", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32), (Shape::new(inputs[0].shape.rows, 4), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, times, events] = node.inputs[..] else { unreachable!() };
         let [loss, terms] = node.outputs[..] else { unreachable!() };
         let rows = p.rows(x);
@@ -90,7 +90,7 @@ impl Rule for CoxLoss {
         let words = [rows.into(), self.scale.into(), 0u32.into()];
         p.launch(&k::COX_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let [x, times, events] = node.inputs[..] else { unreachable!() };
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::target_loss as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// What is compared, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub struct TargetLoss {
 }
 
 impl TargetLoss {
-    fn words(&self, p: &Planner, node: &Node, x: ValueId) -> [Word; 7] {
+    fn words(&self, p: &Planner, node: Io, x: ValueId) -> [Word; 7] {
         let shape = p.value(x).shape;
         let (kind, [above, below, negatives]) = match self.distance {
             Distance::Squared => (0u32, [0.0; 3]),
@@ -58,7 +58,7 @@ impl TargetLoss {
     }
 
     /// x, targets, weights (x again where there are none: bound, not read).
-    fn operands(p: &mut Planner, node: &Node) -> [ValueId; 3] {
+    fn operands(p: &mut Planner, node: Io) -> [ValueId; 3] {
         let (x, y) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         [x, y, node.inputs.get(2).copied().unwrap_or(x)]
     }
@@ -82,7 +82,7 @@ impl Rule for TargetLoss {
         expect(ok, self.name(), "outputs [R, C], targets [R, C] and optionally weights [R, 1]", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let [x, y, w] = Self::operands(p, node);
         let rows = p.rows(x);
         let losses = p.temp(rows, 1);
@@ -92,7 +92,7 @@ impl Rule for TargetLoss {
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, losses, 0, 1, self.scale, target);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let [x, y, w] = Self::operands(p, node);
         let rows = p.rows(x);
@@ -126,30 +126,30 @@ mod tests {
     #[test]
     fn gradients_of_constants_are_refused() {
         let margin = Distance::Margin { above: 0.9, below: 0.1, negatives: 0.5 };
-        let loss = |distance| Op::TargetLoss(TargetLoss { distance, scale: 1.0 });
-        let refused = |op: Op, wanted: usize, cols: [u32; 3]| {
+        let loss = |distance| Op::from(TargetLoss { distance, scale: 1.0 });
+        let refused = |op: &Op, wanted: usize, cols: [u32; 3]| {
             let mut tape = Tape::new();
             let mut inputs: Vec<ValueId> =
                 cols.iter().enumerate().map(|(i, &cols)| param(&mut tape, &format!("p{i}"), cols)).collect();
             for (i, input) in inputs.iter_mut().enumerate() {
                 if i != 0 && i != wanted {
-                    *input = tape.push1(Op::StopGradient(StopGradient), &[*input]).unwrap();
+                    *input = tape.push1(StopGradient, &[*input]).unwrap();
                 }
             }
             let error = tape.push(op, &inputs).unwrap_err().to_string();
             assert!(error.contains(&format!("a constant as input {wanted}")), "{op:?}: {error}");
-            inputs[wanted] = tape.push1(Op::StopGradient(StopGradient), &[inputs[wanted]]).unwrap();
+            inputs[wanted] = tape.push1(StopGradient, &[inputs[wanted]]).unwrap();
             tape.push(op, &inputs).unwrap();
         };
         for distance in [margin, Distance::SoftTargets] {
-            refused(loss(distance), 1, [4, 4, 1]);
-            refused(loss(distance), 2, [4, 4, 1]);
+            refused(&loss(distance), 1, [4, 4, 1]);
+            refused(&loss(distance), 2, [4, 4, 1]);
         }
-        refused(loss(Distance::Squared), 2, [4, 4, 1]);
+        refused(&loss(Distance::Squared), 2, [4, 4, 1]);
         for wanted in [1, 2] {
-            refused(Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }), wanted, [3, 3, 1]);
-            refused(Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.0 }), wanted, [3, 1, 1]);
-            refused(Op::CoxLoss(CoxLoss { efron: true, scale: 1.0 }), wanted, [1, 1, 1]);
+            refused(&SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }.into(), wanted, [3, 3, 1]);
+            refused(&SoftmaxCrossEntropy { scale: 1.0 }.into(), wanted, [3, 1, 1]);
+            refused(&CoxLoss { efron: true, scale: 1.0 }.into(), wanted, [1, 1, 1]);
         }
         // A squared error gives both sides theirs.
         let mut tape = Tape::new();

@@ -1,13 +1,14 @@
 //! Tokens of transformers over bags: the instances as a square behind a class token, landmarks of the tokens,
 //! scores of the instances from those of their tokens.
 
-use super::{Rule, expect, norm::is_row, reduce, rows::GatherRows};
+use super::columns::Splitter;
+use super::{Recorder, Rule, expect, norm::is_row, reduce, rows::GatherRows};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Input};
 use crate::kernels::tokens as k;
-use crate::plan::{GradTarget, Planner};
-use crate::tape::{Node, Shape, Storage, Tape, Value, ValueId};
+use crate::planner::{GradTarget, Planner};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// The batch's tables over tokens (see [`Dim::Tokens`]).
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +21,12 @@ pub struct TokenTables {
 
 impl TokenTables {
     /// Declares them on a tape, in the order nodes take them.
-    pub fn on(tape: &mut Tape) -> [ValueId; 2] {
+    pub fn on(tape: &mut dyn Recorder) -> [ValueId; 2] {
         [tape.batch(Input::TokenOffsets, 1), tape.batch(Input::TokenTiles, 4)]
     }
 
     /// From the last two inputs of a node.
-    pub(crate) fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: Io) -> Self {
         let [.., offsets, tiles] = node.inputs[..] else { panic!("an operation on tokens takes their tables") };
         Self { offsets, tiles }
     }
@@ -55,6 +56,9 @@ impl Rule for Square {
     fn name(&self) -> &'static str {
         "square"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..2)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_tokens(inputs, 4)
             && inputs[0].shape.rows == Dim::Instances
@@ -64,14 +68,14 @@ impl Rule for Square {
         expect(ok, self.name(), "x [N, C], a class token [1, C], tiles, offsets, tables of the tokens", inputs)?;
         Ok(vec![(Shape::new(Dim::Tokens, inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, class, offsets, t) = (p.dense(node.inputs[0]), node.inputs[1], node.inputs[3], TokenTables::of(node));
         let cols = p.cols(x);
         let operands =
             [x.into(), class.into(), offsets.into(), t.offsets.into(), t.tiles.into(), node.outputs[0].into()];
         p.launch(&k::SQUARE, &operands, &[Dim::TokenTiles.into(), cols.into()], tile_grid(Dim::TokenTiles, cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (tiles, offsets, tokens) = (node.inputs[2], node.inputs[3], TokenTables::of(node).offsets);
         let cols = p.cols(g);
@@ -102,9 +106,9 @@ fn class_rows(p: &mut Planner, x: ValueId, offsets: ValueId, to: ValueId) {
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when x has no row for each token.
-pub fn class_tokens(tape: &mut Tape, x: ValueId) -> Result<ValueId> {
+pub fn class_tokens(tape: &mut dyn Recorder, x: ValueId) -> Result<ValueId> {
     let index = tape.batch(Input::ClassTokens, 1);
-    tape.push1(super::Op::GatherRows(GatherRows), &[x, index])
+    Ok(tape.record(GatherRows.into(), &[x, index])?[0])
 }
 
 /// Means of the landmarks' runs of tokens. A bag's tokens, with rows of zeros in front that make their number
@@ -121,18 +125,21 @@ impl Rule for LandmarkMeans {
     fn name(&self) -> &'static str {
         "landmark means"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..1)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = self.landmarks > 0 && over_tokens(inputs, 1) && inputs[0].shape.rows == Dim::Tokens;
         expect(ok, self.name(), "x [Tokens, C], tables of the tokens, and at least one landmark", inputs)?;
         Ok(vec![(Shape::new(Dim::BagRows(self.landmarks), inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, out, t) = (node.inputs[0], node.outputs[0], TokenTables::of(node));
         let (rows, cols) = (p.rows(out), p.cols(x));
         let words = [rows.into(), cols.into(), self.landmarks.into()];
         p.launch(&k::MEANS, &[x.into(), t.offsets.into(), out.into()], &words, tile_grid(rows, cols));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (g, t) = (p.upstream(node.outputs[0]).expect("a gradient"), TokenTables::of(node));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let cols = p.cols(g);
@@ -161,14 +168,14 @@ impl Rule for TokenScores {
         expect(ok, self.name(), "x [Tokens, C], tiles, offsets, tables of the tokens", inputs)?;
         Ok(vec![(Shape::new(Dim::Instances, 1), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, tiles, offsets, t) = (node.inputs[0], node.inputs[1], node.inputs[2], TokenTables::of(node));
         let cols = p.cols(x);
         let operands = [x.into(), offsets.into(), t.offsets.into(), tiles.into(), node.outputs[0].into()];
         let words = [Dim::Tiles.into(), cols.into(), (1.0 / cols as f32).into()];
         p.launch(&k::SCORES, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let (g, offsets, t) = (p.upstream(node.outputs[0]).expect("a gradient"), node.inputs[2], TokenTables::of(node));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let cols = p.cols(node.inputs[0]);

@@ -4,10 +4,9 @@
 use super::reduce;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{BufferKey, Count, Dim, Grid, RuleScalars, Scalar, Scalars};
+use crate::kernels::launch::{BufferKey, Count, Dim, Grid, RuleScalars, SEGMENT, Scalar, Scalars};
 use crate::kernels::optim as k;
-use crate::plan::{Operand, Planner};
-use crate::tape::SEGMENT;
+use crate::planner::{Operand, Planner};
 use serde::{Deserialize, Serialize};
 
 /// An update rule with what surrounds it. Learning rates come from the schedule, step by step.
@@ -293,17 +292,23 @@ impl Optimiser {
     }
 }
 
+/// How gradients are clipped.
+pub(crate) struct Clip<'a> {
+    /// The largest norm of each of the norms in use; 0 for none.
+    pub limits: &'a [f32],
+    /// Groups have norms of their own.
+    pub by_group: bool,
+}
+
 /// Clip factors of all norms in use, when any has a limit.
-fn clip(p: &mut Planner, optimiser: &Optimiser, count: u32) -> Option<Operand> {
+fn clip(p: &mut Planner, Clip { limits, by_group }: Clip, count: u32) -> Option<Operand> {
     let flat = Operand::Flat;
-    let groups = p.groups().clone();
-    let limits = groups.limits(optimiser.clip_norm, optimiser.second.and_then(|s| s.clip_norm));
     if limits.iter().all(|l| *l == 0.0) {
         return None;
     }
     let grid = Grid::line(Count::each(Dim::Fixed(1)));
     let factors = p.temp(Dim::Fixed(limits.len() as u32), 1);
-    if !groups.several_norms() {
+    if !by_group {
         let squares = p.temp(Dim::Fixed(1), 1);
         reduce::sum_of_squares(p, flat(BufferKey::Grads), count, squares);
         p.launch(&k::CLIP_FACTOR, &[squares.into(), factors.into()], &[limits[0].into()], grid);
@@ -313,7 +318,7 @@ fn clip(p: &mut Planner, optimiser: &Optimiser, count: u32) -> Option<Operand> {
     let squares = p.temp(Dim::Fixed(runs), 1);
     let per_run = Grid::line(Count::per(Dim::Fixed(runs), 1, LANES));
     p.launch(&k::RUN_SQUARES, &[flat(BufferKey::Grads), squares.into()], &[runs.into()], per_run);
-    for (norm, limit) in limits.into_iter().enumerate() {
+    for (norm, &limit) in limits.iter().enumerate() {
         let words = [runs.into(), (norm as u32).into(), limit.into()];
         let operands = [squares.into(), flat(BufferKey::Groups), flat(BufferKey::GroupTable), factors.into()];
         p.launch(&k::NORM_FACTOR, &operands, &words, grid);
@@ -322,10 +327,10 @@ fn clip(p: &mut Planner, optimiser: &Optimiser, count: u32) -> Option<Operand> {
 }
 
 /// Adds the update of all parameters, whose gradients are complete; `table` is that of the groups.
-pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize, table: Operand) {
+pub(crate) fn update(p: &mut Planner, optimiser: &Optimiser, count: usize, table: Operand, limits: Clip) {
     let count = count as u32;
     let flat = Operand::Flat;
-    let factors = clip(p, optimiser, count);
+    let factors = clip(p, limits, count);
     step(p, &optimiser.first(), 0, count, factors, table);
     if let Some(second) = &optimiser.second {
         step(p, second, 1, count, factors, table);
@@ -388,8 +393,7 @@ fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors
 
 /// Zeroes the gradients of parameters that nothing wrote to.
 pub(crate) fn clear_unused(p: &mut Planner) {
-    for param in p.unwritten_params() {
-        let count = p.param_len(param);
+    for (param, count) in p.unwritten_params() {
         super::pointwise::clear(p, Operand::ParamGrad(param), Dim::Fixed(count), 1);
     }
 }

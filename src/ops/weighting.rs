@@ -1,13 +1,14 @@
 //! One weight for each row: what additive and conjunctive pooling are made of.
 
+use super::columns::Splitter;
 use super::segment::{Tables, over_bags};
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::{segment, weighting as k};
-use crate::plan::{GradTarget, Operand, Planner};
-use crate::tape::{Node, Shape, Storage, Value};
+use crate::planner::{GradTarget, Operand, Planner};
+use crate::value::{Io, Shape, Storage, Value};
 
 /// x_r a_r. Inputs: x `[R, C]`, a `[R, 1]`. Output `[R, C]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,19 +21,23 @@ impl Rule for RowScale {
     fn locality(&self) -> Locality {
         Locality::Row
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        // Column by column; the other inputs belong to rows or bags.
+        s.each(*self, node, node.inputs[0], 0..1)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 2 && inputs[1].shape == Shape::new(inputs[0].shape.rows, 1);
         expect(ok, self.name(), "rows [R, C] and a weight for each, [R, 1]", inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let shape = p.value(x).shape;
         let words = [shape.rows.into(), shape.cols.into(), 0u32.into()];
         let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
         p.launch(&k::SCALE_ROWS, &[x.into(), weight.into(), node.outputs[0].into()], &words, grid);
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
         let shape = p.value(x).shape;
@@ -60,12 +65,16 @@ impl Rule for WeightedSum {
     fn name(&self) -> &'static str {
         "weighted sum over bags"
     }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        // Column by column; the other inputs belong to rows or bags.
+        s.each(*self, node, node.inputs[0], 0..1)
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_bags(inputs, 2) && inputs[1].shape == Shape::new(Dim::Instances, 1);
         expect(ok, self.name(), "instance rows [N, C] and a weight for each, [N, 1]", inputs)?;
         Ok(vec![(Shape::new(Dim::Bags, inputs[0].shape.cols), Storage::F32)])
     }
-    fn forward(&self, p: &mut Planner, node: &Node) {
+    fn forward(&self, p: &mut Planner, node: Io) {
         let (x, weight, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let cols = p.cols(x);
         let parts = p.temp(Dim::Tiles, cols);
@@ -76,7 +85,7 @@ impl Rule for WeightedSum {
         let words = [Dim::Bags.into(), cols.into(), self.mean.into()];
         p.launch(&segment::SUM_END, &operands, &words, Grid::line(Count::per(Dim::Bags, cols, LANES)));
     }
-    fn backward(&self, p: &mut Planner, node: &Node) {
+    fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, weight, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let targets = [p.grad(node.inputs[0]), p.grad(node.inputs[1])];

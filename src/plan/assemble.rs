@@ -1,32 +1,32 @@
 //! The last step of planning: last uses, pooled slots, and launches whose buffers are fixed.
 
-use super::{Operand, Planner, Program, Purpose};
+use super::{Program, Purpose};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Extent, Input, Launch, Place};
 use crate::passes::Parameters;
-use crate::tape::{SEGMENT, Source, Storage, Value, ValueId};
+use crate::planner::{Operand, Planner};
+use crate::tape::{SEGMENT, Source, Tape, Value, ValueId};
 
 /// Bytes of `count` elements in `storage`. Buffers are rounded up to 256 so that vector reads may run over.
 fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(256).max(256)
 }
 
-/// Bytes from one row of a value to the next.
-pub(super) fn row_bytes(value: &Value) -> u64 {
-    let element = if value.storage == Storage::F16 { 2 } else { 4 };
-    value.stride as u64 * element
-}
-
 fn bytes_of(value: &Value, capacity: &Extent) -> u64 {
-    padded(value.shape.rows.of(capacity) as u64 * row_bytes(value))
+    padded(value.shape.rows.of(capacity) as u64 * value.row_bytes())
 }
 
-pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId, BufferKey)]) -> Result<Program> {
+pub(super) fn assemble(
+    planner: Planner,
+    tape: &Tape,
+    purpose: Purpose,
+    upstream: &[(ValueId, BufferKey)],
+) -> Result<Program> {
     if let Some((operation, input)) = planner.dropped {
         let (expected, found) = (format!("a gradient for input {input} (from 0)"), "none that it computes".to_string());
         return Err(Error::Shape { operation, expected, found });
     }
-    let Planner { tape, target, capacity, values, drafts, grads, alias, .. } = planner;
+    let Planner { target, capacity, values, drafts, grads, alias, .. } = planner;
     let resolve = |v: ValueId| alias.iter().find(|(o, _)| *o == v).map_or(v, |(_, i)| *i);
     let layout = tape.param_layout();
     let mut last_use = vec![0usize; values.len()];
@@ -89,7 +89,7 @@ pub(super) fn assemble(planner: Planner, purpose: Purpose, upstream: &[(ValueId,
             .map(|operand| match *operand {
                 Operand::Value(v) => place(v, &slot_of),
                 Operand::Rows(v, first, count) => {
-                    let row = row_bytes(&values[v.index()]);
+                    let row = values[v.index()].row_bytes();
                     let (skip, whole) = (first as u64 * row, place(v, &slot_of));
                     let bytes = (whole.bytes - skip).min(padded(count as u64 * row));
                     Place { offset: whole.offset + skip, bytes, ..whole }

@@ -15,12 +15,12 @@
 
 mod pooled;
 
-use super::{Planner, Program, Purpose, Target, assemble, backward, forward, needed_nodes, seed_loss, update};
+use super::{Program, Purpose, Target, assemble, backward, forward, needed_nodes, planner, seed_loss, step};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Dim, Extent, Input};
+use crate::ops::Locality;
 use crate::ops::pointwise::clear;
-use crate::ops::{Locality, Op};
-use crate::plan::Operand;
+use crate::planner::Operand;
 use crate::tape::{Shape, Source, Tape, ValueId};
 use pooled::{Pooled, Taken};
 
@@ -99,10 +99,10 @@ impl Windowed {
             let over_rows = all(|k| matches!(k, Kind::Rows(_) | Kind::Shared)) && !all(|k| *k == Kind::Shared);
             let stage = inputs.iter().filter_map(|k| if let Kind::Rows(stage) = k { Some(*stage) } else { None }).max();
             let locality = node.op.rule().locality();
-            let pooled_at = match (node.op, stage) {
-                (_, Some(stage)) if over_rows && locality == Locality::Pool => Some(stage),
-                (Op::CriticalRows(_), stage) => stage,
-                (Op::CriticalAttention(_), Some(0)) => stages[0].taken_by(node.inputs[2]).map(|taken| {
+            let pooled_at = match (locality, stage) {
+                (Locality::Pool(_), Some(stage)) if over_rows => Some(stage),
+                (Locality::Pick, stage) => stage,
+                (Locality::PoolAfter(_, input), Some(0)) => stages[0].taken_by(node.inputs[input]).map(|taken| {
                     stages[1].taken.push(taken);
                     1
                 }),
@@ -121,11 +121,11 @@ impl Windowed {
                 stages[stage].tape.nodes.push(node.clone());
                 continue;
             }
-            match (node.op, stage) {
-                (Op::SegmentSoftmax(_), Some(_)) if over_rows => {
+            match (locality, stage) {
+                (Locality::Softmax, Some(_)) if over_rows => {
                     kinds[node.outputs[0].index()] = Kind::Softmax(node.inputs[0]);
                 }
-                (_, Some(stage)) if over_rows && locality == Locality::Row => {
+                (Locality::Row, Some(stage)) if over_rows => {
                     stages[stage..].iter_mut().for_each(|stage| stage.tape.nodes.push(node.clone()));
                     node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Rows(stage));
                 }
@@ -169,8 +169,8 @@ impl Windowed {
             Part::Rows(stage) | Part::RowsBackward(stage) => &self.stages[stage].tape,
             Part::Update => &self.stages[0].tape,
         };
-        let mut p = Planner::new(tape, purpose, target, capacity);
-        p.param_written = vec![true; tape.params.len()];
+        let mut p = planner(tape, purpose, target, capacity);
+        p.add_to_all_params();
         match part {
             Part::Rows(number) => {
                 let stage = &self.stages[number];
@@ -209,10 +209,10 @@ impl Windowed {
                 stage.taken.iter().for_each(|taken| taken.give(&mut p));
             }
             Part::Update => {
-                update(&mut p, tape, purpose);
+                step(&mut p, tape, purpose);
             }
         }
-        assemble::assemble(p, purpose, &[])
+        assemble::assemble(p, tape, purpose, &[])
     }
 
     /// Pools of a stage that bags, outputs or the next stage read.

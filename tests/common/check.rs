@@ -41,7 +41,7 @@ pub fn tables(tape: &mut Tape) -> [ValueId; 3] {
     [tape.batch(Input::Tiles, 4), tape.batch(Input::BagTiles, 1), tape.batch(Input::Offsets, 1)]
 }
 
-pub fn over_bags(tape: &mut Tape, op: Op, x: &[ValueId]) -> Vec<ValueId> {
+pub fn over_bags(tape: &mut Tape, op: impl Into<Op>, x: &[ValueId]) -> Vec<ValueId> {
     let tables = tables(tape);
     tape.push(op, &[x, &tables].concat()).unwrap()
 }
@@ -73,7 +73,7 @@ pub fn record(build: &Build, widths: Widths, storage: Storage, twice: bool) -> T
         for node in nodes {
             let of = |v: &ValueId| renamed.iter().find(|(old, _)| old == v).map_or(*v, |(_, new)| *new);
             let inputs: Vec<ValueId> = node.inputs.iter().map(of).collect();
-            let again = tape.push(node.op, &inputs).unwrap();
+            let again = tape.push(&node.op, &inputs).unwrap();
             renamed.extend(node.outputs.iter().copied().zip(again));
         }
         for (i, v) in outputs.iter().enumerate() {

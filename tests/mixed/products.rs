@@ -5,7 +5,6 @@ use super::{gpu_of, has_matrices, planned};
 use bagrad::device::gpu::cooperative::Verdict;
 use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::Extent;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::Activation;
 use bagrad::plan::{self, Purpose, Target};
@@ -48,7 +47,7 @@ fn layer(width: u32, outputs: u32, storage: Storage, activation: Activation) -> 
     tape.mixed = Some(LossScale::default());
     let x = tape.features(width as usize, storage, storage == Storage::F32);
     let (w, b) = (check::param(&mut tape, outputs, width), check::param(&mut tape, 1, outputs));
-    let y = tape.push1(Op::Linear(Linear { activation }), &[x, w, b]).unwrap();
+    let y = tape.push1(Linear { activation }, &[x, w, b]).unwrap();
     tape.output("y", y);
     tape
 }
@@ -151,7 +150,7 @@ fn every_form_agrees_with_the_oracle() {
             let (a, b) = (side(m, k, a_t), side(k, n, b_t));
             // Twice, so that both gradients are added to.
             for name in ["y", "z"] {
-                let y = tape.push1(Op::Matmul(Matmul { a_t, b_t }), &[a, b]).unwrap();
+                let y = tape.push1(Matmul { a_t, b_t }, &[a, b]).unwrap();
                 tape.output(name, y);
             }
             let numbers = Numbers::random(&tape, &[3], 1, 1, 5);

@@ -47,27 +47,27 @@ fn cases() -> Vec<Case> {
                 format!("linear {activation:?}"),
                 Box::new(move |t, x, w| {
                     let (weight, bias) = (param(t, w.output, w.input), param(t, 1, w.output));
-                    vec![t.push1(Op::Linear(Linear { activation }), &[x, weight, bias]).unwrap()]
+                    vec![t.push1(Linear { activation }, &[x, weight, bias]).unwrap()]
                 }),
             );
         }
         case(
             format!("activate {activation:?}"),
-            Box::new(move |t, x, _| vec![t.push1(Op::Activate(Activate(activation)), &[x]).unwrap()]),
+            Box::new(move |t, x, _| vec![t.push1(Activate(activation), &[x]).unwrap()]),
         );
     }
     case(
         "ln".into(),
         Box::new(|t, x, _| {
-            let p = t.push1(Op::Activate(Activate(Activation::Softplus)), &[x]).unwrap();
-            vec![t.push1(Op::Activate(Activate(Activation::Ln)), &[p]).unwrap()]
+            let p = t.push1(Activate(Activation::Softplus), &[x]).unwrap();
+            vec![t.push1(Activate(Activation::Ln), &[p]).unwrap()]
         }),
     );
     case(
         "linear without bias".into(),
         Box::new(|t, x, w| {
             let weight = param(t, w.output, w.input);
-            vec![t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()]
+            vec![t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()]
         }),
     );
     for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -77,7 +77,7 @@ fn cases() -> Vec<Case> {
                 let (m, n, k) = (w.output, w.hidden, w.input);
                 let a = if a_t { param(t, k, m) } else { param(t, m, k) };
                 let b = if b_t { param(t, n, k) } else { param(t, k, n) };
-                vec![t.push1(Op::Matmul(Matmul { a_t, b_t }), &[a, b]).unwrap()]
+                vec![t.push1(Matmul { a_t, b_t }, &[a, b]).unwrap()]
             }),
         );
     }
@@ -85,44 +85,38 @@ fn cases() -> Vec<Case> {
         "matmul over instances".into(),
         Box::new(|t, x, w| {
             let weight = param(t, w.input, w.output);
-            let y = t.push1(Op::Matmul(Matmul { a_t: false, b_t: false }), &[x, weight]).unwrap();
-            vec![t.push1(Op::Matmul(Matmul { a_t: true, b_t: false }), &[y, x]).unwrap()]
+            let y = t.push1(Matmul { a_t: false, b_t: false }, &[x, weight]).unwrap();
+            vec![t.push1(Matmul { a_t: true, b_t: false }, &[y, x]).unwrap()]
         }),
     );
     case(
         "logit".into(),
         Box::new(|t, x, _| {
-            let p = t.push1(Op::Activate(Activate(Activation::Sigmoid)), &[x]).unwrap();
-            vec![t.push1(Op::Logit(Logit { clip: 1e-7 }), &[p]).unwrap()]
+            let p = t.push1(Activate(Activation::Sigmoid), &[x]).unwrap();
+            vec![t.push1(Logit { clip: 1e-7 }, &[p]).unwrap()]
         }),
     );
     case(
         "add".into(),
         Box::new(|t, x, _| {
-            let y = t.push1(Op::Activate(Activate(Activation::Tanh)), &[x]).unwrap();
-            vec![t.push1(Op::AddScaled(AddScaled { a: 0.5, b: -2.0 }), &[x, y]).unwrap()]
+            let y = t.push1(Activate(Activation::Tanh), &[x]).unwrap();
+            vec![t.push1(AddScaled { a: 0.5, b: -2.0 }, &[x, y]).unwrap()]
         }),
     );
     case(
         "multiply".into(),
         Box::new(|t, x, _| {
-            let y = t.push1(Op::Activate(Activate(Activation::Tanh)), &[x]).unwrap();
-            vec![t.push1(Op::Multiply(Multiply), &[x, y]).unwrap()]
+            let y = t.push1(Activate(Activation::Tanh), &[x]).unwrap();
+            vec![t.push1(Multiply, &[x, y]).unwrap()]
         }),
     );
-    for op in [Op::RowSum(RowSum), Op::ColumnSum(ColumnSum), Op::RowSoftmax(RowSoftmax)] {
-        case(format!("{op:?}"), Box::new(move |t, x, _| vec![t.push1(op, &[x]).unwrap()]));
+    for op in [Op::from(RowSum), ColumnSum.into(), RowSoftmax.into()] {
+        case(format!("{op:?}"), Box::new(move |t, x, _| vec![t.push1(&op, &[x]).unwrap()]));
     }
     for pool in [Pool::Max, Pool::Mean, Pool::Sum, Pool::LogMeanExp] {
-        case(
-            format!("pool {pool:?}"),
-            Box::new(move |t, x, _| vec![over_bags(t, Op::SegmentReduce(SegmentReduce(pool)), &[x])[0]]),
-        );
+        case(format!("pool {pool:?}"), Box::new(move |t, x, _| vec![over_bags(t, SegmentReduce(pool), &[x])[0]]));
     }
-    case(
-        "softmax over bags".into(),
-        Box::new(|t, x, _| vec![over_bags(t, Op::SegmentSoftmax(SegmentSoftmax), &[x])[0]]),
-    );
+    case("softmax over bags".into(), Box::new(|t, x, _| vec![over_bags(t, SegmentSoftmax, &[x])[0]]));
     for gated in [false, true] {
         for scores in [false, true] {
             case(
@@ -130,10 +124,10 @@ fn cases() -> Vec<Case> {
                 Box::new(move |t, x, w| {
                     let width = if gated { 2 * w.hidden } else { w.hidden };
                     let (weight, bias) = (param(t, width, w.input), param(t, 1, width));
-                    let linear = Op::Linear(Linear { activation: Activation::None });
+                    let linear = Linear { activation: Activation::None };
                     let pre = t.push1(linear, &[x, weight, bias]).unwrap();
                     let (weight, bias) = (param(t, w.heads, w.hidden), param(t, 1, w.heads));
-                    let out = over_bags(t, Op::AttentionPool(AttentionPool { gated }), &[pre, x, weight, bias]);
+                    let out = over_bags(t, AttentionPool { gated }, &[pre, x, weight, bias]);
                     if scores { out[..2].to_vec() } else { out[..1].to_vec() }
                 }),
             );
@@ -145,7 +139,7 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, w| {
                 let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
                 let (targets, weights) = (t.batch(Input::Targets, t.cols(logits)), t.batch(Input::Weights, 1));
-                let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp, scale: 0.7 });
+                let op = SigmoidCrossEntropy { clamp, scale: 0.7 };
                 vec![t.push1(op, &[logits, targets, weights]).unwrap()]
             }),
         );
@@ -156,8 +150,8 @@ fn cases() -> Vec<Case> {
             let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
             let targets = t.batch(Input::Targets, t.cols(logits));
             // Weights that differ from output to output and from bag to bag.
-            let weights = t.push1(Op::RowSoftmax(RowSoftmax), &[targets]).unwrap();
-            let op = Op::SigmoidCrossEntropy(SigmoidCrossEntropy { clamp: 0.0, scale: 0.7 });
+            let weights = t.push1(RowSoftmax, &[targets]).unwrap();
+            let op = SigmoidCrossEntropy { clamp: 0.0, scale: 0.7 };
             vec![t.push1(op, &[logits, targets, weights]).unwrap()]
         }),
     );
@@ -166,7 +160,7 @@ fn cases() -> Vec<Case> {
         Box::new(|t, x, w| {
             let logits = bag_logits(t, x, w.heads + 1);
             let (labels, weights) = (t.batch(Input::Labels, 1), t.batch(Input::Weights, 1));
-            let op = Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy { scale: 1.3 });
+            let op = SoftmaxCrossEntropy { scale: 1.3 };
             vec![t.push1(op, &[logits, labels, weights]).unwrap()]
         }),
     );
@@ -174,9 +168,9 @@ fn cases() -> Vec<Case> {
 }
 
 fn bag_logits(t: &mut Tape, x: ValueId, classes: u32) -> ValueId {
-    let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+    let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
     let weight = param(t, classes, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[z, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[z, weight]).unwrap()
 }
 
 #[test]
@@ -221,9 +215,9 @@ fn every_plan_agrees_with_the_oracle() {
 fn half_features_give_the_same_results() {
     let build: Build = Box::new(|t, x, w| {
         let (weight, bias) = (param(t, w.output, w.input), param(t, 1, w.output));
-        let h = t.push1(Op::Linear(Linear { activation: Activation::Relu }), &[x, weight, bias]).unwrap();
+        let h = t.push1(Linear { activation: Activation::Relu }, &[x, weight, bias]).unwrap();
         // A pool over the features themselves unpacks them.
-        let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+        let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
         vec![h, z]
     });
     let mut devices = vec![Device::host()];
@@ -251,7 +245,7 @@ fn gpu_agrees_with_the_oracle_on_large_products() {
         let mut tape = Tape::new();
         let x = tape.features(13, storage, storage == Storage::F32);
         let (w, b) = (param(&mut tape, 1000, 13), param(&mut tape, 1, 1000));
-        let linear = Op::Linear(Linear { activation: Activation::Relu });
+        let linear = Linear { activation: Activation::Relu };
         let y = tape.push1(linear, &[x, w, b]).unwrap();
         tape.output("y", y);
         let numbers = Numbers::random(&tape, &[rows], 13, 1, 3);
@@ -269,11 +263,11 @@ fn dropout_draws_the_same_bits_everywhere() {
     for (widths, sizes) in WIDTHS.into_iter().zip(batches()) {
         let mut tape = Tape::new();
         let x = tape.features(widths.input as usize, Storage::F32, true);
-        let a = tape.push1(Op::Dropout(Dropout::new(0.25, 0)), &[x]).unwrap();
-        let b = tape.push1(Op::Dropout(Dropout::new(0.6, 1)), &[x]).unwrap();
-        let y = tape.push1(Op::Multiply(Multiply), &[a, b]).unwrap();
-        let sum = tape.push1(Op::ColumnSum(ColumnSum), &[y]).unwrap();
-        let sum = tape.push1(Op::RowSum(RowSum), &[sum]).unwrap();
+        let a = tape.push1(Dropout::new(0.25, 0), &[x]).unwrap();
+        let b = tape.push1(Dropout::new(0.6, 1), &[x]).unwrap();
+        let y = tape.push1(Multiply, &[a, b]).unwrap();
+        let sum = tape.push1(ColumnSum, &[y]).unwrap();
+        let sum = tape.push1(RowSum, &[sum]).unwrap();
         tape.output("a", a);
         tape.output("b", b);
         tape.loss = Some(sum);

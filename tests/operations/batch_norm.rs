@@ -5,7 +5,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, par
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::batch_norm::BatchNorm;
 use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::Activation;
@@ -22,28 +21,28 @@ fn cases() -> Vec<Case> {
         "batch norm of columns",
         Box::new(|t, x, w| {
             let (gain, bias) = (param(t, 1, w.input), param(t, 1, w.input));
-            vec![t.push1(Op::BatchNorm(BatchNorm { channels: w.input, eps: 0.1 }), &[x, gain, bias]).unwrap()]
+            vec![t.push1(BatchNorm { channels: w.input, eps: 0.1 }, &[x, gain, bias]).unwrap()]
         }),
     );
     case(
         "batch norm of images",
         Box::new(|t, x, w| {
             let (weight, gain, bias) = (param(t, 3 * 35, w.input), param(t, 1, 3), param(t, 1, 3));
-            let h = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-            vec![t.push1(Op::BatchNorm(BatchNorm { channels: 3, eps: 0.1 }), &[h, gain, bias]).unwrap()]
+            let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            vec![t.push1(BatchNorm { channels: 3, eps: 0.1 }, &[h, gain, bias]).unwrap()]
         }),
     );
     case(
         "batch norm with given statistics",
         Box::new(|t, x, w| {
             let (weight, gain, bias) = (param(t, 4 * 5, w.input), param(t, 1, 4), param(t, 1, 4));
-            let h = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
+            let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
             // Positive numbers that carry no gradient.
             let weights = t.batch(Input::Weights, 1);
-            let one = t.push1(Op::Matmul(Matmul { a_t: true, b_t: false }), &[weights, weights]).unwrap();
-            let two = t.push1(Op::Concat(Concat), &[one, one]).unwrap();
-            let given = t.push1(Op::Concat(Concat), &[two, two]).unwrap();
-            let op = Op::BatchNorm(BatchNorm { channels: 4, eps: 0.1 });
+            let one = t.push1(Matmul { a_t: true, b_t: false }, &[weights, weights]).unwrap();
+            let two = t.push1(Concat, &[one, one]).unwrap();
+            let given = t.push1(Concat, &[two, two]).unwrap();
+            let op = BatchNorm { channels: 4, eps: 0.1 };
             vec![t.push1(op, &[h, gain, bias, given, given]).unwrap()]
         }),
     );
@@ -73,7 +72,7 @@ fn channels_have_mean_zero_and_deviation_one() {
     let mut tape = Tape::new();
     let x = tape.features(12, Storage::F32, true);
     let (gain, bias) = (param(&mut tape, 1, 3), param(&mut tape, 1, 3));
-    let outputs = tape.push(Op::BatchNorm(BatchNorm { channels: 3, eps: 0.0 }), &[x, gain, bias]).unwrap();
+    let outputs = tape.push(BatchNorm { channels: 3, eps: 0.0 }, &[x, gain, bias]).unwrap();
     for (name, value) in ["hat", "mean", "variance"].into_iter().zip(outputs) {
         tape.output(name, value);
     }

@@ -4,7 +4,6 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::contrast::NtXent;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::norm::UnitRows;
@@ -23,10 +22,10 @@ fn cases() -> Vec<Case> {
     vec![case(
         "NT-Xent",
         Box::new(|t, x, w| {
-            let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+            let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
             let weight = param(t, w.output, w.input);
-            let y = t.push1(Op::Linear(Linear { activation: Activation::None }), &[z, weight]).unwrap();
-            vec![t.push(Op::NtXent(NtXent { temperature: 0.5, scale: 1.3 }), &[y]).unwrap()[0]]
+            let y = t.push1(Linear { activation: Activation::None }, &[z, weight]).unwrap();
+            vec![t.push(NtXent { temperature: 0.5, scale: 1.3 }, &[y]).unwrap()[0]]
         }),
     )]
 }
@@ -53,9 +52,9 @@ fn gpu_agrees_with_the_oracle() {
 fn nt_xent_is_its_definition() {
     let mut tape = Tape::new();
     let x = tape.features(5, Storage::F32, true);
-    let z = over_bags(&mut tape, Op::SegmentReduce(SegmentReduce(Pool::Sum)), &[x])[0];
-    let y = tape.push(Op::UnitRows(UnitRows { eps: 1e-6 }), &[z]).unwrap()[0];
-    let loss = tape.push(Op::NtXent(NtXent { temperature: 0.5, scale: 1.0 }), &[y]).unwrap()[0];
+    let z = over_bags(&mut tape, SegmentReduce(Pool::Sum), &[x])[0];
+    let y = tape.push(UnitRows { eps: 1e-6 }, &[z]).unwrap()[0];
+    let loss = tape.push(NtXent { temperature: 0.5, scale: 1.0 }, &[y]).unwrap()[0];
     tape.output("loss", loss);
     let numbers = Numbers::random(&tape, &[1; 6], 5, 2, 3);
     let found = run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false).outputs[0].1[0];

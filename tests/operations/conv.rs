@@ -5,7 +5,6 @@ use crate::common;
 use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
@@ -15,7 +14,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 /// Images of some size made of the features, so that every number of features has several geometries.
 fn images(t: &mut Tape, x: ValueId, image: Image) -> ValueId {
     let weight = param(t, image.len(), t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
 /// The features themselves as images.
@@ -33,7 +32,7 @@ fn conv(t: &mut Tape, x: ValueId, from: Image, channels: u32, window: Window, bi
     if bias {
         inputs.push(param(t, 1, channels));
     }
-    t.push1(Op::Conv2d(Conv2d { from, channels, window }), &inputs).unwrap()
+    t.push1(Conv2d { from, channels, window }, &inputs).unwrap()
 }
 
 fn transpose(t: &mut Tape, x: ValueId, from: Image, channels: u32, window: Window, bias: bool) -> ValueId {
@@ -42,7 +41,7 @@ fn transpose(t: &mut Tape, x: ValueId, from: Image, channels: u32, window: Windo
     if bias {
         inputs.push(param(t, 1, channels));
     }
-    t.push1(Op::ConvTranspose2d(ConvTranspose2d { from, channels, window }), &inputs).unwrap()
+    t.push1(ConvTranspose2d { from, channels, window }, &inputs).unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -153,11 +152,11 @@ fn kernels_that_do_not_fit_are_refused() {
     let x = tape.features(40, Storage::F32, true);
     let from = Image::new(2, 5, 4);
     let weights = param(&mut tape, 3, 2 * 5 * 5);
-    let op = Op::Conv2d(Conv2d { from, channels: 3, window: Window::valid(5, 1) });
+    let op = Conv2d { from, channels: 3, window: Window::valid(5, 1) };
     let error = tape.push(op, &[x, weights]).unwrap_err().to_string();
     assert!(error.contains("conv2d") && error.contains("[3, 50]"), "{error}");
-    let op = Op::Conv2d(Conv2d { from, channels: 3, window: Window::valid(4, 1) });
+    let op = Conv2d { from, channels: 3, window: Window::valid(4, 1) };
     assert!(tape.push(op, &[x, weights]).is_err(), "weights of another kernel");
-    let op = Op::Conv2d(Conv2d { from: Image::new(2, 5, 5), channels: 3, window: Window::valid(5, 1) });
+    let op = Conv2d { from: Image::new(2, 5, 5), channels: 3, window: Window::valid(5, 1) };
     assert!(tape.push(op, &[x, weights]).is_err(), "images of another size");
 }

@@ -3,7 +3,6 @@
 use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::critical_attention::{CriticalAttention, CriticalRows};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, AddScaled};
@@ -13,15 +12,15 @@ use bagrad::ops::segment::{Pool, SegmentReduce};
 fn cases() -> Vec<Case> {
     let case = |scores: bool, values: bool| {
         let build: Build = Box::new(move |t, x, w| {
-            let linear = Op::Linear(Linear { activation: Activation::None });
+            let linear = Linear { activation: Activation::None };
             let score = param(t, w.heads, w.input);
             let s = t.push1(linear, &[x, score]).unwrap();
-            let critical = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Max)), &[s]);
+            let critical = over_bags(t, SegmentReduce(Pool::Max), &[s]);
             let query = param(t, w.hidden, w.input);
             // Short queries: an instance compared with itself must not take all of the attention, because the
             // gradient of a saturated softmax is nothing but rounding.
             let q = t.push1(linear, &[x, query]).unwrap();
-            let q = t.push1(Op::AddScaled(AddScaled { a: 0.15, b: 0.15 }), &[q, q]).unwrap();
+            let q = t.push1(AddScaled { a: 0.15, b: 0.15 }, &[q, q]).unwrap();
             let v = match values {
                 true => {
                     let value = param(t, w.output, w.input);
@@ -29,8 +28,8 @@ fn cases() -> Vec<Case> {
                 }
                 false => x,
             };
-            let keys = t.push1(Op::CriticalRows(CriticalRows), &[q, critical[1]]).unwrap();
-            let out = over_bags(t, Op::CriticalAttention(CriticalAttention), &[q, v, keys]);
+            let keys = t.push1(CriticalRows, &[q, critical[1]]).unwrap();
+            let out = over_bags(t, CriticalAttention, &[q, v, keys]);
             let outputs = if scores { &out[..2] } else { &out[..1] };
             [outputs, &critical[..1]].concat()
         });

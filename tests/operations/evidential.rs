@@ -5,7 +5,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, ove
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activate, Activation, Affine, StopGradient};
@@ -17,21 +16,21 @@ use bagrad::tape::{Storage, Tape, ValueId};
 /// e^(clamp of a layer of x).
 fn evidence(t: &mut Tape, x: ValueId, input: u32, classes: u32) -> ValueId {
     let weight = param(t, classes, input);
-    let u = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-    let u = t.push1(Op::Activate(Activate(Activation::Clamp(10.0))), &[u]).unwrap();
-    t.push1(Op::Activate(Activate(Activation::Exp)), &[u]).unwrap()
+    let u = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+    let u = t.push1(Activate(Activation::Clamp(10.0)), &[u]).unwrap();
+    t.push1(Activate(Activation::Exp), &[u]).unwrap()
 }
 
 /// Constant factors of the four terms: parameters times 0.
 fn factors(t: &mut Tape, values: [f32; 4]) -> ValueId {
     let constants = values.map(|offset| {
         let any = param(t, 1, 1);
-        t.push1(Op::Affine(Affine { factor: 0.0, offset }), &[any]).unwrap()
+        t.push1(Affine { factor: 0.0, offset }, &[any]).unwrap()
     });
-    let joined = |t: &mut Tape, a: ValueId, b: ValueId| t.push1(Op::Concat(Concat), &[a, b]).unwrap();
+    let joined = |t: &mut Tape, a: ValueId, b: ValueId| t.push1(Concat, &[a, b]).unwrap();
     let (a, b) = (joined(t, constants[0], constants[1]), joined(t, constants[2], constants[3]));
     let all = joined(t, a, b);
-    t.push1(Op::StopGradient(StopGradient), &[all]).unwrap()
+    t.push1(StopGradient, &[all]).unwrap()
 }
 
 const FACTORS: [f32; 4] = [1.0, 0.1, 0.3, 0.5];
@@ -42,23 +41,23 @@ fn cases() -> Vec<Case> {
         // Labels of the bags, and a class of all instances.
         let build: Build = Box::new(move |t, x, w| {
             let factors = factors(t, FACTORS);
-            let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+            let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
             let e = evidence(t, z, w.input, w.heads + 1);
             let label = t.batch(Input::Labels, 1);
-            vec![t.push1(Op::EvidentialLoss(EvidentialLoss { fisher, label: None }), &[e, factors, label]).unwrap()]
+            vec![t.push1(EvidentialLoss { fisher, label: None }, &[e, factors, label]).unwrap()]
         });
         cases.push(Case { name: format!("bags, {fisher}"), build, classes: |w| w.heads + 1, over_features: true });
         let build: Build = Box::new(move |t, x, w| {
             let factors = factors(t, FACTORS);
             let e = evidence(t, x, w.input, 2);
-            vec![t.push1(Op::EvidentialLoss(EvidentialLoss { fisher, label: Some(1) }), &[e, factors]).unwrap()]
+            vec![t.push1(EvidentialLoss { fisher, label: Some(1) }, &[e, factors]).unwrap()]
         });
         cases.push(Case { name: format!("instances, {fisher}"), build, classes: |_| 2, over_features: true });
     }
     let build: Build = Box::new(|t, x, w| {
         let e = evidence(t, x, w.input, w.heads + 1);
-        let e = t.push1(Op::StopGradient(StopGradient), &[e]).unwrap();
-        vec![t.push1(Op::DirichletUncertainty(DirichletUncertainty), &[e]).unwrap()]
+        let e = t.push1(StopGradient, &[e]).unwrap();
+        vec![t.push1(DirichletUncertainty, &[e]).unwrap()]
     });
     cases.push(Case { name: "uncertainty".into(), build, classes: |_| 2, over_features: false });
     cases
@@ -155,7 +154,7 @@ fn losses_of_pytorch() {
             let evidence = &ROWS[3 * row..3 * row + 3];
             let found = on_devices(evidence, 3, |t, x| {
                 let factors = factors(t, FACTORS);
-                t.push1(Op::EvidentialLoss(EvidentialLoss { fisher, label: Some(label) }), &[x, factors]).unwrap()
+                t.push1(EvidentialLoss { fisher, label: Some(label) }, &[x, factors]).unwrap()
             });
             for (device, loss, slope) in found {
                 close(&loss, &losses[row..row + 1], 5e-6, &device);
@@ -179,9 +178,7 @@ fn uncertainty_of_pytorch() {
         -2.29674465986,
         0.0799286092,
     ];
-    for (device, found, _) in
-        on_devices(&ROWS, 3, |t, x| t.push1(Op::DirichletUncertainty(DirichletUncertainty), &[x]).unwrap())
-    {
+    for (device, found, _) in on_devices(&ROWS, 3, |t, x| t.push1(DirichletUncertainty, &[x]).unwrap()) {
         close(&found, &wanted, 2e-6, &device);
     }
 }
@@ -196,7 +193,7 @@ fn large_and_small_evidence_keep_their_digits() {
             one[term] = 1.0;
             let found = on_devices(&rows, classes, |t, x| {
                 let factors = factors(t, one);
-                t.push1(Op::EvidentialLoss(EvidentialLoss { fisher: true, label: Some(0) }), &[x, factors]).unwrap()
+                t.push1(EvidentialLoss { fisher: true, label: Some(0) }, &[x, factors]).unwrap()
             });
             let (_, losses, slopes) = &found[0];
             for (device, loss, slope) in &found[1..] {

@@ -5,7 +5,6 @@ use crate::common;
 use crate::common::check::{Case, WIDTHS, against_differences, against_oracle, batches, compare, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::gaussian::{GaussianKl, Reparameterise};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, Multiply};
@@ -16,7 +15,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 
 fn head(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
     let weight = param(t, outputs, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::Tanh }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::Tanh }, &[x, weight]).unwrap()
 }
 
 /// Outside of training a sample is its mean.
@@ -26,7 +25,7 @@ fn cases() -> Vec<Case> {
             name: "divergence".into(),
             build: Box::new(|t, x, w| {
                 let (mean, v) = (head(t, x, w.output), head(t, x, w.output));
-                vec![t.push1(Op::GaussianKl(GaussianKl { scale: 1.3 }), &[mean, v]).unwrap()]
+                vec![t.push1(GaussianKl { scale: 1.3 }, &[mean, v]).unwrap()]
             }),
             classes: |w| w.heads + 1,
             over_features: true,
@@ -35,9 +34,9 @@ fn cases() -> Vec<Case> {
             name: "mean of a sample".into(),
             build: Box::new(|t, x, w| {
                 let (mean, v) = (head(t, x, w.output), head(t, x, w.output));
-                let z = t.push1(Op::Reparameterise(Reparameterise { site: 0 }), &[mean, v]).unwrap();
-                let again = t.push1(Op::Reparameterise(Reparameterise { site: 1 }), &[mean, v]).unwrap();
-                vec![t.push1(Op::Multiply(Multiply), &[z, again]).unwrap()]
+                let z = t.push1(Reparameterise { site: 0 }, &[mean, v]).unwrap();
+                let again = t.push1(Reparameterise { site: 1 }, &[mean, v]).unwrap();
+                vec![t.push1(Multiply, &[z, again]).unwrap()]
             }),
             classes: |w| w.heads + 1,
             over_features: true,
@@ -67,11 +66,11 @@ fn sampled(width: u32, outputs: u32) -> Tape {
     let mut tape = Tape::new();
     let x = tape.features(width as usize, Storage::F32, true);
     let (mean, v) = (head(&mut tape, x, outputs), head(&mut tape, x, outputs));
-    let draw = |tape: &mut Tape, site| tape.push1(Op::Reparameterise(Reparameterise { site }), &[mean, v]).unwrap();
+    let draw = |tape: &mut Tape, site| tape.push1(Reparameterise { site }, &[mean, v]).unwrap();
     let (a, b) = (draw(&mut tape, 0), draw(&mut tape, 1));
-    let y = tape.push1(Op::Multiply(Multiply), &[a, b]).unwrap();
-    let sum = tape.push1(Op::ColumnSum(ColumnSum), &[y]).unwrap();
-    tape.loss = Some(tape.push1(Op::RowSum(RowSum), &[sum]).unwrap());
+    let y = tape.push1(Multiply, &[a, b]).unwrap();
+    let sum = tape.push1(ColumnSum, &[y]).unwrap();
+    tape.loss = Some(tape.push1(RowSum, &[sum]).unwrap());
     for (name, value) in [("mean", mean), ("variance", v), ("a", a), ("b", b)] {
         tape.output(name, value);
     }

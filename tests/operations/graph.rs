@@ -5,7 +5,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, ove
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::graph::{GraphProduct, LinkLoss, PairMatrix, Pairing};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activate, Activation, Below};
@@ -19,18 +18,18 @@ const PAIRINGS: [Pairing; 4] = [Pairing::Product, Pairing::SquaredDistance, Pair
 
 fn linear(t: &mut Tape, x: ValueId, outputs: u32, input: u32, activation: Activation) -> ValueId {
     let weight = param(t, outputs, input);
-    t.push1(Op::Linear(Linear { activation }), &[x, weight]).unwrap()
+    t.push1(Linear { activation }, &[x, weight]).unwrap()
 }
 
 /// S^T x for each bag: `[B, K C]`.
 fn pooled(t: &mut Tape, s: ValueId, x: ValueId, clusters: u32) -> ValueId {
     let mut all = None;
     for first in 0..clusters {
-        let own = t.push1(Op::SliceColumns(SliceColumns { first, count: 1 }), &[s]).unwrap();
-        let row = over_bags(t, Op::WeightedSum(WeightedSum { mean: false }), &[x, own])[0];
+        let own = t.push1(SliceColumns { first, count: 1 }, &[s]).unwrap();
+        let row = over_bags(t, WeightedSum { mean: false }, &[x, own])[0];
         all = Some(match all {
             None => row,
-            Some(before) => t.push1(Op::Concat(Concat), &[before, row]).unwrap(),
+            Some(before) => t.push1(Concat, &[before, row]).unwrap(),
         });
     }
     all.unwrap()
@@ -42,7 +41,7 @@ fn cases() -> Vec<Case> {
         cases.push(Case { name, build, classes: |_| 2, over_features: true });
     };
     for pairing in PAIRINGS {
-        let op = Op::PairMatrix(PairMatrix { pairing });
+        let op = PairMatrix { pairing };
         case(format!("{pairing:?} of rows"), Box::new(move |t, x, _| over_bags(t, op, &[x, x])));
         case(
             format!("{pairing:?} of two sides"),
@@ -54,13 +53,13 @@ fn cases() -> Vec<Case> {
         );
     }
     for (with_self, mean) in [(false, false), (true, true), (false, true)] {
-        let op = Op::GraphProduct(GraphProduct { with_self, mean, uniform: 0 });
+        let op = GraphProduct { with_self, mean, uniform: 0 };
         case(
             format!("product with weights that learn, {with_self} {mean}"),
             Box::new(move |t, x, w| {
                 let a = linear(t, x, 3, w.input, Activation::Tanh);
-                let weights = over_bags(t, Op::PairMatrix(PairMatrix { pairing: Pairing::Product }), &[a, a])[0];
-                let weights = t.push1(Op::Activate(Activate(Activation::Sigmoid)), &[weights]).unwrap();
+                let weights = over_bags(t, PairMatrix { pairing: Pairing::Product }, &[a, a])[0];
+                let weights = t.push1(Activate(Activation::Sigmoid), &[weights]).unwrap();
                 vec![over_bags(t, op, &[weights, x])[0]]
             }),
         );
@@ -71,15 +70,15 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, w| {
                 let places = t.batch(Input::Coords, 2);
                 let distances = PairMatrix { pairing: Pairing::Distance };
-                let distances = over_bags(t, Op::PairMatrix(distances), &[places, places])[0];
-                let a = t.push1(Op::Below(Below { limit: 2.5 }), &[distances]).unwrap();
+                let distances = over_bags(t, distances, &[places, places])[0];
+                let a = t.push1(Below { limit: 2.5 }, &[distances]).unwrap();
                 let s = linear(t, x, 2, w.input, Activation::None);
-                let s = t.push1(Op::RowSoftmax(RowSoftmax), &[s]).unwrap();
-                let link = over_bags(t, Op::LinkLoss(LinkLoss { mean }), &[a, s])[0];
-                let product = Op::GraphProduct(GraphProduct { with_self: false, mean: false, uniform: 0 });
+                let s = t.push1(RowSoftmax, &[s]).unwrap();
+                let link = over_bags(t, LinkLoss { mean }, &[a, s])[0];
+                let product = GraphProduct { with_self: false, mean: false, uniform: 0 };
                 let reached = over_bags(t, product, &[a, s])[0];
                 let (coarse, nodes) = (pooled(t, s, reached, 2), pooled(t, s, x, 2));
-                let sage = Op::GraphProduct(GraphProduct { with_self: true, mean: true, uniform: 2 });
+                let sage = GraphProduct { with_self: true, mean: true, uniform: 2 };
                 let out = over_bags(t, sage, &[coarse, nodes])[0];
                 vec![link, out]
             }),
@@ -89,9 +88,9 @@ fn cases() -> Vec<Case> {
         "link loss with weights that learn".into(),
         Box::new(|t, x, w| {
             let a = linear(t, x, 3, w.input, Activation::Tanh);
-            let a = over_bags(t, Op::PairMatrix(PairMatrix { pairing: Pairing::Product }), &[a, a])[0];
+            let a = over_bags(t, PairMatrix { pairing: Pairing::Product }, &[a, a])[0];
             let s = linear(t, x, w.heads + 17, w.input, Activation::Tanh);
-            over_bags(t, Op::LinkLoss(LinkLoss { mean: true }), &[a, s])
+            over_bags(t, LinkLoss { mean: true }, &[a, s])
         }),
     );
     cases
@@ -124,16 +123,16 @@ fn a_graph_by_hand() {
         let mut tape = Tape::new();
         let x = tape.features(4, Storage::F32, false);
         let distances = PairMatrix { pairing: Pairing::Distance };
-        let distances = over_bags(&mut tape, Op::PairMatrix(distances), &[x, x])[0];
-        let a = tape.push1(Op::Below(Below { limit }), &[distances]).unwrap();
-        let s = tape.push1(Op::RowSoftmax(RowSoftmax), &[x]).unwrap();
-        let s = tape.push1(Op::SliceColumns(SliceColumns { first: 0, count: 2 }), &[s]).unwrap();
-        let sage = Op::GraphProduct(GraphProduct { with_self: true, mean: true, uniform: 0 });
+        let distances = over_bags(&mut tape, distances, &[x, x])[0];
+        let a = tape.push1(Below { limit }, &[distances]).unwrap();
+        let s = tape.push1(RowSoftmax, &[x]).unwrap();
+        let s = tape.push1(SliceColumns { first: 0, count: 2 }, &[s]).unwrap();
+        let sage = GraphProduct { with_self: true, mean: true, uniform: 0 };
         let means = over_bags(&mut tape, sage, &[a, x])[0];
-        let sum = Op::GraphProduct(GraphProduct { with_self: false, mean: false, uniform: 0 });
+        let sum = GraphProduct { with_self: false, mean: false, uniform: 0 };
         let reached = over_bags(&mut tape, sum, &[a, s])[0];
         let coarse = pooled(&mut tape, s, reached, 2);
-        let link = over_bags(&mut tape, Op::LinkLoss(LinkLoss { mean: true }), &[a, s])[0];
+        let link = over_bags(&mut tape, LinkLoss { mean: true }, &[a, s])[0];
         for (name, value) in [("a", a), ("s", s), ("means", means), ("coarse", coarse), ("link", link)] {
             tape.output(name, value);
         }
@@ -191,9 +190,9 @@ fn what_does_not_fit_is_refused() {
     let mut tape = Tape::new();
     let x = tape.features(4, Storage::F32, false);
     let tables = crate::common::check::tables(&mut tape);
-    let op = Op::LinkLoss(LinkLoss { mean: false });
+    let op = LinkLoss { mean: false };
     let refused = tape.push(op, &[&[x, x][..], &tables].concat()).unwrap_err().to_string();
     assert!(refused.contains("weights of the pairs") && refused.contains("[Instances, 4]"), "{refused}");
-    let op = Op::GraphProduct(GraphProduct { with_self: true, mean: true, uniform: 65 });
+    let op = GraphProduct { with_self: true, mean: true, uniform: 65 };
     assert!(tape.push(op, &[&[x, x][..], &tables].concat()).is_err());
 }

@@ -14,7 +14,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 
 fn images(t: &mut Tape, x: ValueId, image: Image) -> ValueId {
     let weight = param(t, image.len(), t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
 /// The features themselves as images: exact in every precision, so that no device picks another maximum.
@@ -55,7 +55,7 @@ fn smooth() -> Vec<Case> {
             format!("channel mean {image:?}"),
             Box::new(move |t, x, _| {
                 let x = images(t, x, image);
-                vec![t.push1(Op::ChannelMean(ChannelMean { channels: image.channels }), &[x]).unwrap()]
+                vec![t.push1(ChannelMean { channels: image.channels }, &[x]).unwrap()]
             }),
         ));
         for factor in [2, 3] {
@@ -63,7 +63,7 @@ fn smooth() -> Vec<Case> {
                 format!("up-sample {image:?} {factor}"),
                 Box::new(move |t, x, _| {
                     let x = images(t, x, image);
-                    vec![t.push1(Op::Upsample(Upsample { from: image, factor }), &[x]).unwrap()]
+                    vec![t.push1(Upsample { from: image, factor }, &[x]).unwrap()]
                 }),
             ));
         }
@@ -73,7 +73,7 @@ fn smooth() -> Vec<Case> {
                     format!("pad {image:?} {with:?} {border:?}"),
                     Box::new(move |t, x, _| {
                         let x = images(t, x, image);
-                        vec![t.push1(Op::Pad(Pad { from: image, border, with }), &[x]).unwrap()]
+                        vec![t.push1(Pad { from: image, border, with }, &[x]).unwrap()]
                     }),
                 ));
             }
@@ -85,7 +85,7 @@ fn smooth() -> Vec<Case> {
 fn pools_of_features() -> Vec<Case> {
     let pool: Build = Box::new(|t, x, w| {
         let from = as_images(w);
-        let pool = |window: Window| t.push1(Op::MaxPool(MaxPool { from, window }), &[x]).unwrap();
+        let pool = |window: Window| t.push1(MaxPool { from, window }, &[x]).unwrap();
         windows(from).into_iter().map(pool).collect()
     });
     vec![case("max-pool of the features".into(), pool)]
@@ -100,7 +100,7 @@ fn backward_agrees_with_finite_differences() {
                 format!("max-pool {image:?} {window:?}"),
                 Box::new(move |t, x, _| {
                     let x = images(t, x, image);
-                    vec![t.push1(Op::MaxPool(MaxPool { from: image, window }), &[x]).unwrap()]
+                    vec![t.push1(MaxPool { from: image, window }, &[x]).unwrap()]
                 }),
             ));
         }
@@ -130,12 +130,12 @@ fn the_oracle_computes_what_the_names_say() {
     let x = tape.features(6, Storage::F32, true);
     let window = Window { size: [2, 2], stride: 1, pad: [1, 1] };
     let ops = [
-        Op::MaxPool(MaxPool { from, window }),
-        Op::ChannelMean(ChannelMean { channels: 2 }),
-        Op::Upsample(Upsample { from: Image::new(2, 1, 3), factor: 2 }),
-        Op::Pad(Pad { from, border: [0, 1, 2, 1], with: Border::Edge }),
-        Op::Pad(Pad { from, border: [1, 0, 0, 1], with: Border::Zero }),
-        Op::Pad(Pad::same(1, 6, 4, Border::Edge)),
+        Op::from(MaxPool { from, window }),
+        ChannelMean { channels: 2 }.into(),
+        Upsample { from: Image::new(2, 1, 3), factor: 2 }.into(),
+        Pad { from, border: [0, 1, 2, 1], with: Border::Edge }.into(),
+        Pad { from, border: [1, 0, 0, 1], with: Border::Zero }.into(),
+        Pad::same(1, 6, 4, Border::Edge).into(),
     ];
     for op in ops {
         let y = tape.push1(op, &[x]).unwrap();
@@ -166,8 +166,8 @@ fn windows_that_do_not_fit_are_refused() {
     let x = tape.features(6, Storage::F32, true);
     let from = Image::new(1, 2, 3);
     for window in [Window::valid(3, 1), Window::valid(0, 1), Window::valid(1, 0), Window::padded(2, 1, 2)] {
-        assert!(tape.push(Op::MaxPool(MaxPool { from, window }), &[x]).is_err(), "{window:?}");
+        assert!(tape.push(MaxPool { from, window }, &[x]).is_err(), "{window:?}");
     }
-    assert!(tape.push(Op::ChannelMean(ChannelMean { channels: 4 }), &[x]).is_err());
-    assert!(tape.push(Op::Upsample(Upsample { from, factor: 0 }), &[x]).is_err());
+    assert!(tape.push(ChannelMean { channels: 4 }, &[x]).is_err());
+    assert!(tape.push(Upsample { from, factor: 0 }, &[x]).is_err());
 }

@@ -19,6 +19,7 @@ mod lenet;
 mod norm;
 mod nystrom;
 mod optimisers;
+mod own;
 mod power_pool;
 mod pseudo_label;
 mod routing;

@@ -4,7 +4,6 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::norm::{InstanceNorm, LayerNorm, UnitRows};
 use bagrad::ops::pointwise::Activation;
@@ -20,25 +19,25 @@ fn cases() -> Vec<Case> {
         "layer norm",
         Box::new(|t, x, w| {
             let (gain, bias) = (param(t, 1, w.input), param(t, 1, w.input));
-            vec![t.push1(Op::LayerNorm(LayerNorm { eps: 0.1 }), &[x, gain, bias]).unwrap()]
+            vec![t.push1(LayerNorm { eps: 0.1 }, &[x, gain, bias]).unwrap()]
         }),
     );
     case(
         "layer norm of a wide layer",
         Box::new(|t, x, w| {
             let (weight, gain, bias) = (param(t, w.hidden, w.input), param(t, 1, w.hidden), param(t, 1, w.hidden));
-            let h = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-            vec![t.push1(Op::LayerNorm(LayerNorm { eps: 0.1 }), &[h, gain, bias]).unwrap()]
+            let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            vec![t.push1(LayerNorm { eps: 0.1 }, &[h, gain, bias]).unwrap()]
         }),
     );
     case(
         "instance norm",
         Box::new(|t, x, w| {
             let channels = if w.input % 4 == 0 { 4 } else { 1 };
-            vec![t.push1(Op::InstanceNorm(InstanceNorm { channels, eps: 0.1 }), &[x]).unwrap()]
+            vec![t.push1(InstanceNorm { channels, eps: 0.1 }, &[x]).unwrap()]
         }),
     );
-    case("unit rows", Box::new(|t, x, _| vec![t.push1(Op::UnitRows(UnitRows { eps: 0.5 }), &[x]).unwrap()]));
+    case("unit rows", Box::new(|t, x, _| vec![t.push1(UnitRows { eps: 0.5 }, &[x]).unwrap()]));
     cases
 }
 
@@ -64,8 +63,8 @@ fn gpu_agrees_with_the_oracle() {
 fn rows_have_mean_zero_and_length_one() {
     let mut tape = Tape::new();
     let x = tape.features(12, Storage::F32, true);
-    let hat = tape.push1(Op::InstanceNorm(InstanceNorm { channels: 3, eps: 0.0 }), &[x]).unwrap();
-    let unit = tape.push1(Op::UnitRows(UnitRows { eps: 1e-12 }), &[x]).unwrap();
+    let hat = tape.push1(InstanceNorm { channels: 3, eps: 0.0 }, &[x]).unwrap();
+    let unit = tape.push1(UnitRows { eps: 1e-12 }, &[x]).unwrap();
     tape.output("hat", hat);
     tape.output("unit", unit);
     let numbers = Numbers::random(&tape, &[5, 2], 12, 2, 3);

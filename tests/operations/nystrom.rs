@@ -19,10 +19,10 @@ use bagrad::tape::{Storage, Tape, ValueId};
 
 fn linear(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
     let weight = param(t, cols, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
-fn over_tokens(t: &mut Tape, op: Op, x: &[ValueId]) -> Vec<ValueId> {
+fn over_tokens(t: &mut Tape, op: impl Into<Op>, x: &[ValueId]) -> Vec<ValueId> {
     let tokens = TokenTables::on(t);
     t.push(op, &[x, &tokens].concat()).unwrap()
 }
@@ -32,11 +32,11 @@ fn square(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
     let x = linear(t, x, cols);
     let class = param(t, 1, cols);
     let [tiles, _, offsets] = common::check::tables(t);
-    over_tokens(t, Op::Square(Square), &[x, class, tiles, offsets])[0]
+    over_tokens(t, Square, &[x, class, tiles, offsets])[0]
 }
 
 fn means(t: &mut Tape, x: ValueId, landmarks: u32) -> ValueId {
-    over_tokens(t, Op::LandmarkMeans(LandmarkMeans { landmarks }), &[x])[0]
+    over_tokens(t, LandmarkMeans { landmarks }, &[x])[0]
 }
 
 /// Landmarks that divide few numbers of tokens.
@@ -63,11 +63,11 @@ fn weights(t: &mut Tape, x: ValueId, w: Widths, sharp: f32) -> ValueId {
         b: (Heads::Columns, true),
         c: Heads::Stacked,
     };
-    t.push1(Op::HeadProduct(op), &[q, k]).unwrap()
+    t.push1(op, &[q, k]).unwrap()
 }
 
 fn softmax(t: &mut Tape, x: ValueId) -> ValueId {
-    t.push1(Op::RowSoftmax(RowSoftmax), &[x]).unwrap()
+    t.push1(RowSoftmax, &[x]).unwrap()
 }
 
 fn attention(t: &mut Tape, x: ValueId, w: Widths, between: Between) -> Vec<ValueId> {
@@ -77,14 +77,14 @@ fn attention(t: &mut Tape, x: ValueId, w: Widths, between: Between) -> Vec<Value
     let q = linear(t, from, w.heads * dims(w));
     let [k, v] = [dims(w), w.output.min(70)].map(|cols| linear(t, to, w.heads * cols));
     let op = CrossAttention { heads: w.heads, scale: 0.3, between };
-    [over_tokens(t, Op::CrossAttention(op), &[q, k, v]), vec![q, k]].concat()
+    [over_tokens(t, op, &[q, k, v]), vec![q, k]].concat()
 }
 
 fn received(t: &mut Tape, x: ValueId, w: Widths) -> Vec<ValueId> {
     let attended = attention(t, x, w, Between::LandmarksAndTokens);
     let [_, lse, q, k] = attended[..] else { panic!("four values") };
     let g = linear(t, q, w.heads);
-    let op = Op::Received(Received { heads: w.heads, scale: 0.3 });
+    let op = Received { heads: w.heads, scale: 0.3 };
     over_tokens(t, op, &[g, q, k, lse])
 }
 
@@ -107,20 +107,20 @@ fn cases() -> Vec<Case> {
         case("token scores", |t, x, w| {
             let x = square(t, x, w.heads);
             let [tiles, _, offsets] = common::check::tables(t);
-            over_tokens(t, Op::TokenScores(TokenScores), &[x, tiles, offsets])
+            over_tokens(t, TokenScores, &[x, tiles, offsets])
         }),
         case("merge kernels", |t, x, w| {
             let kernels = [49, 25, 9].map(|area| param(t, w.hidden, area));
             let x = square(t, x, w.hidden);
-            let kernel = t.push1(Op::MergeKernels(MergeKernels { side: 7 }), &kernels).unwrap();
+            let kernel = t.push1(MergeKernels { side: 7 }, &kernels).unwrap();
             let bias = param(t, 1, w.hidden);
-            over_tokens(t, Op::GridConv(GridConv { side: 7 }), &[x, kernel, bias])
+            over_tokens(t, GridConv { side: 7 }, &[x, kernel, bias])
         }),
         case("head product", |t, x, w| vec![weights(t, x, w, 0.5)]),
         case("inverse of any matrix", |t, x, w| {
             let a = weights(t, x, w, 1.0);
             let op = PseudoInverse { heads: w.heads, iterations: 1 };
-            vec![t.push1(Op::PseudoInverse(op), &[a]).unwrap()]
+            vec![t.push1(op, &[a]).unwrap()]
         }),
         case("received", received),
     ];
@@ -143,7 +143,7 @@ fn cases() -> Vec<Case> {
                 };
                 let inputs = [side(a), side(b)];
                 let op = HeadProduct { heads: w.heads, scale: -0.5, a: (a, a_t), b: (b, b_t), c };
-                vec![t.push1(Op::HeadProduct(op), &inputs).unwrap()]
+                vec![t.push1(op, &inputs).unwrap()]
             }));
         }
     }
@@ -151,7 +151,7 @@ fn cases() -> Vec<Case> {
         cases.push(case(&format!("grid convolution {side}"), move |t, x, w| {
             let x = square(t, x, w.output);
             let (kernel, bias) = (param(t, w.output, side * side), param(t, 1, w.output));
-            over_tokens(t, Op::GridConv(GridConv { side }), &[x, kernel, bias])
+            over_tokens(t, GridConv { side }, &[x, kernel, bias])
         }));
     }
     for (first, late) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -159,13 +159,13 @@ fn cases() -> Vec<Case> {
             let x = square(t, x, w.heads * dims(w));
             let taps = param(t, w.heads, [33, 1, 7, 129, 5][w.input as usize % 5]);
             let op = SequenceConv { first, landmarks: if late { landmarks(w) } else { 0 } };
-            over_tokens(t, Op::SequenceConv(op), &[x, taps])
+            over_tokens(t, op, &[x, taps])
         }));
     }
     for first in [false, true] {
         cases.push(case(&format!("shift of tokens, first {first}"), move |t, x, w| {
             let x = square(t, x, w.output);
-            over_tokens(t, Op::ShiftTokens(ShiftTokens { first, landmarks: landmarks(w) }), &[x])
+            over_tokens(t, ShiftTokens { first, landmarks: landmarks(w) }, &[x])
         }));
     }
     for iterations in [1, 3] {
@@ -173,7 +173,7 @@ fn cases() -> Vec<Case> {
             let a = weights(t, x, w, 1.0);
             let a = softmax(t, a);
             let op = PseudoInverse { heads: w.heads, iterations };
-            vec![t.push1(Op::PseudoInverse(op), &[a]).unwrap()]
+            vec![t.push1(op, &[a]).unwrap()]
         }));
     }
     for between in [Between::TokensAndLandmarks, Between::LandmarksAndTokens] {
@@ -226,7 +226,7 @@ fn a_square_holds_the_instances_and_the_first_ones_again() {
     let build: Build = Box::new(|t, x, _| {
         let class = param(t, 1, 1);
         let [tiles, _, offsets] = common::check::tables(t);
-        over_tokens(t, Op::Square(Square), &[x, class, tiles, offsets])
+        over_tokens(t, Square, &[x, class, tiles, offsets])
     });
     let tape = record(&build, w, Storage::F32, false);
     let numbers = Numbers::random(&tape, &sizes, 1, 2, 1);
@@ -251,7 +251,7 @@ fn zeros_in_front_take_part() {
         let x = square(t, x, 2);
         let q = means(t, x, m);
         let op = CrossAttention { heads: 1, scale: 0.75, between: Between::LandmarksAndTokens };
-        vec![x, over_tokens(t, Op::CrossAttention(op), &[q, x, x])[0]]
+        vec![x, over_tokens(t, op, &[q, x, x])[0]]
     });
     let tape = record(&build, w, Storage::F32, false);
     let numbers = Numbers::random(&tape, &sizes, 2, 2, 3);
@@ -284,7 +284,7 @@ fn the_iteration_inverts() {
         let a = weights(t, x, w, 4.0);
         let a = softmax(t, a);
         let op = PseudoInverse { heads: w.heads, iterations: 40 };
-        let z = t.push1(Op::PseudoInverse(op), &[a]).unwrap();
+        let z = t.push1(op, &[a]).unwrap();
         let op = HeadProduct {
             heads: w.heads,
             scale: 1.0,
@@ -292,7 +292,7 @@ fn the_iteration_inverts() {
             b: (Heads::Stacked, false),
             c: Heads::Stacked,
         };
-        vec![a, z, t.push1(Op::HeadProduct(op), &[a, z]).unwrap()]
+        vec![a, z, t.push1(op, &[a, z]).unwrap()]
     });
     let w = Widths { input: 11, output: 1, hidden: 1, heads: 2 };
     let tape = record(&build, w, Storage::F32, false);
@@ -315,21 +315,21 @@ fn what_does_not_fit_is_refused() {
     let mut tape = Tape::new();
     let x = tape.features(4, Storage::F32, false);
     let tokens = TokenTables::on(&mut tape);
-    let conv = Op::SequenceConv(SequenceConv { first: false, landmarks: 0 });
+    let conv = SequenceConv { first: false, landmarks: 0 };
     let taps = param(&mut tape, 2, 3);
     let message = tape.push(conv, &[x, taps, tokens[0], tokens[1]]).unwrap_err().to_string();
     assert!(message.contains("Tokens") && message.contains("Instances"), "{message}");
     let x = square(&mut tape, x, 6);
     let even = param(&mut tape, 2, 4);
     assert!(tape.push(conv, &[x, even, tokens[0], tokens[1]]).is_err());
-    let shift = Op::ShiftTokens(ShiftTokens { first: false, landmarks: 0 });
+    let shift = ShiftTokens { first: false, landmarks: 0 };
     assert!(tape.push(shift, &[x, tokens[0], tokens[1]]).is_err(), "no landmarks");
     let three = means(&mut tape, x, 3);
-    let op = Op::PseudoInverse(PseudoInverse { heads: 1, iterations: 6 });
+    let op = PseudoInverse { heads: 1, iterations: 6 };
     assert!(tape.push(op, &[three]).is_err(), "3 by 6 is no square");
-    assert!(tape.push(Op::LandmarkMeans(LandmarkMeans { landmarks: 0 }), &[x, tokens[0], tokens[1]]).is_err());
+    assert!(tape.push(LandmarkMeans { landmarks: 0 }, &[x, tokens[0], tokens[1]]).is_err());
     let kernel = param(&mut tape, 6, 81);
     let bias = param(&mut tape, 1, 6);
-    let op = Op::GridConv(GridConv { side: 9 });
+    let op = GridConv { side: 9 };
     assert!(tape.push(op, &[x, kernel, bias, tokens[0], tokens[1]]).is_err(), "9 is too wide");
 }

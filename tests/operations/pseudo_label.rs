@@ -5,7 +5,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, ove
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activate, Activation};
 use bagrad::ops::power_pool::GeneralisedMean;
@@ -16,24 +15,24 @@ use bagrad::tape::{Storage, Tape, ValueId};
 
 /// ln P, mean pseudo-label loss and mean loss as negatives of the bags of logits `s`.
 fn of_bags(t: &mut Tape, s: ValueId, exponent: ValueId) -> [ValueId; 3] {
-    let p = over_bags(t, Op::GeneralisedMean(GeneralisedMean), &[s, exponent])[0];
-    let own = t.push1(Op::InstancePseudoLoss(InstancePseudoLoss), &[s]).unwrap();
-    let negative = t.push1(Op::Activate(Activate(Activation::Softplus)), &[s]).unwrap();
-    let mean = Op::SegmentReduce(SegmentReduce(Pool::Mean));
+    let p = over_bags(t, GeneralisedMean, &[s, exponent])[0];
+    let own = t.push1(InstancePseudoLoss, &[s]).unwrap();
+    let negative = t.push1(Activate(Activation::Softplus), &[s]).unwrap();
+    let mean = SegmentReduce(Pool::Mean);
     [p, over_bags(t, mean, &[own])[0], over_bags(t, mean, &[negative])[0]]
 }
 
 fn cases() -> Vec<Case> {
     let loss: Build = Box::new(|t, x, w| {
         let (weight, exponent) = (param(t, w.heads + 2, w.input), param(t, 1, w.heads + 2));
-        let s = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-        let exponent = t.push1(Op::Activate(Activate(Activation::Exp)), &[exponent]).unwrap();
+        let s = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+        let exponent = t.push1(Activate(Activation::Exp), &[exponent]).unwrap();
         let [p, own, negative] = of_bags(t, s, exponent);
         let (targets, weights) = (t.batch(Input::Targets, w.heads + 2), t.batch(Input::Weights, 1));
-        let op = Op::BagPseudoLoss(BagPseudoLoss { strength: 0.3, scale: 0.7 });
+        let op = BagPseudoLoss { strength: 0.3, scale: 0.7 };
         vec![t.push1(op, &[p, own, negative, targets, weights]).unwrap()]
     });
-    let instances: Build = Box::new(|t, x, _| vec![t.push1(Op::InstancePseudoLoss(InstancePseudoLoss), &[x]).unwrap()]);
+    let instances: Build = Box::new(|t, x, _| vec![t.push1(InstancePseudoLoss, &[x]).unwrap()]);
     let case = |name: &str, build| Case { name: name.into(), build, classes: |w| w.heads + 2, over_features: true };
     vec![case("bags", loss), case("instances", instances)]
 }
@@ -63,7 +62,7 @@ fn a_loss_by_hand() {
     let exponent = param(&mut tape, 1, 1);
     let [p, own, negative] = of_bags(&mut tape, s, exponent);
     let (targets, weights) = (tape.batch(Input::Targets, 1), tape.batch(Input::Weights, 1));
-    let op = Op::BagPseudoLoss(BagPseudoLoss { strength: 0.25, scale: 1.0 });
+    let op = BagPseudoLoss { strength: 0.25, scale: 1.0 };
     let loss = tape.push1(op, &[p, own, negative, targets, weights]).unwrap();
     tape.output("loss", loss);
     let mut numbers = Numbers::random(&tape, &[3, 2], 1, 2, 1);

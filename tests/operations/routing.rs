@@ -6,7 +6,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, bat
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::methods::layers::Network;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::routing::{BagDot, Squash};
@@ -16,7 +15,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 
 fn linear(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
     let weight = param(t, outputs, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
 /// The rounds of [`Network::route`], recorded on the tape of the case.
@@ -33,8 +32,8 @@ fn cases() -> Vec<Case> {
         "agreement".into(),
         Box::new(|t, x, w| {
             let y = linear(t, x, w.output);
-            let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[y])[0];
-            vec![over_bags(t, Op::BagDot(BagDot), &[y, z])[0], z]
+            let z = over_bags(t, SegmentReduce(Pool::Mean), &[y])[0];
+            vec![over_bags(t, BagDot, &[y, z])[0], z]
         }),
     )];
     // The row alone, its length alone, both.
@@ -43,7 +42,7 @@ fn cases() -> Vec<Case> {
             format!("squash, outputs {used:?}"),
             Box::new(move |t, x, w| {
                 let y = linear(t, x, w.output);
-                let out = t.push(Op::Squash(Squash), &[y]).unwrap();
+                let out = t.push(Squash, &[y]).unwrap();
                 used.iter().map(|&i| out[i]).collect()
             }),
         ));

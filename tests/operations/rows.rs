@@ -4,7 +4,6 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activate, Activation};
 use bagrad::ops::rows::{Concat, GatherRows, SliceColumns, SliceRows};
@@ -21,7 +20,7 @@ fn cases() -> Vec<Case> {
         "gather the first row of each bag",
         Box::new(|t, x, _| {
             let offsets = t.batch(Input::Offsets, 1);
-            vec![t.push1(Op::GatherRows(GatherRows), &[x, offsets]).unwrap()]
+            vec![t.push1(GatherRows, &[x, offsets]).unwrap()]
         }),
     );
     // Many bags share a label, so rows are picked again and again.
@@ -29,16 +28,16 @@ fn cases() -> Vec<Case> {
         "gather by label",
         Box::new(|t, x, _| {
             let labels = t.batch(Input::Labels, 1);
-            vec![t.push1(Op::GatherRows(GatherRows), &[x, labels]).unwrap()]
+            vec![t.push1(GatherRows, &[x, labels]).unwrap()]
         }),
     );
     case(
         "gather the largest",
         Box::new(|t, x, w| {
             let weight = param(t, 1, w.input);
-            let score = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-            let best = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Max)), &[score]);
-            vec![best[0], t.push1(Op::GatherRows(GatherRows), &[x, best[1]]).unwrap()]
+            let score = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            let best = over_bags(t, SegmentReduce(Pool::Max), &[score]);
+            vec![best[0], t.push1(GatherRows, &[x, best[1]]).unwrap()]
         }),
     );
     case(
@@ -47,26 +46,26 @@ fn cases() -> Vec<Case> {
             let table = param(t, 2, w.output);
             let labels = t.batch(Input::Labels, 1);
             let weight = param(t, w.output, w.input);
-            let h = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap();
-            vec![t.push1(Op::GatherRows(GatherRows), &[table, labels]).unwrap(), h]
+            let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            vec![t.push1(GatherRows, &[table, labels]).unwrap(), h]
         }),
     );
     case(
         "concat",
         Box::new(|t, x, w| {
             let weight = param(t, w.output, w.input);
-            let h = t.push1(Op::Linear(Linear { activation: Activation::Tanh }), &[x, weight]).unwrap();
-            let both = t.push1(Op::Concat(Concat), &[x, h]).unwrap();
-            vec![t.push1(Op::Activate(Activate(Activation::Sigmoid)), &[both]).unwrap()]
+            let h = t.push1(Linear { activation: Activation::Tanh }, &[x, weight]).unwrap();
+            let both = t.push1(Concat, &[x, h]).unwrap();
+            vec![t.push1(Activate(Activation::Sigmoid), &[both]).unwrap()]
         }),
     );
-    case("concat with itself", Box::new(|t, x, _| vec![t.push1(Op::Concat(Concat), &[x, x]).unwrap()]));
+    case("concat with itself", Box::new(|t, x, _| vec![t.push1(Concat, &[x, x]).unwrap()]));
     case(
         "slice",
         Box::new(|t, x, w| {
             let first = w.input / 3;
             let count = (w.input - first).div_ceil(2);
-            vec![t.push1(Op::SliceColumns(SliceColumns { first, count }), &[x]).unwrap()]
+            vec![t.push1(SliceColumns { first, count }, &[x]).unwrap()]
         }),
     );
     // Rows of a parameter that is also used whole, some of them in two slices.
@@ -74,10 +73,10 @@ fn cases() -> Vec<Case> {
         "slices of rows",
         Box::new(|t, x, w| {
             let weight = param(t, 5, w.input);
-            let linear = Op::Linear(Linear { activation: Activation::None });
+            let linear = Linear { activation: Activation::None };
             let mut products = vec![t.push1(linear, &[x, weight]).unwrap()];
             for (first, count) in [(0, 3), (2, 2), (4, 1)] {
-                let rows = t.push1(Op::SliceRows(SliceRows { first, count }), &[weight]).unwrap();
+                let rows = t.push1(SliceRows { first, count }, &[weight]).unwrap();
                 products.push(t.push1(linear, &[x, rows]).unwrap());
             }
             products
@@ -108,11 +107,11 @@ fn shapes_that_do_not_fit_are_refused() {
     let mut tape = Tape::new();
     let x = tape.features(5, Storage::F32, true);
     let bags = tape.batch(Input::Weights, 1);
-    assert!(tape.push(Op::GatherRows(GatherRows), &[x, bags]).is_err(), "an index holds indices");
-    assert!(tape.push(Op::Concat(Concat), &[x, bags]).is_err(), "rows differ");
-    assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 3 }), &[x]).is_err(), "too wide");
-    assert!(tape.push(Op::SliceColumns(SliceColumns { first: 3, count: 0 }), &[x]).is_err(), "empty");
+    assert!(tape.push(GatherRows, &[x, bags]).is_err(), "an index holds indices");
+    assert!(tape.push(Concat, &[x, bags]).is_err(), "rows differ");
+    assert!(tape.push(SliceColumns { first: 3, count: 3 }, &[x]).is_err(), "too wide");
+    assert!(tape.push(SliceColumns { first: 3, count: 0 }, &[x]).is_err(), "empty");
     let weight = param(&mut tape, 3, 5);
-    assert!(tape.push(Op::SliceRows(SliceRows { first: 2, count: 2 }), &[weight]).is_err(), "too many rows");
-    assert!(tape.push(Op::SliceRows(SliceRows { first: 0, count: 1 }), &[x]).is_err(), "rows of the batch");
+    assert!(tape.push(SliceRows { first: 2, count: 2 }, &[weight]).is_err(), "too many rows");
+    assert!(tape.push(SliceRows { first: 0, count: 1 }, &[x]).is_err(), "rows of the batch");
 }

@@ -6,7 +6,6 @@ use crate::common::harness::{Numbers, extent, run};
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::kernels::launch::{BufferKey, Input, Place, RuleScalars, Scalars};
-use bagrad::ops::Op;
 use bagrad::ops::batch_norm::RunningBatchNorm;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
@@ -19,7 +18,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 fn normalised(t: &mut Tape, x: ValueId, channels: u32, momentum: f32) -> ValueId {
     let (gain, bias) = (param(t, 1, channels), param(t, 1, channels));
     let (mean, variance) = (t.buffer("running_mean", channels, 0.0), t.buffer("running_var", channels, 1.0));
-    let op = Op::RunningBatchNorm(RunningBatchNorm { channels, eps: 1e-3, momentum });
+    let op = RunningBatchNorm { channels, eps: 1e-3, momentum };
     t.push1(op, &[x, gain, bias, mean, variance]).unwrap()
 }
 
@@ -27,10 +26,10 @@ fn normalised(t: &mut Tape, x: ValueId, channels: u32, momentum: f32) -> ValueId
 fn cases() -> Vec<Case> {
     let build: Build = Box::new(|t, x, w| {
         let weight = param(t, 3 * 4, w.input);
-        let h = t.push1(Op::Linear(Linear { activation: Activation::Tanh }), &[x, weight]).unwrap();
+        let h = t.push1(Linear { activation: Activation::Tanh }, &[x, weight]).unwrap();
         let (gain, bias) = (param(t, 1, 3), param(t, 1, 3));
         let mean = t.buffer("mean", 3, 0.0);
-        let op = Op::RunningBatchNorm(RunningBatchNorm { channels: 3, eps: 9.0, momentum: 0.1 });
+        let op = RunningBatchNorm { channels: 3, eps: 9.0, momentum: 0.1 };
         vec![t.push1(op, &[h, gain, bias, mean, mean]).unwrap()]
     });
     vec![Case { name: "running statistics in use".into(), build, classes: |_| 2, over_features: true }]
@@ -90,8 +89,8 @@ impl Trained {
         let x = tape.features(width, Storage::F32, false);
         let y = normalised(&mut tape, x, channels, momentum);
         tape.output("y", y);
-        let sum = tape.push1(Op::RowSum(RowSum), &[y]).unwrap();
-        tape.loss = Some(tape.push1(Op::ColumnSum(ColumnSum), &[sum]).unwrap());
+        let sum = tape.push1(RowSum, &[y]).unwrap();
+        tape.loss = Some(tape.push1(ColumnSum, &[sum]).unwrap());
         let mut executor = Executor::new(device);
         let layout = tape.param_layout();
         let bytes = layout.total as u64 * 4;
@@ -213,7 +212,7 @@ fn only_buffers_run() {
     let mut tape = Tape::new();
     let x = tape.features(2, Storage::F32, false);
     let p = param(&mut tape, 1, 2);
-    let op = Op::RunningBatchNorm(RunningBatchNorm { channels: 2, eps: 1e-5, momentum: 0.1 });
+    let op = RunningBatchNorm { channels: 2, eps: 1e-5, momentum: 0.1 };
     let refused = tape.push(op, &[x, p, p, p, p]).unwrap_err().to_string();
     assert!(refused.contains("two buffers of the model"), "{refused}");
     let b = tape.buffer("b", 2, 0.0);

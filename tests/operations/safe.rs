@@ -4,7 +4,6 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::dropout::{ChannelDropout, Dropout};
 use bagrad::ops::gaussian::GaussianLogDensity;
 use bagrad::ops::matmul::Linear;
@@ -15,7 +14,7 @@ use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
 
 fn act(t: &mut Tape, activation: Activation, x: ValueId) -> ValueId {
-    t.push1(Op::Activate(Activate(activation)), &[x]).unwrap()
+    t.push1(Activate(activation), &[x]).unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -42,17 +41,17 @@ fn cases() -> Vec<Case> {
     case(
         "affine, and a product with a constant",
         Box::new(|t, x, _| {
-            let y = t.push1(Op::Affine(Affine { factor: -0.7, offset: 0.3 }), &[x]).unwrap();
-            let mask = t.push1(Op::Below(Below { limit: 0.1 }), &[x]).unwrap();
-            vec![t.push1(Op::Multiply(Multiply), &[y, mask]).unwrap()]
+            let y = t.push1(Affine { factor: -0.7, offset: 0.3 }, &[x]).unwrap();
+            let mask = t.push1(Below { limit: 0.1 }, &[x]).unwrap();
+            vec![t.push1(Multiply, &[y, mask]).unwrap()]
         }),
     );
     case(
         "rows of bags for instances",
         Box::new(|t, x, _| {
-            let mean = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
-            let back = over_bags(t, Op::BagBroadcast(BagBroadcast), &[mean])[0];
-            vec![t.push1(Op::Multiply(Multiply), &[back, x]).unwrap()]
+            let mean = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
+            let back = over_bags(t, BagBroadcast, &[mean])[0];
+            vec![t.push1(Multiply, &[back, x]).unwrap()]
         }),
     );
     for shared in [false, true] {
@@ -61,9 +60,9 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, w| {
                 let cols = if shared { 1 } else { w.input };
                 let (a, b) = (param(t, cols, w.input), param(t, cols, w.input));
-                let op = Op::Linear(Linear { activation: Activation::Tanh });
+                let op = Linear { activation: Activation::Tanh };
                 let (mean, logs) = (t.push1(op, &[x, a]).unwrap(), t.push1(op, &[x, b]).unwrap());
-                vec![t.push1(Op::GaussianLogDensity(GaussianLogDensity), &[x, mean, logs]).unwrap()]
+                vec![t.push1(GaussianLogDensity, &[x, mean, logs]).unwrap()]
             }),
         );
     }
@@ -136,8 +135,8 @@ fn a_stopped_gradient_stops() {
     let mut tape = Tape::new();
     let x = tape.features(3, Storage::F32, true);
     let y = act(&mut tape, Activation::Tanh, x);
-    let constant = tape.push1(Op::StopGradient(StopGradient), &[y]).unwrap();
-    let product = tape.push1(Op::Multiply(Multiply), &[constant, x]).unwrap();
+    let constant = tape.push1(StopGradient, &[y]).unwrap();
+    let product = tape.push1(Multiply, &[constant, x]).unwrap();
     tape.output("product", product);
     let numbers = Numbers::random(&tape, &[5, 2], 3, 2, 4);
     for device in [Some(Device::host()), common::gpu()].into_iter().flatten() {
@@ -155,10 +154,10 @@ fn channels_are_dropped_whole() {
     let mut tape = Tape::new();
     let x = tape.features(12, Storage::F32, true);
     let dropout = Dropout::new(0.4, 3);
-    let y = tape.push1(Op::ChannelDropout(ChannelDropout { dropout, positions: 4 }), &[x]).unwrap();
+    let y = tape.push1(ChannelDropout { dropout, positions: 4 }, &[x]).unwrap();
     tape.output("y", y);
-    let ones = tape.push1(Op::SliceColumns(SliceColumns { first: 0, count: 1 }), &[y]).unwrap();
-    let sum = tape.push1(Op::ColumnSum(bagrad::ops::reduce::ColumnSum), &[ones]).unwrap();
+    let ones = tape.push1(SliceColumns { first: 0, count: 1 }, &[y]).unwrap();
+    let sum = tape.push1(bagrad::ops::reduce::ColumnSum, &[ones]).unwrap();
     tape.loss = Some(sum);
     let mut numbers = Numbers::random(&tape, &[300], 12, 2, 9);
     numbers.features.fill(0.5);
@@ -185,8 +184,8 @@ fn channels_are_dropped_whole() {
 #[test]
 fn one_minus_y() {
     for (device, found) in values(&[0.0, 1.0, 0.25], |t, x| {
-        let y = t.push1(Op::Affine(Affine { factor: -1.0, offset: 1.0 }), &[x]).unwrap();
-        t.push1(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[x, y]).unwrap()
+        let y = t.push1(Affine { factor: -1.0, offset: 1.0 }, &[x]).unwrap();
+        t.push1(AddScaled { a: 1.0, b: 1.0 }, &[x, y]).unwrap()
     }) {
         assert_eq!(found, [1.0; 3], "{device}");
     }

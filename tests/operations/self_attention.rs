@@ -9,7 +9,6 @@ use crate::common::check::{
 use crate::common::harness::{Numbers, run};
 use bagrad::device::{Device, GpuOptions};
 use bagrad::kernels::launch::{BufferKey, Input};
-use bagrad::ops::Op;
 use bagrad::ops::dropout::Dropout;
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSum};
@@ -38,7 +37,7 @@ const ENERGIES: [Energy; 9] = [
 fn product(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
     use bagrad::ops::matmul::Linear;
     let weight = param(t, cols, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
 /// Columns of a head of q and k, and of v.
@@ -75,16 +74,16 @@ fn attend_dropping(
     let (dims, values) = columns(energy, w);
     let mut inputs = [dims, dims, values].map(|cols| product(t, x, w.heads * cols)).to_vec();
     for x in &mut inputs[..2] {
-        let op = Op::AddScaled(AddScaled { a: shrink(energy, dims), b: 0.0 });
+        let op = AddScaled { a: shrink(energy, dims), b: 0.0 };
         *x = t.push1(op, &[*x, *x]).unwrap();
     }
     if matches!(energy, Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower) {
         let alpha = param(t, 1, w.heads);
         let kind = if positive { Activation::Exp } else { Activation::None };
-        let mut alpha = t.push1(Op::Activate(Activate(kind)), &[alpha]).unwrap();
+        let mut alpha = t.push1(Activate(kind), &[alpha]).unwrap();
         if positive && energy == Energy::ModulePower {
             // Above 1: below, derivatives near equal values are as large as one likes.
-            alpha = t.push1(Op::Activate(Activate(kind)), &[alpha]).unwrap();
+            alpha = t.push1(Activate(kind), &[alpha]).unwrap();
         }
         inputs.push(alpha);
     }
@@ -97,7 +96,7 @@ fn attend_dropping(
         inputs.extend([0, 1].map(|_| product(t, x, w.heads * energy.bins())));
         inputs.push(t.batch(Input::Coords, 2));
     }
-    over_bags(t, Op::SelfAttention(SelfAttention { heads: w.heads, energy, dropout }), &inputs)
+    over_bags(t, SelfAttention { heads: w.heads, energy, dropout }, &inputs)
 }
 
 fn cases() -> Vec<Case> {
@@ -289,12 +288,12 @@ fn dropping(energy: Energy, w: Widths, dropout: Dropout) -> Tape {
     let mut sum = None;
     for (i, y) in outputs[..outputs_of(energy)].iter().enumerate() {
         tape.output(&format!("y{i}"), *y);
-        let squares = tape.push1(Op::Multiply(Multiply), &[*y, *y]).unwrap();
-        let of_columns = tape.push1(Op::ColumnSum(ColumnSum), &[squares]).unwrap();
-        let of_all = tape.push1(Op::RowSum(RowSum), &[of_columns]).unwrap();
+        let squares = tape.push1(Multiply, &[*y, *y]).unwrap();
+        let of_columns = tape.push1(ColumnSum, &[squares]).unwrap();
+        let of_all = tape.push1(RowSum, &[of_columns]).unwrap();
         sum = Some(match sum {
             None => of_all,
-            Some(before) => tape.push1(Op::AddScaled(AddScaled { a: 1.0, b: 1.0 }), &[before, of_all]).unwrap(),
+            Some(before) => tape.push1(AddScaled { a: 1.0, b: 1.0 }, &[before, of_all]).unwrap(),
         });
     }
     tape.loss = sum;
@@ -440,7 +439,7 @@ fn bins_and_rates_out_of_range_are_refused() {
         let tables = common::check::tables(&mut tape);
         let energy = Energy::Binned { scale: 1.0, unit: 1.0, bins };
         let op = SelfAttention { heads: 1, energy, dropout: Dropout::new(rate, 0) };
-        tape.push(Op::SelfAttention(op), &[&[x, x, x, by_bin, by_bin, places][..], &tables].concat())
+        tape.push(op, &[&[x, x, x, by_bin, by_bin, places][..], &tables].concat())
     };
     assert!(record(MOST_BINS, MOST_BINS, 0.0).is_ok());
     for (bins, given) in [(0, 1), (MOST_BINS + 1, MOST_BINS + 1), (3, 4), (u32::MAX, 1)] {
@@ -462,7 +461,7 @@ fn bins_may_be_the_rows_themselves() {
     let places = tape.batch(Input::Coords, 2);
     let tables = common::check::tables(&mut tape);
     let energy = Energy::Binned { scale: 0.7, unit: 0.0871, bins: 3 };
-    let op = Op::SelfAttention(SelfAttention { heads: 1, energy, dropout: Dropout::default() });
+    let op = SelfAttention { heads: 1, energy, dropout: Dropout::default() };
     let out = tape.push(op, &[&[rows, rows, rows, rows, rows, places][..], &tables].concat()).unwrap();
     out.iter().enumerate().for_each(|(i, y)| tape.output(&format!("y{i}"), *y));
     for along in [Along::Features, Along::Parameter(0)] {

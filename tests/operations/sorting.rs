@@ -6,7 +6,6 @@ use crate::common::harness::{extent, tables};
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::kernels::launch::{BufferKey, Dim, Extent, Input, Scalars};
-use bagrad::ops::Op;
 use bagrad::ops::sort::{NO_ROW, SegmentKeep, SegmentShuffle, SegmentSort, SegmentTop};
 use bagrad::plan::{self, Purpose};
 use bagrad::random::Random;
@@ -111,10 +110,9 @@ fn sorts_as_the_standard_library_does() {
             let wanted = sorted(&column, &sizes);
             let (k, spare) = (5, (n % 2) as u32);
             let found = run(&device, (&sizes, &column, 0), spare, |tape, x, on| {
-                let order = tape.push1(Op::SegmentSort(SegmentSort { column: 0 }), &[&[x][..], on].concat()).unwrap();
-                let top = |tape: &mut Tape, last| {
-                    tape.push1(Op::SegmentTop(SegmentTop { k, last }), &[&[order][..], on].concat()).unwrap()
-                };
+                let order = tape.push1(SegmentSort { column: 0 }, &[&[x][..], on].concat()).unwrap();
+                let top =
+                    |tape: &mut Tape, last| tape.push1(SegmentTop { k, last }, &[&[order][..], on].concat()).unwrap();
                 vec![order, top(tape, false), top(tape, true)]
             });
             assert!(found[0] == wanted.concat(), "bags {:?} on {}", &sizes[..sizes.len().min(9)], device.name());
@@ -136,7 +134,7 @@ fn shuffles_each_bag() {
         let column = vec![0.0; sizes.iter().sum()];
         let shuffle = |device: &Device, step| {
             let found = run(device, (&sizes, &column, step), 0, |tape, _, on| {
-                vec![tape.push1(Op::SegmentShuffle(SegmentShuffle { site: 4 }), on).unwrap()]
+                vec![tape.push1(SegmentShuffle { site: 4 }, on).unwrap()]
             });
             found.into_iter().next().unwrap()
         };
@@ -156,7 +154,7 @@ fn shuffles_each_bag() {
     let mut heads = [0; 5];
     for step in 0..2000 {
         let found = run(&Device::host(), (&[5], &[0.0; 5], step), 0, |tape, _, on| {
-            vec![tape.push1(Op::SegmentShuffle(SegmentShuffle { site: 0 }), on).unwrap()]
+            vec![tape.push1(SegmentShuffle { site: 0 }, on).unwrap()]
         });
         heads[found[0][0] as usize] += 1;
     }
@@ -172,7 +170,7 @@ fn keeps_rows_without_gaps() {
                 let mask: Vec<f32> =
                     (0..sizes.iter().sum()).map(|_| (random.below(100) < share as usize) as u32 as f32).collect();
                 let found = run(&device, (&sizes, &mask, 0), (n % 2) as u32, |tape, x, on| {
-                    tape.push(Op::SegmentKeep(SegmentKeep), &[&[x][..], on].concat()).unwrap()
+                    tape.push(SegmentKeep, &[&[x][..], on].concat()).unwrap()
                 });
                 let (mut rows, mut offsets) = (Vec::new(), vec![0]);
                 for bag in ranges(&sizes) {
@@ -192,9 +190,9 @@ fn wrong_inputs_are_errors() {
     let mut tape = Tape::new();
     let x = tape.features(3, Storage::F32, false);
     let on = tables_of(&mut tape);
-    assert!(tape.push(Op::SegmentSort(SegmentSort { column: 3 }), &[&[x][..], &on].concat()).is_err());
-    assert!(tape.push(Op::SegmentKeep(SegmentKeep), &[&[x][..], &on].concat()).is_err());
-    assert!(tape.push(Op::SegmentTop(SegmentTop { k: 2, last: false }), &[&[x][..], &on].concat()).is_err());
-    let order = tape.push1(Op::SegmentSort(SegmentSort { column: 2 }), &[&[x][..], &on].concat()).unwrap();
+    assert!(tape.push(SegmentSort { column: 3 }, &[&[x][..], &on].concat()).is_err());
+    assert!(tape.push(SegmentKeep, &[&[x][..], &on].concat()).is_err());
+    assert!(tape.push(SegmentTop { k: 2, last: false }, &[&[x][..], &on].concat()).is_err());
+    let order = tape.push1(SegmentSort { column: 2 }, &[&[x][..], &on].concat()).unwrap();
     assert_eq!((tape.shape(order).rows, tape.cols(order)), (Dim::Instances, 1));
 }

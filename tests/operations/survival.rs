@@ -5,7 +5,6 @@ use crate::common::check::{Build, Case, against_differences, against_oracle, ove
 use crate::common::harness::{Numbers, Results, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::segment::{Pool, SegmentReduce};
@@ -14,9 +13,9 @@ use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
 
 fn bag_values(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
-    let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+    let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
     let weight = param(t, cols, t.cols(x));
-    t.push1(Op::Linear(Linear { activation: Activation::None }), &[z, weight]).unwrap()
+    t.push1(Linear { activation: Activation::None }, &[z, weight]).unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -30,7 +29,7 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, w| {
                 let logits = bag_values(t, x, w.heads + 3);
                 let batch = [t.batch(Input::Labels, 1), t.batch(Input::Events, 1), t.batch(Input::Weights, 1)];
-                let op = Op::DiscreteSurvival(DiscreteSurvival { alpha, scale: 0.7 });
+                let op = DiscreteSurvival { alpha, scale: 0.7 };
                 vec![t.push1(op, &[logits, batch[0], batch[1], batch[2]]).unwrap()]
             }),
         );
@@ -41,7 +40,7 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, _| {
                 let risk = bag_values(t, x, 1);
                 let batch = [t.batch(Input::Times, 1), t.batch(Input::Events, 1)];
-                let op = Op::CoxLoss(CoxLoss { efron, scale: 1.3 });
+                let op = CoxLoss { efron, scale: 1.3 };
                 vec![t.push(op, &[risk, batch[0], batch[1]]).unwrap()[0]]
             }),
         );
@@ -70,7 +69,7 @@ fn gpu_agrees_with_the_oracle() {
 fn of_features(width: u32, numbers: impl Fn(&mut Numbers), build: impl Fn(&mut Tape, ValueId) -> ValueId) -> Results {
     let mut tape = Tape::new();
     let x = tape.features(width as usize, Storage::F32, true);
-    let z = over_bags(&mut tape, Op::SegmentReduce(SegmentReduce(Pool::Sum)), &[x])[0];
+    let z = over_bags(&mut tape, SegmentReduce(Pool::Sum), &[x])[0];
     tape.loss = Some(build(&mut tape, z));
     let bags = if width == 1 { 5 } else { 1 };
     let mut all = Numbers::random(&tape, &vec![1; bags], width as usize, width.max(2), 1);
@@ -100,7 +99,7 @@ fn cox_agrees_with_other_implementations() {
             |t, z| {
                 let batch = [t.batch(Input::Times, 1), t.batch(Input::Events, 1)];
                 // Those are sums over three events.
-                let op = Op::CoxLoss(CoxLoss { efron: rule, scale: 3.0 });
+                let op = CoxLoss { efron: rule, scale: 3.0 };
                 t.push(op, &[z, batch[0], batch[1]]).unwrap()[0]
             },
         );
@@ -125,7 +124,7 @@ fn discrete_survival_agrees_with_other_implementations() {
             },
             |t, z| {
                 let batch = [t.batch(Input::Labels, 1), t.batch(Input::Events, 1), t.batch(Input::Weights, 1)];
-                let op = Op::DiscreteSurvival(DiscreteSurvival { alpha, scale: 1.0 });
+                let op = DiscreteSurvival { alpha, scale: 1.0 };
                 t.push1(op, &[z, batch[0], batch[1], batch[2]]).unwrap()
             },
         );

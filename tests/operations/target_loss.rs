@@ -4,7 +4,6 @@ use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::segment::{Pool, SegmentReduce};
@@ -16,12 +15,12 @@ fn cases() -> Vec<Case> {
     for distance in [Distance::Squared, margin, Distance::SoftTargets] {
         for weighted in [true, false] {
             let build: Build = Box::new(move |t, x, w| {
-                let z = over_bags(t, Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[x])[0];
+                let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
                 let weight = param(t, w.heads + 2, w.input);
-                let y = t.push1(Op::Linear(Linear { activation: Activation::Sigmoid }), &[z, weight]).unwrap();
+                let y = t.push1(Linear { activation: Activation::Sigmoid }, &[z, weight]).unwrap();
                 let mut inputs = vec![y, t.batch(Input::Targets, w.heads + 2)];
                 inputs.extend(weighted.then(|| t.batch(Input::Weights, 1)));
-                vec![t.push1(Op::TargetLoss(TargetLoss { distance, scale: 0.7 }), &inputs).unwrap()]
+                vec![t.push1(TargetLoss { distance, scale: 0.7 }, &inputs).unwrap()]
             });
             let name = format!("{distance:?}, weights {weighted}");
             cases.push(Case { name, build, classes: |w| w.heads + 2, over_features: true });
@@ -30,8 +29,8 @@ fn cases() -> Vec<Case> {
     // A reconstruction: both sides have gradients, over all instances.
     let build: Build = Box::new(|t, x, w| {
         let weight = param(t, w.input, w.input);
-        let y = t.push1(Op::Linear(Linear { activation: Activation::Tanh }), &[x, weight]).unwrap();
-        let op = Op::TargetLoss(TargetLoss { distance: Distance::Squared, scale: 1.3 });
+        let y = t.push1(Linear { activation: Activation::Tanh }, &[x, weight]).unwrap();
+        let op = TargetLoss { distance: Distance::Squared, scale: 1.3 };
         vec![t.push1(op, &[y, x]).unwrap()]
     });
     cases.push(Case { name: "reconstruction".into(), build, classes: |w| w.heads + 2, over_features: true });

@@ -3,7 +3,6 @@
 use crate::common;
 use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
-use bagrad::ops::Op;
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::Activation;
 use bagrad::ops::weighting::{RowScale, WeightedSum};
@@ -11,7 +10,7 @@ use bagrad::tape::{Tape, ValueId};
 
 fn weight_of(t: &mut Tape, x: ValueId, w: Widths, activation: Activation) -> ValueId {
     let weight = param(t, 1, w.input);
-    t.push1(Op::Linear(Linear { activation }), &[x, weight]).unwrap()
+    t.push1(Linear { activation }, &[x, weight]).unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -25,7 +24,7 @@ fn cases() -> Vec<Case> {
         "scale rows",
         Box::new(|t, x, w| {
             let weight = weight_of(t, x, w, Activation::Tanh);
-            vec![t.push1(Op::RowScale(RowScale), &[x, weight]).unwrap()]
+            vec![t.push1(RowScale, &[x, weight]).unwrap()]
         }),
     )];
     for mean in [false, true] {
@@ -33,7 +32,7 @@ fn cases() -> Vec<Case> {
             &format!("weighted sum, mean {mean}"),
             Box::new(move |t, x, w| {
                 let weight = weight_of(t, x, w, Activation::Sigmoid);
-                over_bags(t, Op::WeightedSum(WeightedSum { mean }), &[x, weight])
+                over_bags(t, WeightedSum { mean }, &[x, weight])
             }),
         ));
     }
@@ -43,8 +42,8 @@ fn cases() -> Vec<Case> {
         Box::new(|t, x, w| {
             let weight = weight_of(t, x, w, Activation::Sigmoid);
             let rows = param(t, w.output, w.input);
-            let y = t.push1(Op::Linear(Linear { activation: Activation::None }), &[x, rows]).unwrap();
-            over_bags(t, Op::WeightedSum(WeightedSum { mean: true }), &[y, weight])
+            let y = t.push1(Linear { activation: Activation::None }, &[x, rows]).unwrap();
+            over_bags(t, WeightedSum { mean: true }, &[y, weight])
         }),
     ));
     cases

@@ -54,20 +54,20 @@ fn images(sizes: Sizes) -> Result<Case> {
     let mut s = Start::new(784, Storage::F32, true);
     let (w, b) = (s.param(20, 25), s.param(1, 20));
     let conv = Conv2d { from: image, channels: 20, window: Window::valid(5, 1) };
-    let h = s.push(Op::Conv2d(conv), &[s.x, w, b])?;
+    let h = s.push(conv, &[s.x, w, b])?;
     let (gain, bias) = (s.param(1, 20), s.param(1, 20));
-    let h = s.push(Op::BatchNorm(BatchNorm { channels: 20, eps: 1e-5 }), &[h, gain, bias])?;
+    let h = s.push(BatchNorm { channels: 20, eps: 1e-5 }, &[h, gain, bias])?;
     let pool = MaxPool { from: Image::new(20, 24, 24), window: Window::valid(2, 2) };
-    let h = s.push(Op::MaxPool(pool), &[h])?;
-    let mean = s.push(Op::ChannelMean(ChannelMean { channels: 20 }), &[h])?;
+    let h = s.push(pool, &[h])?;
+    let mean = s.push(ChannelMean { channels: 20 }, &[h])?;
     s.output(mean);
     let up = Upsample { from: Image::new(20, 12, 12), factor: 2 };
-    let h = s.push(Op::Upsample(up), &[h])?;
+    let h = s.push(up, &[h])?;
     let (w, b) = (s.param(20, 25), s.param(1, 1));
     let back = ConvTranspose2d { from: Image::new(20, 24, 24), channels: 1, window: Window::valid(5, 1) };
-    let h = s.push(Op::ConvTranspose2d(back), &[h, w, b])?;
+    let h = s.push(back, &[h, w, b])?;
     let pad = Pad { from: image, border: [1, 1, 1, 1], with: Border::Edge };
-    let h = s.push(Op::Pad(pad), &[h])?;
+    let h = s.push(pad, &[h])?;
     s.output(h);
     Ok(case("images", s, 784, vec![10; count / 10]))
 }
@@ -77,9 +77,9 @@ fn norms(sizes: Sizes) -> Result<Case> {
     let w = sizes.widths();
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let (gain, bias) = (s.param(1, w.hidden), s.param(1, w.hidden));
-    let y = s.push(Op::LayerNorm(LayerNorm { eps: 1e-5 }), &[s.x, gain, bias])?;
-    let y = s.push(Op::UnitRows(UnitRows { eps: 1e-12 }), &[y])?;
-    let y = s.push(Op::InstanceNorm(InstanceNorm { channels: 1, eps: 1e-5 }), &[y])?;
+    let y = s.push(LayerNorm { eps: 1e-5 }, &[s.x, gain, bias])?;
+    let y = s.push(UnitRows { eps: 1e-12 }, &[y])?;
+    let y = s.push(InstanceNorm { channels: 1, eps: 1e-5 }, &[y])?;
     s.output(y);
     Ok(case("norms", s, w.hidden as usize, vec![w.instances; w.bags]))
 }
@@ -89,10 +89,10 @@ fn rows(sizes: Sizes) -> Result<Case> {
     let w = sizes.widths();
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let x = s.x;
-    let order = over_bags(&mut s, Op::SegmentSort(SegmentSort { column: 0 }), &[x])?[0];
-    let y = s.push(Op::GatherRows(GatherRows), &[s.x, order])?;
-    let left = s.push(Op::SliceColumns(SliceColumns { first: 0, count: w.hidden / 2 }), &[y])?;
-    let y = s.push(Op::Concat(Concat), &[left, s.x])?;
+    let order = over_bags(&mut s, SegmentSort { column: 0 }, &[x])?[0];
+    let y = s.push(GatherRows, &[s.x, order])?;
+    let left = s.push(SliceColumns { first: 0, count: w.hidden / 2 }, &[y])?;
+    let y = s.push(Concat, &[left, s.x])?;
     s.output(y);
     Ok(case("rows", s, w.hidden as usize, vec![w.instances; w.bags]))
 }
@@ -101,12 +101,12 @@ fn rows(sizes: Sizes) -> Result<Case> {
 fn orders(sizes: Sizes) -> Result<Case> {
     let w = sizes.widths();
     let mut s = Start::new(4, Storage::F32, false);
-    let x = s.push(Op::Activate(Activate(Activation::Relu)), &[s.x])?;
-    let order = over_bags(&mut s, Op::SegmentSort(SegmentSort { column: 1 }), &[x])?[0];
-    let shuffled = over_bags(&mut s, Op::SegmentShuffle(SegmentShuffle { site: 0 }), &[])?[0];
-    let top = over_bags(&mut s, Op::SegmentTop(SegmentTop { k: 10, last: false }), &[order])?[0];
+    let x = s.push(Activate(Activation::Relu), &[s.x])?;
+    let order = over_bags(&mut s, SegmentSort { column: 1 }, &[x])?[0];
+    let shuffled = over_bags(&mut s, SegmentShuffle { site: 0 }, &[])?[0];
+    let top = over_bags(&mut s, SegmentTop { k: 10, last: false }, &[order])?[0];
     let mask = s.linear(x, 1, Activation::Relu)?;
-    let kept = over_bags(&mut s, Op::SegmentKeep(SegmentKeep), &[mask])?[0];
+    let kept = over_bags(&mut s, SegmentKeep, &[mask])?[0];
     [order, shuffled, top, kept].into_iter().for_each(|v| s.output(v));
     Ok(Case { purpose: Purpose::Predict, ..case("orders", s, 4, vec![w.instances; w.bags]) })
 }
@@ -135,18 +135,18 @@ fn self_attention(sizes: Sizes, name: &'static str, energy: Energy, dropout: Dro
         }
         _ => {}
     }
-    let y = over_bags(&mut s, Op::SelfAttention(SelfAttention { heads: HEADS, energy, dropout }), &inputs)?[0];
+    let y = over_bags(&mut s, SelfAttention { heads: HEADS, energy, dropout }, &inputs)?[0];
     if dropout == KEEP {
         s.output(y);
         return Ok(case(name, s, width, bags));
     }
     // Masks are drawn for a loss.
-    let sum = s.push(Op::ColumnSum(ColumnSum), &[y])?;
-    s.tape.loss = Some(s.push(Op::RowSum(RowSum), &[sum])?);
+    let sum = s.push(ColumnSum, &[y])?;
+    s.tape.loss = Some(s.push(RowSum, &[sum])?);
     Ok(Case { purpose: Purpose::Gradients { dropout: true }, ..case(name, s, width, bags) })
 }
 
-fn over_bags(s: &mut Start, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+fn over_bags(s: &mut Start, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
     let inputs = [inputs, &s.tables].concat();
     s.tape.push(op, &inputs)
 }

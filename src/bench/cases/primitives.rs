@@ -3,7 +3,6 @@
 use super::{Case, Start, Widths};
 use crate::error::Result;
 use crate::kernels::launch::Input;
-use crate::ops::Op;
 use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::cluster::{ClusterAssign, ClusterMeans};
 use crate::ops::dropout::{ChannelDropout, Dropout};
@@ -29,47 +28,47 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
 
     // A graph of neighbours, means over them, and a pooled graph's losses; weights that learn.
     let mut s = Start::new(64, Storage::F32, true);
-    let distances = s.over_bags(Op::PairMatrix(PairMatrix { pairing: Pairing::Distance }), &[s.x, s.x])?;
-    let edges = s.push(Op::Below(Below { limit: 11.0 }), &[distances])?;
-    let sage = Op::GraphProduct(GraphProduct { with_self: true, mean: true, uniform: 0 });
+    let distances = s.over_bags(PairMatrix { pairing: Pairing::Distance }, &[s.x, s.x])?;
+    let edges = s.push(Below { limit: 11.0 }, &[distances])?;
+    let sage = GraphProduct { with_self: true, mean: true, uniform: 0 };
     let y = s.over_bags(sage, &[edges, s.x])?;
     s.output(y);
     let assigned = s.linear(s.x, 2, Activation::None)?;
-    let assigned = s.push(Op::RowSoftmax(RowSoftmax), &[assigned])?;
-    let link = s.over_bags(Op::LinkLoss(LinkLoss { mean: true }), &[edges, assigned])?;
+    let assigned = s.push(RowSoftmax, &[assigned])?;
+    let link = s.over_bags(LinkLoss { mean: true }, &[edges, assigned])?;
     s.output(link);
-    let weights = s.over_bags(Op::PairMatrix(PairMatrix { pairing: Pairing::SquaredDistance }), &[s.x, s.x])?;
-    let weights = s.push(Op::Affine(Affine { factor: -0.01, offset: 1.0 }), &[weights])?;
+    let weights = s.over_bags(PairMatrix { pairing: Pairing::SquaredDistance }, &[s.x, s.x])?;
+    let weights = s.push(Affine { factor: -0.01, offset: 1.0 }, &[weights])?;
     let y = s.over_bags(sage, &[weights, s.x])?;
     s.output(y);
-    let link = s.over_bags(Op::LinkLoss(LinkLoss { mean: true }), &[weights, assigned])?;
+    let link = s.over_bags(LinkLoss { mean: true }, &[weights, assigned])?;
     s.output(link);
     add("graph", s, Purpose::Upstream, 64, w.instances.min(NODES));
 
     // One iteration of K-means.
     let mut s = Start::new(w.hidden as usize, Storage::F32, false);
     let before = s.param(8, w.hidden);
-    let found = s.tape.push(Op::ClusterAssign(ClusterAssign { fill: true }), &[s.x, before])?;
-    let means = s.push(Op::ClusterMeans(ClusterMeans), &[s.x, found[0], found[2], before])?;
+    let found = s.tape.push(ClusterAssign { fill: true }, &[s.x, before])?;
+    let means = s.push(ClusterMeans, &[s.x, found[0], found[2], before])?;
     s.output(means);
     add("K-means", s, Purpose::Predict, w.hidden as usize, w.instances);
 
     // Evidence of instances for two classes and of bags for all of them.
     let mut s = Start::new(w.attention as usize, Storage::F32, true);
     let factors = s.param(1, 4);
-    let factors = s.push(Op::StopGradient(StopGradient), &[factors])?;
+    let factors = s.push(StopGradient, &[factors])?;
     for (label, classes) in [(Some(0), 2), (None, w.classes)] {
         let mut x = s.x;
         if label.is_none() {
-            x = s.over_bags(Op::SegmentReduce(SegmentReduce(Pool::Mean)), &[s.x])?;
+            x = s.over_bags(SegmentReduce(Pool::Mean), &[s.x])?;
         }
         let evidence = s.linear(x, classes, Activation::None)?;
-        let evidence = s.push(Op::Activate(Activate(Activation::Exp)), &[evidence])?;
+        let evidence = s.push(Activate(Activation::Exp), &[evidence])?;
         let mut inputs = vec![evidence, factors];
         inputs.extend(label.is_none().then(|| s.tape.batch(Input::Labels, 1)));
-        let loss = s.push(Op::EvidentialLoss(EvidentialLoss { fisher: true, label }), &inputs)?;
+        let loss = s.push(EvidentialLoss { fisher: true, label }, &inputs)?;
         s.output(loss);
-        let uncertainty = s.push(Op::DirichletUncertainty(DirichletUncertainty), &[evidence])?;
+        let uncertainty = s.push(DirichletUncertainty, &[evidence])?;
         s.output(uncertainty);
     }
     add("evidential", s, Purpose::Upstream, w.attention as usize, w.instances);
@@ -77,15 +76,15 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     // Pseudo-labels of instances, and densities.
     let mut s = Start::new(w.attention as usize, Storage::F32, true);
     let logits = s.linear(s.x, 1, Activation::None)?;
-    let own = s.push(Op::InstancePseudoLoss(InstancePseudoLoss), &[logits])?;
-    let mean = Op::SegmentReduce(SegmentReduce(Pool::Mean));
+    let own = s.push(InstancePseudoLoss, &[logits])?;
+    let mean = SegmentReduce(Pool::Mean);
     let (p, own) = (s.over_bags(mean, &[logits])?, s.over_bags(mean, &[own])?);
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
-    let op = Op::BagPseudoLoss(BagPseudoLoss { strength: 0.1, scale: 1.0 });
+    let op = BagPseudoLoss { strength: 0.1, scale: 1.0 };
     let loss = s.push(op, &[p, own, own, targets, weights])?;
     s.output(loss);
     let (means, logs) = (s.linear(s.x, w.attention, Activation::None)?, s.linear(s.x, 1, Activation::None)?);
-    let density = s.push(Op::GaussianLogDensity(GaussianLogDensity), &[s.x, means, logs])?;
+    let density = s.push(GaussianLogDensity, &[s.x, means, logs])?;
     s.output(density);
     add("pseudo-labels and densities", s, Purpose::Upstream, w.attention as usize, w.instances);
 
@@ -93,12 +92,12 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     let mut s = Start::new(16 * 25, Storage::F32, false);
     let (gain, bias) = (s.param(1, 16), s.param(1, 16));
     let (mean, variance) = (s.tape.buffer("running_mean", 16, 0.0), s.tape.buffer("running_var", 16, 1.0));
-    let norm = Op::RunningBatchNorm(RunningBatchNorm { channels: 16, eps: 1e-5, momentum: 0.1 });
+    let norm = RunningBatchNorm { channels: 16, eps: 1e-5, momentum: 0.1 };
     let y = s.push(norm, &[s.x, gain, bias, mean, variance])?;
     let dropout = Dropout::new(0.1, 0);
-    let y = s.push(Op::ChannelDropout(ChannelDropout { dropout, positions: 25 }), &[y])?;
+    let y = s.push(ChannelDropout { dropout, positions: 25 }, &[y])?;
     let y = s.linear(y, 1, Activation::None)?;
-    s.tape.loss = Some(s.push(Op::ColumnSum(ColumnSum), &[y])?);
+    s.tape.loss = Some(s.push(ColumnSum, &[y])?);
     add("running batch norm", s, Purpose::Train(Optimiser::adam(0.0)), 16 * 25, w.instances);
     Ok(cases)
 }

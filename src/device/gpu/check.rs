@@ -8,7 +8,6 @@ use super::{GpuDevice, env_flag};
 use crate::device::{Checks, Device, Kind};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::Activation;
@@ -122,9 +121,9 @@ const CURVED: f64 = 1e-4;
 fn storage() -> Result<Trial> {
     Trial::new(11, &SIZES, (WIDTH, Storage::F16), Purpose::Predict, |tape, x| {
         let w = param(tape, HIDDEN, WIDTH as u32);
-        let sums = tape.push1(Op::ColumnSum(ColumnSum), &[x])?;
+        let sums = tape.push1(ColumnSum, &[x])?;
         tape.output("sums", sums);
-        let y = tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, w])?;
+        let y = tape.push1(Linear { activation: Activation::None }, &[x, w])?;
         tape.output("y", y);
         Ok(vec![
             ("unpack and sum_rows", Of::Output(0), TOLERANCE),
@@ -141,9 +140,9 @@ fn training() -> Result<Trial> {
         let (w3, b3) = (param(tape, HEADS, INNER), param(tape, 1, HEADS));
         let tables = [Input::Tiles, Input::BagTiles, Input::Offsets];
         let [tiles, bag_tiles, offsets] = tables.map(|t| tape.batch(t, if t == Input::Tiles { 4 } else { 1 }));
-        let h = tape.push1(Op::Linear(Linear { activation: Activation::Relu }), &[x, w1, b1])?;
-        let pre = tape.push1(Op::Linear(Linear { activation: Activation::None }), &[h, w2, b2])?;
-        let pool = Op::AttentionPool(AttentionPool { gated: true });
+        let h = tape.push1(Linear { activation: Activation::Relu }, &[x, w1, b1])?;
+        let pre = tape.push1(Linear { activation: Activation::None }, &[h, w2, b2])?;
+        let pool = AttentionPool { gated: true };
         let pooled = tape.push(pool, &[pre, h, w3, b3, tiles, bag_tiles, offsets])?;
         for (name, value) in [("h", h), ("pre", pre), ("scores", pooled[1]), ("z", pooled[0])] {
             tape.output(name, value);

@@ -10,7 +10,6 @@ use super::{GpuDevice, check, env_flag};
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::matmul_coop::Coop;
-use crate::ops::Op;
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::Activation;
 use crate::plan::{Class, Purpose, Target};
@@ -170,7 +169,7 @@ fn layer(large: bool) -> Result<Trial> {
     let record = |tape: &mut crate::tape::Tape, x| {
         tape.mixed = Some(LossScale::default());
         let (w, b) = (param(tape, 44, width as u32), param(tape, 1, 44));
-        let y = tape.push1(Op::Linear(Linear { activation: Activation::LeakyRelu(0.5) }), &[x, w, b])?;
+        let y = tape.push1(Linear { activation: Activation::LeakyRelu(0.5) }, &[x, w, b])?;
         tape.output("y", y);
         Ok(vec![
             ("A B^T", Of::Output(0), TOLERANCE),
@@ -189,7 +188,7 @@ fn extremes(large: bool) -> Result<Trial> {
     let record = |tape: &mut crate::tape::Tape, x| {
         tape.mixed = Some(LossScale::default());
         let w = param(tape, 45, width as u32);
-        let y = tape.push1(Op::Linear(Linear { activation: Activation::None }), &[x, w])?;
+        let y = tape.push1(Linear { activation: Activation::None }, &[x, w])?;
         tape.output("y", y);
         Ok(vec![("A B^T at odd widths", Of::Output(0), TOLERANCE)])
     };

@@ -2,17 +2,25 @@
 
 use crate::kernels::launch::{BufferKey, Count, Dim, Grid, Scalar, Word};
 use crate::kernels::windows as k;
-use crate::ops::Op;
-use crate::ops::segment::{Pool, Tables};
-use crate::plan::{Operand, Planner};
+use crate::ops::segment::Tables;
+use crate::ops::{Locality, Merge};
+use crate::planner::{Operand, Planner};
 use crate::tape::{Node, Shape, Source, Storage, Tape, ValueId};
 
 /// A pooling node and the buffers of its results: the pooled rows, and what merging needs beside them.
 #[derive(Clone, Debug)]
 pub(super) struct Pooled {
     pub node: Node,
+    how: How,
     pub value: Kept,
     beside: Kept,
+}
+
+/// What is merged: pools, or the rows that a maximum chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Merge(Merge),
+    Pick,
 }
 
 /// A buffer that outlives the programs.
@@ -74,16 +82,20 @@ impl Pooled {
         let shape = |output: usize| tape.shape(node.outputs[output]);
         let value = Kept { number, shape: shape(0), storage: Storage::F32 };
         let kept = |shape, storage| Kept { number: number + 1, shape, storage };
-        let beside = match node.op {
-            // Log-sum-exp of each head or class; the row of each maximum; instances of each bag.
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => kept(shape(2), Storage::F32),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => kept(shape(1), Storage::U32),
-            Op::SegmentReduce(_) => kept(Shape::new(Dim::Bags, 1), Storage::U32),
-            // Beside it are the rows of the maximum that chose them.
-            Op::CriticalRows(_) => before.iter().find(|pool| pool.node.outputs.get(1) == Some(&node.inputs[1]))?.beside,
+        let how = match node.op.rule().locality() {
+            Locality::Pool(merge) | Locality::PoolAfter(merge, _) => How::Merge(merge),
+            Locality::Pick => How::Pick,
             _ => return None,
         };
-        Some(Self { node: node.clone(), value, beside })
+        let beside = match how {
+            // Log-sum-exp of each head or class; the row of each maximum; instances of each bag.
+            How::Merge(Merge::Softmax) => kept(shape(2), Storage::F32),
+            How::Merge(Merge::Max) => kept(shape(1), Storage::U32),
+            How::Merge(_) => kept(Shape::new(Dim::Bags, 1), Storage::U32),
+            // Beside it are the rows of the maximum that chose them.
+            How::Pick => before.iter().find(|pool| pool.node.outputs.get(1) == Some(&node.inputs[1]))?.beside,
+        };
+        Some(Self { node: node.clone(), how, value, beside })
     }
 
     /// True when `other` reads what is beside this one.
@@ -108,14 +120,14 @@ impl Pooled {
     pub fn merge(&self, p: &mut Planner) {
         let (value, beside) = (self.value.value(p), self.beside.value(p));
         let out = &self.node.outputs;
-        let (kernel, operands) = match self.node.op {
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => (&k::WINDOW_SOFTMAX, [out[0], out[2], value, beside]),
-            Op::CriticalRows(_) => (&k::WINDOW_PICK, [self.node.inputs[1], beside, out[0], value]),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX, [out[0], out[1], value, beside]),
-            _ => (&k::WINDOW_MEAN, [out[0], Tables::of(&self.node).offsets, value, beside]),
+        let (kernel, operands) = match self.how {
+            How::Merge(Merge::Softmax) => (&k::WINDOW_SOFTMAX, [out[0], out[2], value, beside]),
+            How::Pick => (&k::WINDOW_PICK, [self.node.inputs[1], beside, out[0], value]),
+            How::Merge(Merge::Max) => (&k::WINDOW_MAX, [out[0], out[1], value, beside]),
+            How::Merge(_) => (&k::WINDOW_MEAN, [out[0], Tables::of(self.node.io()).offsets, value, beside]),
         };
-        let (words, grid) = match self.node.op {
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (self.words(Scalar::FirstRow.into()), each_bag(1)),
+        let (words, grid) = match self.how {
+            How::Merge(Merge::Max) => (self.words(Scalar::FirstRow.into()), each_bag(1)),
             _ => self.launched(),
         };
         p.launch(kernel, &operands.map(Operand::Value), &words, grid);
@@ -127,14 +139,12 @@ impl Pooled {
         let (all, beside, gradient) = (self.value.value(p), self.beside.value(p), self.value.gradient(p));
         let seed = p.push_value(self.value.shape, Storage::F32);
         p.grads[out[0].index()] = Some(seed);
-        let (kernel, operands) = match self.node.op {
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
-                (&k::WINDOW_SOFTMAX_SHARE, vec![out[2], all, beside, gradient, out[0], seed])
-            }
-            Op::CriticalRows(_) => (&k::WINDOW_MAX_SHARE, vec![self.node.inputs[1], beside, gradient, seed]),
-            Op::SegmentReduce(r) if r.0 == Pool::Max => (&k::WINDOW_MAX_SHARE, vec![out[1], beside, gradient, seed]),
-            _ => {
-                let offsets = Tables::of(&self.node).offsets;
+        let (kernel, operands) = match self.how {
+            How::Merge(Merge::Softmax) => (&k::WINDOW_SOFTMAX_SHARE, vec![out[2], all, beside, gradient, out[0], seed]),
+            How::Pick => (&k::WINDOW_MAX_SHARE, vec![self.node.inputs[1], beside, gradient, seed]),
+            How::Merge(Merge::Max) => (&k::WINDOW_MAX_SHARE, vec![out[1], beside, gradient, seed]),
+            How::Merge(_) => {
+                let offsets = Tables::of(self.node.io()).offsets;
                 (&k::WINDOW_MEAN_SHARE, vec![out[0], offsets, all, beside, gradient, seed])
             }
         };
@@ -153,21 +163,24 @@ impl Pooled {
     fn launched(&self) -> ([Word; 5], Grid) {
         let (bags, cols, beside) = (Word::from(Dim::Bags), self.value.shape.cols, self.beside.shape.cols);
         let [bag, continued, row] = [Scalar::FirstBag, Scalar::Continued, Scalar::FirstRow].map(Word::from);
-        match self.node.op {
-            Op::AttentionPool(_) | Op::CriticalAttention(_) => {
+        match self.how {
+            How::Merge(Merge::Softmax) => {
                 ([bags, (cols / beside).into(), beside.into(), bag, continued], each_bag(beside))
             }
-            Op::SegmentReduce(r) if r.0 != Pool::Max => (self.words(self.kind().into()), each_bag(1)),
+            How::Merge(merge @ (Merge::Sum | Merge::Mean | Merge::LogMeanExp)) => {
+                (self.words(kind(merge).into()), each_bag(1))
+            }
             // What looks for the window of a maximum.
-            _ => ([bags, cols.into(), bag, row, (cols / beside).into()], each_bag(1)),
+            How::Merge(Merge::Max) | How::Pick => ([bags, cols.into(), bag, row, (cols / beside).into()], each_bag(1)),
         }
     }
+}
 
-    fn kind(&self) -> u32 {
-        match self.node.op {
-            Op::SegmentReduce(r) if r.0 == Pool::Mean => k::MEAN,
-            Op::SegmentReduce(r) if r.0 == Pool::LogMeanExp => k::LOG_MEAN_EXP,
-            _ => k::SUM,
-        }
+/// What the kernels of means call it.
+fn kind(merge: Merge) -> u32 {
+    match merge {
+        Merge::Mean => k::MEAN,
+        Merge::LogMeanExp => k::LOG_MEAN_EXP,
+        _ => k::SUM,
     }
 }
