@@ -42,6 +42,8 @@ fn distance_record(
 }
 
 // flags: 1 the first vector is there, 2 the shares of bins have a gradient.
+const STARTED = 1u; // The first vector of a record is there.
+const BACK = 2u; // The shares of bins have a gradient.
 struct Binned { rows: u32, heads: u32, bins: u32, flags: u32 }
 var<immediate> bp: Binned;
 @group(0) @binding(0) var<storage, read> as_query: array<f32>;
@@ -64,7 +66,7 @@ fn binned_record(
     }
     let parts = (bp.bins + 3u) / 4u;
     let start = i * (1u + 3u * parts);
-    let back = (bp.flags & 2u) != 0u;
+    let back = (bp.flags & BACK) != 0u;
     var sum = 0.0;
     for (var part = 0u; part < parts; part++) {
         var query = vec4(0.0);
@@ -83,7 +85,7 @@ fn binned_record(
         binned[start + 1u + parts + part] = key;
         binned[start + 1u + 2u * parts + part] = grad;
     }
-    let first = select(vec2(0.0), binned[start].xy, (bp.flags & 1u) != 0u);
+    let first = select(vec2(0.0), binned[start].xy, (bp.flags & STARTED) != 0u);
     binned[start] = vec4(first.x, first.y + sum, places[i / bp.heads]);
 }
 

@@ -7,6 +7,8 @@
 
 // label: the true class of all rows, or classes and more for labels[r]. flags: 1 trigamma weights in the squared
 // error, 2 adds to the gradient.
+const FISHER = 1u; // Flag: squared errors are weighted by trigamma(alpha).
+const ACCUMULATE = 2u; // Flag: the gradient is added to what is there.
 struct Params { rows: u32, classes: u32, label: u32, flags: u32, log_gamma: f32 }
 var<immediate> p: Params;
 
@@ -141,7 +143,7 @@ fn evidential_loss(
         let psi1 = trigamma(a);
         let miss = f32(k == truth) - q;
         let term = miss * miss + q * (1.0 - q) / (sum + 1.0);
-        squared += term * select(1.0, psi1, (p.flags & 1u) != 0u);
+        squared += term * select(1.0, psi1, (p.flags & FISHER) != 0u);
         let own = trigamma_rest(a, psi1);
         logs += log(psi1);
         inner += q * (own - rest) / (1.0 + own);
@@ -176,7 +178,7 @@ fn evidential_grad(
     let start = r * p.classes;
     let truth = label_of(r);
     let classes = f32(p.classes);
-    let weighted = (p.flags & 1u) != 0u;
+    let weighted = (p.flags & FISHER) != 0u;
     var sum = classes;
     for (var k = 0u; k < p.classes; k++) {
         sum += evidence[start + k];
@@ -233,7 +235,7 @@ fn evidential_grad(
             value += factors[3] * (log_part - select(0.0, classes / (sum * true_evidence), j == truth));
         }
         value *= upstream[r];
-        if (p.flags & 2u) != 0u {
+        if (p.flags & ACCUMULATE) != 0u {
             value += gradient[start + j];
         }
         gradient[start + j] = value;

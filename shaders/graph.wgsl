@@ -7,6 +7,11 @@
 struct Spans { tiles: u32, nodes: u32 }
 var<immediate> sp: Spans;
 // kind as in common/block. flags: 1 pairs are read transposed, 2 adds to what is there.
+const TRANSPOSED = 1u; // Flag of `Pairs`: pairs are read transposed.
+const ADD_PAIRS = 2u; // Flag of `Pairs`: adds to what is there.
+const SELF = 1u; // Flag of `Product`: a node is its own neighbour with weight 1.
+const MEAN = 2u; // Flag of `Product`: mean instead of sum.
+const ADD = 4u; // Flag of `Product`: adds to what is there.
 struct Pairs { tiles: u32, cols: u32, kind: u32, flags: u32 }
 var<immediate> pr: Pairs;
 // flags: 1 a node is its own neighbour with weight 1, 2 mean instead of sum, 4 adds to what is there.
@@ -137,7 +142,7 @@ fn graph_pairs_grad(
         workgroupBarrier();
         if inside {
             for (var o = 0u; o < min(OTHERS, span.w - j); o++) {
-                let at = pairs + select(local * span.w + j + o, (j + o) * span.w + local, (pr.flags & 1u) != 0u);
+                let at = pairs + select(local * span.w + j + o, (j + o) * span.w + local, (pr.flags & TRANSPOSED) != 0u);
                 var factor = a2[at];
                 if pr.kind == 1u {
                     factor *= 2.0;
@@ -157,13 +162,13 @@ fn graph_pairs_grad(
     if inside {
         for (var c = 0u; c < count; c++) {
             let at = (span.y + lane) * pr.cols + first + c;
-            y5[at] = select(sums[c], sums[c] + y5[at], (pr.flags & 2u) != 0u);
+            y5[at] = select(sums[c], sums[c] + y5[at], (pr.flags & ADD_PAIRS) != 0u);
         }
     }
 }
 
 fn weight_at(at: u32, diagonal: bool) -> f32 {
-    return select(a0[at], 1.0, diagonal && (pd.flags & 1u) != 0u);
+    return select(a0[at], 1.0, diagonal && (pd.flags & SELF) != 0u);
 }
 
 // y3[i] = the sum over j of a0[i, j] a1[j], or their mean: over the sum of the weights, where that is above 1.
@@ -210,7 +215,7 @@ fn graph_product(
         return;
     }
     var share = 1.0;
-    if (pd.flags & 2u) != 0u {
+    if (pd.flags & MEAN) != 0u {
         share = 1.0 / max(total, 1.0);
     }
     for (var c = 0u; c < count; c++) {
@@ -262,7 +267,7 @@ fn graph_product_grad(
     if inside {
         for (var c = 0u; c < count; c++) {
             let at = (span.y + lane) * pd.cols + first + c;
-            y4[at] = select(sums[c], sums[c] + y4[at], (pd.flags & 4u) != 0u);
+            y4[at] = select(sums[c], sums[c] + y4[at], (pd.flags & ADD) != 0u);
         }
     }
 }
@@ -282,11 +287,11 @@ fn graph_weights_grad(
     let span = index3[tile];
     for (var i = lane; i < rows_of(span) * span.w; i += 64u) {
         let row = span.y + i / span.w;
-        let own = (pd.flags & 1u) != 0u && row == span.z + i % span.w;
+        let own = (pd.flags & SELF) != 0u && row == span.z + i % span.w;
         let share = a2[row];
         let value = select(share * (a0[span.x + i] - select(0.0, a1[row], share < 1.0)), 0.0, own);
         let at = span.x + i;
-        y4[at] = select(value, value + y4[at], (pd.flags & 4u) != 0u);
+        y4[at] = select(value, value + y4[at], (pd.flags & ADD) != 0u);
     }
 }
 

@@ -12,7 +12,9 @@ struct Chosen { bags: u32, cols: u32, first_bag: u32, first_row: u32, inner: u32
 var<immediate> c: Chosen;
 struct Copied { bags: u32, cols: u32, first_bag: u32 }
 var<immediate> o: Copied;
-// kind: 0 sum, 1 mean, 2 log-mean-exp.
+const SUM = 0u; // `kind` of a sum.
+const MEAN = 1u; // `kind` of a mean.
+const LOG_MEAN_EXP = 2u; // `kind` of a log-mean-exp.
 struct Mean { bags: u32, cols: u32, first_bag: u32, continued: u32, kind: u32 }
 var<immediate> a: Mean;
 
@@ -218,9 +220,9 @@ fn window_mean(
         let at = to * a.cols + c;
         if joins {
             let old = x_all[at];
-            if a.kind == 0u {
+            if a.kind == SUM {
                 value += old;
-            } else if a.kind == 1u {
+            } else if a.kind == MEAN {
                 value = old + part * (value - old);
             } else {
                 let largest = max(old, value);
@@ -253,14 +255,14 @@ fn window_mean_share(
     }
     let place = a.first_bag + bag;
     var part = 1.0;
-    if a.kind != 0u {
+    if a.kind != SUM {
         part = f32(row1[bag + 1u] - row1[bag]) / f32(count_all3[place]);
     }
     for (var c = lane; c < a.cols; c += 64u) {
         let to = bag * a.cols + c;
         let at = place * a.cols + c;
         var weight = part;
-        if a.kind == 2u {
+        if a.kind == LOG_MEAN_EXP {
             weight *= exp(x0[to] - x_all2[at]);
         }
         d5[to] = weight * d_all4[at];

@@ -1,64 +1,51 @@
 //! Host twins of `shaders/attention_pool.wgsl`.
 
+use super::cost::At;
+use super::declared::attention_pool::{End, Grad, Part, ScoreGrad};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::segment::{tile, tiles_of};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Part {
-    tiles: u32,
-    hidden: u32,
-    inner: u32,
-    heads: u32,
-    gated: u32,
+kernels! {
+    attention_pool {
+        /// Scores, and each tile's largest score, sum of exponentials and weighted sum.
+        POOL_PART = pool_part, |&At { n, t, w, .. }| {
+            let (h, l, k, gated) = (w[1], w[2], w[3], w[4]);
+            let pre = l * (1 + gated);
+            let values = n * (pre + h + k) + k * l + k + t * k * (h + 2);
+            (values, n * (pre + gated * l + 2 * k * (l + h + 2)), sizes(n, [h, l, k]))
+        };
+        /// Tiles combined into bags.
+        POOL_END = pool_end, |&At { n, b, t, w, .. }| {
+            let (h, k) = (w[1], w[2]);
+            (k * (t * (h + 2) + b * (h + 1)), k * (t * (2 * h + 5) + b * (h + 2)), sizes(n, [h, 0, k]))
+        };
+        /// Gradients of scores and embeddings.
+        POOL_GRAD = pool_grad, |at @ &At { n, b, t, w, .. }| {
+            let (h, k, [kept, wanted, added]) = (w[1], w[2], [0, 1, 2].map(|bit| at.bit(3, bit)));
+            let values = n * h + b * k * (2 * h + 1) + n * k * (2 + kept) + wanted * n * h * (1 + added);
+            let rows = (2 * k + added).saturating_sub(1) * wanted;
+            (values, n * k * (2 * h + 4) + 2 * t * k * h + n * h * rows, sizes(n, [h, 0, k]))
+        };
+        /// Gradients of the pre-activations, and shares of those of w and b.
+        SCORE_GRAD = score_back, |at @ &At { n, t, w, .. }| {
+            let (l, k, gated, wanted, added) = (w[1], w[2], w[3], at.bit(4, 0), at.bit(4, 1));
+            let pre = l * (1 + gated);
+            let values = n * (pre + k) + k * l + wanted * n * pre * (1 + added) + t * k * (l + 1);
+            let of_row = wanted * (l * (3 + 5 * gated) + added * pre);
+            (values, n * (pre + k * (l * (4 + gated) + 1) + of_row), sizes(n, [0, l, k]))
+        };
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct End {
-    bags: u32,
-    hidden: u32,
-    heads: u32,
+/// Instances, and of hidden, inner and heads those that matter.
+fn sizes(n: u64, shape: [u64; 3]) -> String {
+    let named = ["H", "L", "K"].iter().zip(shape).filter(|(_, v)| *v > 0);
+    let named: Vec<String> = named.map(|(s, v)| format!("{s}={v}")).collect();
+    format!("N={n} {}", named.join(" "))
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    tiles: u32,
-    hidden: u32,
-    heads: u32,
-    flags: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ScoreGrad {
-    tiles: u32,
-    inner: u32,
-    heads: u32,
-    gated: u32,
-    flags: u32,
-}
-
-kernel!(/// Scores, and each tile's largest score, sum of exponentials and weighted sum.
-    POOL_PART, "attention_pool", pool_part, Part, [Read, Read, Read, Read, ReadIndex, Write, Write, Write]);
-kernel!(/// Tiles combined into bags.
-    POOL_END, "attention_pool", pool_end, End, [Read, Read, ReadIndex, Write, Write]);
-kernel!(/// Gradients of scores and embeddings.
-    POOL_GRAD, "attention_pool", pool_grad, Grad, [Read, Read, Read, Read, Read, ReadIndex, Write, Write]);
-kernel!(/// Gradients of the pre-activations, and shares of those of w and b.
-    SCORE_GRAD, "attention_pool", score_back, ScoreGrad, [Read, Read, Read, ReadIndex, Write, Write, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&POOL_PART, &POOL_END, &POOL_GRAD, &SCORE_GRAD];
 
 /// Vector loads where both widths are multiples of four.
 pub fn variant(hidden: u32, inner: u32) -> Variant {

@@ -1,86 +1,40 @@
 //! Host twins of `shaders/batch_norm.wgsl`.
 
+use super::cost::At;
+use super::declared::batch_norm::{ApplyParams, BatchGradParams, DivideParams, GainParams, PartParams, RunningParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::norm::sum_of;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct PartParams {
-    rows: u32,
-    channels: u32,
-    positions: u32,
-    chunk: u32,
-    mode: u32,
+kernels! {
+    batch_norm {
+        /// Sums over each channel of (x - mean)^2 or of g (x - mean), a part for each chunk of images.
+        BATCH_PARTS = batch_parts, |at @ &At { rows, c, w, .. }| {
+            let values = rows * c * w[2];
+            let parts = rows.div_ceil(w[3].max(1));
+            (values * (1 + w[4]) + (parts + 1) * c, 3 * values, at.planes())
+        };
+        /// Sums become means.
+        BATCH_DIVIDE = batch_divide, |&At { rows, .. }| (2 * rows, rows, format!("{rows}"));
+        /// The normalised images.
+        BATCH_APPLY = batch_apply, |at @ &At { rows, c, w, .. }| {
+            let values = rows * c * w[2];
+            (2 * values + 4 * c, 3 * values + 3 * c, at.planes())
+        };
+        /// Gradient of the gain.
+        BATCH_GAIN = batch_gain, |&At { rows, w, .. }| ((3 + w[2]) * rows, (3 + w[2]) * rows, format!("{rows}"));
+        /// Gradient of the images.
+        BATCH_GRAD = batch_grad, |at @ &At { rows, c, w, .. }| {
+            let (values, given) = (rows * c * w[2], (w[4] != 0) as u64);
+            let of_batch = 1 - given;
+            let moved = values * (2 + of_batch + w[5]) + c * (2 + 3 * of_batch);
+            (moved, values * (1 + 4 * of_batch + w[5]) + c * (4 + 4 * of_batch), at.planes())
+        };
+        /// A running statistic, moved towards that of the batch.
+        BATCH_RUNNING = batch_running, |&At { rows, w, .. }| (3 * rows, (3 + w[3]) * rows, format!("{rows}"));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct DivideParams {
-    channels: u32,
-    count: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RunningParams {
-    channels: u32,
-    count: u32,
-    momentum: f32,
-    unbiased: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ApplyParams {
-    rows: u32,
-    channels: u32,
-    positions: u32,
-    eps: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct GainParams {
-    channels: u32,
-    eps: f32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct BatchGradParams {
-    rows: u32,
-    channels: u32,
-    positions: u32,
-    eps: f32,
-    given: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Sums over each channel of (x - mean)^2 or of g (x - mean), a part for each chunk of images.
-    BATCH_PARTS, "batch_norm", batch_parts, PartParams, [Read, Read, Read, Write]);
-kernel!(/// Sums become means.
-    BATCH_DIVIDE, "batch_norm", batch_divide, DivideParams, [Read, Write]);
-kernel!(/// The normalised images.
-    BATCH_APPLY, "batch_norm", batch_apply, ApplyParams, [Read, Read, Read, Read, Read, Write]);
-kernel!(/// Gradient of the gain.
-    BATCH_GAIN, "batch_norm", batch_gain, GainParams, [Read, Write, Read]);
-kernel!(/// Gradient of the images.
-    BATCH_GRAD, "batch_norm", batch_grad, BatchGradParams, [Read, Read, Read, Read, Read, Read, Read, Write]);
-kernel!(/// A running statistic, moved towards that of the batch.
-    BATCH_RUNNING, "batch_norm", batch_running, RunningParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&BATCH_PARTS, &BATCH_DIVIDE, &BATCH_APPLY, &BATCH_GAIN, &BATCH_GRAD, &BATCH_RUNNING];
 
 fn batch_parts<T: Real>(a: &Args<T>) {
     let p: PartParams = a.params();

@@ -1,49 +1,31 @@
 //! Host twins of `shaders/cluster.wgsl`.
 
+use super::cost::At;
+use super::declared::cluster::{Assign, Count, Sum};
 use super::host::{Shared, for_rows, parallel};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Assign {
-    rows: u32,
-    cols: u32,
-    clusters: u32,
+kernels! {
+    cluster {
+        /// The nearest centroid of each row and its squared distance.
+        CLUSTER_ASSIGN = cluster_assign,
+            |at @ &At { rows, c, w, .. }| {
+                (rows * (c + 2) + w[2] * c, 3 * rows * c * w[2], format!("{} K={}", at.matrix(), w[2]))
+            };
+        /// Rows of each cluster.
+        CLUSTER_COUNT = cluster_count, |&At { rows, c, .. }| (rows + c, rows, format!("{rows} K={c}"));
+        /// A row for each cluster without one.
+        // As long as no cluster is empty.
+        CLUSTER_FILL = cluster_fill, |&At { rows, c, .. }| (c, 0, format!("{rows} K={c}"));
+        /// Sums over the rows of each cluster, chunk by chunk.
+        CLUSTER_PART = cluster_part, |at @ &At { rows, c, w, .. }| {
+            let chunks = rows.div_ceil(w[3].max(1));
+            (rows * (c + 1) + chunks * w[2] * c, rows * c, format!("{} K={}", at.matrix(), w[2]))
+        };
+        /// Sums over clusters become means.
+        CLUSTER_MEAN = cluster_mean, |&At { c, w, .. }| (w[2] * (3 * c + 1), w[2] * c, format!("K={}", w[2]));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Count {
-    rows: u32,
-    clusters: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Sum {
-    rows: u32,
-    cols: u32,
-    clusters: u32,
-    chunk: u32,
-}
-
-kernel!(/// The nearest centroid of each row and its squared distance.
-    CLUSTER_ASSIGN, "cluster", cluster_assign, Assign, [Read, Read, WriteIndex, Write]);
-kernel!(/// Rows of each cluster.
-    CLUSTER_COUNT, "cluster", cluster_count, Count, [ReadIndex, WriteIndex]);
-kernel!(/// A row for each cluster without one.
-    CLUSTER_FILL, "cluster", cluster_fill, Count, [WriteIndex, Write, WriteIndex]);
-kernel!(/// Sums over the rows of each cluster, chunk by chunk.
-    CLUSTER_PART, "cluster", cluster_part, Sum, [Read, ReadIndex, Write]);
-kernel!(/// Sums over clusters become means.
-    CLUSTER_MEAN, "cluster", cluster_mean, Sum, [Read, ReadIndex, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&CLUSTER_ASSIGN, &CLUSTER_COUNT, &CLUSTER_FILL, &CLUSTER_PART, &CLUSTER_MEAN];
 
 fn cluster_assign<T: Real>(a: &Args<T>) {
     let p: Assign = a.params();

@@ -1,36 +1,21 @@
 //! Host twins of `shaders/contrast.wgsl`.
 
 use super::attention_pool::dot;
+use super::cost::At;
+use super::declared::contrast::{Pairs, PairsGrad};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Pairs {
-    rows: u32,
-    cols: u32,
-    sharpness: f32,
+kernels! {
+    contrast {
+        /// Contrastive loss of each row, and its log-sum-exp.
+        PAIRS_LOSS = pairs_loss, |at @ &At { rows, c, .. }| (rows * (c + 2), rows * rows * (2 * c + 5), at.matrix());
+        /// Its gradient.
+        PAIRS_GRAD = pairs_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (2 + w[4]) + 1) + 1, rows * rows * (4 * c + 8), at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct PairsGrad {
-    of: Pairs,
-    scale: f32,
-    accumulate: u32,
-}
-
-kernel!(/// Contrastive loss of each row, and its log-sum-exp.
-    PAIRS_LOSS, "contrast", pairs_loss, Pairs, [Read, Write, Write]);
-kernel!(/// Its gradient.
-    PAIRS_GRAD, "contrast", pairs_grad, PairsGrad, [Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&PAIRS_LOSS, &PAIRS_GRAD];
 
 fn pairs_loss<T: Real>(a: &Args<T>) {
     let p: Pairs = a.params();
@@ -53,7 +38,7 @@ fn pairs_loss<T: Real>(a: &Args<T>) {
 }
 
 fn pairs_grad<T: Real>(a: &Args<T>) {
-    let PairsGrad { of: p, scale, accumulate } = a.params();
+    let (p, PairsGrad { scale, accumulate, .. }): (Pairs, _) = (a.params(), a.params());
     let (cols, paired) = (p.cols as usize, p.rows as usize & !1);
     let (x, lse, upstream, keep) = (a.read(0), a.read(1), a.read(2), T::new(accumulate as f64));
     let sharpness = T::from_f32(p.sharpness);

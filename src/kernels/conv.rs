@@ -1,70 +1,41 @@
 //! Host twins of `shaders/conv.wgsl`: images unrolled one at a time, then multiplied.
 
+use super::cost::At;
+use super::declared::conv::{ChannelParams, ConvParams, WeightParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
 use super::matmul::{Factor, multiply};
 use super::norm::sum_of;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 use std::cell::RefCell;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ConvParams {
-    rows: u32,
-    from_c: u32,
-    from_h: u32,
-    from_w: u32,
-    to_c: u32,
-    to_h: u32,
-    to_w: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad_y: u32,
-    pad_x: u32,
-    flags: u32,
+kernels! {
+    conv {
+        /// Convolution of images, plain or transposed.
+        CONV = conv, |at @ &At { rows, w, .. }| {
+            let (from, to) = (w[2] * w[3], w[5] * w[6]);
+            let (kernel, weights, [added, bias, transposed]) =
+                (w[7] * w[8], w[1] * w[4] * w[7] * w[8], [0, 1, 2].map(|bit| at.bit(12, bit)));
+            // Plain, each output reads a window; transposed, each input writes one.
+            let places = if transposed != 0 { from } else { to };
+            let values = rows * (w[1] * from + w[4] * to * (1 + added)) + weights + bias * w[4];
+            let sizes = format!("{rows} of {}x{}x{} to {}x{}x{}", w[1], w[2], w[3], w[4], w[5], w[6]);
+            (values, 2 * rows * places * w[1] * w[4] * kernel + rows * w[4] * to * (bias + added), sizes)
+        };
+        /// Gradient of its weights, a part for each chunk of images.
+        CONV_WEIGHTS = conv_weights, |&At { rows, w, .. }| {
+            let (small, large, weights) = (w[1] * w[2] * w[3], w[4] * w[5] * w[6], w[1] * w[4] * w[7] * w[8]);
+            let parts = rows.div_ceil(w[12].max(1));
+            let sizes = format!("{rows} of {}x{}x{}, {}x{}x{}", w[1], w[2], w[3], w[4], w[5], w[6]);
+            (rows * (small + large) + parts * weights, 2 * rows * small * w[4] * w[7] * w[8], sizes)
+        };
+        /// Sums over the positions of each channel, a part for each chunk of images.
+        CHANNEL_SUMS = channel_sums, |at @ &At { rows, c, w, .. }| {
+            let parts = rows.div_ceil(w[3].max(1));
+            (rows * c * w[2] + parts * c, rows * c * w[2], at.planes())
+        };
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct WeightParams {
-    rows: u32,
-    small_c: u32,
-    small_h: u32,
-    small_w: u32,
-    large_c: u32,
-    large_h: u32,
-    large_w: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad_y: u32,
-    pad_x: u32,
-    chunk: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ChannelParams {
-    rows: u32,
-    channels: u32,
-    positions: u32,
-    chunk: u32,
-}
-
-kernel!(/// Convolution of images, plain or transposed.
-    CONV, "conv", conv, ConvParams, [Read, Read, Read, Write]);
-kernel!(/// Gradient of its weights, a part for each chunk of images.
-    CONV_WEIGHTS, "conv", conv_weights, WeightParams, [Read, Read, Write]);
-kernel!(/// Sums over the positions of each channel, a part for each chunk of images.
-    CHANNEL_SUMS, "conv", channel_sums, ChannelParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&CONV, &CONV_WEIGHTS, &CHANNEL_SUMS];
 
 /// Positions that a workgroup of the convolution computes.
 pub const TILE_POSITIONS: u32 = 64;

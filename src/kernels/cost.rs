@@ -4,17 +4,9 @@
 //! again should come from a cache. An exponential, a root, a division or a comparison counts as one operation, whole
 //! numbers as none. Parameters of the launch and the tables of tiles count nothing.
 //!
-//! One file for each page of `docs/kernels/`, which has the same formulas in words.
+//! The formulas stand with their kernels; `docs/kernels/` has the same in words.
 
-mod attention;
-mod bags;
-mod graphs;
-mod images;
-mod losses;
-mod matrices;
-mod training;
-
-use super::launch::{BufferKey, Extent, Input, Launch, Scalars};
+use super::launch::{BufferKey, Dim, Extent, Input, Launch, Scalars, Word};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,76 +19,103 @@ pub struct Cost {
     pub flops: u64,
 }
 
-impl Cost {
-    fn of((values, flops, shape): (u64, u64, String)) -> Self {
+/// Values moved, operations, and the sizes.
+impl From<(u64, u64, String)> for Cost {
+    fn from((values, flops, shape): (u64, u64, String)) -> Self {
         Self { shape, bytes: 4 * values, flops }
     }
 }
 
 /// The cost of `launch` over a batch; `half` when instance features are in f16.
 pub fn cost(launch: &Launch, extent: &Extent, half: bool) -> Cost {
-    known(launch, extent, half).expect("a test holds that every kernel has a cost")
+    (launch.kernel.cost)(&At::new(launch, extent, half))
 }
 
-fn known(launch: &Launch, extent: &Extent, half: bool) -> Option<Cost> {
-    let at = At { launch, extent, words: launch.resolve(extent, &Scalars::default(), 0), half };
-    let themes =
-        [matrices::cost, bags::cost, attention::cost, images::cost, losses::cost, graphs::cost, training::cost];
-    themes.iter().find_map(|theme| theme(&at))
+/// What a formula says of a launch.
+pub(super) fn of<C: Into<Cost>>(formula: impl Fn(&At) -> C, at: &At) -> Cost {
+    formula(at).into()
 }
 
 /// A launch as the formulas see it.
-struct At<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
     launch: &'a Launch,
-    extent: &'a Extent,
-    words: [u32; 16],
     half: bool,
+    /// Instances, bags and tiles of the batch.
+    pub n: u64,
+    pub b: u64,
+    pub t: u64,
+    pub tokens: u64,
+    pub pairs: u64,
+    /// Words of the parameters, of which the first two are often rows and columns.
+    pub w: [u64; 16],
+    pub rows: u64,
+    pub c: u64,
 }
 
-impl At<'_> {
-    fn name(&self) -> &'static str {
-        self.launch.kernel.name
+impl<'a> At<'a> {
+    fn new(launch: &'a Launch, extent: &Extent, half: bool) -> Self {
+        let w = launch.resolve(extent, &Scalars::default(), 0).map(u64::from);
+        let [n, b, t, tokens, pairs] =
+            [extent.instances, extent.bags, extent.tiles, extent.tokens, extent.pairs].map(u64::from);
+        Self { launch, half, n, b, t, tokens, pairs, w, rows: w[0], c: w[1] }
     }
 
-    /// Word i of the parameters.
-    fn word(&self, i: usize) -> u64 {
-        self.words[i] as u64
-    }
-
-    /// Bit b of it.
-    fn bit(&self, i: usize, b: u32) -> u64 {
-        self.word(i) >> b & 1
-    }
-
-    /// Instances, bags, tiles.
-    fn batch(&self) -> [u64; 3] {
-        [self.extent.instances, self.extent.bags, self.extent.tiles].map(u64::from)
+    /// Bit b of word i.
+    pub fn bit(&self, i: usize, b: u32) -> u64 {
+        self.w[i] >> b & 1
     }
 
     /// Bytes of a value of binding i.
-    fn size(&self, i: usize) -> u64 {
+    pub fn size(&self, i: usize) -> u64 {
         let features = self.launch.places[i].buffer == BufferKey::Input(Input::Features);
         if self.half && features { 2 } else { 4 }
     }
 
     /// Values for which binding i has room.
-    fn held(&self, i: usize) -> u64 {
+    pub fn held(&self, i: usize) -> u64 {
         self.launch.places.get(i).map_or(u64::MAX, |place| place.bytes / 4)
     }
 
     /// True when two bindings are one buffer.
-    fn same(&self, i: usize, j: usize) -> bool {
+    pub fn same(&self, i: usize, j: usize) -> bool {
         self.launch.places.get(i) == self.launch.places.get(j)
+    }
+
+    /// True when word i is this size of the batch.
+    pub fn counts(&self, i: usize, dim: Dim) -> bool {
+        self.launch.words[i] == Word::D(dim)
+    }
+
+    /// Sizes of a matrix of the first two words, and of other shapes.
+    pub fn matrix(&self) -> String {
+        format!("{}x{}", self.rows, self.c)
+    }
+
+    pub fn line(&self) -> String {
+        self.rows.to_string()
+    }
+
+    pub fn by_instances(&self) -> String {
+        format!("{}x{}", self.n, self.c)
+    }
+
+    pub fn image(&self) -> String {
+        format!("{} of {}x{}", self.rows, self.w[1], self.w[2])
+    }
+
+    pub fn planes(&self) -> String {
+        format!("{}x{}x{}", self.rows, self.c, self.w[2])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::launch::{Count, Dim, Grid, Place, Word};
+    use crate::kernels::launch::{Count, Grid, Place};
 
     #[test]
-    fn every_kernel_has_a_cost() {
+    fn every_kernel_moves_something() {
         let place = Place { buffer: BufferKey::Slot(0), offset: 0, bytes: 4 };
         let extent = Extent::of([2, 2]);
         for kernel in crate::kernels::all() {
@@ -107,7 +126,7 @@ mod tests {
                 words: vec![Word::U(1); kernel.words],
                 grid: Grid::line(Count::each(Dim::Fixed(1))),
             };
-            let cost = known(&launch, &extent, false).unwrap_or_else(|| panic!("{kernel:?} has no cost"));
+            let cost = cost(&launch, &extent, false);
             assert!(cost.bytes > 0, "{kernel:?} moves nothing");
         }
     }

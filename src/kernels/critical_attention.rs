@@ -1,66 +1,42 @@
 //! Host twins of `shaders/critical_attention.wgsl`.
 
 use super::attention_pool::dot;
+use super::cost::At;
+use super::declared::critical_attention::{End, Grad, Part, Rows};
 use super::host::{Shared, for_rows, parallel, simd};
 use super::segment::{tile, tiles_of};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Part {
-    tiles: u32,
-    hidden: u32,
-    inner: u32,
-    classes: u32,
-    scale: f32,
+kernels! {
+    critical_attention {
+        /// Scores, and each tile's largest score, sum of exponentials and weighted sum.
+        CRITICAL_PART = critical_part, |&At { n, b, t, w, .. }| {
+            let (h, q, k) = (w[1], w[2], w[3]);
+            let sizes = format!("N={n} H={h} Q={q} C={k}");
+            (n * (q + h + k) + t * k * (h + 2) + b * k * q, n * k * (2 * (q + h) + 5), sizes)
+        };
+        /// Gradient of the queries for comparing, and each tile's share of that for being compared with.
+        CRITICAL_GRAD = critical_grad, |&At { n, b, t, w, .. }| {
+            let (q, k) = (w[1], w[2]);
+            let values = n * q * (2 + w[4]) + n * k + t * k * q + b * k * q;
+            (values, n * k * (4 * q + 1), format!("N={n} Q={q} C={k}"))
+        };
+        /// The shares of each bag, added.
+        CRITICAL_END = critical_end, |&At { b, t, w, .. }| {
+            let (q, k) = (w[1], w[2]);
+            let added = w[4];
+            (k * q * (t + b * (1 + added)), k * q * (t + b * (1 + added)), format!("B={b} Q={q} C={k}"))
+        };
+        /// The rows of the critical instances.
+        CRITICAL_ROWS = critical_rows, |&At { b, w, .. }| rows_cost(b, w[1], w[2], 0);
+        /// Their gradient, added.
+        CRITICAL_ROWS_GRAD = critical_rows_grad, |&At { b, w, .. }| rows_cost(b, w[1], w[2], 1);
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    tiles: u32,
-    inner: u32,
-    classes: u32,
-    scale: f32,
-    accumulate: u32,
+fn rows_cost(b: u64, q: u64, k: u64, added: u64) -> (u64, u64, String) {
+    (b * k * (q * (2 + added) + 1), added * b * k * q, format!("B={b} Q={q} C={k}"))
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct End {
-    bags: u32,
-    inner: u32,
-    classes: u32,
-    scale: f32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Rows {
-    bags: u32,
-    inner: u32,
-    classes: u32,
-}
-
-kernel!(/// Scores, and each tile's largest score, sum of exponentials and weighted sum.
-    CRITICAL_PART, "critical_attention", critical_part, Part, [Read, Read, Read, ReadIndex, Write, Write, Write]);
-kernel!(/// Gradient of the queries for comparing, and each tile's share of that for being compared with.
-    CRITICAL_GRAD, "critical_attention", critical_grad, Grad, [Read, Read, Read, ReadIndex, Write, Write]);
-kernel!(/// The shares of each bag, added.
-    CRITICAL_END, "critical_attention", critical_end, End, [Read, ReadIndex, Write]);
-kernel!(/// The rows of the critical instances.
-    CRITICAL_ROWS, "critical_attention", critical_rows, Rows, [Read, ReadIndex, Write]);
-kernel!(/// Their gradient, added.
-    CRITICAL_ROWS_GRAD, "critical_attention", critical_rows_grad, Rows, [Read, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&CRITICAL_PART, &CRITICAL_GRAD, &CRITICAL_END, &CRITICAL_ROWS, &CRITICAL_ROWS_GRAD];
 
 fn critical_part<T: Real>(a: &Args<T>) {
     let p: Part = a.params();

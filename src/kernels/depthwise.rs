@@ -1,87 +1,63 @@
 //! Host twins of `shaders/depthwise.wgsl`: columns in the innermost loops, kernels turned first.
 
+use super::cost::At;
+pub use super::declared::depthwise::{ACCUMULATE, FIRST, FLIP, ONES};
+use super::declared::depthwise::{
+    Crop as CropParams, Grid2 as GridParams, GridWeights as GridWeightsParams, Merge as MergeParams,
+    Sequence as SequenceParams,
+};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, parallel, simd};
 use super::tokens::{for_tiles, rows_of};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SequenceParams {
-    tiles: u32,
-    cols: u32,
-    taps: u32,
-    width: u32,
-    flags: u32,
-    landmarks: u32,
+kernels! {
+    depthwise {
+        /// Convolution along the tokens of each bag.
+        SEQUENCE = sequence_conv, |at| along(at, |c, seen, results, kernel| c * (seen + results) + kernel);
+        /// Gradient of the tokens of `sequence_conv`.
+        SEQUENCE_BACK = sequence_back,
+            |at| along(at, |c, _, results, kernel| c * (results + at.tokens * (1 + (at.w[4] & 1))) + kernel);
+        /// Parts of the gradient of the weights of `sequence_conv`.
+        SEQUENCE_WEIGHTS = sequence_weights,
+            |at| along(at, |c, seen, results, kernel| c * (seen + results) + at.w[0] * kernel);
+        /// Convolution over the square of each bag, or its transpose.
+        GRID = grid_conv, |&At { b, tokens: t, c, w, .. }| {
+            let (area, flip) = (w[2] * w[2], w[3] >> 1 & 1);
+            let values = c * (t * (2 + (w[3] & 1)) + area + 1 - flip);
+            (values, 2 * area * (t - b) * c, format!("{t}x{c} side={}", w[2]))
+        };
+        /// Parts of the gradients of kernel and bias of `grid_conv`.
+        GRID_WEIGHTS = grid_weights, |&At { b, tokens: t, c, w, .. }| {
+            let (area, parts) = (w[2] * w[2], w[0].div_ceil(w[3].max(1)));
+            (c * (2 * t + parts * (area + 1)), (2 * area + 1) * (t - b) * c, format!("{t}x{c} side={}", w[2]))
+        };
+        /// Three kernels and the identity as one.
+        MERGE = merge_kernels, |&At { w, .. }| {
+            let area = |less: u64| w[1].saturating_sub(less).pow(2);
+            let narrow = area(2) + area(4);
+            (w[0] * (2 * area(0) + narrow), w[0] * (1 + narrow), format!("C={} side={}", w[0], w[1]))
+        };
+        /// The centre of kernels.
+        CROP = crop_kernels, |&At { w, .. }| {
+            let values = w[0] * w[2] * w[2];
+            (values * (2 + w[3]), values * w[3], format!("C={} side={}", w[0], w[2]))
+        };
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct GridParams {
-    tiles: u32,
-    cols: u32,
-    side: u32,
-    flags: u32,
+/// Convolutions along the tokens: the values moved come of the columns, the tokens seen, the results and the taps of all
+/// heads. Every tap counts, also where it reaches over an edge.
+fn along(at: &At, values: impl Fn(u64, u64, u64, u64) -> u64) -> (u64, u64, String) {
+    let (c, w, t) = (at.c, at.w, at.tokens);
+    let first = w[4] & FIRST as u64 != 0;
+    // Results, and the taps that reach anything.
+    let (results, taps) = if first { (at.b, w[2] / 2 + 1) } else { (t, w[2]) };
+    let seen = if first { at.b * taps } else { t };
+    let moved = values(c, seen, results, c / w[3].max(1) * w[2]);
+    (moved, 2 * taps * results * c, format!("{t}x{c} taps={}", w[2]))
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct GridWeightsParams {
-    tiles: u32,
-    cols: u32,
-    side: u32,
-    chunk: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MergeParams {
-    channels: u32,
-    side: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct CropParams {
-    channels: u32,
-    side: u32,
-    inner: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Convolution along the tokens of each bag.
-    SEQUENCE, "depthwise", sequence_conv, SequenceParams, [Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of the tokens of `sequence_conv`.
-    SEQUENCE_BACK, "depthwise", sequence_back, SequenceParams, [Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Parts of the gradient of the weights of `sequence_conv`.
-    SEQUENCE_WEIGHTS, "depthwise", sequence_weights, SequenceParams, [Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Convolution over the square of each bag, or its transpose.
-    GRID, "depthwise", grid_conv, GridParams, [Read, Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Parts of the gradients of kernel and bias of `grid_conv`.
-    GRID_WEIGHTS, "depthwise", grid_weights, GridWeightsParams, [Read, Read, ReadIndex, ReadIndex, Write, Write]);
-kernel!(/// Three kernels and the identity as one.
-    MERGE, "depthwise", merge_kernels, MergeParams, [Read, Read, Read, Write]);
-kernel!(/// The centre of kernels.
-    CROP, "depthwise", crop_kernels, CropParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SEQUENCE, &SEQUENCE_BACK, &SEQUENCE_WEIGHTS, &GRID, &GRID_WEIGHTS, &MERGE, &CROP];
-
-/// Add to the gradient that is there.
-pub const ACCUMULATE: u32 = 1;
-/// Only the first token of each bag has a result.
-pub const FIRST: u32 = 2;
-/// The transposed convolution over the square.
-pub const FLIP: u32 = 2;
-/// The weights along the tokens are 1; no buffer has them.
-pub const ONES: u32 = 4;
 /// Widest kernel over the square.
 pub const MOST: u32 = 7;
 /// Tiles whose shares of the gradient of a kernel over the square are summed in one go.

@@ -1,67 +1,46 @@
 //! Host twins of `shaders/distance_attention.wgsl`.
 
+use super::cost::At;
+pub use super::declared::distance_attention::{BACK, STARTED};
+use super::declared::distance_attention::{Binned, Fold, Prototypes, Record};
 use super::host::{for_rows, simd};
 use super::segment::tile;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Record {
-    rows: u32,
-    heads: u32,
-    dims: u32,
+/// Values in a record with bins.
+pub(super) fn binned_len(bins: u64) -> u64 {
+    4 + 3 * bins.next_multiple_of(4)
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Fold {
-    rows: u32,
-    heads: u32,
-    cols: u32,
-    stride: u32,
-    first: u32,
+kernels! {
+    distance_attention {
+        /// Scalars of each row and head for the distance-aware energy.
+        RECORD = distance_record, |&At { n, rows, w, .. }| {
+            let (heads, dims) = (w[1], w[2]);
+            let values = rows * (2 * heads * dims + 8 * heads + 2) + 4 * heads * dims + 2 * heads;
+            (values, 8 * rows * heads * dims, format!("N={n} heads={heads} d={dims}"))
+        };
+        /// Prototypes times their shares, added to rows.
+        FOLD = distance_fold, |&At { rows, w, .. }| {
+            let (heads, cols) = (w[1], w[2]);
+            let values = rows * heads * (2 * cols + 2) + 2 * heads * cols;
+            (values, 4 * rows * heads * cols, format!("{rows}x{heads}x{cols}"))
+        };
+        /// Each tile's part of the gradient of the prototypes.
+        PROTOTYPES = distance_prototypes, |&At { n, t, w, .. }| {
+            let (heads, cols) = (w[1], w[2]);
+            let values = n * heads * (cols + 2) + 2 * t * heads * cols;
+            (values, 4 * n * heads * cols, format!("{n}x{heads}x{cols}"))
+        };
+        /// What each row and head has for every bin of distances.
+        BINNED_RECORD = binned_record, |at @ &At { n, rows, w, .. }| {
+            let (heads, bins) = (w[1], w[2]);
+            let [started, back] = [0, 1].map(|bit| at.bit(3, bit));
+            let each = 2 * bins * (1 + back) + binned_len(bins) + 2 * started;
+            (rows * (heads * each + 2), 2 * rows * heads * bins * back, format!("N={n} heads={heads} bins={bins}"))
+        };
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Prototypes {
-    tiles: u32,
-    heads: u32,
-    cols: u32,
-    stride: u32,
-    first: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Binned {
-    rows: u32,
-    heads: u32,
-    bins: u32,
-    flags: u32,
-}
-
-kernel!(/// Scalars of each row and head for the distance-aware energy.
-    RECORD, "distance_attention", distance_record, Record, [Read, Read, Read, Read, Read, Read, Write]);
-kernel!(/// Prototypes times their shares, added to rows.
-    FOLD, "distance_attention", distance_fold, Fold, [Read, Read, Write]);
-kernel!(/// Each tile's part of the gradient of the prototypes.
-    PROTOTYPES, "distance_attention", distance_prototypes, Prototypes, [Read, Read, ReadIndex, Write]);
-kernel!(/// What each row and head has for every bin of distances.
-    BINNED_RECORD, "distance_attention", binned_record, Binned, [Read, Read, Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&RECORD, &FOLD, &PROTOTYPES, &BINNED_RECORD];
-
-/// The first vector of a record is there.
-pub const STARTED: u32 = 1;
-/// The shares of bins have a gradient.
-pub const BACK: u32 = 2;
 
 fn distance_record<T: Real>(a: &Args<T>) {
     let p: Record = a.params();

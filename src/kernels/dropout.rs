@@ -1,44 +1,21 @@
 //! Host twin of `shaders/dropout.wgsl`.
 
+use super::cost::At;
+use super::declared::dropout::{ChannelParams, DropoutParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Real, kernels};
 use crate::random::{philox, philox_blocks};
-use bytemuck::{Pod, Zeroable};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct DropoutParams {
-    count: u32,
-    threshold: u32,
-    scale: f32,
-    site: u32,
-    seed_low: u32,
-    seed_high: u32,
-    step: u32,
-    accumulate: u32,
-    first: u32,
-    cols: u32,
-    left: u32,
-    total: u32,
+kernels! {
+    dropout {
+        /// out (+)= x, dropped or scaled.
+        DROPOUT = dropout, |at @ &At { rows, w, .. }| ((2 + w[7]) * rows, (1 + w[7]) * rows, at.line());
+        /// The same, run by run.
+        DROPOUT_CHANNELS = dropout_channels,
+            |&At { rows, w, .. }| ((2 + w[7]) * rows, (1 + w[7]) * rows, format!("{rows} by {}", w[8]));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ChannelParams {
-    of: DropoutParams,
-    positions: u32,
-}
-
-kernel!(/// out (+)= x, dropped or scaled.
-    DROPOUT, "dropout", dropout, DropoutParams, [Read, Write]);
-kernel!(/// The same, run by run.
-    DROPOUT_CHANNELS, "dropout", dropout_channels, ChannelParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&DROPOUT, &DROPOUT_CHANNELS];
 
 /// Blocks of four random words drawn at a time: enough that loops over them are not unrolled away.
 const WIDE: usize = 64;
@@ -106,7 +83,7 @@ impl<T: Real> Draw<T> {
 }
 
 fn dropout_channels<T: Real>(a: &Args<T>) {
-    let ChannelParams { of: p, positions } = a.params();
+    let (p, ChannelParams { positions, .. }): (DropoutParams, _) = (a.params(), a.params());
     let (n, positions) = (p.count as usize, positions as usize);
     let (x, scale, keep) = (a.read(0), T::from_f32(p.scale), T::new(p.accumulate as f64));
     for_rows(&mut a.write(1)[..n], n / positions, positions, positions + 40, |run, out| {

@@ -1,124 +1,44 @@
 //! Host twins of `shaders/elementwise.wgsl`.
 
+use super::cost::{At, Cost};
+use super::declared::elementwise::{
+    ActivateParams, AddParams, AddToParams, AffineParams, FillParams, LogitParams, MultiplyParams, UnpackParams,
+};
 use super::host::{FeatureSlice, Shared, parallel, simd};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 use std::ops::Range;
 
 /// Invocations in a workgroup.
 pub const LANES: u32 = 64;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ActivateParams {
-    count: u32,
-    kind: u32,
-    slope: f32,
-    accumulate: u32,
+kernels! {
+    elementwise {
+        /// out = f(x).
+        ACTIVATE = activate, |at @ &At { rows, w, .. }| (2 * rows, rows * (w[1] != 0) as u64, at.line());
+        /// g <- g f'(x) from the activation's output.
+        ACTIVATE_THROUGH = activate_through, |at @ &At { rows, .. }| (3 * rows, 2 * rows, at.line());
+        /// out (+)= g f'(x) from the activation's output.
+        ACTIVATE_GRAD = activate_grad, |at @ &At { rows, w, .. }| ((3 + w[3]) * rows, (2 + w[3]) * rows, at.line());
+        /// out = ln(x / (1 - x)).
+        LOGIT = logit, |at @ &At { rows, .. }| (2 * rows, 3 * rows, at.line());
+        /// out (+)= g / (x (1 - x)).
+        LOGIT_GRAD = logit_grad, |at @ &At { rows, w, .. }| ((3 + w[2]) * rows, (3 + w[2]) * rows, at.line());
+        /// out = a x + b y.
+        ADD_SCALED = add_scaled, |at @ &At { rows, .. }| (3 * rows, 3 * rows, at.line());
+        /// out (+)= factor x.
+        ADD_TO = add_to, |at @ &At { rows, w, .. }| ((2 + w[2]) * rows, (1 + w[2]) * rows, at.line());
+        /// out (+)= x y.
+        MULTIPLY = multiply, |at @ &At { rows, w, .. }| ((3 + w[1]) * rows, (1 + w[1]) * rows, at.line());
+        /// out = factor x + offset.
+        AFFINE = affine, |at @ &At { rows, .. }| (2 * rows, 2 * rows, at.line());
+        /// out = 1 where x < limit, else 0.
+        BELOW = below, |at @ &At { rows, .. }| (2 * rows, rows, at.line());
+        /// out = value.
+        FILL = fill, |at @ &At { rows, .. }| (rows, 0, at.line());
+        /// Features as dense f32 rows.
+        UNPACK = unpack, |at| Cost { shape: at.matrix(), bytes: at.rows * at.c * (at.size(0) + 4), flops: 0 };
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct LogitParams {
-    count: u32,
-    clip: f32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct FillParams {
-    count: u32,
-    value: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct AddParams {
-    count: u32,
-    a: f32,
-    b: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct AddToParams {
-    count: u32,
-    factor: f32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MultiplyParams {
-    count: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct AffineParams {
-    count: u32,
-    factor: f32,
-    offset: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct UnpackParams {
-    rows: u32,
-    cols: u32,
-    stride: u32,
-}
-
-kernel!(/// out = f(x).
-    ACTIVATE, "elementwise", activate, ActivateParams, [Read, Write]);
-kernel!(/// g <- g f'(x) from the activation's output.
-    ACTIVATE_THROUGH, "elementwise", activate_through, ActivateParams, [Read, Write]);
-kernel!(/// out (+)= g f'(x) from the activation's output.
-    ACTIVATE_GRAD, "elementwise", activate_grad, ActivateParams, [Read, Read, Write]);
-kernel!(/// out = ln(x / (1 - x)).
-    LOGIT, "elementwise", logit, LogitParams, [Read, Write]);
-kernel!(/// out (+)= g / (x (1 - x)).
-    LOGIT_GRAD, "elementwise", logit_grad, LogitParams, [Read, Read, Write]);
-kernel!(/// out = a x + b y.
-    ADD_SCALED, "elementwise", add_scaled, AddParams, [Read, Read, Write]);
-kernel!(/// out (+)= factor x.
-    ADD_TO, "elementwise", add_to, AddToParams, [Read, Write]);
-kernel!(/// out (+)= x y.
-    MULTIPLY, "elementwise", multiply, MultiplyParams, [Read, Read, Write]);
-kernel!(/// out = factor x + offset.
-    AFFINE, "elementwise", affine, AffineParams, [Read, Write]);
-kernel!(/// out = 1 where x < limit, else 0.
-    BELOW, "elementwise", below, FillParams, [Read, Write]);
-kernel!(/// out = value.
-    FILL, "elementwise", fill, FillParams, [Write]);
-kernel!(/// Features as dense f32 rows.
-    UNPACK, "elementwise", unpack, UnpackParams, [ReadFeatures, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[
-    &ACTIVATE,
-    &ACTIVATE_THROUGH,
-    &ACTIVATE_GRAD,
-    &LOGIT,
-    &LOGIT_GRAD,
-    &ADD_SCALED,
-    &ADD_TO,
-    &MULTIPLY,
-    &AFFINE,
-    &BELOW,
-    &FILL,
-    &UNPACK,
-];
 
 /// Calls `f(part of out, its place)` for parts that make up `out`, over the cores, compiled for the widest
 /// vectors. `f` walks slices side by side: an index into another slice would keep its loop from vectorising.

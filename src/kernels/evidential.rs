@@ -1,35 +1,30 @@
 //! Host twins of `shaders/evidential.wgsl`. Rows are few and each needs special functions, so both precisions
 //! compute in f64.
 
+use super::cost::At;
+use super::declared::evidential::Params;
+pub use super::declared::evidential::{ACCUMULATE, FISHER};
 use super::host::for_rows;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Params {
-    rows: u32,
-    classes: u32,
-    label: u32,
-    flags: u32,
-    log_gamma: f32,
+kernels! {
+    evidential {
+        /// The loss of each row.
+        EVIDENTIAL_LOSS = evidential_loss, |at @ &At { rows, c, w, .. }| {
+            let given = (w[2] >= c) as u64;
+            let divergence = if c > 2 { 90 } else { 0 };
+            (rows * (c + 1 + given) + 4, rows * (c + 1) * (60 + divergence), at.matrix())
+        };
+        /// Its gradient for the evidence.
+        EVIDENTIAL_GRAD = evidential_grad, |at @ &At { rows, c, w, .. }| {
+            let (given, added) = ((w[2] >= c) as u64, at.bit(3, 1));
+            (rows * (c * (2 + added) + 1 + given) + 4, rows * (c + 1) * 180, at.matrix())
+        };
+        /// Vacuity, differential entropy and mutual information of each row.
+        DIRICHLET_UNCERTAINTY = dirichlet_uncertainty,
+            |at @ &At { rows, c, .. }| (rows * (c + 3), rows * (c + 1) * 150, at.matrix());
+    }
 }
-
-/// Flag: squared errors are weighted by trigamma(alpha).
-pub const FISHER: u32 = 1;
-/// Flag: the gradient is added to what is there.
-pub const ACCUMULATE: u32 = 2;
-
-kernel!(/// The loss of each row.
-    EVIDENTIAL_LOSS, "evidential", evidential_loss, Params, [Read, ReadIndex, Read, Write]);
-kernel!(/// Its gradient for the evidence.
-    EVIDENTIAL_GRAD, "evidential", evidential_grad, Params, [Read, ReadIndex, Read, Read, Write]);
-kernel!(/// Vacuity, differential entropy and mutual information of each row.
-    DIRICHLET_UNCERTAINTY, "evidential", dirichlet_uncertainty, Params, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&EVIDENTIAL_LOSS, &EVIDENTIAL_GRAD, &DIRICHLET_UNCERTAINTY];
 
 /// Relatives of the gamma function for x >= 1, by a shift up to 20 and asymptotic series: within a few units in
 /// the last place of f64.

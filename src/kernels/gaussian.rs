@@ -1,67 +1,31 @@
 //! Host twins of `shaders/gaussian.wgsl`.
 
+use super::cost::At;
+use super::declared::gaussian::{Density, Divergence, DivergenceGrad, Draw};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Real, kernels};
 use crate::random::philox;
-use bytemuck::{Pod, Zeroable};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Draw {
-    count: u32,
-    site: u32,
-    seed_low: u32,
-    seed_high: u32,
-    step: u32,
-    flags: u32,
+kernels! {
+    gaussian {
+        /// A sample, or the gradient of the logarithm of its variance.
+        GAUSSIAN_SAMPLE = gaussian_sample, |at @ &At { rows, .. }| (3 * rows, 17 * rows, at.line());
+        /// Divergence of each row from the standard normal distribution.
+        GAUSSIAN_KL = gaussian_kl, |at @ &At { rows, c, .. }| (rows * (2 * c + 1), 6 * rows * c, at.matrix());
+        /// Its gradient.
+        GAUSSIAN_KL_GRAD = gaussian_kl_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (2 + w[3]) + 1), 3 * rows * c, at.matrix());
+        /// Logarithm of the density at each row.
+        GAUSSIAN_LOG = gaussian_log,
+            |at @ &At { rows, c, w, .. }| (rows * (c + w[2] + w[3] + 1), rows * (6 * c + 2), at.matrix());
+        /// Its gradient.
+        GAUSSIAN_LOG_GRAD = gaussian_log_grad, |at @ &At { rows, c, w, .. }| {
+            let out = [c, w[2], w[3]][(w[4] as usize).min(2)];
+            (rows * (c + w[2] + w[3] + 1 + out * (1 + w[5])), rows * 8 * c, at.matrix())
+        };
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Divergence {
-    rows: u32,
-    cols: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct DivergenceGrad {
-    rows: u32,
-    cols: u32,
-    scale: f32,
-    accumulate: u32,
-    of_variance: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Density {
-    rows: u32,
-    cols: u32,
-    means: u32,
-    logs: u32,
-    of: u32,
-    accumulate: u32,
-}
-
-kernel!(/// A sample, or the gradient of the logarithm of its variance.
-    GAUSSIAN_SAMPLE, "gaussian", gaussian_sample, Draw, [Read, Read, Write]);
-kernel!(/// Divergence of each row from the standard normal distribution.
-    GAUSSIAN_KL, "gaussian", gaussian_kl, Divergence, [Read, Read, Write]);
-kernel!(/// Its gradient.
-    GAUSSIAN_KL_GRAD, "gaussian", gaussian_kl_grad, DivergenceGrad, [Read, Read, Write]);
-kernel!(/// Logarithm of the density at each row.
-    GAUSSIAN_LOG, "gaussian", gaussian_log, Density, [Read, Read, Read, Write]);
-kernel!(/// Its gradient.
-    GAUSSIAN_LOG_GRAD, "gaussian", gaussian_log_grad, Density, [Read, Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&GAUSSIAN_SAMPLE, &GAUSSIAN_KL, &GAUSSIAN_KL_GRAD, &GAUSSIAN_LOG, &GAUSSIAN_LOG_GRAD];
 
 /// Two normal numbers from two random words, see the shader. The f64 forms take the same words to the same
 /// numbers, to more digits.
@@ -159,7 +123,7 @@ fn gaussian_log_grad<T: Real>(a: &Args<T>) {
     let p: Density = a.params();
     let cols = p.cols as usize;
     let (x, means, logs, upstream) = (a.read(0), a.read(1), a.read(2), a.read(3));
-    let width = [p.cols, p.means, p.logs][p.of as usize] as usize;
+    let width = [p.cols, p.means, p.logs][p.which as usize] as usize;
     let (keep, half) = (T::new(p.accumulate as f64), T::new(0.5));
     for_rows(a.write(4), p.rows as usize, width, 10 * cols, |r, out| {
         let parameters = repeated(means, r, p.means, cols).zip(repeated(logs, r, p.logs, cols));
@@ -167,7 +131,7 @@ fn gaussian_log_grad<T: Real>(a: &Args<T>) {
             let d = *x - mean;
             let pull = d * (-v).exp();
             upstream[r]
-                * match p.of {
+                * match p.which {
                     0 => -pull,
                     1 => pull,
                     _ => half * (d * pull - T::ONE),

@@ -1,92 +1,70 @@
 //! Host twins of `shaders/graph.wgsl`.
 
+use super::cost::At;
+pub use super::declared::graph::{ADD, ADD_PAIRS, MEAN, SELF, TRANSPOSED};
+use super::declared::graph::{Link, Pairs, Product, Spans};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, parallel};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Spans {
-    tiles: u32,
-    uniform: u32,
+kernels! {
+    graph {
+        /// Where the pairs of each tile start, and the rows of its graph.
+        GRAPH_SPANS = graph_spans, |at @ &At { b, rows, .. }| (4 * rows + b + 1, 0, sizes(at));
+        /// Products or distances of the pairs of each graph.
+        GRAPH_PAIRS = graph_pairs, |at @ &At { c, w, .. }| {
+            let (p, sides) = (pairs(at, 3), if at.same(0, 1) { 1 } else { 2 });
+            (sides * nodes(at, 0) + p, p * (c * if w[2] == 0 { 2 } else { 3 } + (w[2] == 2) as u64), sizes(at))
+        };
+        /// Their gradient for one side.
+        GRAPH_PAIRS_GRAD = graph_pairs_grad, |at @ &At { c, w, .. }| {
+            let (p, sides, added) = (pairs(at, 2), if at.same(0, 1) { 1 } else { 2 }, at.bit(3, 1));
+            let distances = (w[2] == 2) as u64;
+            (
+                (sides + 1 + added) * nodes(at, 0) + (1 + distances) * p,
+                p * (c * if w[2] == 0 { 2 } else { 3 } + (w[2] == 1 || w[2] == 2) as u64),
+                sizes(at),
+            )
+        };
+        /// Sums or means over neighbours.
+        GRAPH_PRODUCT = graph_product, |at @ &At { c, .. }| {
+            let (p, v) = (pairs(at, 0), nodes(at, 1));
+            (p + 2 * v + v / c.max(1), p * (2 * c + 1) + v, sizes(at))
+        };
+        /// Their gradient for the nodes.
+        GRAPH_PRODUCT_GRAD = graph_product_grad, |at @ &At { c, .. }| {
+            let (p, v, added) = (pairs(at, 0), nodes(at, 1), at.bit(2, 2));
+            (p + (2 + added) * v + v / c.max(1), 2 * p * c + v, sizes(at))
+        };
+        /// Their gradient for the weights.
+        GRAPH_WEIGHTS_GRAD = graph_weights_grad, |at @ &At { n, .. }| {
+            let (p, added) = (pairs(at, 0), at.bit(2, 2));
+            ((2 + added) * p + 2 * n.min(at.held(1)), 2 * p, sizes(at))
+        };
+        /// Sum of squares of what soft assignments leave of the weights, tile by tile.
+        LINK_PART = link_part, |at @ &At { pairs: p, n, t, c, .. }| (p + n * c + t, p * (2 * c + 3), sizes(at));
+        /// Its root for each graph.
+        LINK_END = link_end, |at @ &At { b, t, .. }| (t + b, t + 2 * b, sizes(at));
+        /// Gradient of the root for the assignments.
+        LINK_GRAD = link_grad, |at @ &At { pairs: p, n, b, c, w, .. }| (p + n * c * (2 + w[3]) + 2 * b, p * (6 * c + 3), sizes(at));
+        /// Gradient of the root for the weights.
+        LINK_WEIGHTS_GRAD = link_weights_grad,
+            |at @ &At { pairs: p, n, b, c, w, .. }| (p * (2 + w[3]) + n * c + 2 * b, p * (2 * c + 2), sizes(at));
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Pairs {
-    tiles: u32,
-    cols: u32,
-    kind: u32,
-    flags: u32,
+// Graphs of as many nodes for every bag hold less than the bags' own.
+fn pairs(at: &At, binding: usize) -> u64 {
+    at.pairs.min(at.held(binding))
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Product {
-    tiles: u32,
-    cols: u32,
-    flags: u32,
+fn nodes(at: &At, binding: usize) -> u64 {
+    (at.n * at.c).min(at.held(binding))
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Link {
-    tiles: u32,
-    cols: u32,
-    mean: u32,
-    accumulate: u32,
+fn sizes(at: &At) -> String {
+    format!("P={} C={}", at.pairs, at.c)
 }
-
-/// Flag of `Pairs`: pairs are read transposed.
-pub const TRANSPOSED: u32 = 1;
-/// Flag of `Pairs`: adds to what is there.
-pub const ADD_PAIRS: u32 = 2;
-/// Flag of `Product`: a node is its own neighbour with weight 1.
-pub const SELF: u32 = 1;
-/// Flag of `Product`: mean instead of sum.
-pub const MEAN: u32 = 2;
-/// Flag of `Product`: adds to what is there.
-pub const ADD: u32 = 4;
-
-kernel!(/// Where the pairs of each tile start, and the rows of its graph.
-    GRAPH_SPANS, "graph", graph_spans, Spans, [ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// Products or distances of the pairs of each graph.
-    GRAPH_PAIRS, "graph", graph_pairs, Pairs, [Read, Read, ReadIndex, Write]);
-kernel!(/// Their gradient for one side.
-    GRAPH_PAIRS_GRAD, "graph", graph_pairs_grad, Pairs, [Read, Read, Read, Read, ReadIndex, Write]);
-kernel!(/// Sums or means over neighbours.
-    GRAPH_PRODUCT, "graph", graph_product, Product, [Read, Read, ReadIndex, Write, Write]);
-kernel!(/// Their gradient for the nodes.
-    GRAPH_PRODUCT_GRAD, "graph", graph_product_grad, Product, [Read, Read, Read, ReadIndex, Write]);
-kernel!(/// Their gradient for the weights.
-    GRAPH_WEIGHTS_GRAD, "graph", graph_weights_grad, Product, [Read, Read, Read, ReadIndex, Write]);
-kernel!(/// Sum of squares of what soft assignments leave of the weights, tile by tile.
-    LINK_PART, "graph", link_part, Link, [Read, Read, ReadIndex, Write]);
-kernel!(/// Its root for each graph.
-    LINK_END, "graph", link_end, Link, [Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of the root for the assignments.
-    LINK_GRAD, "graph", link_grad, Link, [Read, Read, Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of the root for the weights.
-    LINK_WEIGHTS_GRAD, "graph", link_weights_grad, Link, [Read, Read, Read, Read, ReadIndex, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[
-    &GRAPH_SPANS,
-    &GRAPH_PAIRS,
-    &GRAPH_PAIRS_GRAD,
-    &GRAPH_PRODUCT,
-    &GRAPH_PRODUCT_GRAD,
-    &GRAPH_WEIGHTS_GRAD,
-    &LINK_PART,
-    &LINK_END,
-    &LINK_GRAD,
-    &LINK_WEIGHTS_GRAD,
-];
 
 /// A span of the table.
 #[derive(Clone, Copy)]
@@ -134,9 +112,9 @@ fn graph_spans<T: Real>(a: &Args<T>) {
     let (tiles, offsets) = (a.indices(0), a.indices(1));
     let (mut bag, mut pairs) = (0, 0);
     for (tile, out) in a.write_indices(2).chunks_exact_mut(4).take(p.tiles as usize).enumerate() {
-        if p.uniform != 0 {
-            let first = tile as u32 * p.uniform;
-            out.copy_from_slice(&[first * p.uniform, first, first, p.uniform]);
+        if p.nodes != 0 {
+            let first = tile as u32 * p.nodes;
+            out.copy_from_slice(&[first * p.nodes, first, first, p.nodes]);
             continue;
         }
         let rows = |b: usize| offsets[b + 1] - offsets[b];

@@ -1,83 +1,47 @@
 //! Host twins of `shaders/image.wgsl`: a plane (one channel of one image) at a time.
 
+use super::cost::At;
+use super::declared::image::{MeanParams, PadParams, PoolParams, UpParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
 use super::norm::sum_of;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct PoolParams {
-    planes: u32,
-    large_h: u32,
-    large_w: u32,
-    small_h: u32,
-    small_w: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad_y: u32,
-    pad_x: u32,
-    accumulate: u32,
+kernels! {
+    image {
+        /// Largest value of each window and its position.
+        MAX_POOL = max_pool, |at| pool_cost(at, 0);
+        /// Gradient of the largest values of windows.
+        MAX_POOL_GRAD = max_pool_grad, |at| pool_cost(at, at.w[10]);
+        /// Mean of each plane.
+        PLANE_MEAN = plane_mean, |at @ &At { rows, c, .. }| (rows * (c + 1), rows * (c + 1), at.matrix());
+        /// Gradient of the means.
+        PLANE_MEAN_GRAD = plane_mean_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (1 + w[2]) + 1), rows * c * (1 + w[2]), at.matrix());
+        /// Every value several times.
+        UPSAMPLE = upsample, |at @ &At { rows, w, .. }| (rows * w[1] * w[2] * (1 + w[3] * w[3]), 0, at.image());
+        /// Gradient of the repeated values.
+        UPSAMPLE_GRAD = upsample_grad, |at @ &At { rows, w, .. }| {
+            let (small, large) = (w[1] * w[2], w[1] * w[2] * w[3] * w[3]);
+            (rows * (large + small * (1 + w[4])), rows * (large + small * w[4]), at.image())
+        };
+        /// A border of zeros or of edge values.
+        PAD = pad, |at @ &At { rows, w, .. }| (rows * (w[1] * w[2] + w[3] * w[4]), 0, at.image());
+        /// Gradient of the border.
+        PAD_GRAD = pad_grad, |at @ &At { rows, w, .. }| {
+            let (from, to, edge) = (w[1] * w[2], w[3] * w[4], w[7] != 0);
+            // Nothing comes back from a border of zeros.
+            let read = if edge { to } else { from };
+            (rows * (read + from * (1 + w[8])), rows * (read + from * w[8]), at.image())
+        };
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MeanParams {
-    planes: u32,
-    positions: u32,
-    accumulate: u32,
+fn pool_cost(at: &At, added: u64) -> (u64, u64, String) {
+    let (rows, w) = (at.rows, at.w);
+    let (large, small, window) = (w[1] * w[2], w[3] * w[4], w[5] * w[6]);
+    (rows * (large * (1 + added) + 2 * small), rows * small * window, at.image())
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct UpParams {
-    planes: u32,
-    height: u32,
-    width: u32,
-    factor: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct PadParams {
-    planes: u32,
-    from_h: u32,
-    from_w: u32,
-    to_h: u32,
-    to_w: u32,
-    top: u32,
-    left: u32,
-    edge: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Largest value of each window and its position.
-    MAX_POOL, "image", max_pool, PoolParams, [Read, Write, WriteIndex]);
-kernel!(/// Gradient of the largest values of windows.
-    MAX_POOL_GRAD, "image", max_pool_grad, PoolParams, [Read, ReadIndex, Write]);
-kernel!(/// Mean of each plane.
-    PLANE_MEAN, "image", plane_mean, MeanParams, [Read, Write]);
-kernel!(/// Gradient of the means.
-    PLANE_MEAN_GRAD, "image", plane_mean_grad, MeanParams, [Read, Write]);
-kernel!(/// Every value several times.
-    UPSAMPLE, "image", upsample, UpParams, [Read, Write]);
-kernel!(/// Gradient of the repeated values.
-    UPSAMPLE_GRAD, "image", upsample_grad, UpParams, [Read, Write]);
-kernel!(/// A border of zeros or of edge values.
-    PAD, "image", pad, PadParams, [Read, Write]);
-kernel!(/// Gradient of the border.
-    PAD_GRAD, "image", pad_grad, PadParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] =
-    &[&MAX_POOL, &MAX_POOL_GRAD, &PLANE_MEAN, &PLANE_MEAN_GRAD, &UPSAMPLE, &UPSAMPLE_GRAD, &PAD, &PAD_GRAD];
 
 fn max_pool<T: Real>(a: &Args<T>) {
     let p: PoolParams = a.params();

@@ -1,22 +1,17 @@
 //! Host twins of `shaders/loss.wgsl`.
 
+use super::cost::At;
+use super::declared::loss::{Sigmoid, SigmoidGrad, Softmax, SoftmaxGrad};
 use super::elementwise::keep_or_zero;
 use super::reduce::softmax_of;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
 /// Invocations in a workgroup.
 pub const LANES: u32 = 64;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Sigmoid {
-    bags: u32,
-    cols: u32,
-    clamp: f32,
-    scale: f32,
-    each: u32,
+/// Weights that are read: one for each bag, or one for each of its outputs.
+fn weights(rows: u64, cols: u64, each: u64) -> u64 {
+    if each != 0 { rows * cols } else { rows }
 }
 
 impl Sigmoid {
@@ -26,42 +21,24 @@ impl Sigmoid {
     }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SigmoidGrad {
-    of: Sigmoid,
-    accumulate: u32,
+kernels! {
+    loss {
+        /// Weighted binary cross-entropy of a batch.
+        SIGMOID_LOSS = sigmoid_loss,
+            |at @ &At { rows, c, w, .. }| (2 * rows * c + weights(rows, c, w[4]) + 1, 6 * rows * c, at.matrix());
+        /// Its gradient.
+        SIGMOID_LOSS_GRAD = sigmoid_loss_grad,
+            |at @ &At { rows, c, w, .. }| {
+                ((3 + w[5]) * rows * c + weights(rows, c, w[4]) + 1, (4 + w[5]) * rows * c, at.matrix())
+            };
+        /// Weighted cross-entropy over classes of a batch.
+        SOFTMAX_LOSS = softmax_loss,
+            |at @ &At { rows, c, .. }| (rows * c + 2 * rows + 1, rows * (4 * c + 4), at.matrix());
+        /// Its gradient.
+        SOFTMAX_LOSS_GRAD = softmax_loss_grad,
+            |at @ &At { rows, c, w, .. }| ((2 + w[3]) * rows * c + 2 * rows + 1, (6 + w[3]) * rows * c, at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Softmax {
-    bags: u32,
-    cols: u32,
-    scale: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SoftmaxGrad {
-    of: Softmax,
-    accumulate: u32,
-}
-
-kernel!(/// Weighted binary cross-entropy of a batch.
-    SIGMOID_LOSS, "loss", sigmoid_loss, Sigmoid, [Read, Read, Read, Write]);
-kernel!(/// Its gradient.
-    SIGMOID_LOSS_GRAD, "loss", sigmoid_loss_grad, SigmoidGrad, [Read, Read, Read, Read, Write]);
-kernel!(/// Weighted cross-entropy over classes of a batch.
-    SOFTMAX_LOSS, "loss", softmax_loss, Softmax, [Read, ReadIndex, Read, Write]);
-kernel!(/// Its gradient.
-    SOFTMAX_LOSS_GRAD, "loss", softmax_loss_grad, SoftmaxGrad, [Read, ReadIndex, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SIGMOID_LOSS, &SIGMOID_LOSS_GRAD, &SOFTMAX_LOSS, &SOFTMAX_LOSS_GRAD];
 
 fn entropy<T: Real>(logit: T, y: T, clamp: T) -> T {
     if clamp > T::ZERO {
@@ -84,7 +61,7 @@ fn sigmoid_loss<T: Real>(a: &Args<T>) {
 }
 
 fn sigmoid_loss_grad<T: Real>(a: &Args<T>) {
-    let SigmoidGrad { of: p, accumulate } = a.params();
+    let (p, SigmoidGrad { accumulate, .. }): (Sigmoid, _) = (a.params(), a.params());
     let (x, targets, weights, upstream, out) = (a.read(0), a.read(1), a.read(2), a.read(3), a.write(4));
     let cols = p.cols as usize;
     let (clamp, keep) = (T::from_f32(p.clamp), T::new(accumulate as f64));
@@ -111,7 +88,7 @@ fn softmax_loss<T: Real>(a: &Args<T>) {
 }
 
 fn softmax_loss_grad<T: Real>(a: &Args<T>) {
-    let SoftmaxGrad { of: p, accumulate } = a.params();
+    let (p, SoftmaxGrad { accumulate, .. }): (Softmax, _) = (a.params(), a.params());
     let (x, labels, weights, upstream, out) = (a.read(0), a.indices(1), a.read(2), a.read(3), a.write(4));
     let cols = p.cols as usize;
     let keep = T::new(accumulate as f64);

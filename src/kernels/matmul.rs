@@ -1,53 +1,41 @@
 //! Matrix products: `shaders/matmul.wgsl`, `shaders/transpose.wgsl`, their tiles and host twins.
 
+use super::cost::{At, Cost};
+use super::declared::matmul::Params as MatmulParams;
+use super::declared::transpose::Params as TransposeParams;
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::target::{Class, Target};
 use super::tiles::Choice;
-use super::{Args, Kernel, Real, kernel, round};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Kernel, Real, kernels, round};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MatmulParams {
-    m: u32,
-    n: u32,
-    k: u32,
-    lda: u32,
-    ldb: u32,
-    ldc: u32,
-    flags: u32,
-    act: u32,
-    slope: f32,
-    k_chunk: u32,
-    split_stride: u32,
-    groups_x: u32,
+kernels! {
+    matmul {
+        /// C (+)= act(op(A) op(B) + bias).
+        MATMUL = matmul, product_cost;
+    }
+    transpose {
+        /// Rows become columns.
+        TRANSPOSE = transpose, |at @ &At { rows, c, .. }| (2 * rows * c, 0, at.matrix());
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct TransposeParams {
-    rows: u32,
-    cols: u32,
-    ld_in: u32,
-    ld_out: u32,
-    groups_x: u32,
-    tiled: u32,
+pub(super) fn product_cost(at: &At) -> Cost {
+    let w = at.w;
+    let (m, cols, k, flags) = (w[0], w[1], w[2], w[6]);
+    let layers = k.div_ceil(w[9].max(1)).max(1);
+    let bias = flags >> 1 & 1;
+    let sides = m * k * at.size(0) + k * cols * at.size(1);
+    let out = 4 * (m * cols * layers * (1 + (flags & 1)) + bias * cols);
+    let mark = |bit: u64| if flags & bit != 0 { "^T" } else { "" };
+    let rounded = if flags & 16 != 0 { " mixed" } else { "" };
+    let shape = format!("[{m}x{k}]{} [{k}x{cols}]{}{rounded}", mark(4), mark(8));
+    Cost { shape, bytes: sides + out, flops: m * cols * (2 * k + bias + (w[7] != 0) as u64) }
 }
-
-kernel!(/// C (+)= act(op(A) op(B) + bias).
-    MATMUL, "matmul", matmul, MatmulParams, [ReadFeatures, ReadFeatures, Read, Write]);
-kernel!(/// Rows become columns.
-    TRANSPOSE, "transpose", transpose, TransposeParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&MATMUL, &TRANSPOSE];
 
 /// One part of a sum that is split over the layers of the grid: its parameters, and how many values of each
 /// binding lie before it. The host never splits, so the twin knows nothing of parts.

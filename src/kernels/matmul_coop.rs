@@ -1,15 +1,16 @@
 //! Matrix products on matrix units: `shaders/matmul_coop.wgsl`, and when it is used.
 
 use super::launch::Variant;
-use super::matmul::{MatmulParams, Tile, matmul};
+use super::matmul::{Tile, matmul, product_cost};
 use super::target::{Class, Target};
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Real, kernels};
 
-kernel!(/// C (+)= act(op(A) op(B) + bias) with cooperative matrices.
-    MATMUL_COOP, "matmul_coop", matmul_coop, MatmulParams, [ReadFeatures, ReadFeatures, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&MATMUL_COOP];
+kernels! {
+    matmul_coop {
+        /// C (+)= act(op(A) op(B) + bias) with cooperative matrices.
+        MATMUL_COOP = matmul_coop, product_cost;
+    }
+}
 
 /// Cooperative matrices of a device whose self-test they passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,13 @@
 //! Kernels: the declaration of each WGSL entry point and its host twin.
 //!
-//! One file here for each file in `shaders/`, of the same name. A declaration names the entry point, its
-//! bindings and the size of its parameters, and carries the twin, so a kernel without a twin does not compile.
+//! One file here for each file in `shaders/`, of the same name. A declaration names the entry point and carries the twin
+//! and the cost, so a kernel without them does not compile. Bindings, parameters, workgroups and constants are read from
+//! the shaders ([`declared`]).
 
 pub mod cost;
+#[allow(missing_docs, non_upper_case_globals, dead_code, reason = "as the shaders have it")]
+#[rustfmt::skip]
+pub mod declared;
 pub mod extent;
 pub mod host;
 pub mod launch;
@@ -82,9 +86,24 @@ pub struct Twin {
     pub f64: fn(&Args<f64>),
 }
 
-/// An entry point of a WGSL file, declared once.
+/// What a shader says of one of its entry points (see [`declared`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    /// File in `shaders/` without its ending.
+    pub file: &'static str,
+    /// Entry point in it.
+    pub entry: &'static str,
+    /// Bindings of group 0, in order.
+    pub bindings: &'static [Binding],
+    /// Words of its parameter struct.
+    pub words: usize,
+    /// Invocations of a workgroup; 0 where they depend on the variant.
+    pub lanes: u32,
+}
+
+/// An entry point of a WGSL file with its twin and its cost.
 pub struct Kernel {
-    /// Unique name, used in benchmarks, errors and labels.
+    /// Unique name, used in benchmarks, errors and labels: that of the entry point.
     pub name: &'static str,
     /// File in `shaders/` without its ending.
     pub file: &'static str,
@@ -94,8 +113,12 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
     /// Words of its parameter struct.
     pub words: usize,
+    /// Invocations of a workgroup; 0 where they depend on the variant.
+    pub lanes: u32,
     /// The same computation on the host.
     pub twin: Twin,
+    /// What a launch costs at least.
+    pub(crate) cost: fn(&cost::At) -> cost::Cost,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -110,21 +133,30 @@ impl PartialEq for Kernel {
     }
 }
 
-/// Declares a kernel: `kernel!(NAME, "file", entry_and_twin, ParamsStruct, [bindings])`.
-macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $file:literal, $twin:ident, $params:ty, [$($binding:ident),*]) => {
-        $(#[$doc])*
-        pub static $name: crate::kernels::Kernel = crate::kernels::Kernel {
-            name: stringify!($twin),
-            file: $file,
-            entry: stringify!($twin),
-            bindings: &[$(crate::kernels::Binding::$binding),*],
-            words: size_of::<$params>() / 4,
-            twin: crate::kernels::Twin { f32: $twin::<f32>, f64: $twin::<f64> },
-        };
+/// The kernels of a file, and the list `KERNELS` of them. For each shader file `file { NAME = entry_and_twin, cost; }`: the
+/// entry point, which is the twin's name too, and the values moved, the operations and the sizes of a launch
+/// (see [`cost::At`]). Everything else is what the shader declares.
+macro_rules! kernels {
+    ($($file:ident { $($(#[$doc:meta])* $name:ident = $twin:ident, $cost:expr;)+ })+) => {
+        $($(
+            $(#[$doc])*
+            pub static $name: crate::kernels::Kernel = crate::kernels::Kernel {
+                name: stringify!($twin),
+                file: crate::kernels::declared::$file::$twin.file,
+                entry: crate::kernels::declared::$file::$twin.entry,
+                bindings: crate::kernels::declared::$file::$twin.bindings,
+                words: crate::kernels::declared::$file::$twin.words,
+                lanes: crate::kernels::declared::$file::$twin.lanes,
+                twin: crate::kernels::Twin { f32: $twin::<f32>, f64: $twin::<f64> },
+                cost: |at| crate::kernels::cost::of($cost, at),
+            };
+        )+)+
+
+        /// All kernels of this file.
+        pub const KERNELS: &[&crate::kernels::Kernel] = &[$($(&$name),+),+];
     };
 }
-pub(crate) use kernel;
+pub(crate) use kernels;
 
 /// Every kernel there is: tests, benchmarks and documentation walk this list.
 pub fn all() -> Vec<&'static Kernel> {
@@ -170,51 +202,5 @@ pub fn all() -> Vec<&'static Kernel> {
 
 /// The WGSL text of `shaders/<file>.wgsl` and of what it imports.
 pub fn source(file: &str) -> &'static str {
-    match file {
-        "attention_pool" => include_str!("../../shaders/attention_pool.wgsl"),
-        "batch_norm" => include_str!("../../shaders/batch_norm.wgsl"),
-        "conv" => include_str!("../../shaders/conv.wgsl"),
-        "cluster" => include_str!("../../shaders/cluster.wgsl"),
-        "contrast" => include_str!("../../shaders/contrast.wgsl"),
-        "critical_attention" => include_str!("../../shaders/critical_attention.wgsl"),
-        "depthwise" => include_str!("../../shaders/depthwise.wgsl"),
-        "distance_attention" => include_str!("../../shaders/distance_attention.wgsl"),
-        "dropout" => include_str!("../../shaders/dropout.wgsl"),
-        "elementwise" => include_str!("../../shaders/elementwise.wgsl"),
-        "graph" => include_str!("../../shaders/graph.wgsl"),
-        "image" => include_str!("../../shaders/image.wgsl"),
-        "evidential" => include_str!("../../shaders/evidential.wgsl"),
-        "gaussian" => include_str!("../../shaders/gaussian.wgsl"),
-        "loss" => include_str!("../../shaders/loss.wgsl"),
-        "matmul" => include_str!("../../shaders/matmul.wgsl"),
-        "matmul_coop" => include_str!("../../shaders/matmul_coop.wgsl"),
-        "norm" => include_str!("../../shaders/norm.wgsl"),
-        "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
-        "optim" => include_str!("../../shaders/optim.wgsl"),
-        "parts" => include_str!("../../shaders/parts.wgsl"),
-        "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
-        "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
-        "reduce" => include_str!("../../shaders/reduce.wgsl"),
-        "routing" => include_str!("../../shaders/routing.wgsl"),
-        "rows" => include_str!("../../shaders/rows.wgsl"),
-        "scaling" => include_str!("../../shaders/scaling.wgsl"),
-        "segment" => include_str!("../../shaders/segment.wgsl"),
-        "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
-        "sort" => include_str!("../../shaders/sort.wgsl"),
-        "survival" => include_str!("../../shaders/survival.wgsl"),
-        "target_loss" => include_str!("../../shaders/target_loss.wgsl"),
-        "tokens" => include_str!("../../shaders/tokens.wgsl"),
-        "transpose" => include_str!("../../shaders/transpose.wgsl"),
-        "weighting" => include_str!("../../shaders/weighting.wgsl"),
-        "windows" => include_str!("../../shaders/windows.wgsl"),
-        "common/activation" => include_str!("../../shaders/common/activation.wgsl"),
-        "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
-        "common/block" => include_str!("../../shaders/common/block.wgsl"),
-        "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
-        "common/product" => include_str!("../../shaders/common/product.wgsl"),
-        "common/round" => include_str!("../../shaders/common/round.wgsl"),
-        "common/half" => include_str!("../../shaders/common/half.wgsl"),
-        "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
-        other => panic!("there is no shader file {other:?}"),
-    }
+    declared::source(file).unwrap_or_else(|| panic!("there is no shader file {file:?}"))
 }

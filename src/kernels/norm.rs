@@ -1,62 +1,30 @@
 //! Host twins of `shaders/norm.wgsl`.
 
+use super::cost::At;
+use super::declared::norm::{NormGradParams, NormParams, UnitGradParams, UnitParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, simd};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct NormParams {
-    rows: u32,
-    cols: u32,
-    eps: f32,
-    affine: u32,
+kernels! {
+    norm {
+        /// Runs with mean 0 and deviation 1, then gain and bias.
+        NORM = norm,
+            |at @ &At { rows, c, w, .. }| (rows * (2 * c + 2) + 2 * c * w[3], (6 + 2 * w[3]) * rows * c, at.matrix());
+        /// Gradient of the input of `norm`.
+        NORM_GRAD = norm_grad,
+            |at @ &At { rows, c, w, .. }| {
+                (rows * (c * (3 + w[3]) + 2) + c * w[2], (11 + 2 * w[2] + w[3]) * rows * c, at.matrix())
+            };
+        /// Gradient of the gain of `norm`, before it is summed over the rows.
+        NORM_HAT = norm_hat, |at @ &At { rows, c, .. }| (rows * (3 * c + 2), 3 * rows * c, at.matrix());
+        /// Rows of length 1.
+        UNIT = unit, |at @ &At { rows, c, .. }| (rows * (2 * c + 1), 3 * rows * c, at.matrix());
+        /// Gradient of `unit`.
+        UNIT_GRAD = unit_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (3 + w[3]) + 1), (5 + w[3]) * rows * c, at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct NormGradParams {
-    rows: u32,
-    cols: u32,
-    affine: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct UnitParams {
-    rows: u32,
-    cols: u32,
-    eps: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct UnitGradParams {
-    rows: u32,
-    cols: u32,
-    eps: f32,
-    accumulate: u32,
-}
-
-kernel!(/// Runs with mean 0 and deviation 1, then gain and bias.
-    NORM, "norm", norm, NormParams, [Read, Read, Read, Write, Write]);
-kernel!(/// Gradient of the input of `norm`.
-    NORM_GRAD, "norm", norm_grad, NormGradParams, [Read, Read, Read, Read, Write]);
-kernel!(/// Gradient of the gain of `norm`, before it is summed over the rows.
-    NORM_HAT, "norm", norm_hat, NormGradParams, [Read, Read, Read, Write]);
-kernel!(/// Rows of length 1.
-    UNIT, "norm", unit, UnitParams, [Read, Write, Write]);
-kernel!(/// Gradient of `unit`.
-    UNIT_GRAD, "norm", unit_grad, UnitGradParams, [Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&NORM, &NORM_GRAD, &NORM_HAT, &UNIT, &UNIT_GRAD];
 
 /// Lanes of the running sums below: independent of each other, so that they go into vector registers.
 const SUMS: usize = 16;

@@ -1,90 +1,51 @@
 //! Host twins of `shaders/nystrom.wgsl`.
 
+use super::cost::At;
+pub use super::declared::nystrom::{A_COLUMNS, A_T, ACCUMULATE, B_COLUMNS, B_T, C_COLUMNS, SIDE, WITH_E};
+use super::declared::nystrom::{
+    Inverse as InverseParams, Product as ProductParams, Spans as SpansParams, Zeros as ZerosParams,
+};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
 use super::matmul::{Factor, multiply};
 use super::tokens::{rows_of, stretch};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ProductParams {
-    m: u32,
-    n: u32,
-    k: u32,
-    heads: u32,
-    flags: u32,
-    alpha: f32,
-    beta: f32,
-    gamma: f32,
-    layers: u32,
+kernels! {
+    nystrom {
+        /// Product of two matrices of each bag and head, plus a third and a diagonal.
+        PRODUCT = head_product, |&At { w, .. }| {
+            let ([m, n, k, layers], flags) = ([w[0], w[1], w[2], w[8]], w[4]);
+            let third = flags >> 3 & 1;
+            let values = m * k + k * n + m * n * (1 + (flags & 1) + third);
+            let flops = m * n * (2 * k + 1 + 2 * third + (flags & 1));
+            (layers * values, layers * flops, format!("{layers} x [{m}x{k}] [{k}x{n}]"))
+        };
+        /// Largest sums of rows and columns of each bag and head.
+        SUMS = inverse_sums, |at| of_layers(at, |area, _| (area + 4, 4 * area));
+        /// Start of the iteration to the pseudo-inverse.
+        START = inverse_start, |at| of_layers(at, |area, _| (2 * area + 4, area));
+        /// Inner products of the matrices of each bag and head.
+        DOTS = inverse_dots, |at| of_layers(at, |area, _| (2 * area + 1, 2 * area));
+        /// Gradient of `inverse_start`, added to that of the iteration.
+        END = inverse_end,
+            |at| of_layers(at, |area, w| (area * (3 + w[3]) + 2 * w[2] + 5, area * (2 + w[3]) + 4 * w[2]));
+        /// Rows of each tile, and the rows they look at.
+        SPANS = cross_spans, |&At { w, .. }| (4 * w[0], 0, format!("{}", w[0]));
+        /// Zeros among the keys and values of attention, after it.
+        ZEROS = zero_keys, |&At { w, .. }| {
+            let rows = w[0] * w[1];
+            (2 * rows * (1 + w[2]), rows * (w[2] + 8), format!("{rows}x{}", w[2]))
+        };
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct InverseParams {
-    layers: u32,
-    heads: u32,
-    side: u32,
-    accumulate: u32,
+/// Values and operations of one layer, from its area and the words, for all layers.
+fn of_layers(at: &At, each: impl Fn(u64, [u64; 16]) -> (u64, u64)) -> (u64, u64, String) {
+    let (layers, side) = (at.w[0], at.w[2]);
+    let (values, flops) = each(side * side, at.w);
+    (layers * values, layers * flops, format!("{layers} x {side}x{side}"))
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SpansParams {
-    tiles: u32,
-    own: u32,
-    other: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ZerosParams {
-    rows: u32,
-    heads: u32,
-    width: u32,
-    landmarks: u32,
-}
-
-kernel!(/// Product of two matrices of each bag and head, plus a third and a diagonal.
-    PRODUCT, "nystrom", head_product, ProductParams, [Read, Read, Read, Write]);
-kernel!(/// Largest sums of rows and columns of each bag and head.
-    SUMS, "nystrom", inverse_sums, InverseParams, [Read, Write]);
-kernel!(/// Start of the iteration to the pseudo-inverse.
-    START, "nystrom", inverse_start, InverseParams, [Read, Read, Write]);
-kernel!(/// Inner products of the matrices of each bag and head.
-    DOTS, "nystrom", inverse_dots, InverseParams, [Read, Read, Write]);
-kernel!(/// Gradient of `inverse_start`, added to that of the iteration.
-    END, "nystrom", inverse_end, InverseParams, [Read, Read, Read, Read, Read, Write]);
-kernel!(/// Rows of each tile, and the rows they look at.
-    SPANS, "nystrom", cross_spans, SpansParams, [ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// Zeros among the keys and values of attention, after it.
-    ZEROS, "nystrom", zero_keys, ZerosParams, [ReadIndex, Write, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&PRODUCT, &SUMS, &START, &DOTS, &END, &SPANS, &ZEROS];
-
-/// Add to what is there.
-pub const ACCUMULATE: u32 = 1;
-/// The first factor is stored transposed.
-pub const A_T: u32 = 2;
-/// The second factor is stored transposed.
-pub const B_T: u32 = 4;
-/// There is a third matrix.
-pub const WITH_E: u32 = 8;
-/// The heads of the first factor lie side by side.
-pub const A_COLUMNS: u32 = 16;
-/// Those of the second.
-pub const B_COLUMNS: u32 = 32;
-/// Those of the result and the third matrix.
-pub const C_COLUMNS: u32 = 64;
-/// Rows and columns of a result that a workgroup computes.
-pub const SIDE: u32 = 64;
 
 /// Rows of a result that a core computes in one go; fixed, so that bits do not depend on the cores.
 const BLOCK: usize = 128;

@@ -1,95 +1,30 @@
 //! Host twins of `shaders/optim.wgsl`.
 
+use super::cost::At;
+use super::declared::optim::{Adam, Average, Clip, Lookahead, Nesterov, NormFactor, RunSquares};
 use super::host::{Shared, parallel, simd};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Adam {
-    count: u32,
-    flags: u32,
-    rate: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    decay: f32,
-    correction1: f32,
-    correction2: f32,
+kernels! {
+    optim {
+        /// Adam and AdamW over all parameters.
+        ADAM = adam, |at @ &At { rows: n, .. }| (7 * n, 14 * n, at.line());
+        /// Rectified Adam over all parameters.
+        RADAM = radam, |at @ &At { rows: n, .. }| (7 * n, 16 * n, at.line());
+        /// SGD with Nesterov momentum over all parameters.
+        NESTEROV = nesterov, |at @ &At { rows: n, .. }| (5 * n, 7 * n, at.line());
+        /// Slow copy of the parameters, and the way back to it.
+        LOOKAHEAD = lookahead, |at @ &At { rows: n, .. }| (4 * n, 3 * n, at.line());
+        /// Exponential moving average of the parameters.
+        AVERAGE = average, |at @ &At { rows: n, .. }| (3 * n, 3 * n, at.line());
+        /// Factor that brings the gradient's norm down to a limit.
+        CLIP_FACTOR = clip_factor, |_| (2, 4, "1".into());
+        /// Sum of the squares of each run of 64 values.
+        RUN_SQUARES = run_squares, |at @ &At { rows: n, .. }| (65 * n, 128 * n, at.line());
+        /// The clip factor of one of several norms.
+        NORM_FACTOR = norm_factor, |at @ &At { rows: n, .. }| (2 * n + 1, n + 4, at.line());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Nesterov {
-    count: u32,
-    flags: u32,
-    rate: f32,
-    momentum: f32,
-    decay: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Clip {
-    limit: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Lookahead {
-    count: u32,
-    mode: u32,
-    alpha: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Average {
-    count: u32,
-    weight: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RunSquares {
-    runs: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct NormFactor {
-    runs: u32,
-    norm: u32,
-    limit: f32,
-}
-
-kernel!(/// Adam and AdamW over all parameters.
-    ADAM, "optim", adam, Adam, [Write, Read, Write, Write, ReadIndex, Read, ReadIndex]);
-kernel!(/// Rectified Adam over all parameters.
-    RADAM, "optim", radam, Adam, [Write, Read, Write, Write, ReadIndex, Read, ReadIndex]);
-kernel!(/// SGD with Nesterov momentum over all parameters.
-    NESTEROV, "optim", nesterov, Nesterov, [Write, Read, Write, ReadIndex, Read, ReadIndex]);
-kernel!(/// Slow copy of the parameters, and the way back to it.
-    LOOKAHEAD, "optim", lookahead, Lookahead, [Write, Write, ReadIndex, ReadIndex]);
-kernel!(/// Exponential moving average of the parameters.
-    AVERAGE, "optim", average, Average, [Read, Write]);
-kernel!(/// Factor that brings the gradient's norm down to a limit.
-    CLIP_FACTOR, "optim", clip_factor, Clip, [Read, Write]);
-kernel!(/// Sum of the squares of each run of 64 values.
-    RUN_SQUARES, "optim", run_squares, RunSquares, [Read, Write]);
-kernel!(/// The clip factor of one of several norms.
-    NORM_FACTOR, "optim", norm_factor, NormFactor, [Read, ReadIndex, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] =
-    &[&ADAM, &RADAM, &NESTEROV, &LOOKAHEAD, &AVERAGE, &CLIP_FACTOR, &RUN_SQUARES, &NORM_FACTOR];
 
 /// Values of a run that belongs to one parameter.
 const RUN: usize = super::launch::SEGMENT;

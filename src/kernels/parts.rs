@@ -1,29 +1,21 @@
 //! Host twin of `shaders/parts.wgsl`.
 
+use super::cost::At;
+use super::declared::parts::Params as PartsParams;
 use super::elementwise::activation;
 use super::host::{Shared, parallel};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct PartsParams {
-    m: u32,
-    n: u32,
-    ldc: u32,
-    flags: u32,
-    act: u32,
-    slope: f32,
-    count: u32,
-    stride: u32,
+kernels! {
+    parts {
+        /// C (+)= act(the sum of the parts of a split product + bias).
+        ADD_PARTS = add_parts, |at @ &At { rows, c, w, .. }| {
+            let (out, bias, add) = (rows * c, w[3] >> 1 & 1, w[3] & 1);
+            let shape = format!("{} of {}", w[6], at.matrix());
+            (out * (w[6] + 1 + add) + bias * c, out * (w[6] - 1 + bias + (w[4] != 0) as u64 + add), shape)
+        };
+    }
 }
-
-kernel!(/// C (+)= act(the sum of the parts of a split product + bias).
-    ADD_PARTS, "parts", add_parts, PartsParams, [Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&ADD_PARTS];
 
 /// The host never splits: this is for what compares a device with its twins.
 fn add_parts<T: Real>(a: &Args<T>) {

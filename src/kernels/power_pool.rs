@@ -1,48 +1,37 @@
 //! Host twins of `shaders/power_pool.wgsl`.
 
+use super::cost::At;
+use super::declared::power_pool::{Grad, Sizes};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
 use super::segment::{tile, tiles_of};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Sizes {
-    count: u32,
-    cols: u32,
+kernels! {
+    power_pool {
+        /// Sum and range of the log-probabilities of each tile.
+        MEAN_STATS_PART = mean_stats_part, |at @ &At { n, t, c, .. }| (n * c + 4 * t * c, 5 * n * c, at.by_instances());
+        /// Mean and range of those of each bag.
+        MEAN_STATS_END = mean_stats_end,
+            |at @ &At { b, t, c, .. }| (4 * c * (t + b), 3 * c * (t + b), at.by_instances());
+        /// Sum of powers of each tile.
+        MEAN_PART = mean_part,
+            |at @ &At { n, b, t, c, .. }| (n * c + c + t * c + 4 * b * c, 6 * n * c, at.by_instances());
+        /// Logarithm of the generalised mean of each bag.
+        MEAN_END = mean_end, |at @ &At { b, t, c, .. }| (c * (t + 1 + 6 * b), c * (t + 5 * b), at.by_instances());
+        /// Gradients of the generalised mean.
+        MEAN_GRAD = mean_grad,
+            |at @ &At { n, b, t, c, .. }| (2 * n * c + c + t * c + 5 * b * c, 17 * n * c, at.by_instances());
+        /// Sums of power pooling of each tile.
+        POWER_PART = power_part, |at @ &At { n, t, c, .. }| (n * c + c + 4 * t * c, 12 * n * c, at.by_instances());
+        /// Power pooling of each bag.
+        POWER_END = power_end,
+            |at @ &At { b, t, c, .. }| (c * (4 * t + 1 + 5 * b), c * (11 * t + 3 * b), at.by_instances());
+        /// Gradients of power pooling.
+        POWER_GRAD = power_grad,
+            |at @ &At { n, b, t, c, .. }| (2 * n * c + c + t * c + 5 * b * c, 17 * n * c, at.by_instances());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    count: u32,
-    cols: u32,
-    flags: u32,
-}
-
-kernel!(/// Sum and range of the log-probabilities of each tile.
-    MEAN_STATS_PART, "power_pool", mean_stats_part, Sizes, [Read, ReadIndex, Write]);
-kernel!(/// Mean and range of those of each bag.
-    MEAN_STATS_END, "power_pool", mean_stats_end, Sizes, [Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Sum of powers of each tile.
-    MEAN_PART, "power_pool", mean_part, Sizes, [Read, Read, Read, ReadIndex, Write]);
-kernel!(/// Logarithm of the generalised mean of each bag.
-    MEAN_END, "power_pool", mean_end, Sizes, [Read, Read, Write, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradients of the generalised mean.
-    MEAN_GRAD, "power_pool", mean_grad, Grad, [Read, Read, Read, Read, ReadIndex, ReadIndex, Write, Write]);
-kernel!(/// Sums of power pooling of each tile.
-    POWER_PART, "power_pool", power_part, Sizes, [Read, Read, ReadIndex, Write]);
-kernel!(/// Power pooling of each bag.
-    POWER_END, "power_pool", power_end, Sizes, [Read, Read, ReadIndex, Write, Write]);
-kernel!(/// Gradients of power pooling.
-    POWER_GRAD, "power_pool", power_grad, Grad, [Read, Read, Read, Read, ReadIndex, Write, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] =
-    &[&MEAN_STATS_PART, &MEAN_STATS_END, &MEAN_PART, &MEAN_END, &MEAN_GRAD, &POWER_PART, &POWER_END, &POWER_GRAD];
 
 /// See the shader.
 const CENTRED: f64 = 5.0;

@@ -1,41 +1,25 @@
 //! Host twins of `shaders/pseudo_label.wgsl`.
 
+use super::cost::At;
+use super::declared::pseudo_label::{Bags, Instances};
 use super::elementwise::{each, keep_or_zero};
 use super::host::for_rows;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Instances {
-    count: u32,
-    accumulate: u32,
+kernels! {
+    pseudo_label {
+        /// Loss of instances taken for what they look like.
+        INSTANCE_PSEUDO = instance_pseudo, |at @ &At { rows, .. }| (2 * rows, 3 * rows, at.line());
+        /// Its gradient.
+        INSTANCE_PSEUDO_GRAD = instance_pseudo_grad,
+            |at @ &At { rows, w, .. }| ((3 + w[1]) * rows, (6 + w[1]) * rows, at.line());
+        /// Loss of bags with such instances.
+        BAG_PSEUDO = bag_pseudo, |at @ &At { rows, c, .. }| (rows * (4 * c + 2), rows * (9 * c + 2), at.matrix());
+        /// Its gradient.
+        BAG_PSEUDO_GRAD = bag_pseudo_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (4 + w[4]) + 1) + 1, rows * c * (8 + w[4]), at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Bags {
-    rows: u32,
-    cols: u32,
-    strength: f32,
-    of: u32,
-    accumulate: u32,
-    scale: f32,
-}
-
-kernel!(/// Loss of instances taken for what they look like.
-    INSTANCE_PSEUDO, "pseudo_label", instance_pseudo, Instances, [Read, Write]);
-kernel!(/// Its gradient.
-    INSTANCE_PSEUDO_GRAD, "pseudo_label", instance_pseudo_grad, Instances, [Read, Read, Write]);
-kernel!(/// Loss of bags with such instances.
-    BAG_PSEUDO, "pseudo_label", bag_pseudo, Bags, [Read, Read, Read, Read, Read, Write]);
-kernel!(/// Its gradient.
-    BAG_PSEUDO_GRAD, "pseudo_label", bag_pseudo_grad, Bags, [Read, Read, Read, Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&INSTANCE_PSEUDO, &INSTANCE_PSEUDO_GRAD, &BAG_PSEUDO, &BAG_PSEUDO_GRAD];
 
 fn instance_pseudo<T: Real>(a: &Args<T>) {
     let p: Instances = a.params();
@@ -80,7 +64,7 @@ fn bag_pseudo_grad<T: Real>(a: &Args<T>) {
     let scale = upstream[0] * T::from_f32(p.scale) / T::new(cols as f64);
     for_rows(a.write(6), p.rows as usize * cols, 1, 10, |i, out| {
         let pull = strength * (-x[i] - instances[i]);
-        let slope = match p.of {
+        let slope = match p.which {
             0 => -(T::ONE + pull) * targets[i],
             1 => -pull * targets[i],
             _ => T::ONE - targets[i],

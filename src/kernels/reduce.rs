@@ -1,74 +1,34 @@
 //! Host twins of `shaders/reduce.wgsl`.
 
+use super::cost::At;
+use super::declared::reduce::{RowGradParams, RowParams, SpreadParams, SquaresParams, SumRowsParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SumRowsParams {
-    rows: u32,
-    cols: u32,
-    stride: u32,
-    first: u32,
-    chunk: u32,
-    factor: f32,
-    accumulate: u32,
+kernels! {
+    reduce {
+        /// out[chunk, :] (+)= factor times the sum over the rows of each chunk.
+        SUM_ROWS = sum_rows, |at @ &At { rows, c, w, .. }| {
+            let parts = rows.div_ceil(w[4].clamp(1, rows.max(1)));
+            (rows * c + parts * c * (1 + w[6]), rows * c, at.matrix())
+        };
+        /// The sum of each row.
+        ROW_SUM = row_sum, |at @ &At { rows, c, .. }| (rows * c + rows, rows * c, at.matrix());
+        /// out[r, c] (+)= x[r row_step + c col_step].
+        SPREAD = spread,
+            |at @ &At { rows, c, w, .. }| {
+                (rows * c * (1 + w[4]) + if w[2] == 0 { c } else { rows }, rows * c * w[4], at.matrix())
+            };
+        /// Softmax over columns.
+        ROW_SOFTMAX = row_softmax, |at @ &At { rows, c, .. }| (2 * rows * c, 5 * rows * c, at.matrix());
+        /// Gradient of the softmax over columns.
+        ROW_SOFTMAX_GRAD = row_softmax_grad,
+            |at @ &At { rows, c, w, .. }| ((3 + w[2]) * rows * c, (4 + w[2]) * rows * c, at.matrix());
+        /// The sum of the squares of each run of values.
+        SQUARES = squares, |at @ &At { rows, c, .. }| (rows + rows.div_ceil(c.max(1)), 2 * rows, at.line());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RowParams {
-    rows: u32,
-    cols: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RowGradParams {
-    rows: u32,
-    cols: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SpreadParams {
-    rows: u32,
-    cols: u32,
-    row_step: u32,
-    col_step: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SquaresParams {
-    count: u32,
-    each: u32,
-}
-
-kernel!(/// out[chunk, :] (+)= factor times the sum over the rows of each chunk.
-    SUM_ROWS, "reduce", sum_rows, SumRowsParams, [Read, Write]);
-kernel!(/// The sum of each row.
-    ROW_SUM, "reduce", row_sum, RowParams, [Read, Write]);
-kernel!(/// out[r, c] (+)= x[r row_step + c col_step].
-    SPREAD, "reduce", spread, SpreadParams, [Read, Write]);
-kernel!(/// Softmax over columns.
-    ROW_SOFTMAX, "reduce", row_softmax, RowParams, [Read, Write]);
-kernel!(/// Gradient of the softmax over columns.
-    ROW_SOFTMAX_GRAD, "reduce", row_softmax_grad, RowGradParams, [Read, Read, Write]);
-kernel!(/// The sum of the squares of each run of values.
-    SQUARES, "reduce", squares, SquaresParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SUM_ROWS, &ROW_SUM, &SPREAD, &ROW_SOFTMAX, &ROW_SOFTMAX_GRAD, &SQUARES];
 
 fn sum_rows<T: Real>(a: &Args<T>) {
     let p: SumRowsParams = a.params();

@@ -1,49 +1,30 @@
 //! Host twins of `shaders/routing.wgsl`.
 
 use super::attention_pool::dot;
+use super::cost::At;
+use super::declared::routing::{Agree, Rows, RowsGrad};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
 use super::segment::for_tiles;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Rows {
-    rows: u32,
-    cols: u32,
+kernels! {
+    routing {
+        /// Squashed rows and their lengths.
+        SQUASH = squash, |at @ &At { rows, c, .. }| (rows * (2 * c + 1), rows * (3 * c + 5), at.matrix());
+        /// Gradient of both.
+        SQUASH_GRAD = squash_grad, |at @ &At { rows, c, .. }| {
+            let [of_row, of_length, added] = [0, 1, 2].map(|bit| at.bit(2, bit));
+            let values = rows * (c * (2 + of_row + added) + of_length);
+            (values, rows * (c * (3 + 4 * of_row + added) + 10), at.matrix())
+        };
+        /// Inner product of each instance with its bag's row.
+        BAG_DOT = bag_dot, |at @ &At { n, b, c, .. }| (n * (c + 1) + b * c, 2 * n * c, at.by_instances());
+        /// Its gradient, for the instances.
+        BAG_DOT_GRAD = bag_dot_grad,
+            |at @ &At { n, b, c, w, .. }| (n * (c * (1 + w[2]) + 1) + b * c, n * c * (1 + w[2]), at.by_instances());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RowsGrad {
-    rows: u32,
-    cols: u32,
-    flags: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Agree {
-    tiles: u32,
-    cols: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Squashed rows and their lengths.
-    SQUASH, "routing", squash, Rows, [Read, Write, Write]);
-kernel!(/// Gradient of both.
-    SQUASH_GRAD, "routing", squash_grad, RowsGrad, [Read, Read, Read, Write]);
-kernel!(/// Inner product of each instance with its bag's row.
-    BAG_DOT, "routing", bag_dot, Agree, [Read, Read, ReadIndex, Write]);
-kernel!(/// Its gradient, for the instances.
-    BAG_DOT_GRAD, "routing", bag_dot_grad, Agree, [Read, Read, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SQUASH, &SQUASH_GRAD, &BAG_DOT, &BAG_DOT_GRAD];
 
 fn squash<T: Real>(a: &Args<T>) {
     let p: Rows = a.params();

@@ -1,51 +1,25 @@
 //! Host twins of `shaders/rows.wgsl`.
 
+use super::cost::At;
+use super::declared::rows::{CopyParams, GatherParams, ScatterParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct GatherParams {
-    count: u32,
-    rows: u32,
-    cols: u32,
+kernels! {
+    rows {
+        /// Rows picked by an index.
+        GATHER_ROWS = gather_rows, |&At { rows, w, .. }| (rows * (2 * w[2] + 1), 0, format!("{rows}x{}", w[2]));
+        /// Rows added up where an index says.
+        SCATTER_ROWS = scatter_rows, |&At { rows, w, .. }| {
+            let (picked, cols) = (rows, w[2]);
+            (picked * (cols + 1) + w[1] * cols * (1 + w[3]), picked * cols, format!("{picked}x{cols}"))
+        };
+        /// Columns of one matrix copied to columns of another.
+        COPY_COLUMNS = copy_columns,
+            |at @ &At { rows, c, w, .. }| (rows * c * (2 + w[6]), rows * c * w[6], at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ScatterParams {
-    count: u32,
-    rows: u32,
-    cols: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct CopyParams {
-    rows: u32,
-    cols: u32,
-    from_cols: u32,
-    from_first: u32,
-    to_cols: u32,
-    to_first: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Rows picked by an index.
-    GATHER_ROWS, "rows", gather_rows, GatherParams, [Read, ReadIndex, Write]);
-kernel!(/// Rows added up where an index says.
-    SCATTER_ROWS, "rows", scatter_rows, ScatterParams, [Read, ReadIndex, Write]);
-kernel!(/// Columns of one matrix copied to columns of another.
-    COPY_COLUMNS, "rows", copy_columns, CopyParams, [Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&GATHER_ROWS, &SCATTER_ROWS, &COPY_COLUMNS];
 
 /// Destination rows that a workgroup of the scatter owns.
 pub const SCATTER_TILE: u32 = 64;

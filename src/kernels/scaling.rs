@@ -1,7 +1,9 @@
 //! Host twins of `shaders/scaling.wgsl`.
 
+use super::cost::At;
+use super::declared::scaling::Unscale;
 use super::host::parallel;
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Real, kernels};
 use bytemuck::{Pod, Zeroable};
 
 /// See the shader.
@@ -9,13 +11,6 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct Seed {
     first: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Unscale {
-    count: u32,
 }
 
 /// See the shader.
@@ -29,18 +24,19 @@ pub struct Judge {
     most: f32,
 }
 
-kernel!(/// The gradient that the loss starts with.
-    SCALE_SEED, "scaling", scale_seed, Seed, [WriteIndex, Write]);
-kernel!(/// Gradients without the scale, and which parts are not finite.
-    UNSCALE, "scaling", unscale, Unscale, [Write, ReadIndex, WriteIndex]);
-kernel!(/// Leaves an update out when a gradient is not finite; the next scale.
-    SCALE_JUDGE, "scaling", scale_judge, Judge, [ReadIndex, ReadIndex, WriteIndex, WriteIndex]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SCALE_SEED, &UNSCALE, &SCALE_JUDGE];
+kernels! {
+    scaling {
+        /// The gradient that the loss starts with.
+        SCALE_SEED = scale_seed, |_| (2, 0, "1".into());
+        /// Gradients without the scale, and which parts are not finite.
+        UNSCALE = unscale, |at @ &At { rows: n, .. }| (2 * n + n.div_ceil(PART as u64) + 1, n, at.line());
+        /// Leaves an update out when a gradient is not finite; the next scale.
+        SCALE_JUDGE = scale_judge, |at @ &At { rows: n, .. }| (n + 2 * at.w[1] + 6, 1, format!("{n} parts"));
+    }
+}
 
 /// Gradients that a workgroup looks at.
-pub const PART: u32 = 4096;
+pub const PART: u32 = 4 * super::declared::scaling::PART;
 
 fn scale_seed<T: Real>(a: &Args<T>) {
     let p: Seed = a.params();

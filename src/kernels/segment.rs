@@ -1,75 +1,42 @@
 //! Host twins of `shaders/segment.wgsl`.
 
+use super::cost::At;
+use super::declared::segment::{Flagged, Grad, Sizes};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 use std::ops::Range;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Sizes {
-    count: u32,
-    cols: u32,
+kernels! {
+    segment {
+        /// Largest value of each tile and its row.
+        MAX_PART = max_part, |at @ &At { n, t, c, .. }| (n * c + 2 * t * c, n * c, at.by_instances());
+        /// Largest value of each bag and its row.
+        MAX_END = max_end, |at @ &At { b, t, c, .. }| (2 * t * c + 2 * b * c, t * c, at.matrix());
+        /// Gradient of the maximum.
+        MAX_GRAD = max_grad, |at @ &At { n, b, c, w, .. }| (n * c * (1 + w[3]) + 2 * b * c, b * c, at.by_instances());
+        /// Sum of each tile, of x or of x y.
+        SUM_PART = sum_part,
+            |at @ &At { n, t, c, w, .. }| (n * c * (1 + w[2]) + t * c, n * c * (1 + w[2]), at.by_instances());
+        /// Sum or mean of each bag.
+        SUM_END = sum_end, |at @ &At { b, t, c, w, .. }| (t * c + b * c, c * (t + b * w[2]), at.matrix());
+        /// Gradient of sum and mean.
+        SUM_GRAD = sum_grad,
+            |at @ &At { n, b, c, w, .. }| (n * c * (1 + w[3]) + b * c, n * c * (1 + w[3]), at.by_instances());
+        /// Largest value and sum of exponentials of each tile.
+        LSE_PART = lse_part, |at @ &At { n, t, c, .. }| (n * c + 2 * t * c, 4 * n * c, at.by_instances());
+        /// Log-sum-exp or log-mean-exp of each bag.
+        LSE_END = lse_end, |at @ &At { b, t, c, .. }| (2 * t * c + b * c, c * (5 * t + 3 * b), at.matrix());
+        /// Gradient of the log-mean-exp.
+        LSE_GRAD = lse_grad,
+            |at @ &At { n, b, c, w, .. }| (n * c * (2 + w[3]) + 2 * b * c, n * c * (4 + w[3]), at.by_instances());
+        /// e^(x - log-sum-exp of the bag).
+        SOFTMAX = softmax, |at @ &At { n, b, c, .. }| (2 * n * c + b * c, 2 * n * c, at.by_instances());
+        /// Gradient of the softmax.
+        SOFTMAX_GRAD = softmax_grad,
+            |at @ &At { n, b, c, w, .. }| (n * c * (3 + w[2]) + b * c, n * c * (2 + w[2]), at.by_instances());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Flagged {
-    count: u32,
-    cols: u32,
-    flag: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    count: u32,
-    cols: u32,
-    mean: u32,
-    accumulate: u32,
-}
-
-kernel!(/// Largest value of each tile and its row.
-    MAX_PART, "segment", max_part, Sizes, [Read, ReadIndex, Write, WriteIndex]);
-kernel!(/// Largest value of each bag and its row.
-    MAX_END, "segment", max_end, Sizes, [Read, ReadIndex, ReadIndex, Write, WriteIndex]);
-kernel!(/// Gradient of the maximum.
-    MAX_GRAD, "segment", max_grad, Grad, [ReadIndex, Read, ReadIndex, Write]);
-kernel!(/// Sum of each tile, of x or of x y.
-    SUM_PART, "segment", sum_part, Flagged, [Read, Read, ReadIndex, Write]);
-kernel!(/// Sum or mean of each bag.
-    SUM_END, "segment", sum_end, Flagged, [Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of sum and mean.
-    SUM_GRAD, "segment", sum_grad, Grad, [Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Largest value and sum of exponentials of each tile.
-    LSE_PART, "segment", lse_part, Sizes, [Read, ReadIndex, Write, Write]);
-kernel!(/// Log-sum-exp or log-mean-exp of each bag.
-    LSE_END, "segment", lse_end, Flagged, [Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of the log-mean-exp.
-    LSE_GRAD, "segment", lse_grad, Grad, [Read, Read, Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// e^(x - log-sum-exp of the bag).
-    SOFTMAX, "segment", softmax, Sizes, [Read, Read, ReadIndex, Write]);
-kernel!(/// Gradient of the softmax.
-    SOFTMAX_GRAD, "segment", softmax_grad, Flagged, [Read, Read, Read, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[
-    &MAX_PART,
-    &MAX_END,
-    &MAX_GRAD,
-    &SUM_PART,
-    &SUM_END,
-    &SUM_GRAD,
-    &LSE_PART,
-    &LSE_END,
-    &LSE_GRAD,
-    &SOFTMAX,
-    &SOFTMAX_GRAD,
-];
 
 /// Columns whose running results stay in the first-level cache.
 const RUN: usize = 64;

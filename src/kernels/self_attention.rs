@@ -1,15 +1,18 @@
 //! Host twins of `shaders/self_attention.wgsl`: a tile of 64 own rows against blocks of 128 others. Sums that are
 //! products of matrices go to the `gemm` crate, the rest through small loops over registers; tiles in parallel.
 
+use super::cost::At;
+pub use super::declared::self_attention::{ACCUMULATE, ADD_SHARES, FLIP, SHARES};
+use super::declared::self_attention::{Alpha, Attend, Record, Spans};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::launch::Variant;
 use super::target::{Class, Family, Target};
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Kernel, Real, kernels};
 use binned::Bins;
 use blocks::{BLOCK, LANES, Rows, SIDE, Turned, lanes, lanes_mut};
 use blocks::{pair_sums, products, sums_of, weigh, weigh_slopes};
-use bytemuck::{Pod, Zeroable};
+use cost::{Pass, pairs};
 use distance::Curve;
 use dropout::{Dropped, Factors};
 use energies::*;
@@ -17,6 +20,7 @@ use launched::Launched;
 
 mod binned;
 mod blocks;
+mod cost;
 mod distance;
 mod dropout;
 mod energies;
@@ -24,81 +28,32 @@ mod launched;
 
 pub use energies::{Energy, kind};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Attend {
-    tiles: u32,
-    heads: u32,
-    dims: u32,
-    values: u32,
-    scale: f32,
-    unit: f32,
-    flags: u32,
-    kind: u32,
-    bins: u32,
-    threshold: u32,
-    keep: f32,
-    site: u32,
-    seed_low: u32,
-    seed_high: u32,
-    step: u32,
-    drawn: u32,
+kernels! {
+    self_attention {
+        /// First row, rows, first and last row of the bag of each tile.
+        SPANS = attention_spans, |&At { b, t, .. }| (4 * t + b + 1, 0, format!("{t}"));
+        /// What backward needs of each row and head; before that, alpha.
+        RECORD = attention_record, |at @ &At { rows, w, .. }| {
+            let (heads, values, distance) = (w[1], w[2], (w[4] == DISTANCE as u64) as u64);
+            let [of_lse, back, alpha] = [0, 1, 2].map(|bit| at.bit(3, bit));
+            let read = back * (2 * values + 1 + of_lse);
+            let moved = rows * heads * (4 + read) + heads * (alpha + 2 * back * distance * values);
+            let flops = rows * heads * back * (2 * values * (1 + 2 * distance) + of_lse);
+            (moved, flops, format!("{rows}x{heads}x{values}"))
+        };
+        /// Weighted sums of the values and log-sum-exp of the energies.
+        FORWARD = attention_forward, |at| pairs(at, Pass::Forward);
+        /// Gradient of the values.
+        VALUES = attention_values, |at| pairs(at, Pass::Values);
+        /// Gradient of queries or keys, and of what all pairs share.
+        BACK = attention_back, |at| pairs(at, Pass::Back);
+        /// Gradient of alpha from that of relu(alpha).
+        ALPHA = attention_alpha, |&At { rows, w, .. }| ((3 + w[1]) * rows, (1 + w[1]) * rows, format!("{rows}"));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Spans {
-    tiles: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Record {
-    rows: u32,
-    heads: u32,
-    values: u32,
-    flags: u32,
-    kind: u32,
-    length: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Alpha {
-    heads: u32,
-    accumulate: u32,
-}
-
-kernel!(/// First row, rows, first and last row of the bag of each tile.
-    SPANS, "self_attention", attention_spans, Spans, [ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// What backward needs of each row and head; before that, alpha.
-    RECORD, "self_attention", attention_record, Record, [Read, Read, Read, Read, Read, Write]);
-kernel!(/// Weighted sums of the values and log-sum-exp of the energies.
-    FORWARD, "self_attention", attention_forward, Attend, [Read, Read, Read, Write, Read, ReadIndex, Write, Write]);
-kernel!(/// Gradient of the values.
-    VALUES, "self_attention", attention_values, Attend, [Read, Read, Read, Write, Read, ReadIndex]);
-kernel!(/// Gradient of queries or keys, and of what all pairs share.
-    BACK, "self_attention", attention_back, Attend, [Read, Read, Read, Read, Read, ReadIndex, Write, Write]);
-kernel!(/// Gradient of alpha from that of relu(alpha).
-    ALPHA, "self_attention", attention_alpha, Alpha, [Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SPANS, &RECORD, &FORWARD, &VALUES, &BACK, &ALPHA];
 
 /// Columns of the result that a workgroup computes.
 pub const CHUNK: u32 = 64;
-/// Add to the gradient that is there.
-pub const ACCUMULATE: u32 = 1;
-/// Own rows are keys.
-pub const FLIP: u32 = 2;
-/// Write the shares of what all pairs share.
-pub const SHARES: u32 = 4;
-/// Add to the shares that are there (of bins).
-pub const ADD_SHARES: u32 = 8;
 
 /// Most bins of distances: their sums share 16 KiB of workgroup memory with the weights of a block.
 pub const MOST_BINS: u32 = 24;

@@ -1,76 +1,33 @@
 //! Host twins of `shaders/sort.wgsl`.
 
+use super::cost::At;
+use super::declared::sort::{KeyParams, RandomKeys, ScanParams, SortParams, TopParams};
 use super::host::{Shared, parallel};
 use super::segment::tile;
-use super::{Args, Kernel, Real, kernel};
+use super::{Args, Real, kernels};
 use crate::random::philox;
-use bytemuck::{Pod, Zeroable};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct KeyParams {
-    count: u32,
-    cols: u32,
-    column: u32,
+kernels! {
+    sort {
+        /// Keys that ascend as scores descend.
+        SORT_KEYS = sort_keys, |&At { n, .. }| (2 * n, 0, format!("{n}"));
+        /// Random keys.
+        RANDOM_KEYS = random_keys, |&At { n, .. }| (n, 0, format!("{n}"));
+        /// Sorted rows of each tile.
+        SORT_TILE = sort_tile, |&At { n, .. }| (2 * n, 0, format!("{n}"));
+        /// Neighbouring sorted runs merged.
+        SORT_MERGE = sort_merge, |&At { n, c, .. }| (3 * n, 0, format!("{n} in runs of {c}"));
+        /// First or last rows of each bag's order.
+        SORT_TOP = sort_top, |&At { b, c, .. }| (2 * b * c, 0, format!("{c} of {b}"));
+        /// Number of rows that each tile keeps.
+        KEEP_COUNT = keep_count, |&At { n, t, .. }| (n + t, 0, format!("{n}"));
+        /// Kept rows before each tile and each bag.
+        KEEP_SCAN = keep_scan, |&At { b, t, .. }| (2 * t + b + 1, 0, format!("{t}"));
+        /// List of the kept rows.
+        // All rows kept: the most there is to write.
+        KEEP_ROWS = keep_rows, |&At { n, t, .. }| (2 * n + t, 0, format!("{n}"));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct RandomKeys {
-    count: u32,
-    site: u32,
-    seed_low: u32,
-    seed_high: u32,
-    step: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SortParams {
-    tiles: u32,
-    width: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct TopParams {
-    bags: u32,
-    k: u32,
-    last: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ScanParams {
-    tiles: u32,
-    bags: u32,
-}
-
-kernel!(/// Keys that ascend as scores descend.
-    SORT_KEYS, "sort", sort_keys, KeyParams, [Read, WriteIndex]);
-kernel!(/// Random keys.
-    RANDOM_KEYS, "sort", random_keys, RandomKeys, [WriteIndex]);
-kernel!(/// Sorted rows of each tile.
-    SORT_TILE, "sort", sort_tile, SortParams, [ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// Neighbouring sorted runs merged.
-    SORT_MERGE, "sort", sort_merge, SortParams, [ReadIndex, ReadIndex, ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// First or last rows of each bag's order.
-    SORT_TOP, "sort", sort_top, TopParams, [ReadIndex, ReadIndex, WriteIndex]);
-kernel!(/// Number of rows that each tile keeps.
-    KEEP_COUNT, "sort", keep_count, SortParams, [Read, ReadIndex, WriteIndex]);
-kernel!(/// Kept rows before each tile and each bag.
-    KEEP_SCAN, "sort", keep_scan, ScanParams, [ReadIndex, ReadIndex, WriteIndex, WriteIndex]);
-kernel!(/// List of the kept rows.
-    KEEP_ROWS, "sort", keep_rows, SortParams, [Read, ReadIndex, ReadIndex, WriteIndex]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] =
-    &[&SORT_KEYS, &RANDOM_KEYS, &SORT_TILE, &SORT_MERGE, &SORT_TOP, &KEEP_COUNT, &KEEP_SCAN, &KEEP_ROWS];
 
 fn sort_keys<T: Real>(a: &Args<T>) {
     let p: KeyParams = a.params();

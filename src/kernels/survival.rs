@@ -1,58 +1,27 @@
 //! Host twins of `shaders/survival.wgsl`.
 
+use super::cost::At;
+use super::declared::survival::{Cox, CoxGrad, Hazard, HazardGrad};
 use super::elementwise::keep_or_zero;
 use super::host::for_rows;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Hazard {
-    bags: u32,
-    cols: u32,
-    alpha: f32,
-    scale: f32,
+kernels! {
+    survival {
+        /// Negative log-likelihood of discrete-time survival.
+        HAZARD_LOSS = hazard_loss, |at @ &At { rows, c, .. }| (rows * (c + 3) + 1, 5 * rows * c, at.matrix());
+        /// Its gradient.
+        HAZARD_GRAD = hazard_grad,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (2 + w[4]) + 3) + 1, 7 * rows * c, at.matrix());
+        /// What each event contributes to the Cox partial likelihood.
+        // Each event against all bags; how many events there are is not known here, at most all.
+        COX_TERMS = cox_terms, |at @ &At { rows, .. }| (7 * rows, 4 * rows * rows, at.line());
+        /// The Cox partial likelihood.
+        COX_LOSS = cox_loss, |at @ &At { rows, .. }| (3 * rows + 1, 2 * rows, at.line());
+        /// Its gradient.
+        COX_GRAD = cox_grad, |at @ &At { rows, w, .. }| ((6 + w[2]) * rows + 1, 4 * rows * rows, at.line());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct HazardGrad {
-    of: Hazard,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Cox {
-    bags: u32,
-    efron: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct CoxGrad {
-    bags: u32,
-    scale: f32,
-    accumulate: u32,
-}
-
-kernel!(/// Negative log-likelihood of discrete-time survival.
-    HAZARD_LOSS, "survival", hazard_loss, Hazard, [Read, ReadIndex, Read, Read, Write]);
-kernel!(/// Its gradient.
-    HAZARD_GRAD, "survival", hazard_grad, HazardGrad, [Read, ReadIndex, Read, Read, Read, Write]);
-kernel!(/// What each event contributes to the Cox partial likelihood.
-    COX_TERMS, "survival", cox_terms, Cox, [Read, Read, Read, Write]);
-kernel!(/// The Cox partial likelihood.
-    COX_LOSS, "survival", cox_loss, CoxGrad, [Read, Read, Read, Write]);
-kernel!(/// Its gradient.
-    COX_GRAD, "survival", cox_grad, CoxGrad, [Read, Read, Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&HAZARD_LOSS, &HAZARD_GRAD, &COX_TERMS, &COX_LOSS, &COX_GRAD];
 
 /// See the shader.
 const FLOOR: f32 = -16.118_096;
@@ -77,7 +46,7 @@ fn hazard_loss<T: Real>(a: &Args<T>) {
 }
 
 fn hazard_grad<T: Real>(a: &Args<T>) {
-    let HazardGrad { of: p, accumulate } = a.params();
+    let (p, HazardGrad { accumulate, .. }): (Hazard, _) = (a.params(), a.params());
     let (x, bins, events, weights, upstream) = (a.read(0), a.indices(1), a.read(2), a.read(3), a.read(4));
     let (cols, floor, alpha) = (p.cols as usize, T::from_f32(FLOOR), T::from_f32(p.alpha));
     let (keep, scale) = (T::new(accumulate as f64), upstream[0] * T::from_f32(p.scale));

@@ -1,39 +1,30 @@
 //! Host twins of `shaders/target_loss.wgsl`.
 
+use super::cost::At;
+use super::declared::target_loss::{Grad, Params};
 use super::elementwise::keep_or_zero;
 use super::host::for_rows;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Params {
-    rows: u32,
-    cols: u32,
-    kind: u32,
-    above: f32,
-    below: f32,
-    negatives: f32,
-    weighted: u32,
+kernels! {
+    target_loss {
+        /// The loss of each row.
+        TARGET_LOSS = target_loss,
+            |at @ &At { rows, c, w, .. }| {
+                (rows * (2 * c + 1 + w[6]), of_kind(w[2], [3, 11, 6]) * rows * c, at.matrix())
+            };
+        /// Its gradient.
+        TARGET_LOSS_GRAD = target_loss_grad, |at @ &At { rows, c, w, .. }| {
+            let flops = of_kind(w[2], [3, 10, 8]) + w[8];
+            (rows * (c * (3 + w[8]) + w[6]) + 1, flops * rows * c, at.matrix())
+        };
+    }
 }
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    of: Params,
-    scale: f32,
-    accumulate: u32,
+/// Of squared error, margin loss, cross-entropy.
+fn of_kind(kind: u64, each: [u64; 3]) -> u64 {
+    each[(kind as usize).min(2)]
 }
-
-kernel!(/// The loss of each row.
-    TARGET_LOSS, "target_loss", target_loss, Params, [Read, Read, Read, Write]);
-kernel!(/// Its gradient.
-    TARGET_LOSS_GRAD, "target_loss", target_loss_grad, Grad, [Read, Read, Read, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&TARGET_LOSS, &TARGET_LOSS_GRAD];
 
 fn log_sum_exp<T: Real>(row: &[T]) -> T {
     let largest = row.iter().fold(T::LOWEST, |m, v| v.larger(m));
@@ -68,7 +59,7 @@ fn target_loss<T: Real>(a: &Args<T>) {
 }
 
 fn target_loss_grad<T: Real>(a: &Args<T>) {
-    let Grad { of: p, scale, accumulate } = a.params();
+    let (p, Grad { scale, accumulate, .. }): (Params, _) = (a.params(), a.params());
     let cols = p.cols as usize;
     let (x, targets, weights, upstream) = (a.read(0), a.read(1), a.read(2), a.read(3));
     let (above, below, negatives) = (T::from_f32(p.above), T::from_f32(p.below), T::from_f32(p.negatives));

@@ -1,81 +1,34 @@
 //! Host twins of `shaders/tokens.wgsl`.
 
+use super::cost::At;
+use super::declared::tokens::{
+    Means as MeansParams, MeansGrad as MeansGradParams, Scores as ScoresParams, ScoresGrad as ScoresGradParams,
+    Square as SquareParams, SquareGrad as SquareGradParams,
+};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 use std::ops::Range;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SquareParams {
-    tiles: u32,
-    cols: u32,
+kernels! {
+    tokens {
+        /// The class token and the square of the instances of each bag.
+        SQUARE = square, |&At { n, tokens: t, c, .. }| (c * (n + 1 + t), 0, format!("N={n} C={c}"));
+        /// Gradient of the instances of `square`.
+        SQUARE_GRAD = square_grad,
+            |&At { n, b, tokens: t, c, w, .. }| (c * (t + n * (1 + w[2])), c * (t - b), format!("N={n} C={c}"));
+        /// Means of runs of tokens.
+        MEANS = landmark_means, |&At { tokens: t, c, w, .. }| (c * (t + w[0]), c * (t + w[0]), format!("{t}x{c}"));
+        /// Gradient of `landmark_means`.
+        MEANS_GRAD = landmark_grad,
+            |&At { b, tokens: t, c, w, .. }| (c * (b * w[2] + t * (1 + w[3])), c * t, format!("{t}x{c}"));
+        /// Of each instance the sum over the columns of its token.
+        SCORES = token_scores, |&At { n, c, .. }| (n * (c + 1), n * (c + 1), format!("N={n} K={c}"));
+        /// Gradient of `token_scores`.
+        SCORES_GRAD = token_scores_grad,
+            |&At { n, tokens: t, c, w, .. }| (n + t * c * (1 + w[3]), n, format!("N={n} K={c}"));
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct SquareGradParams {
-    tiles: u32,
-    cols: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MeansParams {
-    rows: u32,
-    cols: u32,
-    landmarks: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct MeansGradParams {
-    tiles: u32,
-    cols: u32,
-    landmarks: u32,
-    accumulate: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ScoresParams {
-    tiles: u32,
-    cols: u32,
-    factor: f32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct ScoresGradParams {
-    tiles: u32,
-    cols: u32,
-    factor: f32,
-    accumulate: u32,
-}
-
-kernel!(/// The class token and the square of the instances of each bag.
-    SQUARE, "tokens", square, SquareParams, [Read, Read, ReadIndex, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of the instances of `square`.
-    SQUARE_GRAD, "tokens", square_grad, SquareGradParams, [Read, ReadIndex, ReadIndex, ReadIndex, Write]);
-kernel!(/// Means of runs of tokens.
-    MEANS, "tokens", landmark_means, MeansParams, [Read, ReadIndex, Write]);
-kernel!(/// Gradient of `landmark_means`.
-    MEANS_GRAD, "tokens", landmark_grad, MeansGradParams, [Read, ReadIndex, ReadIndex, Write]);
-kernel!(/// Of each instance the sum over the columns of its token.
-    SCORES, "tokens", token_scores, ScoresParams, [Read, ReadIndex, ReadIndex, ReadIndex, Write]);
-kernel!(/// Gradient of `token_scores`.
-    SCORES_GRAD, "tokens", token_scores_grad, ScoresGradParams, [Read, ReadIndex, ReadIndex, ReadIndex, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SQUARE, &SQUARE_GRAD, &MEANS, &MEANS_GRAD, &SCORES, &SCORES_GRAD];
 
 /// Runs `f(bag, row, row of out)` for each row of each tile.
 pub(super) fn for_tiles<T: Real>(

@@ -1,49 +1,30 @@
 //! Host twins of `shaders/weighting.wgsl`.
 
 use super::attention_pool::dot;
+use super::cost::At;
+use super::declared::weighting::{Grad, Part, Scale};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::segment::tile;
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::{Args, Real, kernels};
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Scale {
-    rows: u32,
-    cols: u32,
-    accumulate: u32,
+kernels! {
+    weighting {
+        /// Rows times a number each.
+        SCALE_ROWS = scale_rows,
+            |at @ &At { rows, c, w, .. }| (rows * (c * (2 + w[2]) + 1), rows * c * (1 + w[2]), at.matrix());
+        /// Inner products of the rows of two matrices.
+        ROW_DOT = row_dot, |at @ &At { rows, c, w, .. }| (rows * (2 * c + 1 + w[2]), 2 * rows * c, at.matrix());
+        /// Weighted sum of each tile.
+        WEIGHTED_PART = weighted_part, |at @ &At { n, t, c, .. }| (n * (c + 1) + t * c, 2 * n * c, at.by_instances());
+        /// Gradients of rows and weights from that of the bag.
+        WEIGHTED_GRAD = weighted_grad, |at @ &At { n, b, c, .. }| {
+            let [x, add_x, weight, add_weight] = [0, 1, 2, 3].map(|bit| at.bit(2, bit));
+            let values = x * n * (c * (1 + add_x) + 1) + weight * n * (c + 1 + add_weight) + b * c;
+            (values, x * n * (c * (1 + add_x) + 1) + weight * n * (2 * c + 1), at.by_instances())
+        };
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Part {
-    tiles: u32,
-    cols: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Grad {
-    tiles: u32,
-    cols: u32,
-    flags: u32,
-}
-
-kernel!(/// Rows times a number each.
-    SCALE_ROWS, "weighting", scale_rows, Scale, [Read, Read, Write]);
-kernel!(/// Inner products of the rows of two matrices.
-    ROW_DOT, "weighting", row_dot, Scale, [Read, Read, Write]);
-kernel!(/// Weighted sum of each tile.
-    WEIGHTED_PART, "weighting", weighted_part, Part, [Read, Read, ReadIndex, Write]);
-kernel!(/// Gradients of rows and weights from that of the bag.
-    WEIGHTED_GRAD, "weighting", weighted_grad, Grad, [Read, Read, Read, ReadIndex, ReadIndex, Write, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[&SCALE_ROWS, &ROW_DOT, &WEIGHTED_PART, &WEIGHTED_GRAD];
 
 fn scale_rows<T: Real>(a: &Args<T>) {
     let p: Scale = a.params();

@@ -1,100 +1,38 @@
 //! Host twins of `shaders/windows.wgsl`. They are small: a row for each bag of a window.
 
-use super::{Args, Kernel, Real, kernel};
-use bytemuck::{Pod, Zeroable};
+use super::cost::At;
+use super::declared::windows::{Chosen, Copied, Largest, Mean, Soft};
+pub use super::declared::windows::{LOG_MEAN_EXP, MEAN, SUM};
+use super::{Args, Real, kernels};
 use std::ops::Range;
 
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Soft {
-    bags: u32,
-    hidden: u32,
-    heads: u32,
-    first_bag: u32,
-    continued: u32,
+kernels! {
+    windows {
+        /// Attention-pooled rows of windows, merged.
+        // Rows of the bags of a window; c is the width of a head where there are heads, the next word.
+        WINDOW_SOFTMAX = window_softmax,
+            |at @ &At { rows, c, w, .. }| (2 * rows * w[2] * (c + 1), rows * w[2] * (c + 4), at.matrix());
+        /// A window's share of the gradient of attention pooling.
+        WINDOW_SOFTMAX_SHARE = window_softmax_share,
+            |at @ &At { rows, c, w, .. }| (rows * w[2] * (4 * c + 2), rows * w[2] * (c + 2), at.matrix());
+        /// Largest values of windows, merged.
+        WINDOW_MAX = window_max, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
+        /// A window's share of the gradient of the maximum, and of the rows where it is.
+        WINDOW_MAX_SHARE = window_max_share, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
+        /// Rows where the maximum is, of those windows that have it.
+        WINDOW_PICK = window_pick, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
+        /// What the bags of a window have in all.
+        WINDOW_TAKE = window_take, |at @ &At { rows, c, .. }| (2 * rows * c, 0, at.matrix());
+        /// The gradient that comes of it in a window, added to that of the bags.
+        WINDOW_ADD = window_add, |at @ &At { rows, c, .. }| (3 * rows * c, rows * c, at.matrix());
+        /// Sums, means or log-mean-exps of windows, merged.
+        WINDOW_MEAN = window_mean,
+            |at @ &At { rows, c, w, .. }| (2 * rows * (c + 1), rows * c * if w[4] == LOG_MEAN_EXP as u64 { 7 } else { 3 }, at.matrix());
+        /// A window's share of their gradient.
+        WINDOW_MEAN_SHARE = window_mean_share,
+            |at @ &At { rows, c, w, .. }| (rows * (2 * c * (1 + (w[4] == LOG_MEAN_EXP as u64) as u64) + 2), 3 * rows * c, at.matrix());
+    }
 }
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Largest {
-    bags: u32,
-    cols: u32,
-    first_bag: u32,
-    continued: u32,
-    first_row: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Chosen {
-    bags: u32,
-    cols: u32,
-    first_bag: u32,
-    first_row: u32,
-    inner: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Copied {
-    bags: u32,
-    cols: u32,
-    first_bag: u32,
-}
-
-/// See the shader.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub struct Mean {
-    bags: u32,
-    cols: u32,
-    first_bag: u32,
-    continued: u32,
-    kind: u32,
-}
-
-/// `kind` of a sum.
-pub const SUM: u32 = 0;
-/// `kind` of a mean.
-pub const MEAN: u32 = 1;
-/// `kind` of a log-mean-exp.
-pub const LOG_MEAN_EXP: u32 = 2;
-
-kernel!(/// Attention-pooled rows of windows, merged.
-    WINDOW_SOFTMAX, "windows", window_softmax, Soft, [Read, Read, Write, Write]);
-kernel!(/// A window's share of the gradient of attention pooling.
-    WINDOW_SOFTMAX_SHARE, "windows", window_softmax_share, Soft, [Read, Read, Read, Read, Write, Write]);
-kernel!(/// Largest values of windows, merged.
-    WINDOW_MAX, "windows", window_max, Largest, [Read, ReadIndex, Write, WriteIndex]);
-kernel!(/// A window's share of the gradient of the maximum, and of the rows where it is.
-    WINDOW_MAX_SHARE, "windows", window_max_share, Chosen, [ReadIndex, ReadIndex, Read, Write]);
-kernel!(/// Rows where the maximum is, of those windows that have it.
-    WINDOW_PICK, "windows", window_pick, Chosen, [ReadIndex, ReadIndex, Read, Write]);
-kernel!(/// What the bags of a window have in all.
-    WINDOW_TAKE, "windows", window_take, Copied, [Read, Write]);
-kernel!(/// The gradient that comes of it in a window, added to that of the bags.
-    WINDOW_ADD, "windows", window_add, Copied, [Read, Write]);
-kernel!(/// Sums, means or log-mean-exps of windows, merged.
-    WINDOW_MEAN, "windows", window_mean, Mean, [Read, ReadIndex, Write, WriteIndex]);
-kernel!(/// A window's share of their gradient.
-    WINDOW_MEAN_SHARE, "windows", window_mean_share, Mean, [Read, ReadIndex, Read, ReadIndex, Read, Write]);
-
-/// All kernels of this file.
-pub const KERNELS: &[&Kernel] = &[
-    &WINDOW_SOFTMAX,
-    &WINDOW_SOFTMAX_SHARE,
-    &WINDOW_MAX,
-    &WINDOW_MAX_SHARE,
-    &WINDOW_PICK,
-    &WINDOW_TAKE,
-    &WINDOW_ADD,
-    &WINDOW_MEAN,
-    &WINDOW_MEAN_SHARE,
-];
 
 fn window_softmax<T: Real>(a: &Args<T>) {
     let p: Soft = a.params();

@@ -1,6 +1,7 @@
 //! Every shader, in every variant in use, parses, validates, and has the bindings and parameters that its
 //! declaration promises. No device is needed. `vendors` takes them to the compilers of GPUs.
 
+mod declared;
 mod vendors;
 
 use bagrad::device::gpu::preprocess::preprocess;

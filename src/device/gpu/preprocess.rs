@@ -11,10 +11,15 @@ use std::fmt::Write;
 /// A name is true when it is defined and not 0. Unknown directives and unclosed conditions are panics:
 /// the shaders are part of the crate.
 pub fn preprocess(file: &str, defines: &[(&str, u32)]) -> String {
+    preprocess_from(&|file| source(file).to_string(), file, defines)
+}
+
+/// [`preprocess`] with the text of each file from elsewhere than this crate: the folder `shaders/` as it is now.
+pub fn preprocess_from(source: &dyn Fn(&str) -> String, file: &str, defines: &[(&str, u32)]) -> String {
     let mut imports = String::new();
     let mut body = String::new();
     let mut seen = Vec::new();
-    expand(file, defines, &mut seen, &mut imports, &mut body);
+    expand(source, file, defines, &mut seen, &mut imports, &mut body);
     // `enable` directives must come before anything else, wherever they were written.
     let text = body + &imports;
     let is_enable = |line: &&str| line.trim_start().starts_with("enable ");
@@ -26,7 +31,14 @@ pub fn preprocess(file: &str, defines: &[(&str, u32)]) -> String {
     out
 }
 
-fn expand(file: &str, defines: &[(&str, u32)], seen: &mut Vec<String>, imports: &mut String, out: &mut String) {
+fn expand(
+    source: &dyn Fn(&str) -> String,
+    file: &str,
+    defines: &[(&str, u32)],
+    seen: &mut Vec<String>,
+    imports: &mut String,
+    out: &mut String,
+) {
     let value = |name: &str| defines.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
     let mut active = vec![true];
     for (number, line) in source(file).lines().enumerate() {
@@ -50,7 +62,7 @@ fn expand(file: &str, defines: &[(&str, u32)], seen: &mut Vec<String>, imports: 
             if on && !seen.iter().any(|s| s == name) {
                 seen.push(name.to_string());
                 let mut text = String::new();
-                expand(name, defines, seen, imports, &mut text);
+                expand(source, name, defines, seen, imports, &mut text);
                 imports.push_str(&text);
             }
         } else {

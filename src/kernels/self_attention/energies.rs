@@ -79,14 +79,7 @@ impl Energy {
     }
 }
 
-pub const DOT: u32 = 0;
-pub const RBF: u32 = 1;
-pub const INVERSE: u32 = 2;
-pub const LAPLACE: u32 = 3;
-pub const MODULE: u32 = 4;
-pub const POWER: u32 = 5;
-pub const DISTANCE: u32 = 6;
-pub const BINNED: u32 = 7;
+pub use super::super::declared::self_attention::{BINNED, DISTANCE, DOT, INVERSE, LAPLACE, MODULE, POWER, RBF};
 
 /// Number of an energy in shader and twins.
 pub fn kind(energy: &Energy) -> u32 {
