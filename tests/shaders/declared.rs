@@ -2,7 +2,7 @@
 //! `BAGRAD_REWRITE=1` the test writes the file instead of comparing it. It reads the folder `shaders/`, so a new shader is
 //! written first and its kernels are declared by this.
 
-use bagrad::device::preprocess::preprocess_from;
+use bagrad::device::gpu::preprocess::preprocess_from;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
