@@ -85,9 +85,9 @@ impl Tape {
         self.loss = Some(match (self.loss, weight) {
             (None, Weight::Fixed(1.0)) => value,
             (None, _) => return refused("the first term has the weight 1".into()),
-            (Some(sum), Weight::Fixed(b)) => self.push1(Op::AddScaled(AddScaled { a: 1.0, b }), &[sum, value])?,
+            (Some(sum), Weight::Fixed(b)) => self.push1(AddScaled { a: 1.0, b }, &[sum, value])?,
             (Some(_), _) if moving == MOVING => return refused(format!("the weights of {MOVING} terms can move")),
-            (Some(sum), _) => self.push1(Op::AddTerm(AddTerm { number: moving as u8 }), &[sum, value])?,
+            (Some(sum), _) => self.push1(AddTerm { number: moving as u8 }, &[sum, value])?,
         });
         self.objectives.push(Objective { name: name.to_string(), value, weight });
         Ok(())

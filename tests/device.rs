@@ -429,7 +429,9 @@ fn shader_errors_quote_kernel_variant_and_lines() {
         entry: "fill",
         bindings: &[Binding::Read],
         words: 2,
+        lanes: 64,
         twin: elementwise::FILL.twin,
+        cost: elementwise::FILL.cost,
     };
     wrong.launches[2].kernel = &SHORT;
     let message = e.load(wrong).unwrap_err().to_string();

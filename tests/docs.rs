@@ -106,6 +106,26 @@ fn every_experiment_has_a_line_and_its_page_is_that_of_its_figures() {
     }
 }
 
+/// What CONTRIBUTING.md names is there: `foo` is the new thing, and every other path a file or folder.
+#[test]
+fn contributing_names_files_that_exist() {
+    let page = read("CONTRIBUTING.md");
+    let places = ["src/", "tests/", "shaders/", "docs/", "fuzz/", "tools/"];
+    let quoted = page.split('`').skip(1).step_by(2).filter(|q| places.iter().any(|place| q.starts_with(place)));
+    let (mut named, mut new) = (0, 0);
+    for path in quoted.filter_map(|q| q.split_whitespace().next()) {
+        if path.rsplit('/').next().unwrap().starts_with("foo") {
+            let folder = root().join(path).parent().unwrap().to_path_buf();
+            assert!(folder.is_dir(), "{path}: no such folder");
+            new += 1;
+        } else {
+            assert!(root().join(path).exists(), "CONTRIBUTING.md names {path}");
+            named += 1;
+        }
+    }
+    assert!(named > 30 && new > 8, "{named} files and {new} new ones");
+}
+
 /// Lines without what depends on how far they are set in.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).collect()

@@ -37,6 +37,7 @@ Metadata, all strings: kind (`forward` or `train`), method, classes (= C), setti
 
 import argparse
 import json
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -69,8 +70,11 @@ def embed(spec, params, x, kinks):
     return layers[1:] or layers
 
 
-def pool(kind, x, kinks):
+def pool(kind, x, kinks, params=None):
     """One bag [n,F] -> [F]."""
+    if kind == "lme":
+        r = torch.nn.functional.softplus(params["pool.sharpness"])
+        return torch.logsumexp(r * x, 0).sub(math.log(len(x))) / r
     if kind == "mean":
         return x.mean(0)
     if kind == "lse":
@@ -114,19 +118,19 @@ def mi_net(spec, params, x, label, kinks):
 
 def mi_net_bag(spec, params, x, label, kinks):
     h = embed(spec, params, x, kinks)[-1]
-    z = layer(params, "head", pool(spec["pool"], h, kinks))
+    z = layer(params, "head", pool(spec["pool"], h, kinks, params))
     return z, bag_loss(z, label, 1e-7), {"scores": layer(params, "head", h)}
 
 
 def mi_net_rc(spec, params, x, label, kinks):
     hs = embed(spec, params, x, kinks)
-    z = layer(params, "head", sum(pool(spec["pool"], h, kinks) for h in hs))
+    z = layer(params, "head", sum(pool(spec["pool"], h, kinks, params) for h in hs))
     return z, bag_loss(z, label, 1e-7), {"scores": layer(params, "head", sum(hs))}
 
 
 def mi_net_ds(spec, params, x, label, kinks):
     hs = embed(spec, params, x, kinks)
-    zs = [layer(params, f"head.{k}", pool(spec["pool"], h, kinks)) for k, h in enumerate(hs)]
+    zs = [layer(params, f"head.{k}", pool(spec["pool"], h, kinks, params)) for k, h in enumerate(hs)]
     loss = sum(bag_loss(z, label, 1e-7) for z in zs)
     scores = sum(layer(params, f"head.{k}", h) for k, h in enumerate(hs)) / len(hs)
     if len(zs[0]) == 1:
@@ -190,6 +194,8 @@ def shapes(spec):
             layers["attention.w"] = (heads, spec["attention"])
         layers["head"] = (c, heads * m)
     named = {}
+    if spec["pool"] == "lme":
+        named["pool.sharpness"] = (1,)
     for name, (out, fan_in) in layers.items():
         named[name + ".weight"] = (out, fan_in)
         named[name + ".bias"] = (out,)
@@ -368,7 +374,7 @@ def catalogue():
     for method in ["mi-net", "mi-net-bag", "mi-net-ds", "mi-net-rc"]:
         # Residual sums need layers of one width.
         small = {**SMALL, "embed": [5, 5, 5]} if method == "mi-net-rc" else SMALL
-        for kind in ["max", "mean", "lse"]:
+        for kind in ["max", "mean", "lse"] + ["lme"] * (method != "mi-net"):
             for task, c in tasks.items():
                 specs[f"{method}-{kind}-{task}"] = {
                     **base, **small, "method": method, "pool": kind, "classes": c}

@@ -23,6 +23,7 @@ use crate::ops::power_pool::{GeneralisedMean, PowerMean};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
+use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
 use crate::ops::survival::{CoxLoss, DiscreteSurvival};
 use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::tokens::{LandmarkMeans, Square, TokenScores, TokenTables};
@@ -285,6 +286,15 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         s.output(y);
     }
     add("exponent pools", s.tape, Purpose::Upstream, w.classes as usize);
+
+    // The pool with a sharpness, of embeddings.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let sharpness = s.param(1, 1);
+    let sharpness = s.push(Activate(Activation::Softplus), &[sharpness])?;
+    let y = s.over_bags(SharpLogMeanExp, &[s.x, sharpness])?;
+    let z = s.push(DivideBy, &[y, sharpness])?;
+    s.output(z);
+    add("sharp pool", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // Losses on the outputs of bags, and between instances and their reconstruction.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);

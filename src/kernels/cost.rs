@@ -38,18 +38,24 @@ pub(super) fn of<C: Into<Cost>>(formula: impl Fn(&At) -> C, at: &At) -> Cost {
 
 /// A launch as the formulas see it.
 #[derive(Clone, Copy)]
-pub(crate) struct At<'a> {
+pub struct At<'a> {
     launch: &'a Launch,
     half: bool,
-    /// Instances, bags and tiles of the batch.
+    /// Instances of the batch.
     pub n: u64,
+    /// Its bags.
     pub b: u64,
+    /// Tiles of its instances.
     pub t: u64,
+    /// Its tokens.
     pub tokens: u64,
+    /// Its pairs of instances of a bag.
     pub pairs: u64,
-    /// Words of the parameters, of which the first two are often rows and columns.
+    /// Words of the parameters.
     pub w: [u64; 16],
+    /// The first of them: often rows.
     pub rows: u64,
+    /// The second: often columns.
     pub c: u64,
 }
 
@@ -87,23 +93,27 @@ impl<'a> At<'a> {
         self.launch.words[i] == Word::D(dim)
     }
 
-    /// Sizes of a matrix of the first two words, and of other shapes.
+    /// Sizes, for people: the first two words.
     pub fn matrix(&self) -> String {
         format!("{}x{}", self.rows, self.c)
     }
 
+    /// The first word.
     pub fn line(&self) -> String {
         self.rows.to_string()
     }
 
+    /// Instances, and the second word.
     pub fn by_instances(&self) -> String {
         format!("{}x{}", self.n, self.c)
     }
 
+    /// Images of the second word by the third.
     pub fn image(&self) -> String {
         format!("{} of {}x{}", self.rows, self.w[1], self.w[2])
     }
 
+    /// The first three words.
     pub fn planes(&self) -> String {
         format!("{}x{}x{}", self.rows, self.c, self.w[2])
     }

@@ -2098,6 +2098,56 @@ pub mod self_attention {
     };
 }
 
+/// `shaders/sharp_pool.wgsl`.
+pub mod sharp_pool {
+    use super::*;
+    /// The gradient of x is wanted.
+    pub const WANTED: u32 = 1;
+    /// It is added to what is there.
+    pub const ADD: u32 = 2;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Divide {
+        pub count: u32,
+        pub factor: f32,
+        pub accumulate: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Grad {
+        pub count: u32,
+        pub cols: u32,
+        pub flags: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Sizes {
+        pub count: u32,
+        pub cols: u32,
+    }
+    pub const divide: Declared = Declared {
+        file: "sharp_pool",
+        entry: "divide",
+        bindings: &[Read, Read, Write],
+        words: 3,
+        lanes: 64,
+    };
+    pub const sharp_grad: Declared = Declared {
+        file: "sharp_pool",
+        entry: "sharp_grad",
+        bindings: &[Read, Read, Read, Read, ReadIndex, ReadIndex, Write, Write],
+        words: 3,
+        lanes: 64,
+    };
+    pub const sharp_part: Declared = Declared {
+        file: "sharp_pool",
+        entry: "sharp_part",
+        bindings: &[Read, Read, ReadIndex, Write, Write],
+        words: 2,
+        lanes: 64,
+    };
+}
+
 /// `shaders/sort.wgsl`.
 pub mod sort {
     use super::*;
@@ -2621,6 +2671,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "scaling" => include_str!("../../shaders/scaling.wgsl"),
         "segment" => include_str!("../../shaders/segment.wgsl"),
         "self_attention" => include_str!("../../shaders/self_attention.wgsl"),
+        "sharp_pool" => include_str!("../../shaders/sharp_pool.wgsl"),
         "sort" => include_str!("../../shaders/sort.wgsl"),
         "survival" => include_str!("../../shaders/survival.wgsl"),
         "target_loss" => include_str!("../../shaders/target_loss.wgsl"),

@@ -43,6 +43,7 @@ pub mod rows;
 pub mod scaling;
 pub mod segment;
 pub mod self_attention;
+pub mod sharp_pool;
 pub mod sort;
 pub mod survival;
 pub mod target;
@@ -118,7 +119,7 @@ pub struct Kernel {
     /// The same computation on the host.
     pub twin: Twin,
     /// What a launch costs at least.
-    pub(crate) cost: fn(&cost::At) -> cost::Cost,
+    pub cost: fn(&cost::At) -> cost::Cost,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -190,6 +191,7 @@ pub fn all() -> Vec<&'static Kernel> {
         scaling::KERNELS,
         segment::KERNELS,
         self_attention::KERNELS,
+        sharp_pool::KERNELS,
         sort::KERNELS,
         survival::KERNELS,
         target_loss::KERNELS,

@@ -12,6 +12,7 @@ use crate::ops::pointwise::{Activate, AddScaled, Logit};
 use crate::ops::routing::{BagDot, Squash};
 pub use crate::ops::segment::Pool;
 use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
+use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
 pub use crate::ops::target_loss::Distance;
 use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
@@ -237,6 +238,22 @@ impl Network {
         self.tape.push1(SegmentReduce(pool), &[x, tiles, bag_tiles, offsets])
     }
 
+    /// Log-mean-exp over each bag with a sharpness: 1/r ln of the mean of e^(r x), r `[1, 1]`.
+    pub fn sharp_pool(&mut self, x: ValueId, sharpness: ValueId) -> Result<ValueId> {
+        let [tiles, bag_tiles, offsets] = self.tables;
+        let pooled = self.tape.push1(SharpLogMeanExp, &[x, sharpness, tiles, bag_tiles, offsets])?;
+        self.tape.push1(DivideBy, &[pooled, sharpness])
+    }
+
+    /// A positive number that is learnt, `[1, 1]`: softplus of the parameter `name`, which starts where that is 1.
+    pub fn positive(&mut self, name: &str) -> Result<ValueId> {
+        // ln(e - 1)
+        let init = Init::Constant(0.541_324_86);
+        let param = Param { name: name.into(), rows: 1, cols: 1, init, decays: false, parts: Vec::new() };
+        let param = self.tape.param(param);
+        self.tape.push1(Activate(Activation::Softplus), &[param])
+    }
+
     /// Dynamic routing of the rows of each bag to one capsule: its row `[B, C]` and its length `[B, 1]`. The
     /// logits of the routing start at zero, so the first round is a mean; gradients pass all rounds.
     ///
@@ -270,7 +287,7 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn activate(&mut self, x: ValueId, activation: Activation) -> Result<ValueId> {
-        self.tape.push1(Op::Activate(Activate(activation)), &[x])
+        self.tape.push1(Activate(activation), &[x])
     }
 
     /// Softmax over the instances of each bag, column by column.
@@ -279,7 +296,7 @@ impl Network {
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn softmax_over_bags(&mut self, x: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
-        self.tape.push1(Op::SegmentSoftmax(SegmentSoftmax), &[x, tiles, bag_tiles, offsets])
+        self.tape.push1(SegmentSoftmax, &[x, tiles, bag_tiles, offsets])
     }
 
     /// The sum over each bag of its rows `[N, C]` times their `weights` `[N, 1]`: `[B, C]`.
@@ -288,7 +305,7 @@ impl Network {
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn weighted_sum(&mut self, x: ValueId, weights: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
-        let op = Op::WeightedSum(WeightedSum { mean: false });
+        let op = WeightedSum { mean: false };
         self.tape.push1(op, &[x, weights, tiles, bag_tiles, offsets])
     }
 
@@ -303,7 +320,7 @@ impl Network {
         }
         let targets = self.tape.batch(Input::Targets, self.outputs());
         let weights = self.tape.batch(Input::Weights, 1);
-        self.tape.push1(Op::TargetLoss(TargetLoss { distance, scale }), &[x, targets, weights])
+        self.tape.push1(TargetLoss { distance, scale }, &[x, targets, weights])
     }
 
     /// The tables of the batch, for operations over bags.

@@ -7,10 +7,52 @@ use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::objectives::Weight;
 use crate::ops::pointwise::Activation;
-use crate::ops::segment::Pool;
+use crate::ops::segment;
 use crate::ops::update::Optimiser;
 use crate::tape::{Columns, ValueId};
 use serde::{Deserialize, Serialize};
+
+/// How the embeddings of a bag become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// Largest of each column.
+    #[default]
+    Max,
+    /// Mean.
+    Mean,
+    /// Sum.
+    Sum,
+    /// ln of the mean of e^x, as the paper's code has it.
+    LogMeanExp,
+    /// 1/r ln of the mean of e^(r x), as the paper has it; r > 0 is one number, which starts at 1 and is learnt.
+    Lme,
+}
+
+/// The pool of a network, with what all its layers share.
+enum Pooling {
+    Plain(segment::Pool),
+    Sharp(ValueId),
+}
+
+impl Pooling {
+    fn of(pool: Pool, net: &mut Network) -> Result<Self> {
+        Ok(match pool {
+            Pool::Max => Self::Plain(segment::Pool::Max),
+            Pool::Mean => Self::Plain(segment::Pool::Mean),
+            Pool::Sum => Self::Plain(segment::Pool::Sum),
+            Pool::LogMeanExp => Self::Plain(segment::Pool::LogMeanExp),
+            Pool::Lme => Self::Sharp(net.positive("pool.sharpness")?),
+        })
+    }
+
+    fn record(&self, net: &mut Network, x: ValueId) -> Result<ValueId> {
+        match *self {
+            Self::Plain(pool) => net.pool(x, pool),
+            Self::Sharp(sharpness) => net.sharp_pool(x, sharpness),
+        }
+    }
+}
 
 /// Settings of a form, one of [`PLAIN`], [`DEEP_SUPERVISION`] and [`RESIDUAL`]; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +104,7 @@ impl<const FORM: u8> Default for Settings<FORM> {
 const HELP: &[(&str, &str)] = &[
     ("embed", "widths of the fully connected ReLU layers (the residual form needs equal ones)"),
     ("dropout", "dropout on each layer's output that is pooled; inside of lenet-small"),
-    ("pool", "pool of the embeddings: max, mean, sum, log-mean-exp"),
+    ("pool", "pool of the embeddings: max, mean, sum, log-mean-exp, or lme with a sharpness that is learnt"),
     ("init", "start of the weights: torch or glorot"),
 ];
 
@@ -136,9 +178,10 @@ fn record<const FORM: u8>(net: &mut Network, settings: &Settings<FORM>) -> Resul
     };
     // (dropped-out embedding of the instances, pooled embedding) of each branch.
     let mut branches = Vec::new();
+    let pool = Pooling::of(settings.pool, net)?;
     for &layer in pooled {
         let dropped = net.dropout(layer, dropout)?;
-        branches.push((dropped, net.pool(dropped, settings.pool)?));
+        branches.push((dropped, pool.record(net, dropped)?));
     }
     let outputs = net.outputs();
     if FORM == DEEP_SUPERVISION {

@@ -28,6 +28,7 @@ pub(crate) mod scaling;
 pub mod schedule;
 pub mod segment;
 pub mod self_attention;
+pub mod sharp_pool;
 pub mod sort;
 pub mod survival;
 pub mod target_loss;

@@ -2,12 +2,11 @@
 //! adaptive pooling (Zhou and others 2017) and power pooling (Liu and others 2021). Both take logits and
 //! work on ln q, so neither a large exponent nor a small probability leaves the range of f32.
 
-use super::segment::{Tables, over_bags};
+use super::segment::{Tables, bag_grid, over_bags, tile_grid};
 use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::Kernel;
-use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::launch::Dim;
 use crate::kernels::power_pool as k;
 use crate::planner::{Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
@@ -21,14 +20,6 @@ fn shapes(name: &'static str, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>>
         // What backward needs of each bag and column.
         (Shape::new(Dim::Bags, 4 * cols), Storage::F32),
     ])
-}
-
-fn tile_grid(cols: u32) -> Grid {
-    Grid::plane(Count::each(Dim::Tiles), Count::per(Dim::Fixed(cols), 1, LANES))
-}
-
-fn bag_grid(cols: u32) -> Grid {
-    Grid::line(Count::per(Dim::Bags, cols, LANES))
 }
 
 /// Both gradients: one launch, and the sum of the tiles' shares of that of the exponent.

@@ -39,6 +39,17 @@ pub(crate) fn add_rows(p: &mut Planner, x: ValueId, first: u32, cols: u32, facto
     p.launch(&k::SUM_ROWS, &[from.into(), target.to], &words, grid);
 }
 
+/// target (+)= the sum of all values of `x`.
+pub(crate) fn sum(p: &mut Planner, x: ValueId, target: GradTarget) {
+    let cols = p.cols(x);
+    let sums = p.temp(Dim::Fixed(1), cols);
+    column_sums(p, x, GradTarget { to: sums.into(), accumulate: false });
+    // The row as a column.
+    let words: [Word; 7] =
+        [cols.into(), 1u32.into(), 1u32.into(), 0u32.into(), u32::MAX.into(), 1.0f32.into(), target.accumulate.into()];
+    p.launch(&k::SUM_ROWS, &[sums.into(), target.to], &words, Grid::line(Count::each(Dim::Fixed(1))));
+}
+
 /// Sum over the rows: `[R, C] -> [1, C]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColumnSum;

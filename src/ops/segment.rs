@@ -55,11 +55,11 @@ pub(crate) fn over_bags(inputs: &[Value], before: usize) -> bool {
 }
 
 /// A grid with a workgroup for each (tile, group of columns).
-fn tile_grid(cols: u32) -> Grid {
+pub(super) fn tile_grid(cols: u32) -> Grid {
     Grid::plane(Count::each(Dim::Tiles), Count::per(Dim::Fixed(cols), 1, LANES))
 }
 
-fn bag_grid(cols: u32) -> Grid {
+pub(super) fn bag_grid(cols: u32) -> Grid {
     Grid::line(Count::per(Dim::Bags, cols, LANES))
 }
 

@@ -27,6 +27,7 @@ mod rows;
 mod running_norm;
 mod safe;
 mod self_attention;
+mod sharp_pool;
 mod sorting;
 mod survival;
 mod target_loss;

@@ -50,6 +50,9 @@ fn methods(dropout: f64) -> Vec<Method> {
             all.push(named(name, settings.clone()));
         }
     }
+    for name in ["mi-net-bag", "mi-net-ds", "mi-net-rc"] {
+        all.push(named(name, serde_json::json!({"embed": [5, 5], "pool": "lme", "dropout": dropout})));
+    }
     // Two looks at every window.
     all.push(named("dsmil", serde_json::json!({"embed": [5], "query": 4, "dropout": dropout})));
     all.push(named(
