@@ -25,9 +25,14 @@ var<immediate> p: Part;
 struct End { bags: u32, hidden: u32, heads: u32 }
 var<immediate> e: End;
 // flags: 1 a gradient of the scores is there already, 2 the gradient of h is wanted, 4 and added to.
+const OUTSIDE = 1u; // Scores have a gradient of their own, which is there.
+const WANTED = 2u; // The gradient of the embeddings is wanted.
+const ADD = 4u; // It is added to what is there.
 struct Grad { tiles: u32, hidden: u32, heads: u32, flags: u32 }
 var<immediate> g: Grad;
 // flags: 1 the gradient of pre is wanted, 2 and added to.
+const PRE_WANTED = 1u; // The gradient of the pre-activations is wanted.
+const PRE_ADD = 2u; // It is added to what is there.
 struct ScoreGrad { tiles: u32, inner: u32, heads: u32, gated: u32, flags: u32 }
 var<immediate> sg: ScoreGrad;
 
@@ -189,11 +194,11 @@ fn pool_grad(
             let a = exp(scores_in[i] - lse[tile.x * g.heads + head]);
             weight_of[lane] = a;
             let gradient = a * (total(r) - inner);
-            score_grad[i] = gradient + select(0.0, score_grad[i], (g.flags & 1u) != 0u);
+            score_grad[i] = gradient + select(0.0, score_grad[i], (g.flags & OUTSIDE) != 0u);
         }
         workgroupBarrier();
-        if (g.flags & 2u) != 0u {
-            let add = head > 0u || (g.flags & 4u) != 0u;
+        if (g.flags & WANTED) != 0u {
+            let add = head > 0u || (g.flags & ADD) != 0u;
             for (var c = lane; c < hidden; c += 64u) {
                 let d = dz[start + c];
                 for (var r = 0u; r < tile.z; r++) {
@@ -227,8 +232,8 @@ fn score_back(
     let inner = sg.inner / WIDTH;
     let gated = sg.gated != 0u;
     let stride = select(inner, 2u * inner, gated);
-    let wanted = (sg.flags & 1u) != 0u;
-    let add = (sg.flags & 2u) != 0u;
+    let wanted = (sg.flags & PRE_WANTED) != 0u;
+    let add = (sg.flags & PRE_ADD) != 0u;
     for (var l = lane; l < inner; l += 64u) {
         for (var head = 0u; head < sg.heads; head++) {
             var w_sum = V(0.0);

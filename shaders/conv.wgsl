@@ -13,6 +13,9 @@
 
 // The image read has from_c channels of from_h by from_w, the one written to_c of to_h by to_w.
 // Flags: 1 add to what is there, 2 add the bias, 4 transposed (the larger image is written).
+const ADD = 1u; // The result is added to what is there.
+const BIAS = 2u; // There is a bias.
+const TRANSPOSED = 4u; // Each input writes a window.
 struct ConvParams {
     rows: u32, from_c: u32, from_h: u32, from_w: u32, to_c: u32, to_h: u32, to_w: u32,
     kh: u32, kw: u32, stride: u32, pad_y: u32, pad_x: u32, flags: u32,
@@ -53,7 +56,7 @@ fn picked(row: u32, oy: u32, ox: u32, k: u32) -> f32 {
     // Below zero wraps around to a number that no image is as high as.
     var iy = oy * co.stride + ky - co.pad_y;
     var ix = ox * co.stride + kx - co.pad_x;
-    if (co.flags & 4u) != 0u {
+    if (co.flags & TRANSPOSED) != 0u {
         iy = oy + co.pad_y - ky;
         ix = ox + co.pad_x - kx;
         let hit = i32(iy) >= 0 && i32(ix) >= 0 && iy % co.stride == 0u && ix % co.stride == 0u;
@@ -105,7 +108,7 @@ fn conv(
             var value = 0.0;
             if k < steps && n < co.to_c {
                 var o = n * steps + k;
-                if (co.flags & 4u) != 0u {
+                if (co.flags & TRANSPOSED) != 0u {
                     o = (k / area * co.to_c + n) * area + k % area;
                 }
                 value = w[o];
@@ -122,11 +125,11 @@ fn conv(
             let m = first + (lane % 16u) * 4u + j;
             if n < co.to_c && m < co.rows * positions {
                 var value = sums[i][j];
-                if (co.flags & 2u) != 0u {
+                if (co.flags & BIAS) != 0u {
                     value += bias[n];
                 }
                 let o = (m / positions * co.to_c + n) * positions + m % positions;
-                if (co.flags & 1u) != 0u {
+                if (co.flags & ADD) != 0u {
                     value += y3[o];
                 }
                 y3[o] = value;

@@ -4,6 +4,8 @@
 #import common/philox
 #import common/precise
 
+const BACKWARD = 1u; // The gradient of the logarithm of the variance.
+const ADD = 2u; // It is added to what is there.
 struct Draw {
     count: u32, site: u32, seed_low: u32, seed_high: u32, step: u32, flags: u32,
 }
@@ -70,10 +72,10 @@ fn gaussian_sample(
     for (var j = 0u; j < min(4u, d.count - i * 4u); j++) {
         let o = i * 4u + j;
         let noise = exp(0.5 * x1[o]) * eps[j];
-        if (d.flags & 1u) == 0u {
+        if (d.flags & BACKWARD) == 0u {
             y2[o] = x0[o] + noise;
         } else {
-            y2[o] = 0.5 * x0[o] * noise + select(0.0, y2[o], (d.flags & 2u) != 0u);
+            y2[o] = 0.5 * x0[o] * noise + select(0.0, y2[o], (d.flags & ADD) != 0u);
         }
     }
 }

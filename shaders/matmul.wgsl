@@ -23,8 +23,8 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let col = (tile % tiles_n) * 32u + lane % 8u * 4u;
     if row >= p.m || col >= p.n { return; }
     let cols = min(vec4(col) + FOUR, vec4(p.n - 1u));
-    let a_t = (p.flags & 4u) != 0u;
-    let b_t = (p.flags & 8u) != 0u;
+    let a_t = (p.flags & A_TURNED) != 0u;
+    let b_t = (p.flags & B_TURNED) != 0u;
     let first_a = select(row * p.lda, row, a_t);
     let first_b = select(cols, cols * p.ldb, b_t);
     let step_a = select(1u, p.lda, a_t);

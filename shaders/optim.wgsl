@@ -6,6 +6,10 @@
 #import common/grid
 
 // flags: 1 scale by the clip factor, 2 decay biases too, 4 decoupled decay, 8 this is the second rule.
+const CLIPPED = 1u; // Gradients are clipped.
+const DECAY_ALL = 2u; // Decay acts on biases too.
+const DECOUPLED = 4u; // Decay is not part of the gradient.
+const SECOND = 8u; // The rule of the groups that are marked.
 struct Adam {
     count: u32, flags: u32, rate: f32, beta1: f32, beta2: f32, epsilon: f32, decay: f32,
     correction1: f32, correction2: f32,
@@ -48,12 +52,12 @@ var<immediate> f: NormFactor;
 
 // Frozen, or the other rule's.
 fn skipped(row: vec4<u32>, flags: u32) -> bool {
-    return bitcast<f32>(row.x) == 0.0 || row.w != ((flags >> 3u) & 1u);
+    return bitcast<f32>(row.x) == 0.0 || row.w != u32((flags & SECOND) != 0u);
 }
 
 // Factor of the decay: none on biases unless the flag says so.
 fn decays(group: u32, row: vec4<u32>, flags: u32) -> f32 {
-    return select(0.0, bitcast<f32>(row.y), (group & 1u) != 0u || (flags & 2u) != 0u);
+    return select(0.0, bitcast<f32>(row.y), (group & 1u) != 0u || (flags & DECAY_ALL) != 0u);
 }
 
 @compute @workgroup_size(64)
@@ -73,12 +77,12 @@ fn adam(
     }
     let rate = a.rate * bitcast<f32>(row.x);
     var g = grads[i];
-    if (a.flags & 1u) != 0u {
+    if (a.flags & CLIPPED) != 0u {
         g *= factor5[row.z];
     }
     let decay = a.decay * decays(own, row, a.flags);
     var p = params[i];
-    if (a.flags & 4u) != 0u {
+    if (a.flags & DECOUPLED) != 0u {
         p *= 1.0 - rate * decay;
     } else {
         g += decay * p;
@@ -109,7 +113,7 @@ fn radam(
     }
     let rate = a.rate * bitcast<f32>(row.x);
     var g = grads[i];
-    if (a.flags & 1u) != 0u {
+    if (a.flags & CLIPPED) != 0u {
         g *= factor5[row.z];
     }
     let p = params[i] * (1.0 - rate * a.decay * decays(own, row, a.flags));
@@ -138,7 +142,7 @@ fn nesterov(
     }
     let rate = n.rate * bitcast<f32>(row.x);
     var g = grads[i];
-    if (n.flags & 1u) != 0u {
+    if (n.flags & CLIPPED) != 0u {
         g *= factor4[row.z];
     }
     g += n.decay * decays(own, row, n.flags) * params[i];

@@ -2,10 +2,11 @@
 // a product in one piece (common/product).
 #import common/grid
 #import common/activation
+#import common/way_out
 
 struct Params {
     m: u32, n: u32, ldc: u32,
-    flags: u32,  // 1: C += instead of C =, 2: add bias[n]
+    flags: u32,  // ADD, BIAS of common/way_out
     act: u32,    // as in common/activation
     slope: f32,
     count: u32,  // of parts
@@ -33,14 +34,14 @@ fn add_parts(
     for (var part = 1u; part < p.count; part++) {
         sum += parts[part * p.stride + i];
     }
-    if (p.flags & 2u) != 0u {
+    if (p.flags & BIAS) != 0u {
         sum += bias[col];
     }
     if p.act != 0u {
         sum = activation(p.act, p.slope, vec4(sum)).x;
     }
     let at = i / p.n * p.ldc + col;
-    if (p.flags & 1u) != 0u {
+    if (p.flags & ADD) != 0u {
         sum += c[at];
     }
     c[at] = sum;

@@ -7,6 +7,8 @@
 
 struct Sizes { count: u32, cols: u32 }
 var<immediate> s: Sizes;
+const WANTED = 1u; // The gradient of the logits is wanted.
+const ADD = 2u; // It is added to what is there.
 struct Grad { count: u32, cols: u32, flags: u32 }
 var<immediate> g: Grad;
 
@@ -209,8 +211,8 @@ fn mean_grad(
             t = expm1_of(power * (a - stats.w));
         }
         sum += phi(t);
-        if (g.flags & 1u) != 0u {
-            let old = select(0.0, x_grad6[o], (g.flags & 2u) != 0u);
+        if (g.flags & WANTED) != 0u {
+            let old = select(0.0, x_grad6[o], (g.flags & ADD) != 0u);
             x_grad6[o] = old + share * (1.0 + t) * sigmoid_of(-logit);
         }
     }
@@ -309,8 +311,8 @@ fn power_grad(
         let q = sigmoid_of(logit);
         let w = exp(power * (a - stats.x)) / stats.y * gradient[i];
         sum += w * (q - stats.z) * (a - stats.w);
-        if (g.flags & 1u) != 0u {
-            let old = select(0.0, x_grad5[o], (g.flags & 2u) != 0u);
+        if (g.flags & WANTED) != 0u {
+            let old = select(0.0, x_grad5[o], (g.flags & ADD) != 0u);
             x_grad5[o] = old + w * sigmoid_of(-logit) * (q + power * (q - stats.z));
         }
     }

@@ -5,6 +5,9 @@
 struct Rows { rows: u32, cols: u32 }
 var<immediate> s: Rows;
 // flags: 1 a gradient of the row, 2 one of the length, 4 add.
+const OF_ROW = 1u; // The rows have a gradient.
+const OF_LENGTH = 2u; // Their lengths have one.
+const ADD = 4u; // The result is added to what is there.
 struct RowsGrad { rows: u32, cols: u32, flags: u32 }
 var<immediate> sg: RowsGrad;
 struct Agree { tiles: u32, cols: u32, accumulate: u32 }
@@ -59,7 +62,7 @@ fn squash_grad(
     let square = squared_length(r, sg.cols);
     let length = sqrt(square);
     let more = 1.0 + square;
-    let of_row = (sg.flags & 1u) != 0u;
+    let of_row = (sg.flags & OF_ROW) != 0u;
     var along = 0.0;
     if of_row && length > 0.0 {
         for (var c = 0u; c < sg.cols; c++) {
@@ -67,7 +70,7 @@ fn squash_grad(
         }
         along *= (1.0 - square) / (length * more * more);
     }
-    if (sg.flags & 2u) != 0u {
+    if (sg.flags & OF_LENGTH) != 0u {
         along += 2.0 * x2[r] / (more * more);
     }
     for (var c = 0u; c < sg.cols; c++) {
@@ -76,7 +79,7 @@ fn squash_grad(
         if of_row {
             value += length / more * x1[o];
         }
-        if (sg.flags & 4u) != 0u {
+        if (sg.flags & ADD) != 0u {
             value += y3[o];
         }
         y3[o] = value;

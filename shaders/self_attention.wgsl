@@ -69,7 +69,9 @@ struct Attend {
 var<immediate> p: Attend;
 struct Spans { tiles: u32 }
 var<immediate> sp: Spans;
-// flags: 1 there is a gradient of the log-sum-exp too, 2 there are gradients, 4 there is an alpha.
+const OF_LSE = 1u; // The log-sum-exp has a gradient, too.
+const BACKWARD = 2u; // There are gradients.
+const ALPHA = 4u; // There is an alpha.
 struct Record { rows: u32, heads: u32, values: u32, flags: u32, kind: u32, length: u32 }
 var<immediate> rp: Record;
 
@@ -111,7 +113,7 @@ fn attention_record(
     }
     let head = i % rp.heads;
     var record = vec4(0.0);
-    if (rp.flags & 2u) != 0u {
+    if (rp.flags & BACKWARD) != 0u {
         for (var c = 0u; c < rp.values; c++) {
             let g = result_grad[i * rp.values + c];
             record.y += result[i * rp.values + c] * g;
@@ -121,12 +123,12 @@ fn attention_record(
 #endif
         }
         record.x = lse_in[i];
-        if (rp.flags & 1u) != 0u {
+        if (rp.flags & OF_LSE) != 0u {
             record.y -= lse_grad[i];
         }
     }
 #if !DISTANCE
-    if (rp.flags & 4u) != 0u {
+    if (rp.flags & ALPHA) != 0u {
         record.z = max(extra[head], 0.0);
     }
 #endif

@@ -7,6 +7,11 @@ struct Part { tiles: u32, cols: u32 }
 var<immediate> p: Part;
 // flags: 1 the gradient of x is wanted, 2 and added to, 4 that of the weight is wanted, 8 and added to,
 // 16 the bag's value is a mean.
+const WANTED = 1u; // The gradient of x is wanted,
+const ADD = 2u; // and added to what is there;
+const WEIGHT_WANTED = 4u; // that of the weights is wanted,
+const WEIGHT_ADD = 8u; // and added to what is there.
+const MEAN = 16u; // A mean instead of a sum.
 struct Grad { tiles: u32, cols: u32, flags: u32 }
 var<immediate> g: Grad;
 
@@ -92,9 +97,9 @@ fn weighted_grad(
     let end = tile.y + tile.z;
     let start = tile.x * g.cols;
     let instances = f32(offsets[tile.x + 1u] - offsets[tile.x]);
-    let share = select(1.0, 1.0 / instances, (g.flags & 16u) != 0u);
-    if (g.flags & 1u) != 0u {
-        let add = (g.flags & 2u) != 0u;
+    let share = select(1.0, 1.0 / instances, (g.flags & MEAN) != 0u);
+    if (g.flags & WANTED) != 0u {
+        let add = (g.flags & ADD) != 0u;
         for (var c = lane; c < g.cols; c += 64u) {
             let d = gradient[start + c] * share;
             for (var r = tile.y; r < end; r++) {
@@ -103,12 +108,12 @@ fn weighted_grad(
             }
         }
     }
-    if (g.flags & 4u) != 0u && lane < tile.z {
+    if (g.flags & WEIGHT_WANTED) != 0u && lane < tile.z {
         let r = tile.y + lane;
         var sum = 0.0;
         for (var c = 0u; c < g.cols; c++) {
             sum += x[r * g.cols + c] * gradient[start + c];
         }
-        weight_grad[r] = sum * share + select(0.0, weight_grad[r], (g.flags & 8u) != 0u);
+        weight_grad[r] = sum * share + select(0.0, weight_grad[r], (g.flags & WEIGHT_ADD) != 0u);
     }
 }

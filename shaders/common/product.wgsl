@@ -12,10 +12,12 @@ enable f16;
 #import common/round
 #endif
 
+#import common/way_out
+
 struct Params {
     m: u32, n: u32, k: u32,
     lda: u32, ldb: u32, ldc: u32,
-    flags: u32,        // 1: C += instead of C =, 2: add bias[n]; 4, 8 and 16 tell the host A_T, B_T and ROUND
+    flags: u32,        // of common/way_out
     act: u32,          // 0 none, 1 relu, 2 leaky relu, 3 tanh, 4 sigmoid, 5 softplus
     slope: f32,
     k_chunk: u32,      // workgroup z takes k in [z * k_chunk, (z + 1) * k_chunk)
@@ -204,20 +206,20 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
 fn store(part: u32, row: u32, col: u32, sum: vec4<f32>) {
     if row >= p.m || col >= p.n { return; }
     var v = sum;
-    if (p.flags & 2u) != 0u {
+    if (p.flags & BIAS) != 0u {
         let at = min(vec4(col) + FOUR, vec4(p.n - 1u));
         v += vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
     }
     v = activate(v);
     let at = part * p.split_stride + row * p.ldc + col;
 #if C_VEC
-    if (p.flags & 1u) != 0u { v += c[at / 4u]; }
+    if (p.flags & ADD) != 0u { v += c[at / 4u]; }
     c[at / 4u] = v;
 #else
     let count = min(p.n - col, 4u);
     for (var i = 0u; i < count; i++) {
         var x = v[i];
-        if (p.flags & 1u) != 0u { x += c[at + i]; }
+        if (p.flags & ADD) != 0u { x += c[at + i]; }
         c[at + i] = x;
     }
 #endif

@@ -304,6 +304,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tape::Storage;
 
     #[test]
     fn a_product_is_measured_in_both_widths() {
@@ -325,5 +326,20 @@ mod tests {
             assert!(rows.iter().any(|r| r.kernel == kernel.name), "no case in bench/cases.rs launches {kernel:?}");
         }
         assert!(rows.iter().all(|r| r.median_us > 0.0 && r.share_of_ceiling.is_finite()));
+    }
+
+    /// No launch is said to move more than is bound: what is read counts once, what is written at most twice.
+    #[test]
+    fn no_cost_is_more_than_what_is_bound() {
+        for case in cases::all(Sizes::Mil).unwrap() {
+            let extent = BatchTables::of(&case.bags).extent;
+            let program = case.plan(&Device::host(), extent).unwrap();
+            for launch in &program.launches {
+                let places = launch.places.iter().zip(launch.kernel.bindings);
+                let bound: u64 = places.map(|(place, kind)| place.bytes * (1 + kind.writes() as u64)).sum();
+                let cost = cost(launch, &extent, case.tape.values[0].storage == Storage::F16);
+                assert!(cost.bytes <= bound, "{}: {:?} {} of {bound} bytes", case.name, launch.kernel, cost.bytes);
+            }
+        }
     }
 }

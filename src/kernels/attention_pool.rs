@@ -1,6 +1,7 @@
 //! Host twins of `shaders/attention_pool.wgsl`.
 
 use super::cost::At;
+pub use super::declared::attention_pool::{ADD, OUTSIDE, PRE_ADD, PRE_WANTED, WANTED};
 use super::declared::attention_pool::{End, Grad, Part, ScoreGrad};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
@@ -147,8 +148,8 @@ fn pool_grad<T: Real>(a: &Args<T>) {
     let (hidden, heads) = (p.hidden as usize, p.heads as usize);
     let (h, z, dz, scores, lse, tiles) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.indices(5));
     let (score_grad, h_grad) = (Shared::new(a.write(6)), Shared::new(a.write(7)));
-    let keep = T::new((p.flags & 1) as f64);
-    let (wanted, add) = (p.flags & 2 != 0, T::new((p.flags >> 2 & 1) as f64));
+    let keep = T::new((p.flags & OUTSIDE != 0) as u32 as f64);
+    let (wanted, add) = (p.flags & WANTED != 0, T::new((p.flags & ADD != 0) as u32 as f64));
     parallel(p.tiles as usize, 64 * 2 * hidden * heads, |range| {
         for t in range {
             let (bag, rows) = tile(tiles, t);
@@ -190,7 +191,7 @@ fn score_back<T: Real>(a: &Args<T>) {
     let (pre, w, score_grad, tiles) = (a.read(0), a.read(1), a.read(2), a.indices(3));
     let (pre_grad, b_parts) = (Shared::new(a.write(4)), Shared::new(a.write(6)));
     let stride = if gated { 2 * inner } else { inner };
-    let (wanted, add) = (p.flags & 1 != 0, p.flags & 2 != 0);
+    let (wanted, add) = (p.flags & PRE_WANTED != 0, p.flags & PRE_ADD != 0);
     for_rows(a.write(5), p.tiles as usize, heads * inner, 64 * 20 * stride, |t, w_parts| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: each tile has its place in the table.

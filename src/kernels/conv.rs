@@ -1,6 +1,7 @@
 //! Host twins of `shaders/conv.wgsl`: images unrolled one at a time, then multiplied.
 
 use super::cost::At;
+pub use super::declared::conv::{ADD, BIAS, TRANSPOSED};
 use super::declared::conv::{ChannelParams, ConvParams, WeightParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
@@ -156,7 +157,7 @@ fn conv<T: Real>(a: &Args<T>) {
     let [from_c, from_h, from_w] = [p.from_c, p.from_h, p.from_w].map(|v| v as usize);
     let [to_c, to_h, to_w] = [p.to_c, p.to_h, p.to_w].map(|v| v as usize);
     let (x, w, bias) = (a.read(0), a.read(1), a.read(2));
-    let (add, with_bias, transposed) = (p.flags & 1 != 0, p.flags & 2 != 0, p.flags & 4 != 0);
+    let (add, with_bias, transposed) = (p.flags & ADD != 0, p.flags & BIAS != 0, p.flags & TRANSPOSED != 0);
     let (from, to) = (from_c * from_h * from_w, to_c * to_h * to_w);
     let geometry = Geometry {
         large: if transposed { [to_c, to_h, to_w] } else { [from_c, from_h, from_w] },

@@ -7,6 +7,16 @@ use bytemuck::{Pod, Zeroable};
 /// `shaders/attention_pool.wgsl`.
 pub mod attention_pool {
     use super::*;
+    /// Scores have a gradient of their own, which is there.
+    pub const OUTSIDE: u32 = 1;
+    /// The gradient of the embeddings is wanted.
+    pub const WANTED: u32 = 2;
+    /// It is added to what is there.
+    pub const ADD: u32 = 4;
+    /// The gradient of the pre-activations is wanted.
+    pub const PRE_WANTED: u32 = 1;
+    /// It is added to what is there.
+    pub const PRE_ADD: u32 = 2;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct End {
@@ -168,6 +178,8 @@ pub mod batch_norm {
 /// `shaders/cluster.wgsl`.
 pub mod cluster {
     use super::*;
+    pub const OTHERS: u32 = 16;
+    pub const DEPTH: u32 = 16;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Assign {
@@ -264,6 +276,12 @@ pub mod contrast {
 /// `shaders/conv.wgsl`.
 pub mod conv {
     use super::*;
+    /// The result is added to what is there.
+    pub const ADD: u32 = 1;
+    /// There is a bias.
+    pub const BIAS: u32 = 2;
+    /// Each input writes a window.
+    pub const TRANSPOSED: u32 = 4;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct ChannelParams {
@@ -809,6 +827,10 @@ pub mod evidential {
 /// `shaders/gaussian.wgsl`.
 pub mod gaussian {
     use super::*;
+    /// The gradient of the logarithm of the variance.
+    pub const BACKWARD: u32 = 1;
+    /// It is added to what is there.
+    pub const ADD: u32 = 2;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Density {
@@ -884,6 +906,8 @@ pub mod gaussian {
 /// `shaders/graph.wgsl`.
 pub mod graph {
     use super::*;
+    pub const OTHERS: u32 = 16;
+    pub const DEPTH: u32 = 16;
     /// Flag of `Pairs`: pairs are read transposed.
     pub const TRANSPOSED: u32 = 1;
     /// Flag of `Pairs`: adds to what is there.
@@ -1170,6 +1194,16 @@ pub mod loss {
 /// `shaders/matmul.wgsl`.
 pub mod matmul {
     use super::*;
+    /// C += instead of C =.
+    pub const ADD: u32 = 1;
+    /// A bias[n] is added.
+    pub const BIAS: u32 = 2;
+    /// A is stored transposed: for the host, and for small products.
+    pub const A_TURNED: u32 = 4;
+    /// B is stored transposed.
+    pub const B_TURNED: u32 = 8;
+    /// Factors are rounded to f16: for the host.
+    pub const ROUNDED: u32 = 16;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Params {
@@ -1198,6 +1232,16 @@ pub mod matmul {
 /// `shaders/matmul_coop.wgsl`.
 pub mod matmul_coop {
     use super::*;
+    /// C += instead of C =.
+    pub const ADD: u32 = 1;
+    /// A bias[n] is added.
+    pub const BIAS: u32 = 2;
+    /// A is stored transposed: for the host, and for small products.
+    pub const A_TURNED: u32 = 4;
+    /// B is stored transposed.
+    pub const B_TURNED: u32 = 8;
+    /// Factors are rounded to f16: for the host.
+    pub const ROUNDED: u32 = 16;
     /// keeps the lines of a square in different banks, on 16 bytes
     pub const PAD: u32 = 8;
     #[repr(C)]
@@ -1399,6 +1443,14 @@ pub mod nystrom {
 /// `shaders/optim.wgsl`.
 pub mod optim {
     use super::*;
+    /// Gradients are clipped.
+    pub const CLIPPED: u32 = 1;
+    /// Decay acts on biases too.
+    pub const DECAY_ALL: u32 = 2;
+    /// Decay is not part of the gradient.
+    pub const DECOUPLED: u32 = 4;
+    /// The rule of the groups that are marked.
+    pub const SECOND: u32 = 8;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Adam {
@@ -1512,6 +1564,16 @@ pub mod optim {
 /// `shaders/parts.wgsl`.
 pub mod parts {
     use super::*;
+    /// C += instead of C =.
+    pub const ADD: u32 = 1;
+    /// A bias[n] is added.
+    pub const BIAS: u32 = 2;
+    /// A is stored transposed: for the host, and for small products.
+    pub const A_TURNED: u32 = 4;
+    /// B is stored transposed.
+    pub const B_TURNED: u32 = 8;
+    /// Factors are rounded to f16: for the host.
+    pub const ROUNDED: u32 = 16;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Params {
@@ -1536,6 +1598,10 @@ pub mod parts {
 /// `shaders/power_pool.wgsl`.
 pub mod power_pool {
     use super::*;
+    /// The gradient of the logits is wanted.
+    pub const WANTED: u32 = 1;
+    /// It is added to what is there.
+    pub const ADD: u32 = 2;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Grad {
@@ -1745,6 +1811,12 @@ pub mod reduce {
 /// `shaders/routing.wgsl`.
 pub mod routing {
     use super::*;
+    /// The rows have a gradient.
+    pub const OF_ROW: u32 = 1;
+    /// Their lengths have one.
+    pub const OF_LENGTH: u32 = 2;
+    /// The result is added to what is there.
+    pub const ADD: u32 = 4;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Agree {
@@ -2012,6 +2084,12 @@ pub mod self_attention {
     pub const FLIP: u32 = 2;
     pub const SHARES: u32 = 4;
     pub const ADD_SHARES: u32 = 8;
+    /// The log-sum-exp has a gradient, too.
+    pub const OF_LSE: u32 = 1;
+    /// There are gradients.
+    pub const BACKWARD: u32 = 2;
+    /// There is an alpha.
+    pub const ALPHA: u32 = 4;
     pub const ROW: u32 = 33;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -2472,6 +2550,16 @@ pub mod transpose {
 /// `shaders/weighting.wgsl`.
 pub mod weighting {
     use super::*;
+    /// The gradient of x is wanted,
+    pub const WANTED: u32 = 1;
+    /// and added to what is there;
+    pub const ADD: u32 = 2;
+    /// that of the weights is wanted,
+    pub const WEIGHT_WANTED: u32 = 4;
+    /// and added to what is there.
+    pub const WEIGHT_ADD: u32 = 8;
+    /// A mean instead of a sum.
+    pub const MEAN: u32 = 16;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Grad {
@@ -2687,6 +2775,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/product" => include_str!("../../shaders/common/product.wgsl"),
         "common/round" => include_str!("../../shaders/common/round.wgsl"),
+        "common/way_out" => include_str!("../../shaders/common/way_out.wgsl"),
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! Host twins of `shaders/gaussian.wgsl`.
 
 use super::cost::At;
+pub use super::declared::gaussian::{ADD, BACKWARD};
 use super::declared::gaussian::{Density, Divergence, DivergenceGrad, Draw};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
@@ -47,7 +48,7 @@ fn gaussian_sample<T: Real>(a: &Args<T>) {
     let p: Draw = a.params();
     let n = p.count as usize;
     let (x, v, out) = (a.read(0), a.read(1), Shared::new(&mut a.write(2)[..n]));
-    let (backward, keep) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let (backward, keep) = (p.flags & BACKWARD != 0, T::new((p.flags & ADD != 0) as u32 as f64));
     let half = T::new(0.5);
     parallel(n.div_ceil(4), 200, |range| {
         for i in range {

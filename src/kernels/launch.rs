@@ -198,6 +198,11 @@ pub enum Word {
     GroupsX,
 }
 
+/// The bits of which it is said that they are on.
+pub fn bits<const N: usize>(of: [(u32, bool); N]) -> u32 {
+    of.into_iter().filter(|(_, on)| *on).fold(0, |all, (bit, _)| all | bit)
+}
+
 impl From<u32> for Word {
     fn from(v: u32) -> Self {
         Word::U(v)

@@ -2,6 +2,7 @@
 
 use super::cost::{At, Cost};
 use super::declared::matmul::Params as MatmulParams;
+pub use super::declared::matmul::{A_TURNED, ADD, B_TURNED, BIAS, ROUNDED};
 use super::declared::transpose::Params as TransposeParams;
 use super::elementwise::{activation, by_kind};
 use super::host::{FeatureSlice, Shared, for_rows, parallel, simd};
@@ -28,12 +29,12 @@ pub(super) fn product_cost(at: &At) -> Cost {
     let w = at.w;
     let (m, cols, k, flags) = (w[0], w[1], w[2], w[6]);
     let layers = k.div_ceil(w[9].max(1)).max(1);
-    let bias = flags >> 1 & 1;
+    let [added, bias] = [ADD, BIAS].map(|bit| (flags & bit as u64 != 0) as u64);
     let sides = m * k * at.size(0) + k * cols * at.size(1);
-    let out = 4 * (m * cols * layers * (1 + (flags & 1)) + bias * cols);
-    let mark = |bit: u64| if flags & bit != 0 { "^T" } else { "" };
-    let rounded = if flags & 16 != 0 { " mixed" } else { "" };
-    let shape = format!("[{m}x{k}]{} [{k}x{cols}]{}{rounded}", mark(4), mark(8));
+    let out = 4 * (m * cols * layers * (1 + added) + bias * cols);
+    let mark = |bit: u32| if flags & bit as u64 != 0 { "^T" } else { "" };
+    let rounded = if flags & ROUNDED as u64 != 0 { " mixed" } else { "" };
+    let shape = format!("[{m}x{k}]{} [{k}x{cols}]{}{rounded}", mark(A_TURNED), mark(B_TURNED));
     Cost { shape, bytes: sides + out, flops: m * cols * (2 * k + bias + (w[7] != 0) as u64) }
 }
 
@@ -49,7 +50,12 @@ pub(crate) fn part(
     let mut own = *words;
     own[2] = (p.k - begin).min(p.k_chunk);
     let step = |transposed: bool, ld: u32| begin as usize * if transposed { ld as usize } else { 1 };
-    let before = [step(p.flags & 4 != 0, p.lda), step(p.flags & 8 == 0, p.ldb), 0, (part * p.split_stride) as usize];
+    let before = [
+        step(p.flags & A_TURNED != 0, p.lda),
+        step(p.flags & B_TURNED == 0, p.ldb),
+        0,
+        (part * p.split_stride) as usize,
+    ];
     (own, before)
 }
 
@@ -248,12 +254,12 @@ pub(super) fn matmul<T: Real>(a: &Args<T>) {
     let [m, n, k] = [p.m, p.n, p.k].map(|v| v as usize);
     let [lda, ldb, ldc] = [p.lda, p.ldb, p.ldc].map(|v| v as usize);
     let c = a.write(3);
-    let add = p.flags & 1 != 0;
+    let add = p.flags & ADD != 0;
     if m == 0 || n == 0 {
         return;
     }
     // On the device the form is the variant; the same bits of the flags tell it to the twin.
-    let (a_t, b_t) = (p.flags & 4 != 0, p.flags & 8 != 0);
+    let (a_t, b_t) = (p.flags & A_TURNED != 0, p.flags & B_TURNED != 0);
     assert!(c.len() >= (m - 1) * ldc + n, "C is too small");
     let view = |slice: &[T], rows: usize, cols: usize, ld: usize, transposed: bool| {
         let (stored_rows, stored_cols) = if transposed { (cols, rows) } else { (rows, cols) };
@@ -263,7 +269,7 @@ pub(super) fn matmul<T: Real>(a: &Args<T>) {
     };
     if k == 0 && !add {
         for_rows(c, m, ldc, n, |_, row| row[..n].fill(T::ZERO));
-    } else if p.flags & 16 != 0 {
+    } else if p.flags & ROUNDED != 0 {
         rounded_product(a, c, [m, n, k], [lda, ldb, ldc], (a_t, b_t), add);
     } else {
         match (a.features(0), a.features(1)) {
@@ -304,10 +310,10 @@ pub(super) fn matmul<T: Real>(a: &Args<T>) {
             (FeatureSlice::Half(_), FeatureSlice::Half(_)) => panic!("one factor at most is in f16"),
         }
     }
-    if p.flags & 2 == 0 && p.act == 0 {
+    if p.flags & BIAS == 0 && p.act == 0 {
         return;
     }
-    let bias = (p.flags & 2 != 0).then(|| &a.read(2)[..n]);
+    let bias = (p.flags & BIAS != 0).then(|| &a.read(2)[..n]);
     let slope = T::from_f32(p.slope);
     let shared = Shared::new(c);
     by_kind!(p.act, |K| parallel(m, 4 * n, |range| {

@@ -2,6 +2,7 @@
 
 use super::cost::At;
 use super::declared::optim::{Adam, Average, Clip, Lookahead, Nesterov, NormFactor, RunSquares};
+pub use super::declared::optim::{CLIPPED, DECAY_ALL, DECOUPLED, SECOND};
 use super::host::{Shared, parallel, simd};
 use super::{Args, Real, kernels};
 
@@ -66,10 +67,10 @@ struct Own<T> {
 fn own<T: Real>(table: &[u32], group: u32, flags: u32) -> Option<Own<T>> {
     let row = &table[4 * (group >> 1) as usize..][..4];
     let (rate, decay) = (f32::from_bits(row[0]), f32::from_bits(row[1]));
-    if rate == 0.0 || row[3] != flags >> 3 & 1 {
+    if rate == 0.0 || row[3] != (flags & SECOND != 0) as u32 {
         return None;
     }
-    let decays = group & 1 != 0 || flags & 2 != 0;
+    let decays = group & 1 != 0 || flags & DECAY_ALL != 0;
     let decay = if decays { T::from_f32(decay) } else { T::ZERO };
     Some(Own { rate: T::from_f32(rate), decay, norm: row[2] as usize })
 }
@@ -82,14 +83,14 @@ fn each_run<T: Real>(
 ) {
     let (params, first, second) = (Shared::new(a.write(0)), Shared::new(a.write(2)), Shared::new(a.write(3)));
     let (grads, groups, table) = (a.read(1), a.indices(4), a.indices(6));
-    let factors = if flags & 1 != 0 { a.read(5) } else { &[] };
+    let factors = if flags & CLIPPED != 0 { a.read(5) } else { &[] };
     parallel(count.div_ceil(RUN), 4 * RUN, |range| {
         simd(
             #[inline(always)]
             || {
                 for run in range {
                     let Some(own) = own(table, groups[run], flags) else { continue };
-                    let factor = if flags & 1 != 0 { factors[own.norm] } else { T::ONE };
+                    let factor = if flags & CLIPPED != 0 { factors[own.norm] } else { T::ONE };
                     let at = run * RUN..((run + 1) * RUN).min(count);
                     // SAFETY: runs are disjoint.
                     let (params, first, second) =
@@ -105,7 +106,7 @@ fn adam<T: Real>(a: &Args<T>) {
     let p: Adam = a.params();
     let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
     let c2 = T::ONE / T::from_f32(p.correction2);
-    let decoupled = p.flags & 4 != 0;
+    let decoupled = p.flags & DECOUPLED != 0;
     each_run(
         a,
         (p.count as usize, p.flags),
@@ -156,7 +157,7 @@ fn nesterov<T: Real>(a: &Args<T>) {
     let momentum = T::from_f32(p.momentum);
     for (run, &group) in groups.iter().enumerate().take(count.div_ceil(RUN)) {
         let Some(own) = own::<T>(table, group, p.flags) else { continue };
-        let factor = if p.flags & 1 != 0 { a.read(4)[own.norm] } else { T::ONE };
+        let factor = if p.flags & CLIPPED != 0 { a.read(4)[own.norm] } else { T::ONE };
         let (rate, decay) = (T::from_f32(p.rate) * own.rate, T::from_f32(p.decay) * own.decay);
         for i in run * RUN..((run + 1) * RUN).min(count) {
             let g = settled(grads[i] * factor + decay * params[i]);

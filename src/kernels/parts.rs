@@ -4,6 +4,7 @@ use super::cost::At;
 use super::declared::parts::Params as PartsParams;
 use super::elementwise::activation;
 use super::host::{Shared, parallel};
+use super::matmul::{ADD, BIAS};
 use super::{Args, Real, kernels};
 
 kernels! {
@@ -22,8 +23,8 @@ fn add_parts<T: Real>(a: &Args<T>) {
     let p: PartsParams = a.params();
     let [m, n, ldc, count, stride] = [p.m, p.n, p.ldc, p.count, p.stride].map(|v| v as usize);
     let parts = a.read(0);
-    let bias = (p.flags & 2 != 0).then(|| &a.read(1)[..n]);
-    let (add, slope) = (p.flags & 1 != 0, T::from_f32(p.slope));
+    let bias = (p.flags & BIAS != 0).then(|| &a.read(1)[..n]);
+    let (add, slope) = (p.flags & ADD != 0, T::from_f32(p.slope));
     let out = Shared::new(a.write(2));
     parallel(m, n * count, |range| {
         for r in range {

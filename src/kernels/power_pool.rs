@@ -1,6 +1,7 @@
 //! Host twins of `shaders/power_pool.wgsl`.
 
 use super::cost::At;
+pub use super::declared::power_pool::{ADD, WANTED};
 use super::declared::power_pool::{Grad, Sizes};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
@@ -154,7 +155,7 @@ fn mean_grad<T: Real>(a: &Args<T>) {
     let cols = p.cols as usize;
     let (x, exponent, stats, gradient) = (a.read(0), a.read(1), a.read(2), a.read(3));
     let (tiles, offsets, x_grad) = (a.indices(4), a.indices(5), Shared::new(a.write(6)));
-    let (wanted, keep) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let (wanted, keep) = (p.flags & WANTED != 0, T::new((p.flags & ADD != 0) as u32 as f64));
     for_rows(a.write(7), p.count as usize, cols, 64 * 80 * cols, |t, parts| {
         let (bag, rows) = tile(tiles, t);
         for (c, part) in parts.iter_mut().enumerate() {
@@ -232,7 +233,7 @@ fn power_grad<T: Real>(a: &Args<T>) {
     let cols = p.cols as usize;
     let (x, exponent, stats, gradient) = (a.read(0), a.read(1), a.read(2), a.read(3));
     let (tiles, x_grad) = (a.indices(4), Shared::new(a.write(5)));
-    let (wanted, keep) = (p.flags & 1 != 0, T::new((p.flags >> 1 & 1) as f64));
+    let (wanted, keep) = (p.flags & WANTED != 0, T::new((p.flags & ADD != 0) as u32 as f64));
     for_rows(a.write(6), p.count as usize, cols, 64 * 60 * cols, |t, parts| {
         let (bag, rows) = tile(tiles, t);
         for (c, part) in parts.iter_mut().enumerate() {

@@ -2,6 +2,7 @@
 
 use super::attention_pool::dot;
 use super::cost::At;
+pub use super::declared::routing::{ADD, OF_LENGTH, OF_ROW};
 use super::declared::routing::{Agree, Rows, RowsGrad};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows};
@@ -44,8 +45,8 @@ fn squash<T: Real>(a: &Args<T>) {
 fn squash_grad<T: Real>(a: &Args<T>) {
     let p: RowsGrad = a.params();
     let cols = p.cols as usize;
-    let (x, g, length_grad, keep) = (a.read(0), a.read(1), a.read(2), T::new((p.flags >> 2 & 1) as f64));
-    let of_row = p.flags & 1 != 0;
+    let (x, g, length_grad, keep) = (a.read(0), a.read(1), a.read(2), T::new((p.flags & ADD != 0) as u32 as f64));
+    let of_row = p.flags & OF_ROW != 0;
     for_rows(a.write(3), p.rows as usize, cols, 6 * cols, |r, out| {
         let row = &x[r * cols..(r + 1) * cols];
         let square = dot(row, row);
@@ -54,7 +55,7 @@ fn squash_grad<T: Real>(a: &Args<T>) {
         if of_row && length > T::ZERO {
             along = dot(row, &g[r * cols..(r + 1) * cols]) * (T::ONE - square) / (length * more * more);
         }
-        if p.flags & 2 != 0 {
+        if p.flags & OF_LENGTH != 0 {
             along += T::new(2.0) * length_grad[r] / (more * more);
         }
         for (c, (o, x)) in out.iter_mut().zip(row).enumerate() {

@@ -3,6 +3,7 @@
 
 use super::cost::At;
 pub use super::declared::self_attention::{ACCUMULATE, ADD_SHARES, FLIP, SHARES};
+pub use super::declared::self_attention::{ALPHA as WITH_ALPHA, BACKWARD, OF_LSE};
 use super::declared::self_attention::{Alpha, Attend, Record, Spans};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
@@ -132,12 +133,12 @@ fn attention_record<T: Real>(a: &Args<T>) {
         let head = i % heads;
         let record = &mut record[..4];
         record.fill(T::ZERO);
-        if p.flags & 2 != 0 {
+        if p.flags & BACKWARD != 0 {
             let g = &g[i * values..(i + 1) * values];
             let along = |v: &[T]| -> T { v.iter().zip(g).map(|(v, g)| *v * *g).sum() };
             record[0] = lse[i];
             record[1] = along(&y[i * values..(i + 1) * values]);
-            if p.flags & 1 != 0 {
+            if p.flags & OF_LSE != 0 {
                 record[1] -= lse_grad[i];
             }
             if distance {
@@ -145,7 +146,7 @@ fn attention_record<T: Real>(a: &Args<T>) {
                 record[3] = along(&extra[(heads + head) * values..(heads + head + 1) * values]);
             }
         }
-        if !distance && p.flags & 4 != 0 {
+        if !distance && p.flags & WITH_ALPHA != 0 {
             record[2] = extra[head].larger(T::ZERO);
         }
     });

@@ -2,6 +2,7 @@
 
 use super::attention_pool::dot;
 use super::cost::At;
+pub use super::declared::weighting::{ADD, MEAN, WANTED, WEIGHT_ADD, WEIGHT_WANTED};
 use super::declared::weighting::{Grad, Part, Scale};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
@@ -73,13 +74,12 @@ fn weighted_grad<T: Real>(a: &Args<T>) {
     let cols = p.cols as usize;
     let (x, weight, gradient, tiles, offsets) = (a.read(0), a.read(1), a.read(2), a.indices(3), a.indices(4));
     let (x_grad, weight_grad) = (Shared::new(a.write(5)), Shared::new(a.write(6)));
-    let flag = |bit: u32| T::new((p.flags >> bit & 1) as f64);
-    let (add_x, add_weight) = (flag(1), flag(3));
+    let [add_x, add_weight] = [ADD, WEIGHT_ADD].map(|bit| T::new((p.flags & bit != 0) as u32 as f64));
     parallel(p.tiles as usize, 64 * 2 * cols, |range| {
         for t in range {
             let (bag, rows) = tile(tiles, t);
             let d = &gradient[bag * cols..(bag + 1) * cols];
-            let share = match p.flags & 16 != 0 {
+            let share = match p.flags & MEAN != 0 {
                 true => T::ONE / T::new((offsets[bag + 1] - offsets[bag]) as f64),
                 false => T::ONE,
             };
@@ -87,13 +87,13 @@ fn weighted_grad<T: Real>(a: &Args<T>) {
                 #[inline(always)]
                 || {
                     for r in rows {
-                        if p.flags & 1 != 0 {
+                        if p.flags & WANTED != 0 {
                             // SAFETY: tiles own their rows.
                             let out = unsafe { x_grad.part(r * cols..(r + 1) * cols) };
                             let factor = weight[r] * share;
                             out.iter_mut().zip(d).for_each(|(o, d)| *o = factor * *d + keep_or_zero(add_x, *o));
                         }
-                        if p.flags & 4 != 0 {
+                        if p.flags & WEIGHT_WANTED != 0 {
                             // SAFETY: as above.
                             let out = unsafe { weight_grad.part(r..r + 1) };
                             let sum = dot(&x[r * cols..(r + 1) * cols], d);

@@ -10,7 +10,7 @@ use super::segment::{Tables, over_bags};
 use super::{Locality, Merge, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::attention_pool as k;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 
@@ -103,9 +103,8 @@ impl Rule for AttentionPool {
             let target = h_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
             let operands =
                 [h.into(), z.into(), dz.into(), scores.into(), lse.into(), t.tiles.into(), score_grad.into(), target];
-            let flags = outside.is_some() as u32
-                | (h_grad.is_some() as u32) << 1
-                | (h_grad.is_some_and(|t| t.accumulate) as u32) << 2;
+            let added = h_grad.is_some_and(|t| t.accumulate);
+            let flags = bits([(k::OUTSIDE, outside.is_some()), (k::WANTED, h_grad.is_some()), (k::ADD, added)]);
             let words = [Dim::Tiles.into(), hidden.into(), heads.into(), flags.into()];
             p.launch_variant(&k::POOL_GRAD, variant.clone(), &operands, &words, Grid::line(Count::each(Dim::Tiles)));
         }
@@ -114,7 +113,8 @@ impl Rule for AttentionPool {
         let (w_parts, b_parts) = (p.temp(Dim::Tiles, heads * inner), p.temp(Dim::Tiles, heads));
         let operands =
             [pre.into(), w.into(), score_grad.into(), t.tiles.into(), target, w_parts.into(), b_parts.into()];
-        let flags = (pre_grad.is_some() as u32) | (pre_grad.is_some_and(|t| t.accumulate) as u32) << 1;
+        let added = pre_grad.is_some_and(|t| t.accumulate);
+        let flags = bits([(k::PRE_WANTED, pre_grad.is_some()), (k::PRE_ADD, added)]);
         let words = [Dim::Tiles.into(), inner.into(), heads.into(), self.gated.into(), flags.into()];
         p.launch_variant(&k::SCORE_GRAD, variant, &operands, &words, Grid::line(Count::each(Dim::Tiles)));
         for (input, parts) in [(w, w_parts), (b, b_parts)] {

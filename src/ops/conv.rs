@@ -6,7 +6,7 @@
 use super::{Locality, Rule, expect, norm, reduce};
 use crate::error::Result;
 use crate::kernels::conv as k;
-use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::launch::{Count, Dim, Grid, bits};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 
@@ -115,7 +115,7 @@ impl Pair {
     ) {
         let (from, to) = if transposed { (self.small, self.large) } else { (self.large, self.small) };
         let rows = p.rows(x);
-        let flags = target.accumulate as u32 | (bias.is_some() as u32) << 1 | (transposed as u32) << 2;
+        let flags = bits([(k::ADD, target.accumulate), (k::BIAS, bias.is_some()), (k::TRANSPOSED, transposed)]);
         let words = [
             rows.into(),
             from.channels.into(),

@@ -12,7 +12,7 @@ use super::columns::Splitter;
 use super::segment::Tables;
 use super::{Locality, Merge, Rule, expect, pointwise, segment};
 use crate::error::Result;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::kernels::{attention_pool as pool, critical_attention as k};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value};
@@ -120,9 +120,9 @@ impl Rule for CriticalAttention {
             let target = v_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
             let operands =
                 [v.into(), z.into(), dz.into(), scores.into(), lse.into(), t.tiles.into(), score_grad.into(), target];
-            let flags = outside.is_some() as u32
-                | (v_grad.is_some() as u32) << 1
-                | (v_grad.is_some_and(|t| t.accumulate) as u32) << 2;
+            let added = v_grad.is_some_and(|t| t.accumulate);
+            let flags =
+                bits([(pool::OUTSIDE, outside.is_some()), (pool::WANTED, v_grad.is_some()), (pool::ADD, added)]);
             let words = [Dim::Tiles.into(), hidden.into(), classes.into(), flags.into()];
             p.launch_variant(&pool::POOL_GRAD, variant.clone(), &operands, &words, Grid::line(Count::each(Dim::Tiles)));
         }

@@ -7,7 +7,7 @@ use super::self_attention::{Energy, Pairs};
 use super::tokens::{TokenTables, over_tokens};
 use super::{Rule, expect, pointwise};
 use crate::error::Result;
-use crate::kernels::launch::{Count, Dim, Grid, TILE};
+use crate::kernels::launch::{Count, Dim, Grid, TILE, bits};
 use crate::kernels::nystrom as own;
 use crate::kernels::self_attention as k;
 use crate::planner::{GradTarget, Operand, Planner};
@@ -113,7 +113,7 @@ impl Attending {
     fn record(&self, p: &mut Planner, lse: ValueId, of: [ValueId; 2], lse_grad: Option<ValueId>) -> ValueId {
         let record = p.temp(self.queries.rows, 4 * self.heads);
         let values = p.cols(of[0]) / self.heads;
-        let flags = lse_grad.is_some() as u32 | 2;
+        let flags = bits([(k::OF_LSE, lse_grad.is_some()), (k::BACKWARD, true)]);
         let operands = [of[0], of[1], lse_grad.unwrap_or(lse), lse, self.q, record].map(Operand::Value);
         let pairs = self.pairs(self.queries, values);
         let (kind, length) = (k::kind(&pairs.energy), k::record_len(&pairs.energy));

@@ -6,7 +6,7 @@ use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::gaussian as k;
-use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word, bits};
 use crate::planner::{GradTarget, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 
@@ -20,7 +20,7 @@ pub struct Reparameterise {
 
 impl Reparameterise {
     fn words(&self, count: Word, backward: bool, accumulate: bool) -> [Word; 6] {
-        let flags = backward as u32 | (accumulate as u32) << 1;
+        let flags = bits([(k::BACKWARD, backward), (k::ADD, accumulate)]);
         let scalars = [Scalar::SeedLow.into(), Scalar::SeedHigh.into(), Scalar::Step.into()];
         [count, self.site.into(), scalars[0], scalars[1], scalars[2], flags.into()]
     }

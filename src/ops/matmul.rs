@@ -5,7 +5,7 @@ use super::pointwise::{self, Activation};
 use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::kernels::matmul::{self as k, Form};
 use crate::kernels::parts::ADD_PARTS;
 use crate::planner::{GradTarget, Operand, Planner};
@@ -73,9 +73,9 @@ pub(crate) fn product(p: &mut Planner, left: Side, right: Side, to: Operand, ldc
     if splits == 1 {
         tile.variant.extend((act.0 > 2).then_some(("CURVED", 1)));
     }
-    let way_out = |accumulate: bool| accumulate as u32 | (epilogue.bias.is_some() as u32) << 1;
+    let way_out = |accumulate: bool| bits([(k::ADD, accumulate), (k::BIAS, epilogue.bias.is_some())]);
     let words = |m: Dim, inner: Dim, ldc: u32, way_out: u32, act: (u32, f32), [chunk, stride]: [u32; 2]| {
-        let flags = way_out | (form.a_t as u32) << 2 | (form.b_t as u32) << 3 | (form.rounded as u32) << 4;
+        let flags = way_out | bits([(k::A_TURNED, form.a_t), (k::B_TURNED, form.b_t), (k::ROUNDED, form.rounded)]);
         [
             m.into(),
             n.into(),

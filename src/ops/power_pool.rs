@@ -6,7 +6,7 @@ use super::segment::{Tables, bag_grid, over_bags, tile_grid};
 use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::Kernel;
-use crate::kernels::launch::Dim;
+use crate::kernels::launch::{Dim, bits};
 use crate::kernels::power_pool as k;
 use crate::planner::{Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
@@ -29,7 +29,7 @@ fn backward(p: &mut Planner, node: Io, kernel: &'static Kernel, with_offsets: bo
     let cols = p.cols(x);
     let x_grad = p.grad(node.inputs[0]);
     let target = x_grad.map_or(Operand::Value(p.temp(Dim::Fixed(1), 1)), |t| t.to);
-    let flags = x_grad.is_some() as u32 | (x_grad.is_some_and(|t| t.accumulate) as u32) << 1;
+    let flags = bits([(k::WANTED, x_grad.is_some()), (k::ADD, x_grad.is_some_and(|t| t.accumulate))]);
     let parts = p.temp(Dim::Tiles, cols);
     let mut operands: Vec<Operand> = vec![x.into(), exponent.into(), node.outputs[1].into(), g.into(), t.tiles.into()];
     if with_offsets {

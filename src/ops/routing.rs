@@ -7,7 +7,7 @@ use super::segment::{Tables, over_bags};
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::launch::{Count, Dim, Grid, bits};
 use crate::kernels::{routing as k, segment, weighting};
 use crate::planner::{GradTarget, Planner};
 use crate::value::{Io, Shape, Storage, Value};
@@ -36,7 +36,7 @@ impl Rule for Squash {
         let (row, length) = (p.upstream(node.outputs[0]), p.upstream(node.outputs[1]));
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
         let shape = p.value(x).shape;
-        let flags = row.is_some() as u32 | (length.is_some() as u32) << 1 | (accumulate as u32) << 2;
+        let flags = bits([(k::OF_ROW, row.is_some()), (k::OF_LENGTH, length.is_some()), (k::ADD, accumulate)]);
         // A gradient that is not there is bound as x, unread.
         let operands = [x.into(), row.unwrap_or(x).into(), length.unwrap_or(x).into(), to];
         let words = [shape.rows.into(), shape.cols.into(), flags.into()];

@@ -17,7 +17,7 @@ use super::segment::{Tables, over_bags};
 use super::{Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::distance_attention as distance;
-use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Scalar, Word, bits};
 use crate::kernels::self_attention as k;
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
@@ -278,7 +278,7 @@ impl SelfAttention {
             _ => any,
         };
         let values = p.cols(node.inputs[2]) / self.heads;
-        let flags = lse_grad.is_some() as u32 | (of.is_some() as u32) << 1 | (learned as u32) << 2;
+        let flags = bits([(k::OF_LSE, lse_grad.is_some()), (k::BACKWARD, of.is_some()), (k::WITH_ALPHA, learned)]);
         let operands = [out, g, lse_grad.unwrap_or(lse), lse, extra, record].map(Operand::Value);
         let (kind, length) = (k::kind(&self.energy), k::record_len(&self.energy));
         let words: [Word; 6] =

@@ -10,7 +10,7 @@ use super::segment::{Tables, bag_grid, over_bags, tile_grid};
 use super::{Locality, Merge, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Dim, Grid};
+use crate::kernels::launch::{Count, Dim, Grid, bits};
 use crate::kernels::{segment, sharp_pool as k};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
@@ -57,7 +57,7 @@ impl Rule for SharpLogMeanExp {
         let x_grad = p.grad(node.inputs[0]);
         let to = x_grad.map_or_else(|| p.temp(Dim::Fixed(1), 1).into(), |target| target.to);
         let added = x_grad.is_some_and(|target| target.accumulate);
-        let flags = x_grad.is_some() as u32 * k::WANTED | added as u32 * k::ADD;
+        let flags = bits([(k::WANTED, x_grad.is_some()), (k::ADD, added)]);
         let parts = p.temp(Dim::Tiles, cols);
         let values = [x, node.outputs[0], g, sharpness, t.tiles, t.offsets].map(Operand::Value);
         let operands = [&values[..], &[to, parts.into()]].concat();

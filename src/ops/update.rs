@@ -4,7 +4,7 @@
 use super::reduce;
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{BufferKey, Count, Dim, Grid, RuleScalars, SEGMENT, Scalar, Scalars};
+use crate::kernels::launch::{BufferKey, Count, Dim, Grid, RuleScalars, SEGMENT, Scalar, Scalars, bits};
 use crate::kernels::optim as k;
 use crate::planner::{Operand, Planner};
 use serde::{Deserialize, Serialize};
@@ -361,7 +361,8 @@ fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors
     let (first, second) = (flat(BufferKey::State(0)), flat(BufferKey::State(1)));
     // Without clipping the gradient's own buffer stands in for the factor, unread.
     let factor = factors.unwrap_or(grads);
-    let flags = factors.is_some() as u32 | (settings.decay_biases as u32) << 1 | (index as u32) << 3;
+    let clipped = factors.is_some();
+    let flags = bits([(k::CLIPPED, clipped), (k::DECAY_ALL, settings.decay_biases), (k::SECOND, index == 1)]);
     let grid = Grid::line(Count::per(Dim::Fixed(count), 1, 4 * LANES));
     let rate = Scalar::LearningRate(index);
     match settings.rule {
@@ -371,7 +372,7 @@ fn step(p: &mut Planner, settings: &RuleSettings, index: u8, count: u32, factors
             let decoupled = matches!(settings.rule, UpdateRule::AdamW { .. });
             let words = [
                 count.into(),
-                (flags | (decoupled as u32) << 2).into(),
+                (flags | bits([(k::DECOUPLED, decoupled)])).into(),
                 rate.into(),
                 beta1.into(),
                 beta2.into(),

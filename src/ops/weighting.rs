@@ -5,7 +5,7 @@ use super::segment::{Tables, over_bags};
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::kernels::{segment, weighting as k};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value};
@@ -89,12 +89,13 @@ impl Rule for WeightedSum {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, weight, t) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]), Tables::of(node));
         let targets = [p.grad(node.inputs[0]), p.grad(node.inputs[1])];
-        let mut flags = (self.mean as u32) << 4;
+        let mut flags = bits([(k::MEAN, self.mean)]);
         let mut places = [Operand::Value(g); 2];
-        for (i, target) in targets.into_iter().enumerate() {
-            places[i] = match target {
+        let bits_of = [[k::WANTED, k::ADD], [k::WEIGHT_WANTED, k::WEIGHT_ADD]];
+        for ((place, target), [wanted, add]) in places.iter_mut().zip(targets).zip(bits_of) {
+            *place = match target {
                 Some(GradTarget { to, accumulate }) => {
-                    flags |= (1 | (accumulate as u32) << 1) << (2 * i);
+                    flags |= wanted | bits([(add, accumulate)]);
                     to
                 }
                 // Bound, never written.

@@ -106,10 +106,13 @@ fn read(file: &str, text: &str, found: &mut File) {
     }
 }
 
-/// Constants that no variant changes, with what is said of them behind.
-fn constants(text: &str) -> Vec<(String, u32, String)> {
+/// Constants that no variant changes, of a file and of what it imports, with what is said of them behind.
+fn constants(source: &dyn Fn(&str) -> String, file: &str) -> Vec<(String, u32, String)> {
     let (mut depth, mut all) = (0, Vec::new());
-    for line in text.lines() {
+    for line in source(file).lines() {
+        if let Some(other) = line.strip_prefix("#import ") {
+            all.extend(constants(source, other.trim()));
+        }
         depth += line.starts_with("#if") as u32;
         depth -= line.starts_with("#endif") as u32;
         let Some((name, rest)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(" = ")) else { continue };
@@ -135,7 +138,7 @@ fn declared() -> String {
             read(&file, &preprocess_from(&source, &file, &variant), &mut found);
         }
         write!(out, "\n/// `shaders/{file}.wgsl`.\npub mod {file} {{\n    use super::*;\n").unwrap();
-        for (name, value, about) in constants(&source(&file)) {
+        for (name, value, about) in constants(&source, &file) {
             if !about.is_empty() {
                 writeln!(out, "    /// {about}").unwrap();
             }
