@@ -7,7 +7,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`session`] | one model on one device: batches, steps, gradients of everything |
-//! | [`tape`], [`ops`] | a model as plain data; forward and backward rules, update rules |
+//! | [`tape`], [`ops`] | a model as plain data; forward and backward rules, update rules; an operation of your own |
+//! | [`value`], [`planner`] | values on a tape, and what rules write launches into |
 //! | [`objectives`] | the terms of what is minimised, whose weights may move |
 //! | [`passes`], [`masking`] | what a step does before its update; which instances a student is trained on |
 //! | [`groups`], [`precision`] | parameters that learn otherwise than the others; mixed precision |
@@ -27,8 +28,8 @@
 pub use crate::{bench, reproduce};
 #[doc(inline)]
 pub use crate::{
-    bounded, files, groups, kernels, kmeans, masking, objectives, ops, passes, plan, precision, printable, session,
-    tape, tuning,
+    bounded, files, groups, kernels, kmeans, masking, objectives, ops, passes, plan, planner, precision, printable,
+    session, tape, tuning, value,
 };
 
 /// Inside of devices: executors, and what is asked of GPUs.

@@ -111,6 +111,7 @@ pub mod ops;
 pub mod passes;
 #[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod planner;
 #[doc(hidden)]
 pub mod precision;
@@ -133,6 +134,7 @@ pub mod tape;
 pub mod training;
 #[doc(hidden)]
 pub mod tuning;
+#[doc(hidden)]
 pub mod value;
 
 pub use bag::Bags;

@@ -1,7 +1,6 @@
 //! The terms of what is minimised, and how much each counts when.
 
 use crate::error::{Error, Result};
-use crate::ops::Op;
 use crate::ops::pointwise::{AddScaled, AddTerm};
 use crate::tape::{Tape, ValueId};
 

@@ -162,7 +162,7 @@ impl Network {
     /// [`Error::Setting`] when `like` is no output of a layer with weights and a bias.
     pub fn linear_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
         let node = self.tape.nodes.iter().find(|n| n.outputs.first() == Some(&like));
-        let Some((op, &[_, w, b])) = node.map(|node| (&node.op, &node.inputs[..])) else {
+        let Some((op, &[_, w, b])) = node.map(|node| (node.op.clone(), &node.inputs[..])) else {
             return Err(Error::setting("network", "only the output of a layer with a bias tells of a layer to share"));
         };
         self.tape.push1(op, &[x, w, b])

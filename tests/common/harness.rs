@@ -203,7 +203,7 @@ pub fn run_on(
             other => panic!("{other:?} is no input"),
         })
         .collect();
-    let scalars = Scalars { seed: numbers.seed, step: numbers.step, ..Default::default() };
+    let scalars = Scalars { seed: numbers.seed, step: numbers.step, term_weights: [0.7; 4], ..Default::default() };
     executor.run(id, &Step { extent, scalars, uploads: &uploads, keep: &[] })?;
     Ok(read(&mut executor, &program, tape, &extent))
 }

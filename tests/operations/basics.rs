@@ -14,7 +14,7 @@ use bagrad::ops::attention_pool::AttentionPool;
 use bagrad::ops::dropout::Dropout;
 use bagrad::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use bagrad::ops::matmul::{Linear, Matmul};
-use bagrad::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
+use bagrad::ops::pointwise::{Activate, Activation, AddScaled, AddTerm, Logit, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
 use bagrad::plan::{Class, Family, PlanAs, Purpose};
@@ -101,6 +101,13 @@ fn cases() -> Vec<Case> {
         Box::new(|t, x, _| {
             let y = t.push1(Activate(Activation::Tanh), &[x]).unwrap();
             vec![t.push1(AddScaled { a: 0.5, b: -2.0 }, &[x, y]).unwrap()]
+        }),
+    );
+    case(
+        "add term".into(),
+        Box::new(|t, x, _| {
+            let y = t.push1(Activate(Activation::Tanh), &[x]).unwrap();
+            vec![t.push1(AddTerm { number: 1 }, &[x, y]).unwrap()]
         }),
     );
     case(
