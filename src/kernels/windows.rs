@@ -18,9 +18,9 @@ kernels! {
         /// Largest values of windows, merged.
         WINDOW_MAX = window_max, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
         /// A window's share of the gradient of the maximum, and of the rows where it is.
-        WINDOW_MAX_SHARE = window_max_share, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
+        WINDOW_MAX_SHARE = window_max_share, |at| chosen_cost(at);
         /// Rows where the maximum is, of those windows that have it.
-        WINDOW_PICK = window_pick, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
+        WINDOW_PICK = window_pick, |at| chosen_cost(at);
         /// What the bags of a window have in all.
         WINDOW_TAKE = window_take, |at @ &At { rows, c, .. }| (2 * rows * c, 0, at.matrix());
         /// The gradient that comes of it in a window, added to that of the bags.
@@ -32,6 +32,12 @@ kernels! {
         WINDOW_MEAN_SHARE = window_mean_share,
             |at @ &At { rows, c, w, .. }| (rows * (2 * c * (1 + (w[4] == LOG_MEAN_EXP as u64) as u64) + 2), 3 * rows * c, at.matrix());
     }
+}
+
+/// Rows by where their maxima are: a place here and of the bag for each run of columns.
+fn chosen_cost(at: &At) -> (u64, u64, String) {
+    let values = at.rows * at.c;
+    (2 * values + 2 * values / at.w[4].max(1), values, at.matrix())
 }
 
 fn window_softmax<T: Real>(a: &Args<T>) {

@@ -99,6 +99,9 @@ impl Windowed {
             let over_rows = all(|k| matches!(k, Kind::Rows(_) | Kind::Shared)) && !all(|k| *k == Kind::Shared);
             let stage = inputs.iter().filter_map(|k| if let Kind::Rows(stage) = k { Some(*stage) } else { None }).max();
             let locality = node.op.rule().locality();
+            let fixed = |v: &ValueId| matches!(tape.shape(*v).rows, Dim::Fixed(_));
+            let shared = node.inputs.iter().all(|v| kinds[v.index()] == Kind::Shared)
+                && node.inputs.iter().chain(&node.outputs).all(fixed);
             let pooled_at = match (locality, stage) {
                 (Locality::Pool(_), Some(stage)) if over_rows => Some(stage),
                 (Locality::Pick, stage) => stage,
@@ -124,6 +127,11 @@ impl Windowed {
             match (locality, stage) {
                 (Locality::Softmax, Some(_)) if over_rows => {
                     kinds[node.outputs[0].index()] = Kind::Softmax(node.inputs[0]);
+                }
+                // What is computed from parameters alone is there in every part, whose gradients for it add up.
+                _ if shared => {
+                    stages.iter_mut().for_each(|stage| stage.tape.nodes.push(node.clone()));
+                    bags.nodes.push(node.clone());
                 }
                 (Locality::Row, Some(stage)) if over_rows => {
                     stages[stage..].iter_mut().for_each(|stage| stage.tape.nodes.push(node.clone()));
