@@ -2,7 +2,10 @@
 //! z = 1/r ln of the mean over the bag of e^(r x). A small r is the mean, a large one the maximum.
 //!
 //! It is recorded in two parts, the pool y = ln of the mean of e^(r x) and z = y / r, so that pieces of a bag are
-//! merged like those of any log-mean-exp. With p_j = e^(r x_j - y) / n: dy/dx_j = r p_j and dy/dr = sum of p_j x_j.
+//! merged like those of any log-mean-exp. For r much below 1 the two parts of the gradient of r nearly cancel: its error
+//! in f32 is about 1e-7 / r^2, next to half the variance of x.
+//!
+//! With p_j = e^(r x_j - y) / n: dy/dx_j = r p_j and dy/dr = sum of p_j x_j.
 
 use super::columns::Splitter;
 use super::pointwise::count_of;
