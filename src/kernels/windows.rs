@@ -18,9 +18,9 @@ kernels! {
         /// Largest values of windows, merged.
         WINDOW_MAX = window_max, |at @ &At { rows, c, .. }| (4 * rows * c, rows * c, at.matrix());
         /// A window's share of the gradient of the maximum, and of the rows where it is.
-        WINDOW_MAX_SHARE = window_max_share, |at| chosen_cost(at);
+        WINDOW_MAX_SHARE = window_max_share, chosen_cost;
         /// Rows where the maximum is, of those windows that have it.
-        WINDOW_PICK = window_pick, |at| chosen_cost(at);
+        WINDOW_PICK = window_pick, chosen_cost;
         /// What the bags of a window have in all.
         WINDOW_TAKE = window_take, |at @ &At { rows, c, .. }| (2 * rows * c, 0, at.matrix());
         /// The gradient that comes of it in a window, added to that of the bags.

@@ -239,6 +239,9 @@ impl Network {
     }
 
     /// Log-mean-exp over each bag with a sharpness: 1/r ln of the mean of e^(r x), r `[1, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when x has no row for each instance, or r is not one number.
     pub fn sharp_pool(&mut self, x: ValueId, sharpness: ValueId) -> Result<ValueId> {
         let [tiles, bag_tiles, offsets] = self.tables;
         let pooled = self.tape.push1(SharpLogMeanExp, &[x, sharpness, tiles, bag_tiles, offsets])?;
@@ -246,6 +249,9 @@ impl Network {
     }
 
     /// A positive number that is learnt, `[1, 1]`: softplus of the parameter `name`, which starts where that is 1.
+    ///
+    /// # Errors
+    /// None that a name can cause.
     pub fn positive(&mut self, name: &str) -> Result<ValueId> {
         // ln(e - 1)
         let init = Init::Constant(0.541_324_86);
