@@ -1196,7 +1196,7 @@ pub mod matmul {
     use super::*;
     /// C += instead of C =.
     pub const ADD: u32 = 1;
-    /// A bias[n] is added.
+    /// A bias is added, column by column.
     pub const BIAS: u32 = 2;
     /// A is stored transposed: for the host, and for small products.
     pub const A_TURNED: u32 = 4;
@@ -1234,7 +1234,7 @@ pub mod matmul_coop {
     use super::*;
     /// C += instead of C =.
     pub const ADD: u32 = 1;
-    /// A bias[n] is added.
+    /// A bias is added, column by column.
     pub const BIAS: u32 = 2;
     /// A is stored transposed: for the host, and for small products.
     pub const A_TURNED: u32 = 4;
@@ -1566,7 +1566,7 @@ pub mod parts {
     use super::*;
     /// C += instead of C =.
     pub const ADD: u32 = 1;
-    /// A bias[n] is added.
+    /// A bias is added, column by column.
     pub const BIAS: u32 = 2;
     /// A is stored transposed: for the host, and for small products.
     pub const A_TURNED: u32 = 4;
