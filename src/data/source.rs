@@ -1,7 +1,7 @@
 //! Where a data set comes from, read from what a user writes.
 
 use super::text::ColumnNames;
-use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, idx, npy, npz, text};
+use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, foreign, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -116,7 +116,7 @@ impl Source {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
         }
-        if let Some(error) = npz::refusal(path) {
+        if let Some(error) = foreign::refusal(path) {
             return Err(error);
         }
         Ok(Self::Text(path.into()))
@@ -199,7 +199,7 @@ fn folder(path: &Path) -> Result<Source> {
         return Err(Error::format(path, message));
     }
     let nothing = || Error::format(path, "expected features.npy or pixels.npy in this folder, found neither");
-    Err(npz::refusal(path).unwrap_or_else(nothing))
+    Err(foreign::refusal(path).unwrap_or_else(nothing))
 }
 
 /// The folder of `head` when it is `generator:FOLDER`.
