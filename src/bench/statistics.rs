@@ -8,7 +8,7 @@ pub mod baseline;
 #[cfg(all(feature = "gpu", any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
 mod vulkan;
 #[cfg(not(all(feature = "gpu", any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))))]
-#[path = "no_vulkan.rs"]
+#[path = "statistics/no_vulkan.rs"]
 mod vulkan;
 
 use super::cases::{self, Sizes};

@@ -15,7 +15,7 @@ mod select;
 #[doc(hidden)]
 pub mod gpu;
 #[cfg(not(feature = "gpu"))]
-#[path = "no_gpu.rs"]
+#[path = "device/no_gpu.rs"]
 #[doc(hidden)]
 pub mod gpu;
 
