@@ -222,10 +222,8 @@ pub(crate) fn looked_at(value: usize) -> String {
     format!("value {value}")
 }
 
-/// The name of a term of the loss among the outputs of an evaluation.
-pub fn term_output(name: &str) -> String {
-    format!("loss: {name}")
-}
+/// What stands before the name of a term of the loss among the outputs of an evaluation.
+pub const TERM: &str = "loss: ";
 
 /// What can be read of a program by name.
 fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
@@ -238,7 +236,7 @@ fn outputs(tape: &Tape, purpose: Purpose) -> Vec<(String, ValueId)> {
             let outputs = tape.outputs.iter().map(|o| (o.name.clone(), o.value));
             // Of one term the loss tells all.
             let told = purpose == Purpose::Evaluate && tape.objectives.len() > 1;
-            let terms = tape.objectives.iter().filter(|_| told).map(|o| (term_output(&o.name), o.value));
+            let terms = tape.objectives.iter().filter(|_| told).map(|o| (format!("{TERM}{}", o.name), o.value));
             outputs.chain(terms).collect()
         }
     }

@@ -12,5 +12,5 @@ pub use crate::ops::update::Optimiser;
 pub use crate::precision::{LossScale, Precision};
 pub use cache::Cache;
 pub(crate) use predict::gather;
-pub use predict::{Predictions, evaluate, predict};
+pub use predict::{Loss, Predictions, evaluate, predict};
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};

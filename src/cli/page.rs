@@ -102,6 +102,9 @@ fn facts(plan: &Plan, done: &Finished, device: &Device) -> Vec<(String, String)>
     facts.into_iter().chain(groups).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// Terms of a loss that are drawn; more could not be told apart.
+const MOST_TERMS: usize = 6;
+
 fn curves(done: &Finished) -> Vec<Curve> {
     let epochs = &done.outcome.epochs;
     let line = |name: &str, value: &dyn Fn(&Epoch) -> Option<f64>| Series {
@@ -118,6 +121,11 @@ fn curves(done: &Finished) -> Vec<Curve> {
     };
     let losses = vec![line("training", &|e| Some(e.loss)), line("validation", &|e| e.validation_loss)];
     let mut all = vec![curve("Loss", "loss", losses)];
+    let terms = epochs.first().map(|e| e.validation_terms.keys().collect::<Vec<_>>()).unwrap_or_default();
+    if (2..=MOST_TERMS).contains(&terms.len()) {
+        let terms = terms.iter().map(|name| line(name, &|e| e.validation_terms.get(*name).copied())).collect();
+        all.push(curve("Terms of the validation loss", "loss", terms));
+    }
     if watched {
         let auc = line("AUC", &|e| e.validation.as_ref()?.get(Metric::Auc));
         let of_sets = epochs.iter().any(|e| matches!(e.validation, Some(BagScores::LabelSets(_))));

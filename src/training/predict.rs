@@ -4,7 +4,7 @@ use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
-use crate::plan::Purpose;
+use crate::plan::{Purpose, TERM};
 use crate::session::{Resident, Session, extent_of};
 use crate::tape::{Columns, Link};
 use crate::training::weights;
@@ -153,6 +153,15 @@ pub fn predict(
     gather(session, bags, indices, outputs)
 }
 
+/// The loss of some bags: the whole objective of a method.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loss {
+    /// All of it.
+    pub total: f64,
+    /// Its terms by name, before their weights, of a method with more than one.
+    pub terms: BTreeMap<String, f64>,
+}
+
 /// As [`predict`], of bags with labels, and their loss by the whole objective of the method, without dropout or masks:
 /// the sum over the bags of the weight of their class times their loss, over the number of bags. Of several labels a bag
 /// the weights are those of the labels that a bag has.
@@ -165,16 +174,20 @@ pub fn evaluate(
     indices: &[usize],
     class_weights: &[f32],
     resident: Option<&Resident>,
-) -> Result<(Predictions, f64)> {
+) -> Result<(Predictions, Loss)> {
     bags.check_indices(indices)?;
-    let mut total = 0.0;
+    let mut all = Loss::default();
     let predictions = gather(session, bags, indices, |session, batch| {
         let weights = weights::of_batch(bags, batch, class_weights)?;
         let (outputs, loss) = session.outputs_and_loss(bags, batch, &weights, resident)?;
-        total += loss * batch.len() as f64;
+        let share = batch.len() as f64 / indices.len() as f64;
+        all.total += loss * share;
+        for (name, value) in outputs.iter().filter_map(|(name, value)| Some((name.strip_prefix(TERM)?, value))) {
+            *all.terms.entry(name.to_owned()).or_default() += f64::from(value[0]) * share;
+        }
         Ok(outputs)
     })?;
-    Ok((predictions, total / indices.len() as f64))
+    Ok((predictions, all))
 }
 
 /// Makes room, and programs, for every batch of an evaluation of the bags `indices`.
@@ -404,11 +417,12 @@ mod tests {
             session.limit_bindings(bytes);
             let wanted = session.gradients(&bags, Some(&weights)).unwrap().loss;
             let (predictions, found) = evaluate(&mut session, &bags, &all, &of_class, None).unwrap();
+            let found = found.total;
             assert!((found - wanted).abs() < 1e-5 * wanted.abs(), "{name} {bytes:?}: {found}, {wanted}");
             let again = predict(&mut session, &bags, &all, None).unwrap();
             assert_eq!(predictions.probabilities, again.probabilities, "{name}");
             // Of a method with more than one term it is not what the probabilities cost.
-            let plain = evaluate(&mut session, &bags, &all, &[1.0, 1.0], None).unwrap().1;
+            let plain = evaluate(&mut session, &bags, &all, &[1.0, 1.0], None).unwrap().1.total;
             let log_loss = predictions.measure(&labels).unwrap().log_loss.unwrap();
             assert!((plain - log_loss).abs() > 1e-4, "{name}: {plain}, {log_loss}");
         }
@@ -430,6 +444,7 @@ mod tests {
         let weights = weights::of_batch(&bags, &all, &[3.0, 0.5]).unwrap();
         let wanted = session.gradients(&bags, Some(&weights)).unwrap();
         let (found, loss) = evaluate(&mut session, &bags, &all, &[3.0, 0.5], None).unwrap();
+        let loss = loss.total;
         assert!((loss - wanted.loss).abs() < 1e-5 * wanted.loss, "{loss} {}", wanted.loss);
         // A sigmoid for each of two labels, not one logit of two classes.
         assert_eq!((found.multi_label, found.outputs, found.probabilities.len()), (true, 2, 12));

@@ -23,6 +23,7 @@ use crate::session::{Resident, Session};
 use crate::tape::Storage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// How much a bag of each class counts in the loss. Of bags with several labels each: how much a label counts where a bag
 /// has it, beside 1 where it has not.
@@ -183,6 +184,9 @@ pub struct Epoch {
     /// Loss of the validation bags: the objective that is trained, class weights and all terms of the method included,
     /// without dropout or masks.
     pub validation_loss: Option<f64>,
+    /// The terms of that loss by name, before their weights, of a method with more than one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub validation_terms: BTreeMap<String, f64>,
     /// Metrics of the validation bags.
     pub validation: Option<BagScores>,
     /// True when this epoch's weights are the best so far.
@@ -379,7 +383,7 @@ impl Fit<'_> {
 }
 
 impl Task for Fit<'_> {
-    type Details = BagScores;
+    type Details = Validated;
 
     fn updates(&self) -> &[Update] {
         &self.updates
@@ -423,31 +427,40 @@ impl Task for Fit<'_> {
         Ok(())
     }
 
-    fn judge(&mut self, session: &mut Session) -> Result<Option<(Standing, BagScores)>> {
+    fn judge(&mut self, session: &mut Session) -> Result<Option<(Standing, Validated)>> {
         if self.validation.is_empty() {
             return Ok(None);
         }
         let Self { bags, validation, class_weights, resident, settings, .. } = self;
         let (predictions, loss) = evaluate(session, bags, validation, class_weights, resident.as_ref())?;
         let scores = predictions.scores_among(&predictions.probabilities, bags, validation)?;
-        Ok(Some((Standing { score: scores.get(settings.monitor), loss }, scores)))
+        let standing = Standing { score: scores.get(settings.monitor), loss: loss.total };
+        Ok(Some((standing, Validated { scores, terms: loss.terms })))
     }
 
-    fn pack(&self, scores: &BagScores) -> Value {
+    fn pack(&self, Validated { scores, terms }: &Validated) -> Value {
         match scores {
-            BagScores::Classes(scores) => json!({ "classes": scores }),
-            BagScores::LabelSets(scores) => json!({ "labels": scores }),
+            BagScores::Classes(scores) => json!({ "classes": scores, "terms": terms }),
+            BagScores::LabelSets(scores) => json!({ "labels": scores, "terms": terms }),
         }
     }
 
-    fn unpack(&self, packed: &Value) -> std::result::Result<BagScores, String> {
-        if let Some(scores) = packed.get("classes") {
-            return serde_json::from_value(scores.clone()).map(BagScores::Classes).map_err(|e| e.to_string());
-        }
-        let scores = packed.get("labels").ok_or("no scores of validation bags")?;
-        let scores = LabelSetScores::named(scores, &self.bags.class_names)?;
-        Ok(BagScores::LabelSets(scores))
+    fn unpack(&self, packed: &Value) -> std::result::Result<Validated, String> {
+        let scores = match (packed.get("classes"), packed.get("labels")) {
+            (Some(scores), _) => BagScores::Classes(serde_json::from_value(scores.clone()).map_err(|e| e.to_string())?),
+            (_, Some(scores)) => BagScores::LabelSets(LabelSetScores::named(scores, &self.bags.class_names)?),
+            _ => return Err("no scores of validation bags".into()),
+        };
+        let terms = packed.get("terms").cloned().unwrap_or_default();
+        Ok(Validated { scores, terms: serde_json::from_value(terms).map_err(|e| e.to_string())? })
     }
+}
+
+/// What validation bags give beside their loss.
+#[derive(Clone, Debug)]
+struct Validated {
+    scores: BagScores,
+    terms: BTreeMap<String, f64>,
 }
 
 /// Passes on to the observer what the loop tells.
@@ -456,12 +469,12 @@ struct Watching<'a> {
     updates: usize,
 }
 
-impl Watch<BagScores> for Watching<'_> {
+impl Watch<Validated> for Watching<'_> {
     fn update(&mut self, epoch: u32, update: usize, bags: usize) {
         self.observer.step(&Progress { epoch, step: update + 1, steps: self.updates, bags });
     }
 
-    fn epoch(&mut self, judged: &Judged<BagScores>) {
+    fn epoch(&mut self, judged: &Judged<Validated>) {
         self.observer.epoch(&Epoch::of(judged));
     }
 
@@ -471,12 +484,25 @@ impl Watch<BagScores> for Watching<'_> {
 }
 
 impl Epoch {
-    fn of(judged: &Judged<BagScores>) -> Self {
+    fn of(judged: &Judged<Validated>) -> Self {
         let Judged { epoch, loss, learning_rate, best, seconds, items_per_second, loss_scale, .. } = *judged;
         let validation_loss = judged.validation.as_ref().map(|(loss, _)| *loss);
-        let validation = judged.validation.as_ref().map(|(_, scores)| scores.clone());
-        let bags_per_second = items_per_second;
-        Self { epoch, loss, learning_rate, validation_loss, validation, best, seconds, bags_per_second, loss_scale }
+        let (validation, validation_terms) = match &judged.validation {
+            Some((_, Validated { scores, terms })) => (Some(scores.clone()), terms.clone()),
+            None => (None, BTreeMap::new()),
+        };
+        Self {
+            epoch,
+            loss,
+            learning_rate,
+            validation_loss,
+            validation_terms,
+            validation,
+            best,
+            seconds,
+            bags_per_second: items_per_second,
+            loss_scale,
+        }
     }
 }
 

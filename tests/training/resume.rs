@@ -56,7 +56,18 @@ fn result(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug + use<> {
     let epochs: Vec<_> = outcome
         .epochs
         .iter()
-        .map(|e| (e.epoch, e.loss, e.learning_rate, e.validation_loss, e.validation.clone(), e.best, e.loss_scale))
+        .map(|e| {
+            (
+                e.epoch,
+                e.loss,
+                e.learning_rate,
+                e.validation_loss,
+                e.validation.clone(),
+                e.validation_terms.clone(),
+                e.best,
+                e.loss_scale,
+            )
+        })
         .collect();
     let bytes = |model: &Model| model.to_bytes();
     let models = (bytes(&outcome.model), outcome.average.as_ref().map(bytes), outcome.follower.as_ref().map(bytes));
@@ -85,6 +96,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("accumulated", case("dsmil", &|s| (s.batch, s.accumulate) = (1, 3))),
         ("teacher", case("mhim-attention", &|_| ())),
         ("windows", case("gated-attention", &|s| s.memory = Some(1 << 20))),
+        ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
     ]
 }

@@ -92,6 +92,17 @@ fn training_moves_weights() {
         let end = model.parameter("c.weight").unwrap().to_vec();
         (start, end, model.parameter("b.weight").unwrap().to_vec())
     };
+    let outcome = {
+        let method = Method::from(Two { epochs: 4 });
+        let settings = Settings { epochs: 2, ..Settings::for_method(&method) };
+        let model = Model::new(Spec::of(method, &bags), 3).unwrap();
+        train(&Device::host(), model, &settings, &bags, &all[..8], &all[8..], &mut ()).unwrap()
+    };
+    for epoch in &outcome.epochs {
+        let of = |name: &str| epoch.validation_terms[name];
+        let total = of("bags") + 0.8 * of("second") + 0.5 * of("third");
+        assert!((epoch.validation_loss.unwrap() - total).abs() < 1e-5, "{epoch:?}");
+    }
     let (start, two, second) = trained(2);
     assert_eq!(start, two);
     let (_, three, _) = trained(3);
