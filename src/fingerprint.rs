@@ -23,6 +23,11 @@ impl Fingerprint {
         numbers.into_iter().fold(self, |all, number| all.bytes(&number.to_le_bytes()))
     }
 
+    /// That of places in a list, in their order.
+    pub fn of_places(places: &[usize]) -> Self {
+        Self::default().numbers(places.iter().map(|&at| at as u64))
+    }
+
     pub fn values(self, values: &[f32]) -> Self {
         values.iter().fold(self, |all, value| all.bytes(&value.to_bits().to_le_bytes()))
     }

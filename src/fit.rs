@@ -166,21 +166,9 @@ pub(crate) fn run<T: Task>(
         at.epoch(session, task, (epoch, first, &losses), watch)?;
         (epoch, first) = (epoch + 1, 0);
         losses.clear();
-        at.written.save_if_due(
-            Event::Epoch,
-            session,
-            limits,
-            (at.started, &at.best),
-            (epoch, 0, |_: &mut Session| Ok(Vec::new())),
-        )?;
+        at.save_between_epochs(Event::Epoch, session, epoch)?;
     }
-    at.written.save_if_due(
-        Event::End,
-        session,
-        limits,
-        (at.started, &at.best),
-        (epoch, 0, |_: &mut Session| Ok(Vec::new())),
-    )?;
+    at.save_between_epochs(Event::End, session, epoch)?;
     let seconds = at.written.before + at.started.elapsed().as_secs_f64();
     Ok(Done { epochs: at.epochs, best: at.best.map(|best| (best.epoch, best.values)), seconds })
 }
@@ -230,6 +218,12 @@ impl<D: Clone> Loop<'_, D> {
         self.best = checkpoint.best;
         (self.written.records, self.written.before) = (checkpoint.records, checkpoint.seconds);
         Ok((checkpoint.epoch, first, checkpoint.losses))
+    }
+
+    /// Before the first update of an epoch.
+    fn save_between_epochs(&mut self, event: Event, session: &mut Session, epoch: u32) -> Result<()> {
+        let none = |_: &mut Session| Ok(Vec::new());
+        self.written.save_if_due(event, session, self.limits, (self.started, &self.best), (epoch, 0, none))
     }
 
     /// True when no epoch comes after those that are done.

@@ -333,8 +333,7 @@ pub fn pretrain_on(
 
 /// All that decides the result, to tell checkpoints from those of others.
 fn identity(model: &Model, settings: &Settings, patches: &Patches, parts: [&[usize]; 2]) -> Value {
-    let [training, validation] =
-        parts.map(|part| Fingerprint::default().numbers(part.iter().map(|&row| row as u64)).to_string());
+    let [training, validation] = parts.map(|part| Fingerprint::of_places(part).to_string());
     json!({
         "bagrad": env!("CARGO_PKG_VERSION"),
         "model": model.spec(),

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars};
 use crate::methods::outputs_for;
-use crate::model::Model;
+use crate::model::{Model, ParamInfo};
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
 use crate::tape::{Columns, Link, Source, Storage, Tape, feature_stride};
@@ -241,11 +241,27 @@ impl Session {
         self.executor.write(BufferKey::Params, 0, &self.model.values)
     }
 
+    /// A whole buffer in the layout of the parameters, waiting for the device.
+    fn read_flat(&mut self, buffer: BufferKey) -> Result<Vec<f32>> {
+        let count = self.model.values.len();
+        self.executor.read_f32(Place { buffer, offset: 0, bytes: count as u64 * 4 }, count)
+    }
+
+    /// The gradients that the device holds, by the names of the parameters, divided by `scale`; waits for the device.
+    fn read_gradients(&mut self, scale: f64) -> Result<BTreeMap<String, Tensor>> {
+        let total = self.model.layout().total;
+        let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes: total as u64 * 4 };
+        let grads = self.executor.read(flat, total)?;
+        let of = |p: &ParamInfo| Tensor {
+            shape: p.shape.clone(),
+            values: grads[p.offset..p.offset + p.len()].iter().map(|g| g / scale).collect(),
+        };
+        Ok(self.model.parameters().iter().filter(|p| p.trained).map(|p| (p.name.clone(), of(p))).collect())
+    }
+
     fn fetch(&mut self) -> Result<()> {
         if self.stale {
-            let count = self.model.values.len();
-            let place = Place { buffer: BufferKey::Params, offset: 0, bytes: count as u64 * 4 };
-            let values = self.executor.read_f32(place, count)?;
+            let values = self.read_flat(BufferKey::Params)?;
             // Not every device carries a NaN on to the loss: some take the largest of NaN and 0 for 0.
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 let layout = self.model.layout();
@@ -309,9 +325,7 @@ impl Session {
     /// What the device answers.
     pub fn average(&mut self) -> Result<Option<Model>> {
         let Some(state) = self.average else { return Ok(None) };
-        let count = self.model.values.len();
-        let place = Place { buffer: BufferKey::State(state), offset: 0, bytes: count as u64 * 4 };
-        let averages = self.executor.read_f32(place, count)?;
+        let averages = self.read_flat(BufferKey::State(state))?;
         self.fetch()?;
         let mut model = self.model.clone();
         // Only what is trained has an average; the rest is as it is now.
@@ -464,6 +478,7 @@ impl Session {
         if !bags.has_labels() {
             return Err(Error::bags("gradients need a label for every bag"));
         }
+        self.check_none_pending("gradients")?;
         let even = vec![1.0 / bags.len() as f32; bags.len()];
         let indices: Vec<usize> = (0..bags.len()).collect();
         let purpose = Purpose::Gradients { dropout: false };
@@ -474,15 +489,7 @@ impl Session {
         let windows = self.set_batch(purpose, &inputs, weights.unwrap_or(&even))?;
         let mut reading = Reading::default();
         self.run(purpose, Scalars::default(), None, (&inputs, windows), Some(&mut reading))?;
-        let total = self.model.layout().total;
-        let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes: total as u64 * 4 };
-        let grads = self.executor.read(flat, total)?;
-        let of = |p: &crate::model::ParamInfo| Tensor {
-            shape: p.shape.clone(),
-            values: grads[p.offset..p.offset + p.len()].to_vec(),
-        };
-        let trained = self.model.parameters().iter().filter(|p| p.trained);
-        let parameters = trained.map(|p| (p.name.clone(), of(p))).collect();
+        let parameters = self.read_gradients(1.0)?;
         let Reading { outputs, loss, instances } = reading;
         Ok((Gradients { loss: loss.expect("a loss was read"), outputs, parameters, instances }, kept))
     }

@@ -4,7 +4,7 @@
 use super::windowed::Reading;
 use super::{Inputs, Session, Tensor};
 use crate::error::Result;
-use crate::kernels::launch::{BufferKey, Dim, Place, Scalars, tokens_of};
+use crate::kernels::launch::{BufferKey, Dim, Scalars, tokens_of};
 use crate::masking::{Masks, Scores};
 use crate::model::Model;
 use crate::passes::{HostRule, Read};
@@ -51,10 +51,8 @@ impl Session {
         }
         self.start_follower()?;
         self.fetch()?;
-        let count = self.model.values.len();
-        let place = Place { buffer: BufferKey::Follower, offset: 0, bytes: count as u64 * 4 };
         let mut model = self.model.clone();
-        (model.values, model.follower) = (self.executor.read_f32(place, count)?, None);
+        (model.values, model.follower) = (self.read_flat(BufferKey::Follower)?, None);
         Ok(Some(model))
     }
 

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::error::{Error, Result};
-use crate::kernels::launch::{BufferKey, Place};
+use crate::kernels::launch::BufferKey;
 use crate::precision::ScaleState;
 use crate::tape::Storage;
 
@@ -31,16 +31,13 @@ impl Session {
     /// # Errors
     /// [`Error::Setting`] while gradients wait for their update, [`Error::Diverged`], and what the device answers.
     pub fn state(&mut self, states: u8) -> Result<SessionState> {
-        if self.pending > 0 {
-            return Err(Error::setting("state", "gradients wait for their update, which belongs before or after it"));
-        }
+        self.check_none_pending("state")?;
         self.fetch()?;
         let parameters = self.model.values.clone();
-        let all = parameters.len();
+        let bytes = parameters.len() as u64 * 4;
         let flat = |session: &mut Self, buffer: BufferKey| {
-            let bytes = all as u64 * 4;
             session.executor.ensure(buffer, bytes)?;
-            session.executor.read_f32(Place { buffer, offset: 0, bytes }, all)
+            session.read_flat(buffer)
         };
         let states = (0..states).map(|n| flat(self, BufferKey::State(n))).collect::<Result<_>>()?;
         let follower = match self.tape.passes.follower {

@@ -7,7 +7,7 @@ use super::{Inputs, Resident, Session, Tensor};
 use crate::bag::Bags;
 use crate::device::executor::Step;
 use crate::error::{Error, Result};
-use crate::kernels::launch::{BufferKey, Place, Scalars};
+use crate::kernels::launch::{BufferKey, Scalars};
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::random::Random;
@@ -36,10 +36,7 @@ impl Session {
         keep: Option<u32>,
     ) -> Result<()> {
         self.check_rule(optimiser, rate)?;
-        if self.pending > 0 {
-            let message = format!("gradients of {} batches wait for Session::apply", self.pending);
-            return Err(Error::setting("train_step", message));
-        }
+        self.check_none_pending("train_step")?;
         self.start_average(optimiser)?;
         let scalars = self.scalars(optimiser, rate);
         self.learn(Purpose::Train(*optimiser), Inputs::of(bags, indices, resident), weights, scalars, keep)?;
@@ -102,14 +99,7 @@ impl Session {
     pub fn pending_gradients(&mut self) -> Result<BTreeMap<String, Tensor>> {
         self.check_pending()?;
         let scale = f64::from(self.loss_scale_now()?);
-        let total = self.model.layout().total;
-        let flat = Place { buffer: BufferKey::Grads, offset: 0, bytes: total as u64 * 4 };
-        let grads = self.executor.read(flat, total)?;
-        let of = |p: &crate::model::ParamInfo| Tensor {
-            shape: p.shape.clone(),
-            values: grads[p.offset..p.offset + p.len()].iter().map(|g| g / scale).collect(),
-        };
-        Ok(self.model.parameters().iter().filter(|p| p.trained).map(|p| (p.name.clone(), of(p))).collect())
+        self.read_gradients(scale)
     }
 
     /// Replaces the gradient of one parameter among those that wait, row by row.
@@ -141,6 +131,14 @@ impl Session {
     fn loss_scale_now(&mut self) -> Result<f32> {
         let Some(first) = self.tape.mixed.map(|scale| scale.first) else { return Ok(1.0) };
         Ok(self.loss_scale()?.map_or(first, |state| state.scale))
+    }
+
+    /// Refuses what would write over gradients that wait, or leave them out.
+    pub(super) fn check_none_pending(&self, what: &str) -> Result<()> {
+        match self.pending {
+            0 => Ok(()),
+            n => Err(Error::setting(what, format!("gradients of {n} batches wait for Session::apply"))),
+        }
     }
 
     fn check_pending(&self) -> Result<()> {
@@ -218,6 +216,7 @@ impl Session {
     /// What the device answers.
     pub fn repeat_step(&mut self, optimiser: &Optimiser, rate: f64) -> Result<()> {
         self.check_rule(optimiser, rate)?;
+        self.check_none_pending("repeat_step")?;
         if self.batch.tables.extent.bags == 0 {
             return Err(Error::bags("there is no step to repeat: run one first"));
         }

@@ -337,8 +337,7 @@ pub fn train_on(
 fn identity(model: &Model, settings: &Settings, bags: &Bags, parts: [&[usize]; 2]) -> Value {
     // Where features are does not change a bit.
     let settings = Settings { cache: Cache::Auto, ..settings.clone() };
-    let [training, validation] =
-        parts.map(|part| Fingerprint::default().numbers(part.iter().map(|&bag| bag as u64)).to_string());
+    let [training, validation] = parts.map(|part| Fingerprint::of_places(part).to_string());
     json!({
         "bagrad": env!("CARGO_PKG_VERSION"),
         "model": model.spec(),

@@ -135,7 +135,11 @@ fn steps_out_of_order_are_refused() {
     session.accumulate(&bags, &[0], &[1.0], None, None).unwrap();
     let found = session.train_step(&bags, &[0], &[1.0], None, (&optimiser, 0.1), None).unwrap_err();
     assert!(message(found).contains("gradients of 1 batches wait"));
-    assert!(message(session.state(2).unwrap_err()).contains("gradients wait"));
+    let waiting = "gradients of 1 batches wait";
+    assert!(message(session.state(2).unwrap_err()).contains(waiting));
+    // Both would write over what waits.
+    assert!(message(session.gradients(&bags, None).unwrap_err()).contains(waiting));
+    assert!(message(session.repeat_step(&optimiser, 0.1).unwrap_err()).contains(waiting));
     assert!(message(session.set_pending_gradient("head.weight", &[0.0]).unwrap_err()).contains("found 1 values"));
     assert!(message(session.set_pending_gradient("no", &[0.0]).unwrap_err()).contains("no trained parameter"));
     assert!(session.apply(&optimiser, f64::NAN).is_err());
