@@ -38,7 +38,7 @@ impl MilMethod for MarginAttention {
     }
 
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adamw(1e-2), learning_rate: 2e-3, time_decay: 0.0, epochs: 60 }
+        Recipe { optimiser: Optimiser::adamw(1e-2), learning_rate: 2e-3, time_decay: 0.0, epochs: 60, bags: 1 }
     }
 
     fn record(&self, net: &mut Network) -> bagrad::Result<()> {

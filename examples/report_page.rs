@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example report_page -- page.html`
 
-use bagrad::report::{BagPicture, Curve, Predictions, Report, Series};
+use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Shown};
 use bagrad::training::metrics::{Scores, auc_interval};
 
 /// A seven-segment digit in 28 x 28 pixels, moved and slanted a little.
@@ -88,7 +88,8 @@ fn main() -> anyhow::Result<()> {
             } else {
                 Vec::new()
             },
-            attention: raw.iter().map(|a| a / sum).collect(),
+            shown: Shown::default(),
+            weights: raw.iter().map(|a| a / sum).collect(),
             key: Some(key),
         });
     }

@@ -40,7 +40,7 @@ pub struct Report {
     pub curves: Vec<Curve>,
     /// Predictions of the test bags: a histogram, the ROC curve and the confusion matrix.
     pub predictions: Option<Predictions>,
-    /// Bags with the attention of their instances.
+    /// Bags with a number for each of their instances.
     pub bags: Vec<BagPicture>,
 }
 
@@ -90,7 +90,22 @@ pub struct Predictions {
     pub labels: Vec<u32>,
 }
 
-/// A bag with the attention of its instances, as images where there are any and else as bars.
+/// What the numbers of instances are that pictures of bags show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What one is called: "attention", "contribution to tumour".
+    pub name: String,
+    /// They have a sign that matters: what speaks for a class and what against it are drawn apart.
+    pub signed: bool,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { name: "attention".into(), signed: false }
+    }
+}
+
+/// A bag with a number for each instance, as images where there are any and else as bars.
 #[derive(Clone, Debug, Default)]
 pub struct BagPicture {
     /// What the bag is called.
@@ -108,8 +123,10 @@ pub struct BagPicture {
     /// The values of each instance, channel-last row by row, in any range: all bags of a report are
     /// rescaled together. Empty when there are no images.
     pub pixels: Vec<Vec<f32>>,
-    /// The attention weight of each instance.
-    pub attention: Vec<f32>,
+    /// A number for each instance, such as its attention.
+    pub weights: Vec<f32>,
+    /// What they are.
+    pub shown: Shown,
     /// Which instances are key instances, if that is known.
     pub key: Option<Vec<bool>>,
 }

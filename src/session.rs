@@ -24,7 +24,7 @@ use crate::methods::outputs_for;
 use crate::model::{Model, ParamInfo};
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
-use crate::tape::{Columns, Link, Source, Storage, Tape, feature_stride};
+use crate::tape::{Columns, Link, Meaning, Role, Source, Storage, Tape, feature_stride};
 pub use batch::extent_of;
 use batch::{Batch, uploads};
 use inputs::Inputs;
@@ -558,5 +558,16 @@ impl Session {
     /// How the columns of output `name` become one.
     pub(crate) fn columns(&self, name: &str) -> Columns {
         self.tape.columns(name).unwrap_or(Columns::Heads)
+    }
+
+    /// What the scores of the instances say.
+    pub fn scores_are(&self) -> Meaning {
+        self.tape.scores_are().unwrap_or_default()
+    }
+
+    /// What the model tells of instances and bags besides, by the names of the outputs.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&str, Role)> {
+        let told = |role| matches!(role, Role::OfInstances(_) | Role::OfBags(_));
+        self.tape.outputs.iter().filter(move |o| told(o.role)).map(|o| (o.name.as_str(), o.role))
     }
 }

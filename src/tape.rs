@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 use crate::ops::{Op, Recorder};
+use serde::Serialize;
 
 pub use crate::value::{Io, Shape, Source, Storage, Value, ValueId};
 
@@ -60,15 +61,42 @@ pub enum Columns {
     Classes,
 }
 
+/// What a number of an instance or of a bag says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Meaning {
+    /// Larger is more like a key instance; the scale means nothing.
+    #[default]
+    Score,
+    /// Its sigmoid is the probability that the instance alone is positive.
+    Logit,
+    /// A probability.
+    Probability,
+    /// A share of the bag's logit with a sign: above 0 it speaks for the class, below 0 against it.
+    Contribution,
+    /// A weight, of those that sum to 1 over the bag or stand alone.
+    Weight,
+    /// Evidence for a class, at least 0.
+    Evidence,
+    /// How little is known, from 0 to 1.
+    Uncertainty,
+    /// A standard deviation.
+    Deviation,
+}
+
 /// What an output is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Logits of the bags `[Bags, outputs]`.
     Logits(Link),
     /// Scores of the instances; higher means more like a key instance.
-    Scores(Columns),
+    Scores(Columns, Meaning),
     /// Weights of the instances, which sum to 1 over each bag.
     Attention(Columns),
+    /// More of each instance `[Instances, K]`, for people to see.
+    OfInstances(Meaning),
+    /// More of each bag `[Bags, K]`, for people to see.
+    OfBags(Meaning),
     /// What bags or instances are described by.
     Features,
     /// Anything else.
@@ -298,10 +326,18 @@ impl Tape {
         })
     }
 
+    /// What the scores of the instances say, where the model has some.
+    pub fn scores_are(&self) -> Option<Meaning> {
+        self.outputs.iter().find_map(|o| match o.role {
+            Role::Scores(_, meaning) => Some(meaning),
+            _ => None,
+        })
+    }
+
     /// How the columns of output `name` become one.
     pub fn columns(&self, name: &str) -> Option<Columns> {
         self.outputs.iter().filter(|o| o.name == name).find_map(|o| match o.role {
-            Role::Scores(columns) | Role::Attention(columns) => Some(columns),
+            Role::Scores(columns, _) | Role::Attention(columns) => Some(columns),
             _ => None,
         })
     }

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod predict;
+mod told;
 pub mod trainer;
 mod weights;
 
@@ -10,7 +11,9 @@ pub use crate::metrics;
 pub use crate::ops::schedule::{self, Schedule};
 pub use crate::ops::update::Optimiser;
 pub use crate::precision::{LossScale, Precision};
+pub use crate::tape::Meaning;
 pub use cache::Cache;
 pub(crate) use predict::gather;
 pub use predict::{Loss, Predictions, evaluate, predict};
+pub use told::Told;
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};

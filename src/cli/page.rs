@@ -6,16 +6,16 @@ use super::table::score;
 use bagrad::Bags;
 use bagrad::data::Split;
 use bagrad::device::Device;
-use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Table, frequent};
-use bagrad::training::Epoch;
+use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Shown, Table, frequent};
 use bagrad::training::metrics::{BagScores, Metric, auc_interval};
+use bagrad::training::{Epoch, Meaning};
 
 /// Resamples of the interval of the AUC.
 const RESAMPLES: usize = 2000;
 /// Classes whose bags are drawn, at most: those with the most bags.
 const PICTURED: usize = 8;
 
-/// A page with everything a run can show; `pictures` bags of each class are drawn with their attention.
+/// A page with everything a run can show; `pictures` bags of each class are drawn with what their instances weigh.
 pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> Report {
     let info = plan.method.info();
     let count = |part| done.part(part).map_or(0, |e| e.bags.len());
@@ -138,8 +138,13 @@ fn curves(done: &Finished) -> Vec<Curve> {
 
 /// The first bags of each class, as they come, so that nobody has picked the pretty ones.
 fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
-    let (Some((_, e)), Some(attention)) = (done.judged(), &done.predictions.attention) else {
-        return Vec::new();
+    let Some((_, e)) = done.judged() else { return Vec::new() };
+    let found = &done.predictions;
+    // What a method says with a sign is what it explains itself by; else its attention, where it has one.
+    let signed = found.scores_are == Meaning::Contribution;
+    let (weights, name) = match &found.attention {
+        Some(attention) if !signed => (attention, "attention"),
+        _ => (&found.scores, name_of(found.scores_are)),
     };
     let bags = &done.set.bags;
     // A class, or of several labels the rarest that a bag has, and one more for none of them.
@@ -166,11 +171,26 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
             probability: f64::from(done.predictions.bag(bag)[told]),
             image: bags.image,
             pixels: if bags.image.is_some() { rows.clone().map(|r| pixels(done, r)).collect() } else { Vec::new() },
-            attention: attention[rows.clone()].to_vec(),
+            weights: weights[rows.clone()].to_vec(),
+            shown: Shown { name: name.into(), signed },
             key: targets.as_ref().map(|t| t[rows].iter().map(|&t| t != 0).collect()),
         }
     };
     chosen.map(picture).collect()
+}
+
+/// What a number of that meaning is called under a picture.
+fn name_of(meaning: Meaning) -> &'static str {
+    match meaning {
+        Meaning::Score => "score",
+        Meaning::Logit => "logit of the instance",
+        Meaning::Probability => "probability of the instance",
+        Meaning::Contribution => "contribution to the logit",
+        Meaning::Weight => "weight",
+        Meaning::Evidence => "evidence",
+        Meaning::Uncertainty => "uncertainty",
+        Meaning::Deviation => "standard deviation",
+    }
 }
 
 /// The class of a bag, or the labels that it is known to have.

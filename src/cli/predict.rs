@@ -110,6 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
     result.insert("bags".into(), json!(set.bags.len()));
     result.insert("instances".into(), json!(set.bags.instances()));
     result.insert("device".into(), json!(device.name()));
+    result.insert("scores_are".into(), json!(predictions.scores_are));
     let mut told = None;
     if set.bags.has_labels() {
         let targets = set.instance_targets();
@@ -127,18 +128,23 @@ pub fn run(args: &Args) -> Result<()> {
     write(args, claim, &set.bags, &predictions, &classes, &result)?;
     if args.output.json {
         let bag = |b: usize| {
+            let mut line = Map::from_iter([("bag".to_owned(), json!(set.bags.names[b]))]);
             if multi_label {
                 let predicted: Vec<&String> = predictions.labels(b).into_iter().map(|label| &classes[label]).collect();
                 let known = set.bags.label_sets.as_ref().and_then(|sets| sets.get(b));
                 let labels: Option<Map<String, Value>> =
                     known.map(|of| classes.iter().cloned().zip(of.iter().map(|has| json!(has))).collect());
-                return json!({ "bag": set.bags.names[b], "labels": labels, "predicted": predicted,
-                               "probabilities": predictions.bag(b) });
+                line.extend([("labels".to_owned(), json!(labels)), ("predicted".to_owned(), json!(predicted))]);
+            } else {
+                let label = set.bags.label(b).and_then(|label| classes.get(label as usize));
+                let predicted = &classes[predictions.class(b)];
+                line.extend([("label".to_owned(), json!(label)), ("predicted".to_owned(), json!(predicted))]);
             }
-            let label = set.bags.label(b).and_then(|label| classes.get(label as usize));
-            let predicted = &classes[predictions.class(b)];
-            json!({ "bag": set.bags.names[b], "label": label, "predicted": predicted,
-                    "probabilities": predictions.bag(b) })
+            line.insert("probabilities".into(), json!(predictions.bag(b)));
+            for told in &predictions.of_bags {
+                line.extend(told.names(&classes).into_iter().zip(told.row(b).iter().map(|value| json!(value))));
+            }
+            Value::Object(line)
         };
         result.insert("classes".into(), json!(classes));
         result.insert("predictions".into(), (0..set.bags.len()).map(bag).collect());

@@ -7,7 +7,7 @@ use anyhow::Result;
 use bagrad::data::Split;
 use bagrad::files::{self, Claim};
 use bagrad::report::Report;
-use bagrad::training::{Epoch, Predictions};
+use bagrad::training::{Epoch, Predictions, Told};
 use bagrad::{Bags, Error};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -76,7 +76,8 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
 }
 
 /// A line for each bag: `bag[,split],label,predicted,p(class)..`; a label nobody knows is empty. Of several labels a bag
-/// `label` and `predicted` are a column for each label, `label(name)..` and `predicted(name)..`, with 1 or 0.
+/// `label` and `predicted` are a column for each label, `label(name)..` and `predicted(name)..`, with 1 or 0. Behind them
+/// is what the method tells of bags besides.
 ///
 /// # Errors
 /// When `out` cannot be written.
@@ -100,6 +101,7 @@ pub fn bag_table(
         csv.cell("label")?.cell("predicted")?;
     }
     classes.iter().try_for_each(|class| csv.name(&format!("p({class})")).map(|_| ()))?;
+    told_names(&mut csv, &predictions.of_bags, classes)?;
     csv.end()?;
     for bag in 0..bags.len() {
         csv.name(&bags.names[bag])?;
@@ -121,13 +123,22 @@ pub fn bag_table(
             csv.name(label)?.name(&classes[predictions.class(bag)])?;
         }
         predictions.bag(bag).iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
+        told_cells(&mut csv, &predictions.of_bags, bag)?;
         csv.end()?;
     }
     Ok(())
 }
 
-/// A line for each instance: `bag,instance,score[,attention][,x,y]`, and where the model has a column for each class also
-/// `score(class)..` and `attention(class)..`.
+fn told_names(csv: &mut Csv<'_, impl Write + ?Sized>, told: &[Told], classes: &[String]) -> io::Result<()> {
+    told.iter().flat_map(|told| told.names(classes)).try_for_each(|name| csv.name(&name).map(|_| ()))
+}
+
+fn told_cells(csv: &mut Csv<'_, impl Write + ?Sized>, told: &[Told], row: usize) -> io::Result<()> {
+    told.iter().flat_map(|told| told.row(row)).try_for_each(|value| csv.cell(value).map(|_| ()))
+}
+
+/// A line for each instance: `bag,instance,score[,attention][,x,y]`, where the model has a column for each class also
+/// `score(class)..` and `attention(class)..`, and what the method tells of instances besides.
 ///
 /// # Errors
 /// When `out` cannot be written.
@@ -150,6 +161,7 @@ pub fn instance_table(
             csv.name(&format!("{what}({})", classes[predictions.class_of_column(column)]))?;
         }
     }
+    told_names(&mut csv, &predictions.of_instances, classes)?;
     csv.end()?;
     for bag in 0..bags.len() {
         for (instance, row) in bags.rows(bag).enumerate() {
@@ -163,6 +175,7 @@ pub fn instance_table(
             for (_, values) in of_classes.iter().filter(|(_, values)| !values.is_empty()) {
                 values[row * columns..(row + 1) * columns].iter().try_for_each(|v| csv.cell(v).map(|_| ()))?;
             }
+            told_cells(&mut csv, &predictions.of_instances, row)?;
             csv.end()?;
         }
     }

@@ -31,6 +31,7 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
     }
     put("parameters", json!(done.outcome.model.parameter_count()));
     put("positive", json!(positive(&done.set.bags)));
+    put("scores_are", json!(done.predictions.scores_are));
     if let Some(groups) = &done.set.bags.groups {
         put("groups", json!(split::count_groups(groups)));
     }

@@ -28,7 +28,7 @@ pub(super) fn check_network(network: &Network) -> Result<()> {
                     return wrong(&output.name, expected, shape);
                 }
             }
-            Role::Scores(_) | Role::Attention(_) if shape.rows != Dim::Instances => {
+            Role::Scores(..) | Role::Attention(_) if shape.rows != Dim::Instances => {
                 return wrong(&output.name, "a row for each instance".into(), shape);
             }
             _ => {}

@@ -157,7 +157,7 @@ impl MilMethod for DasMil {
 
     /// That of the collages. The authors keep the last epoch.
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adamw(0.01), learning_rate: 1e-3, time_decay: 0.0, epochs: 50 }
+        Recipe { optimiser: Optimiser::adamw(0.01), learning_rate: 1e-3, time_decay: 0.0, epochs: 50, bags: 1 }
     }
 
     /// # Errors

@@ -12,7 +12,7 @@ use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
 use crate::ops::update::{Optimiser, UpdateRule};
-use crate::tape::{Columns, Link, ValueId};
+use crate::tape::{Columns, Link, Meaning, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Which of the two networks that were published under the name.
@@ -96,7 +96,7 @@ impl MilMethod for Dsmil {
     fn recipe(&self) -> Recipe {
         let rule = UpdateRule::Adam { beta1: 0.5, beta2: 0.9, epsilon: 1e-8 };
         let optimiser = Optimiser { rule, ..Optimiser::adam(5e-3) };
-        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 40 }
+        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 40, bags: 1 }
     }
 
     /// With a negative class, which is the absence of the others, exactly one class is meant.
@@ -113,6 +113,7 @@ impl MilMethod for Dsmil {
     fn record(&self, net: &mut Network) -> Result<()> {
         let streams = network(net, self)?;
         net.finish((streams.logits, streams.link), (streams.scores, Columns::Classes), streams.loss)?;
+        net.scores_are(Meaning::Logit);
         net.attention(streams.weights, Columns::Classes);
         Ok(())
     }

@@ -203,7 +203,7 @@ impl MilMethod for Encoder {
 
     /// Ours: that of the paper, 1e-4, is for a network of twelve million parameters.
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 1e-3, time_decay: 0.0, epochs: 30 }
+        Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 1e-3, time_decay: 0.0, epochs: 30, bags: 1 }
     }
 
     /// # Errors

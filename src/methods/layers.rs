@@ -2,7 +2,7 @@
 
 use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
-use crate::kernels::launch::Input;
+use crate::kernels::launch::{Dim, Input};
 pub use crate::objectives::Weight;
 use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
@@ -17,7 +17,7 @@ pub use crate::ops::target_loss::Distance;
 use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
 use crate::ops::{Op, Rule, reduce::RowSoftmax};
-pub use crate::tape::{Columns, Link, ValueId};
+pub use crate::tape::{Columns, Link, Meaning, ValueId};
 use crate::tape::{Init, Param, Role, Storage, Tape};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,10 @@ impl Start {
 pub(crate) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().expect("a number prints as a number"))
 }
+
+/// Columns that tables of bags and instances have anyway.
+const RESERVED: [&str; 10] =
+    ["bag", "instance", "split", "label", "predicted", "p", "x", "y", "score", "probabilities"];
 
 /// A model being recorded.
 pub struct Network {
@@ -415,8 +419,55 @@ impl Network {
     /// As for [`Tape::objective`](crate::tape::Tape::objective).
     pub fn finish(&mut self, logits: (ValueId, Link), scores: (ValueId, Columns), loss: ValueId) -> Result<()> {
         self.tape.output_as(BAG_LOGITS, logits.0, Role::Logits(logits.1));
-        self.tape.output_as(SCORES, scores.0, Role::Scores(scores.1));
+        self.tape.output_as(SCORES, scores.0, Role::Scores(scores.1, Meaning::default()));
         self.tape.objective("bags", loss, Weight::Fixed(1.0))
+    }
+
+    /// Says what the scores of the instances are, after [`finish`](Network::finish); else they are known to rank alone.
+    pub fn scores_are(&mut self, meaning: Meaning) {
+        for output in &mut self.tape.outputs {
+            if let Role::Scores(_, of) = &mut output.role {
+                *of = meaning;
+            }
+        }
+    }
+
+    /// Names more that is known of each instance, `[Instances, K]`: tables of instances get `name`, or a column for each
+    /// class or number.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that is none or taken, [`Error::Shape`] for a value that is not of instances.
+    pub fn tell_of_instances(&mut self, name: &str, value: ValueId, meaning: Meaning) -> Result<()> {
+        self.tell(name, value, Dim::Instances, Role::OfInstances(meaning))
+    }
+
+    /// Names more that is known of each bag, `[Bags, K]`, as [`tell_of_instances`](Network::tell_of_instances).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that is none or taken, [`Error::Shape`] for a value that is not of bags.
+    pub fn tell_of_bags(&mut self, name: &str, value: ValueId, meaning: Meaning) -> Result<()> {
+        self.tell(name, value, Dim::Bags, Role::OfBags(meaning))
+    }
+
+    fn tell(&mut self, name: &str, value: ValueId, of: Dim, role: Role) -> Result<()> {
+        let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(letters) || RESERVED.contains(&name) {
+            let message = format!(
+                "{name:?} is no name for a column: lower-case letters, digits and dashes, and none of {}",
+                RESERVED.join(", ")
+            );
+            return Err(Error::setting("network", message));
+        }
+        if self.tape.outputs.iter().any(|o| o.name == name) {
+            return Err(Error::setting("network", format!("there is an output {name:?} already")));
+        }
+        let found = self.tape.shape(value);
+        if found.rows != of {
+            let expected = if of == Dim::Bags { "a row for each bag" } else { "a row for each instance" };
+            return Err(Error::Shape { operation: "told", expected: expected.into(), found: found.to_string() });
+        }
+        self.tape.output_as(name, value, role);
+        Ok(())
     }
 
     /// Adds a term to the loss, after [`finish`](Network::finish).

@@ -39,7 +39,7 @@ pub trait MilMethod: Clone + fmt::Debug + Default + Serialize + DeserializeOwned
 
     /// How it is trained unless told otherwise: the recipe of its paper. Here that of Attention MIL.
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adam(1e-4), learning_rate: 5e-4, time_decay: 0.0, epochs: 100 }
+        Recipe { optimiser: Optimiser::adam(1e-4), learning_rate: 5e-4, time_decay: 0.0, epochs: 100, bags: 1 }
     }
 
     /// How the learning rate of the recipe moves.
@@ -122,6 +122,8 @@ pub struct Recipe {
     pub time_decay: f64,
     /// Passes over the training bags.
     pub epochs: u32,
+    /// Bags of an update.
+    pub bags: u32,
 }
 
 /// A [`MilMethod`] whose type is not known: what [`Method`] holds.

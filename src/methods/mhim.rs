@@ -179,7 +179,7 @@ const PAPER: &str = "Tang, Huang, Zhang, Zhou, Zhang, Liu: Multiple Instance Lea
 
 /// The recipe of all three. The authors stop early, by the AUC of the validation bags.
 fn recipe() -> Recipe {
-    Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+    Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 2e-4, time_decay: 0.0, epochs: 200, bags: 1 }
 }
 
 const SCHEDULE: Schedule = Schedule::CosineEpochs { floor: 0.0 };

@@ -6,7 +6,7 @@ use super::{About, Level, MilMethod, Recipe, mi_net_bag};
 use crate::error::Result;
 use crate::ops::pointwise::{Activate, Activation};
 use crate::ops::segment::Pool;
-use crate::tape::Columns;
+use crate::tape::{Columns, Meaning};
 use serde::{Deserialize, Serialize};
 
 /// mi-Net; the defaults are the paper's.
@@ -104,5 +104,6 @@ fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
     let link = net.each_alone();
     let loss = net.cross_entropy(bag, link, CLIP)?;
     net.finish((bag, link), (scores, Columns::Classes), loss)?;
+    net.scores_are(Meaning::Logit);
     Ok(())
 }

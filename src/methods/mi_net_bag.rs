@@ -114,7 +114,7 @@ pub(super) const PAPER: &str =
 
 /// The recipe of the paper.
 pub(super) fn recipe() -> Recipe {
-    Recipe { optimiser: Optimiser::nesterov(0.9, 0.005), learning_rate: 5e-4, time_decay: 1e-4, epochs: 50 }
+    Recipe { optimiser: Optimiser::nesterov(0.9, 0.005), learning_rate: 5e-4, time_decay: 1e-4, epochs: 50, bags: 1 }
 }
 
 /// Keras' clip of a probability.

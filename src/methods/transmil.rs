@@ -79,7 +79,7 @@ impl MilMethod for TransMil {
     /// The authors stop early, after 10 epochs without a smaller loss of the validation bags.
     fn recipe(&self) -> Recipe {
         let optimiser = Optimiser::radam(1e-5).with_lookahead(6, 0.5);
-        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 200 }
+        Recipe { optimiser, learning_rate: 2e-4, time_decay: 0.0, epochs: 200, bags: 1 }
     }
 
     /// # Errors

@@ -1,9 +1,9 @@
-//! A bag as a row of its instances, the attention written under each and drawn around it.
+//! A bag as a row of its instances, a number written under each and drawn around it.
 
-use super::BagPicture;
 use super::html::escape;
 use super::inline;
 use super::svg::{Axis, axes, open, px};
+use super::{BagPicture, Shown};
 use std::fmt::Write;
 
 /// More instances than this are not shown one by one; the ones with the largest weights are.
@@ -18,10 +18,20 @@ pub(super) fn section(bags: &[BagPicture]) -> String {
     if bags.is_empty() {
         return String::new();
     }
-    let mut out = String::from(r#"<section><h2>Attention inside test bags</h2><p class="note">"#);
+    let Shown { name, signed } = &bags[0].shown;
+    let mut out = format!(r#"<section><h2>Inside test bags: {}</h2><p class="note">"#, escape(name));
     if bags.iter().any(|b| b.image.is_some()) {
-        out += "Under each instance its attention weight; the frame is the stronger the larger the weight is, \
-                rescaled from the smallest to the largest of its bag. ";
+        let _ = write!(out, "Under each instance its {}; ", escape(name));
+        out += match signed {
+            false => {
+                "the frame is the stronger the larger it is, rescaled from the smallest to the largest of its bag. "
+            }
+            true => "the frame is the stronger the farther it is from 0, next to the farthest of its bag. ",
+        };
+    }
+    if *signed {
+        out +=
+            r#"<b class="for">For</b> the class is what is above 0, <b class="against">against</b> it what is below. "#;
     }
     if bags.iter().any(|b| b.key.is_some()) {
         out += r#"<span class="star">★</span> marks the key instances."#;
@@ -60,22 +70,31 @@ fn one(out: &mut String, bag: &BagPicture, range: (f32, f32)) {
 }
 
 /// The instances to show: all in their order, or the ones with the largest weights.
-fn shown(attention: &[f32]) -> Vec<usize> {
-    if attention.len() > SHOWN { by_weight(attention, SHOWN) } else { (0..attention.len()).collect() }
+fn shown(weights: &[f32], signed: bool) -> Vec<usize> {
+    if weights.len() > SHOWN { by_weight(weights, SHOWN, signed) } else { (0..weights.len()).collect() }
 }
 
-fn by_weight(attention: &[f32], most: usize) -> Vec<usize> {
-    let weight = |i: usize| if attention[i].is_finite() { attention[i] } else { f32::NEG_INFINITY };
-    let mut order: Vec<usize> = (0..attention.len()).collect();
+/// The instances with the largest weights; of weights with a sign those farthest from 0.
+fn by_weight(weights: &[f32], most: usize, signed: bool) -> Vec<usize> {
+    let weight = |i: usize| match weights[i] {
+        w if !w.is_finite() => f32::NEG_INFINITY,
+        w if signed => w.abs(),
+        w => w,
+    };
+    let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
     order.truncate(most);
     order
 }
 
 /// Weights from 0 (smallest of the bag) to 1 (largest). When all are equal none stands out and all are 0,
-/// but the only instance of a bag is all of it.
-fn rescaled(attention: &[f32]) -> Vec<f32> {
+/// but the only instance of a bag is all of it. Weights with a sign are their distance from 0, of the largest.
+fn rescaled(attention: &[f32], signed: bool) -> Vec<f32> {
     let finite = attention.iter().copied().filter(|a| a.is_finite());
+    if signed {
+        let most = finite.fold(0.0f32, |most, a| most.max(a.abs()));
+        return attention.iter().map(|a| if a.is_finite() && most > 0.0 { a.abs() / most } else { 0.0 }).collect();
+    }
     let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), a| (l.min(a), h.max(a)));
     let alone = if attention.len() == 1 { 1.0 } else { 0.0 };
     let scale = |&a: &f32| match (a.is_finite(), high > low) {
@@ -99,20 +118,23 @@ fn is_key(bag: &BagPicture, instance: usize) -> bool {
 }
 
 fn left_out(out: &mut String, bag: &BagPicture, shown: usize) {
-    let all = bag.attention.len();
+    let all = bag.weights.len();
     if shown < all {
-        let _ = write!(out, r#"<p class="note">The {shown} of {all} instances with the largest weights.</p>"#);
+        let _ = write!(out, r#"<p class="note">The {shown} of {all} instances with the largest numbers.</p>"#);
     }
 }
 
 fn tiles(out: &mut String, bag: &BagPicture, image: [usize; 3], range: (f32, f32)) {
-    let strength = rescaled(&bag.attention);
-    let order = shown(&bag.attention);
+    let signed = bag.shown.signed;
+    let (strength, order) = (rescaled(&bag.weights, signed), shown(&bag.weights, signed));
     let size = if image[0].max(image[1]) > SMALL { "large" } else { "small" };
     let _ = write!(out, r#"<div class="instances {size}">"#);
     for &i in &order {
-        let (weight, key) = (weight_text(bag.attention[i]), is_key(bag, i));
-        let _ = write!(out, r#"<figure class="instance"><div class="tile"><i style="opacity:{:.2}"></i>"#, strength[i]);
+        let (weight, key) = (weight_text(bag.weights[i]), is_key(bag, i));
+        let side = if signed && bag.weights[i] < 0.0 { r#" class="against""# } else { "" };
+        let strength = strength[i];
+        let _ =
+            write!(out, r#"<figure class="instance"><div class="tile"><i{side} style="opacity:{strength:.2}"></i>"#);
         if let Some(pixels) = bag.pixels.get(i).filter(|p| p.len() == image.iter().product::<usize>()) {
             let kind = if key { ", key instance" } else { "" };
             let data = inline::base64(&picture(pixels, image, range));
@@ -152,18 +174,23 @@ fn picture(pixels: &[f32], [height, width, channels]: [usize; 3], (low, high): (
     inline::png(columns, rows, kept, &bytes)
 }
 
-/// Without images: the weights from the largest down, key instances in their own colour.
+/// Without images: the weights from the largest down, key instances in their own colour. Of weights with a sign those
+/// farthest from 0.
 fn bars(out: &mut String, bag: &BagPicture) {
     const MOST: usize = 200;
-    let order = by_weight(&bag.attention, MOST);
+    let mut order = by_weight(&bag.weights, MOST, bag.shown.signed);
     if order.is_empty() {
         return;
     }
-    let drawn = |i: usize| Some(f64::from(bag.attention[i])).filter(|a| a.is_finite());
+    if bag.shown.signed {
+        order.sort_by(|&a, &b| bag.weights[b].total_cmp(&bag.weights[a]));
+    }
+    let name = &*bag.shown.name;
+    let drawn = |i: usize| Some(f64::from(bag.weights[i])).filter(|a| a.is_finite());
     let x = Axis::exact(0.5, order.len() as f64 + 0.5, 8, (48.0, 548.0));
     let y = Axis::around(order.iter().filter_map(|&i| drawn(i)).chain([0.0]), 3, (122.0, 28.0));
-    let mut svg = open(560, 160, "Attention of the instances, sorted");
-    svg += &axes(&x, &y, "instances by attention", "attention");
+    let mut svg = open(560, 160, &format!("Instances, sorted by {name}"));
+    svg += &axes(&x, &y, &format!("instances by {name}"), name);
     for (place, &i) in order.iter().enumerate() {
         let Some(weight) = drawn(i) else { continue };
         let (left, right) = (x.at(place as f64 + 0.5), x.at(place as f64 + 1.5));
@@ -177,7 +204,7 @@ fn bars(out: &mut String, bag: &BagPicture) {
             px(top),
             (right - left - gap).clamp(0.5, 24.0),
             px(base - top),
-            weight_text(bag.attention[i])
+            weight_text(bag.weights[i])
         );
     }
     let _ = write!(out, r#"<div class="bars">{svg}</svg></div>"#);
@@ -190,11 +217,13 @@ mod tests {
 
     #[test]
     fn attention_is_rescaled_inside_the_bag() {
-        assert_eq!(rescaled(&[0.25, 0.75, 0.5]), [0.0, 1.0, 0.5]);
-        assert_eq!(rescaled(&[0.5, 0.5]), [0.0, 0.0]);
-        assert_eq!(rescaled(&[1.0]), [1.0]);
-        assert_eq!(rescaled(&[f32::NAN, 0.1, 0.3]), [0.0, 0.0, 1.0]);
-        assert!(rescaled(&[]).is_empty());
+        assert_eq!(rescaled(&[0.25, 0.75, 0.5], false), [0.0, 1.0, 0.5]);
+        assert_eq!(rescaled(&[0.5, 0.5], false), [0.0, 0.0]);
+        assert_eq!(rescaled(&[1.0], false), [1.0]);
+        assert_eq!(rescaled(&[f32::NAN, 0.1, 0.3], false), [0.0, 0.0, 1.0]);
+        assert!(rescaled(&[], false).is_empty());
+        assert_eq!(rescaled(&[-2.0, 1.0, 0.0, f32::NAN], true), [1.0, 0.5, 0.0, 0.0]);
+        assert_eq!(rescaled(&[0.0], true), [0.0]);
     }
 
     #[test]
@@ -202,10 +231,12 @@ mod tests {
         let mut attention = vec![0.001; 500];
         attention[321] = 0.5;
         attention[7] = f32::NAN;
-        let order = shown(&attention);
+        let order = shown(&attention, false);
         assert_eq!((order.len(), order[0]), (SHOWN, 321));
         assert!(!order.contains(&7));
-        assert_eq!(shown(&[0.1, 0.9]), [0, 1]);
+        assert_eq!(shown(&[0.1, 0.9], false), [0, 1]);
+        attention[40] = -0.7;
+        assert_eq!(shown(&attention, true)[..2], [40, 321]);
     }
 
     #[test]

@@ -39,7 +39,8 @@ fn full() -> Report {
         probability: 0.75,
         image: Some([4, 4, 3]),
         pixels: (0..n).map(|i| vec![i as f32; 48]).collect(),
-        attention: (0..n).map(|i| i as f32 / n as f32).collect(),
+        shown: Shown::default(),
+        weights: (0..n).map(|i| i as f32 / n as f32).collect(),
         key: Some((0..n).map(|i| i % 3 == 0).collect()),
     };
     Report {
@@ -148,7 +149,8 @@ fn degenerate_bags_stay_finite() {
                 image,
                 // Too few, too short and not finite.
                 pixels: vec![vec![f32::NAN; 4], vec![1.0]],
-                attention: attention.to_vec(),
+                shown: Shown::default(),
+                weights: attention.to_vec(),
                 key: Some(vec![true]),
                 ..BagPicture::default()
             };

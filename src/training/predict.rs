@@ -6,8 +6,8 @@ use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
 use crate::plan::{Purpose, TERM};
 use crate::session::{Resident, Session, extent_of};
-use crate::tape::{Columns, Link};
-use crate::training::weights;
+use crate::tape::{Columns, Link, Meaning, Role};
+use crate::training::{Told, weights};
 use std::collections::BTreeMap;
 
 /// What a model says of some bags and their instances.
@@ -37,6 +37,12 @@ pub struct Predictions {
     pub class_scores: Option<Vec<f32>>,
     /// Likewise the attention, each column summing to 1 over each bag.
     pub class_attention: Option<Vec<f32>>,
+    /// What the scores say.
+    pub scores_are: Meaning,
+    /// What the method tells of each bag besides.
+    pub of_bags: Vec<Told>,
+    /// What the method tells of each instance besides; of more than [`Predictions::MOST_COLUMNS`] columns it is not kept.
+    pub of_instances: Vec<Told>,
 }
 
 impl Predictions {
@@ -223,7 +229,8 @@ pub(crate) fn gather(
         return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
     };
     let multi_label = session.is_multi_label();
-    let mut all = Predictions { classes, link, multi_label, offsets: vec![0], ..Default::default() };
+    let scores_are = session.scores_are();
+    let mut all = Predictions { classes, link, multi_label, scores_are, offsets: vec![0], ..Default::default() };
     let mut rest = indices;
     while !rest.is_empty() {
         let (batch, next) = rest.split_at(batch_of(bags, rest));
@@ -253,9 +260,29 @@ pub(crate) fn gather(
             let all = all.attention.get_or_insert_default();
             joined(all, weights, session.columns(ATTENTION_WEIGHTS), logits().zip(sizes()));
         }
+        for (name, role) in session.told() {
+            let Some(values) = outputs.get(name) else { continue };
+            match role {
+                Role::OfBags(meaning) => told(&mut all.of_bags, (name, meaning), values, batch.len()),
+                Role::OfInstances(meaning) => told(&mut all.of_instances, (name, meaning), values, rows),
+                _ => {}
+            }
+        }
         sizes().for_each(|count| all.offsets.push(all.offsets[all.offsets.len() - 1] + count));
     }
     Ok(all)
+}
+
+/// Appends what a batch of `rows` bags or instances has under a name.
+fn told(all: &mut Vec<Told>, (name, meaning): (&str, Meaning), values: &[f32], rows: usize) {
+    let columns = values.len() / rows;
+    if columns > Predictions::MOST_COLUMNS {
+        return;
+    }
+    match all.iter_mut().find(|told| told.name == name) {
+        Some(told) => told.values.extend(values),
+        None => all.push(Told { name: name.to_owned(), meaning, columns, values: values.to_vec() }),
+    }
 }
 
 /// Appends one value for each instance of bags with these logits and sizes, from columns that are heads or classes.

@@ -95,12 +95,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The recipe of the method's paper; bag by bag, no early stopping.
+    /// The recipe of the method's paper; no early stopping.
     pub fn for_method(method: &Method) -> Self {
         let recipe = method.recipe();
         Self {
             epochs: recipe.epochs,
-            batch: 1,
+            batch: recipe.bags as usize,
             accumulate: 1,
             learning_rate: recipe.learning_rate,
             schedule: method.schedule(),

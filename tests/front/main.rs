@@ -83,7 +83,7 @@ fn a_method_from_outside_is_like_the_others() {
 #[test]
 fn a_network_that_cannot_be_is_an_error() {
     use bagrad::methods::MilMethod;
-    use bagrad::methods::layers::{Activation, Columns, Network, Weight};
+    use bagrad::methods::layers::{Activation, Columns, Meaning, Network, Weight};
     use serde::{Deserialize, Serialize};
 
     #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -113,6 +113,14 @@ fn a_network_that_cannot_be_is_an_error() {
                     net.attention(pooled, Columns::Heads);
                     net.finish((logits, link), (scores, Columns::Classes), loss)
                 }
+                "told of a reserved name" => net.tell_of_bags("label", logits, Meaning::Score),
+                "told of a name with spaces" => net.tell_of_bags("my score", logits, Meaning::Score),
+                "told of bags as instances" => net.tell_of_instances("mean", pooled, Meaning::Score),
+                "told of instances as bags" => net.tell_of_bags("mean", scores, Meaning::Score),
+                "told twice" => {
+                    net.tell_of_bags("mean", pooled, Meaning::Score)?;
+                    net.tell_of_instances("mean", scores, Meaning::Score)
+                }
                 "a term twice" => {
                     net.finish((logits, link), (scores, Columns::Classes), loss)?;
                     net.objective("bags", loss, Weight::Fixed(1.0))
@@ -136,6 +144,11 @@ fn a_network_that_cannot_be_is_an_error() {
         ("logits of instances", "bag_logits: expected a row for each bag"),
         ("logits of no classes", "columns for 2 classes"),
         ("attention of bags", "attention: expected a row for each instance"),
+        ("told of a reserved name", "\"label\" is no name for a column"),
+        ("told of a name with spaces", "lower-case letters"),
+        ("told of bags as instances", "a row for each instance"),
+        ("told of instances as bags", "a row for each bag"),
+        ("told twice", "there is an output \"mean\" already"),
         ("a term twice", "another term has this name"),
     ] {
         let message = said(fit(how));

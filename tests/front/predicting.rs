@@ -7,7 +7,7 @@ use bagrad::engine::session::Session;
 use bagrad::engine::tape::Storage;
 use bagrad::model::Model;
 use bagrad::training::{Predictions, predict};
-use bagrad::{Bags, Features, LabelSets, Mapped};
+use bagrad::{Bags, Features, LabelSets, Mapped, Trainer};
 use std::io::Write;
 
 fn trained(device: &Device) -> Model {
@@ -171,4 +171,60 @@ fn what_a_model_cannot_be_given_is_an_error() {
     given.offsets.clear();
     let none = model.on(&device).unwrap().predict(&given);
     assert!(none.is_err() || none.unwrap().is_empty());
+}
+
+/// What a method tells of bags and instances besides is in the predictions, however the bags are cut, and named by class.
+#[test]
+fn methods_tell_more_of_bags_and_instances() {
+    use bagrad::methods::MilMethod;
+    use bagrad::methods::layers::{Activation, Columns, Meaning, Network, Pool};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    struct Telling {}
+
+    impl MilMethod for Telling {
+        const NAME: &'static str = "telling";
+        fn record(&self, net: &mut Network) -> bagrad::Result<()> {
+            let h = net.linear("embed", net.features, 3, Activation::Tanh)?;
+            let pooled = net.pool(h, Pool::Mean)?;
+            let outputs = net.outputs();
+            let logits = net.linear("head", pooled, outputs, Activation::None)?;
+            let scores = net.linear_shared(h, logits)?;
+            let link = net.one_of_all();
+            let loss = net.cross_entropy(logits, link, 0.0)?;
+            net.finish((logits, link), (scores, Columns::Classes), loss)?;
+            net.scores_are(Meaning::Contribution);
+            net.tell_of_bags("middle", pooled, Meaning::Evidence)?;
+            net.tell_of_instances("share", scores, Meaning::Contribution)
+        }
+    }
+
+    let device = Device::host();
+    let data = bags(9, 4);
+    let fitted = Trainer::new(Telling {}).epochs(2).device(&device).fit(&data).unwrap();
+    let all = fitted.model.clone().on(&device).unwrap().predict(&data).unwrap();
+    assert_eq!(all.scores_are, Meaning::Contribution);
+    let ([middle], [share]) = (&all.of_bags[..], &all.of_instances[..]) else { panic!("{all:?}") };
+    assert_eq!((middle.name.as_str(), middle.meaning, middle.columns), ("middle", Meaning::Evidence, 3));
+    assert_eq!((middle.values.len(), share.values.len(), share.columns), (3 * data.len(), data.instances(), 1));
+    // The mean of the shares of a bag is its logit.
+    let classes = data.class_names.clone();
+    assert_eq!((share.names(&classes), middle.names(&classes).len()), (vec!["share".to_owned()], 3));
+    for bag in 0..data.len() {
+        let of: Vec<f64> = data.rows(bag).map(|row| f64::from(share.row(row)[0])).collect();
+        let logit = of.iter().sum::<f64>() / of.len() as f64;
+        assert!((1.0 / (1.0 + (-logit).exp()) - f64::from(all.bag(bag)[1])).abs() < 1e-6);
+    }
+    // One by one, and within little memory, it is the same.
+    let mut alone = fitted.model.clone().on(&device).unwrap();
+    let mut tight = fitted.model.on(&device).unwrap().memory(20_000);
+    for bag in [0, 8] {
+        let one = alone.predict_some(&data, &[bag]).unwrap();
+        assert_eq!(one.of_bags[0].values, middle.row(bag));
+        assert_eq!(one.of_instances[0].values, share.values[data.rows(bag)]);
+        let windows = tight.predict_some(&data, &[bag]).unwrap();
+        assert!(windows.of_bags[0].values.iter().zip(middle.row(bag)).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_eq!(windows.of_instances[0].values.len(), one.of_instances[0].values.len());
+    }
 }
