@@ -33,12 +33,6 @@ const ONES = 4u;
 @group(0) @binding(4) var<storage, read_write> out4: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out5: array<f32>;
 
-// (tile, column) of an invocation.
-fn place_of(number: u32, cols: u32, lane: u32) -> vec2<u32> {
-    let chunks = (cols + 63u) / 64u;
-    return vec2(number / chunks, number % chunks * 64u + lane);
-}
-
 // (bag, first row of the result, rows, first token) of a tile of results.
 fn results_of(tile: u32) -> vec4<u32> {
     if (se.flags & FIRST) != 0u {
@@ -65,7 +59,7 @@ fn sequence_conv(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), se.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, se.cols);
     if at.x >= se.tiles || at.y >= se.cols {
         return;
     }
@@ -90,7 +84,7 @@ fn sequence_back(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), se.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, se.cols);
     if at.x >= se.tiles || at.y >= se.cols {
         return;
     }
@@ -125,7 +119,7 @@ fn sequence_weights(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let weights = se.cols / se.width * se.taps;
-    let at = place_of(group_of(group, groups), weights, lane);
+    let at = tile_and_column(group_of(group, groups), lane, weights);
     if at.x >= se.tiles || at.y >= weights {
         return;
     }
@@ -159,7 +153,7 @@ fn grid_conv(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), gr.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, gr.cols);
     if at.x >= gr.tiles || at.y >= gr.cols {
         return;
     }
@@ -198,7 +192,7 @@ fn grid_weights(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(vec3(group.xy, 0u), groups), gw.cols, lane);
+    let at = tile_and_column(group_of(vec3(group.xy, 0u), groups), lane, gw.cols);
     if at.x * gw.chunk >= gw.tiles || at.y >= gw.cols {
         return;
     }

@@ -15,11 +15,6 @@ var<immediate> g: Grad;
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> exponent: array<f32>;
 
-fn tile_and_column(number: u32, lane: u32, cols: u32) -> vec2<u32> {
-    let groups = (cols + 63u) / 64u;
-    return vec2(number / groups, (number % groups) * 64u + lane);
-}
-
 // ln sigmoid(x).
 fn ln_sigmoid(logit: f32) -> f32 {
     return -softplus(vec4(-logit)).x;

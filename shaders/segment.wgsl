@@ -27,12 +27,6 @@ var<immediate> f: Flagged;
 struct Grad { count: u32, cols: u32, mean: u32, accumulate: u32 }
 var<immediate> gr: Grad;
 
-// (tile, column) of an invocation; the column may lie behind the end.
-fn tile_and_column(number: u32, lane: u32, cols: u32) -> vec2<u32> {
-    let groups = (cols + 63u) / 64u;
-    return vec2(number / groups, (number % groups) * 64u + lane);
-}
-
 // y2, index3 [tile, c] = the largest x of the tile and the row it is in; of equals the first.
 @compute @workgroup_size(64)
 fn max_part(

@@ -25,12 +25,6 @@ var<immediate> g: Grad;
 struct Divide { count: u32, factor: f32, accumulate: u32 }
 var<immediate> d: Divide;
 
-// (tile, column) of an invocation; the column may lie behind the end.
-fn tile_and_column(number: u32, lane: u32, cols: u32) -> vec2<u32> {
-    let groups = (cols + 63u) / 64u;
-    return vec2(number / groups, (number % groups) * 64u + lane);
-}
-
 // largest3[tile, c] = the largest r x of the tile, sums4 = the sum of e^(r x - largest).
 @compute @workgroup_size(64)
 fn sharp_part(

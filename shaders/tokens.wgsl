@@ -29,12 +29,6 @@ var<immediate> sd: ScoresGrad;
 @group(0) @binding(4) var<storage, read_write> out4: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out5: array<f32>;
 
-// (tile, column) of an invocation.
-fn place_of(number: u32, cols: u32, lane: u32) -> vec2<u32> {
-    let chunks = (cols + 63u) / 64u;
-    return vec2(number / chunks, number % chunks * 64u + lane);
-}
-
 // out5[token] = the class token, or the instance behind it; table2 are offsets, table3 those of tokens.
 @compute @workgroup_size(64)
 fn square(
@@ -42,7 +36,7 @@ fn square(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), sq.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, sq.cols);
     if at.x >= sq.tiles || at.y >= sq.cols {
         return;
     }
@@ -67,7 +61,7 @@ fn square_grad(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), sg.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, sg.cols);
     if at.x >= sg.tiles || at.y >= sg.cols {
         return;
     }
@@ -100,7 +94,7 @@ fn landmark_means(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), me.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, me.cols);
     if at.x >= me.rows || at.y >= me.cols {
         return;
     }
@@ -122,7 +116,7 @@ fn landmark_grad(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = place_of(group_of(group, groups), mg.cols, lane);
+    let at = tile_and_column(group_of(group, groups), lane, mg.cols);
     if at.x >= mg.tiles || at.y >= mg.cols {
         return;
     }

@@ -11,6 +11,7 @@
 //! # Ok::<(), bagrad::Error>(())
 //! ```
 
+pub mod assumption;
 pub mod class_bags;
 pub mod classes;
 pub mod collage;
@@ -31,6 +32,7 @@ pub mod textures;
 
 pub use crate::split::{self, Folds, Split};
 pub use crate::standardise::Standardiser;
+pub use assumption::{Assumption, Probe};
 pub use class_bags::ClassBags;
 pub use collage::Collage;
 pub use haystack::Haystack;

@@ -7,6 +7,7 @@
 //! No figure is tuned on the bags it is measured on: epochs and settings are those of the papers, or chosen on
 //! validation bags.
 
+pub mod assumptions;
 pub mod classic;
 pub mod collage;
 pub mod digits;
@@ -152,6 +153,7 @@ pub fn all() -> Vec<Experiment> {
         classic::EXPERIMENT,
         mhim::EXPERIMENT,
         simclr::EXPERIMENT,
+        assumptions::EXPERIMENT,
     ]
 }
 

@@ -44,7 +44,7 @@ Examples:
 #[command(after_help = HELP)]
 pub struct Args {
     /// Folder of npy files, text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
-    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, each with [,k=v...]
+    /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, textures, mil-assumption, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
     /// Method (`bagrad methods` lists them)

@@ -1,7 +1,7 @@
 //! Where a data set comes from, read from what a user writes.
 
 use super::text::ColumnNames;
-use super::{ClassBags, Collage, Dataset, Haystack, Protocol, Textures, foreign, idx, npy, text};
+use super::{Assumption, ClassBags, Collage, Dataset, Haystack, Protocol, Textures, foreign, idx, npy, text};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -51,25 +51,30 @@ pub enum Source {
     },
     /// Bags of procedural textures; see [`super::textures`].
     Textures(Textures),
+    /// Bags that tell whether a model keeps to the MIL assumption; see [`super::assumption`].
+    Assumption(Assumption),
 }
 
 const GENERATORS: &str = "digits-bags, mnist-bags:FOLDER, digits-classes, mnist-classes:FOLDER, digits-collage, \
-                          mnist-collage:FOLDER, digits-haystack, mnist-haystack:FOLDER and textures";
+                          mnist-collage:FOLDER, digits-haystack, mnist-haystack:FOLDER, textures and mil-assumption";
 
 /// Generators that need no files, and those that draw from a folder.
-const DRAWN: [&str; 5] = ["digits-bags", "digits-classes", "digits-collage", "digits-haystack", "textures"];
+const DRAWN: [&str; 6] =
+    ["digits-bags", "digits-classes", "digits-collage", "digits-haystack", "textures", "mil-assumption"];
 const DRAWN_FROM: [&str; 4] = ["mnist-bags", "mnist-classes", "mnist-collage", "mnist-haystack"];
 
 impl Source {
     /// Reads a source: a folder, a file, or a generator with its settings.
     ///
     /// The generators are `digits-bags`, `mnist-bags:FOLDER`, `digits-classes`, `mnist-classes:FOLDER`,
-    /// `digits-collage`, `mnist-collage:FOLDER`, `digits-haystack`, `mnist-haystack:FOLDER` and `textures`. Settings
+    /// `digits-collage`, `mnist-collage:FOLDER`, `digits-haystack`, `mnist-haystack:FOLDER`, `textures` and
+    /// `mil-assumption`. Settings
     /// follow after commas: `digits-bags,target=3,mean=20,spread=4,train=50,test=100,balanced=false,seed=7`,
     /// `digits-classes,classes=3:5:9`, `digits-collage,pair=0:1,inverse=true`,
-    /// `digits-haystack,size=500:5000,share=0.01:0.05`, `textures,key=3,rate=0.2`; what is left out is as in
-    /// [`Protocol::digits`], [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`], [`Haystack::default`]
-    /// and [`Textures::default`]. A file or folder of the same name is written `./digits-bags`.
+    /// `digits-haystack,size=500:5000,share=0.01:0.05`, `textures,key=3,rate=0.2`, `mil-assumption,kind=pair`; what is
+    /// left out is as in
+    /// [`Protocol::digits`], [`Protocol::mnist`], [`ClassBags::default`], [`Collage::default`], [`Haystack::default`],
+    /// [`Textures::default`] and [`Assumption::default`]. A file or folder of the same name is written `./digits-bags`.
     ///
     /// # Errors
     /// [`Error::Setting`] when a setting is unknown or not a number, [`Error::Format`] when a folder or file
@@ -86,6 +91,9 @@ impl Source {
             }
             if head == "digits-haystack" {
                 return Ok(Self::DigitsHaystack(haystack(settings)?));
+            }
+            if head == "mil-assumption" {
+                return Ok(Self::Assumption(assumption(settings)?));
             }
             if head == "textures" {
                 return Ok(Self::Textures(textures(settings)?));
@@ -172,7 +180,7 @@ impl Source {
     /// # Errors
     /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
     /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`],
-    /// [`Haystack::mnist`] and [`Textures::bags`].
+    /// [`Haystack::mnist`], [`Textures::bags`] and [`Assumption::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
@@ -186,6 +194,7 @@ impl Source {
             Self::DigitsHaystack(haystack) => haystack.digits(),
             Self::MnistHaystack { folder, haystack } => haystack.mnist(folder),
             Self::Textures(textures) => textures.bags(),
+            Self::Assumption(assumption) => assumption.bags(),
         }
     }
 }
@@ -278,6 +287,26 @@ fn haystack(text: Option<&str>) -> Result<Haystack> {
 fn range<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result<[T; 2]> {
     let (a, b) = value.split_once(':').unwrap_or((value, value));
     Ok([number(name, a)?, number(name, b)?])
+}
+
+/// The bags of a test of the MIL assumption with the settings of `text`.
+fn assumption(text: Option<&str>) -> Result<Assumption> {
+    let mut assumption = Assumption::default();
+    for setting in settings(text) {
+        let (name, value) = setting?;
+        match name {
+            "kind" => assumption.kind = value.parse().map_err(|message: String| Error::setting(name, message))?,
+            "width" => assumption.width = number(name, value)?,
+            "train" => assumption.train = number(name, value)?,
+            "test" => assumption.test = number(name, value)?,
+            "seed" => assumption.seed = number(name, value)?,
+            _ => {
+                let known = "kind, width, train, test or seed";
+                return Err(Error::setting(name, format!("unknown; expected {known}")));
+            }
+        }
+    }
+    Ok(assumption)
 }
 
 /// The textures with the settings of `text`.

@@ -202,10 +202,16 @@ fn sum_grad<T: Real>(a: &Args<T>) {
 }
 
 fn lse_part<T: Real>(a: &Args<T>) {
+    tile_sums(a, [0, 1, 2, 3], T::ONE);
+}
+
+/// Of each tile and column the largest r x, and the sum of e^(r x - largest). `places` are the bindings of x, the tiles, the
+/// largest and the sums.
+pub(super) fn tile_sums<T: Real>(a: &Args<T>, places: [usize; 4], sharpness: T) {
     let p: Sizes = a.params();
     let cols = p.cols as usize;
-    let (x, tiles, sums) = (a.read(0), a.indices(1), Shared::new(a.write(3)));
-    for_rows(a.write(2), p.count as usize, cols, 64 * 8 * cols, |t, largest| {
+    let (x, tiles, sums) = (a.read(places[0]), a.indices(places[1]), Shared::new(a.write(places[3])));
+    for_rows(a.write(places[2]), p.count as usize, cols, 64 * 8 * cols, |t, largest| {
         let (_, rows) = tile(tiles, t);
         // SAFETY: one row of the table for each tile.
         let sums = unsafe { sums.part(t * cols..(t + 1) * cols) };
@@ -219,8 +225,9 @@ fn lse_part<T: Real>(a: &Args<T>) {
                 sums.fill(T::ZERO);
                 for r in rows {
                     let row = x[r * cols..].iter().zip(largest.iter());
-                    sums.iter_mut().zip(row).for_each(|(s, (v, m))| *s += (*v - *m).exp());
+                    sums.iter_mut().zip(row).for_each(|(s, (v, m))| *s += (sharpness * (*v - *m)).exp());
                 }
+                largest.iter_mut().for_each(|m| *m = sharpness * *m);
             },
         );
     });

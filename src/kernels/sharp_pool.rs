@@ -1,10 +1,10 @@
 //! Host twins of `shaders/sharp_pool.wgsl`.
 
 use super::cost::At;
-use super::declared::sharp_pool::{Divide, Grad, Sizes};
+use super::declared::sharp_pool::{Divide, Grad};
 use super::elementwise::keep_or_zero;
-use super::host::{Shared, for_rows, parallel, simd};
-use super::segment::tile;
+use super::host::{Shared, for_rows, parallel};
+use super::segment::{tile, tile_sums};
 use super::{Args, Real, kernels};
 
 pub use super::declared::sharp_pool::{ADD, WANTED};
@@ -25,29 +25,7 @@ kernels! {
 }
 
 fn sharp_part<T: Real>(a: &Args<T>) {
-    let p: Sizes = a.params();
-    let cols = p.cols as usize;
-    let (x, sharpness, tiles, sums) = (a.read(0), a.read(1)[0], a.indices(2), Shared::new(a.write(4)));
-    for_rows(a.write(3), p.count as usize, cols, 64 * 8 * cols, |t, largest| {
-        let (_, rows) = tile(tiles, t);
-        // SAFETY: one row of the table for each tile.
-        let sums = unsafe { sums.part(t * cols..(t + 1) * cols) };
-        simd(
-            #[inline(always)]
-            || {
-                largest.fill(T::LOWEST);
-                for r in rows.clone() {
-                    largest.iter_mut().zip(&x[r * cols..]).for_each(|(m, v)| *m = v.larger(*m));
-                }
-                sums.fill(T::ZERO);
-                for r in rows {
-                    let row = x[r * cols..].iter().zip(largest.iter());
-                    sums.iter_mut().zip(row).for_each(|(s, (v, m))| *s += (sharpness * (*v - *m)).exp());
-                }
-                largest.iter_mut().for_each(|m| *m = sharpness * *m);
-            },
-        );
-    });
+    tile_sums(a, [0, 2, 3, 4], a.read(1)[0]);
 }
 
 fn sharp_grad<T: Real>(a: &Args<T>) {

@@ -33,6 +33,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             "digits-bags,target=3,mean=20,seed=7",
             "digits-classes,classes=3:5:9",
             "textures,key=2,side=32",
+            "mil-assumption,kind=pair,width=4",
             "digits-haystack,size=500:5000,share=0.01:0.05",
             "mnist-collage:x,pair=0:1,inverse=true",
         ]
