@@ -23,9 +23,11 @@ pub mod haystack;
 pub mod idx;
 pub mod mil_bags;
 pub mod npy;
+mod opening;
 pub mod patches;
 mod pictures;
 pub(crate) mod resize;
+pub mod slides;
 mod source;
 pub mod text;
 pub mod textures;
@@ -37,6 +39,7 @@ pub use class_bags::ClassBags;
 pub use collage::Collage;
 pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
+pub use opening::{OnBad, Opening};
 pub use patches::Patches;
 pub use source::Source;
 pub use textures::Textures;
@@ -108,12 +111,20 @@ impl Dataset {
         Self { bags, split: None, folds: None, name: name.into(), key: Key::AboveZero, remarks: Vec::new() }
     }
 
-    /// Opens a folder of npy files, a text file, or what a generator draws; see [`Source::parse`].
+    /// Opens a folder of npy files or of slides, a text file, or what a generator draws; see [`Source::parse`].
     ///
     /// # Errors
     /// As [`Source::parse`] and [`Source::open`].
     pub fn open(source: impl AsRef<Path>) -> Result<Self> {
         Source::parse(source)?.open()
+    }
+
+    /// As [`Dataset::open`], with what is said of it beside: columns, a table of labels, what becomes of bad slides.
+    ///
+    /// # Errors
+    /// As [`Source::parse`] and [`Source::open_with`].
+    pub fn open_with(source: impl AsRef<Path>, opening: &Opening) -> Result<Self> {
+        Source::parse(source)?.open_with(opening)
     }
 
     /// 1 for each positive (key) instance, 0 for the others; `None` when instances have no labels.

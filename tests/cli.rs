@@ -6,6 +6,8 @@
 mod label_sets;
 #[path = "pretrain/commands.rs"]
 mod patches;
+#[path = "slides/commands.rs"]
+mod slides;
 
 use serde_json::Value;
 use std::fs;

@@ -2,11 +2,13 @@
 
 use anyhow::{Result, bail};
 use bagrad::data::text::ColumnNames;
+use bagrad::data::{OnBad, Opening};
 use bagrad::device::DeviceChoice;
 use bagrad::training::ClassWeights;
 use bagrad::training::schedule::Schedule;
 use clap::Args;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// How much is printed, and for whom.
@@ -44,25 +46,38 @@ pub struct Memory {
     pub memory: Option<u64>,
 }
 
-/// Which columns of a text file are what.
+/// What is said of the data beside where they are.
 #[derive(Args, Clone)]
-pub struct Columns {
-    /// Text files: the column of the labels [default: label, class, target or the like]
+pub struct Bags {
+    /// Folders of slides: the table (csv or tsv with a line of column names) of slides, labels and patients
+    #[arg(long, value_name = "TABLE")]
+    pub labels: Option<PathBuf>,
+    /// Folders of slides: whether files that cannot be used are an error (fail), or left out (skip) [default: fail]
+    #[arg(long, value_name = "WHAT")]
+    pub on_bad: Option<OnBad>,
+    /// Text files and tables: the column of the labels [default: label, class, target or the like]
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
-    /// Text files: the column of the bags [default: bag, slide or the like]
-    #[arg(long, value_name = "NAME")]
+    /// Text files and tables: the column of the bags [default: bag, slide or the like]
+    #[arg(long, value_name = "NAME", visible_alias = "id-column")]
     pub bag_column: Option<String>,
-    /// Text files: the column that says which bags belong together [default: group or patient, where there is one]
-    #[arg(long, value_name = "NAME")]
+    /// Text files and tables: the column that says which bags belong together [default: group, patient, or in a table
+    /// case_id, where there is one]
+    #[arg(long, value_name = "NAME", visible_alias = "patient-column")]
     pub group_column: Option<String>,
 }
 
-impl Columns {
-    /// The names that were given.
-    pub fn names(&self) -> ColumnNames {
-        let Self { label_column: label, bag_column: bag, group_column: group } = self.clone();
+impl Bags {
+    /// The columns that were named.
+    pub fn columns(&self) -> ColumnNames {
+        let Self { label_column: label, bag_column: bag, group_column: group, .. } = self.clone();
         ColumnNames { label, bag, group }
+    }
+
+    /// All of it.
+    pub fn opening(&self) -> Opening {
+        let (labels, on_bad) = (self.labels.clone(), self.on_bad.unwrap_or_default());
+        Opening { columns: self.columns(), labels, on_bad }
     }
 }
 

@@ -4,8 +4,8 @@ use super::args::FoldOf;
 use super::experiment::{Division, Plan};
 use super::optimiser::{Chosen, Parts};
 use anyhow::{Context, Result, anyhow, bail};
-use bagrad::data::Source;
 use bagrad::data::text::ColumnNames;
+use bagrad::data::{OnBad, Opening, Source};
 use bagrad::device::DeviceChoice;
 use bagrad::groups::Group;
 use bagrad::methods::Method;
@@ -33,7 +33,11 @@ pub struct Config {
     pub standardise: Option<bool>,
     /// Seed of everything that is drawn.
     pub seed: Option<u64>,
-    /// Columns of a text file that are called by their names, as `--label-column` and its like.
+    /// The table with the labels of slides, as `--labels`.
+    pub labels: Option<PathBuf>,
+    /// What becomes of slides whose files cannot be used, as `--on-bad`.
+    pub on_bad: Option<OnBad>,
+    /// Columns of a text file or table that are called by their names, as `--label-column` and its like.
     #[serde(default, skip_serializing_if = "ColumnNames::is_empty")]
     pub columns: ColumnNames,
     /// How bags are divided.
@@ -117,6 +121,7 @@ impl Config {
             toml::from_str(&text).map_err(|e| anyhow!("{}: {}", path.display(), e.to_string().trim_end()))?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.data = config.data.map(|data| Source::seen_from(&data, folder));
+        config.labels = config.labels.map(|labels| folder.join(labels));
         config.training.start = config.training.start.map(|start| folder.join(start));
         Ok(config)
     }
@@ -134,7 +139,7 @@ impl Config {
         let lower = below.training.optimiser_below.iter().copied();
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
-        first_set!(self, below, data, positive, device, key, standardise, seed);
+        first_set!(self, below, data, positive, device, key, standardise, seed, labels, on_bad);
         first_set!(self.columns, below.columns, label, bag, group);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
@@ -197,7 +202,11 @@ impl Config {
         };
         Ok(Plan {
             data,
-            columns: self.columns.clone(),
+            opening: Opening {
+                columns: self.columns.clone(),
+                labels: self.labels.clone(),
+                on_bad: self.on_bad.unwrap_or_default(),
+            },
             positive: self.positive.clone(),
             key: self.key.clone(),
             standardise: self.standardise,
@@ -237,7 +246,7 @@ impl Config {
 
     /// The complete configuration of what was run, which runs it again.
     pub fn of(plan: &Plan, standardised: bool, device: &DeviceChoice) -> Result<Self> {
-        let (s, d) = (&plan.settings, &plan.division);
+        let (s, d, o) = (&plan.settings, &plan.division, &plan.opening);
         let here = std::env::current_dir().context("the working folder")?;
         let mut method = toml::Table::new();
         method.insert("name".into(), plan.method.name().into());
@@ -249,7 +258,9 @@ impl Config {
         }
         Ok(Self {
             data: Some(Source::seen_from(&plan.data, &here)),
-            columns: plan.columns.clone(),
+            labels: o.labels.as_ref().map(|labels| here.join(labels)),
+            on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
+            columns: o.columns.clone(),
             positive: plan.positive.clone(),
             device: Some(device.to_string()),
             key: plan.key.clone(),
@@ -348,8 +359,9 @@ mod tests {
     fn everything_that_was_run_is_written() {
         let method = Method::named("dsmil").unwrap();
         let mut plan = asked(&method).plan().unwrap();
-        plan.columns.group = Some("hospital".into());
-        assert_eq!(again(&plan).columns, plan.columns);
+        plan.opening.columns.group = Some("hospital".into());
+        (plan.opening.labels, plan.opening.on_bad) = (Some("/data/slides.csv".into()), OnBad::Skip);
+        assert_eq!(again(&plan).opening, plan.opening);
         let rule = UpdateRule::AdamW { beta1: 0.7, beta2: 0.83, epsilon: 1e-5 };
         let second = RuleSettings { rule, rate: 0.3, weight_decay: 0.11, decay_biases: true, clip_norm: Some(0.7) };
         plan.settings.optimiser = Optimiser {

@@ -6,7 +6,7 @@ use super::progress::Progress;
 use super::table::{score, table};
 use super::{answer, answer_json, note, open_device, page, summary};
 use anyhow::{Result, bail};
-use bagrad::data::text::ColumnNames;
+use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
 use bagrad::fit::Persistence;
 use bagrad::methods::Method;
@@ -78,7 +78,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
     };
     Ok(Plan {
         data: format!("digits-bags,train={},seed={seed}", args.train),
-        columns: ColumnNames::default(),
+        opening: Opening::default(),
         positive: None,
         key: None,
         standardise: None,

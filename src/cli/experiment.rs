@@ -4,8 +4,7 @@ use super::args::FoldOf;
 use super::progress::Progress;
 use super::{note, run_folder};
 use anyhow::{Context, Result, anyhow, bail};
-use bagrad::data::text::ColumnNames;
-use bagrad::data::{Dataset, Folds, Key, Partition, Source, Split, classes, split};
+use bagrad::data::{Dataset, Folds, Key, Opening, Partition, Source, Split, classes, split};
 use bagrad::device::Device;
 use bagrad::fit::Persistence;
 use bagrad::methods::Method;
@@ -20,8 +19,8 @@ use std::time::Instant;
 pub struct Plan {
     /// As [`Source::parse`] reads it.
     pub data: String,
-    /// Columns of a text file that are called by their names.
-    pub columns: ColumnNames,
+    /// What is said of the data beside where they are.
+    pub opening: Opening,
     /// The positive class of two; `None` for the second.
     pub positive: Option<String>,
     /// Instance labels that are key; `None` for what the data set says.
@@ -140,15 +139,15 @@ pub fn part_name(part: Split) -> &'static str {
     part.name()
 }
 
-/// Opens the bags, in a text file with the columns that are named, and tells what the reader assumed; `key` replaces what
+/// Opens the bags as `opening` says and tells what the reader assumed; `key` replaces what
 /// the data set says of its instance labels. Without a cache features stay in their file.
 ///
 /// # Errors
 /// With the name of the file that is wrong.
-pub fn open(data: &str, columns: &ColumnNames, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Result<Dataset> {
+pub fn open(data: &str, opening: &Opening, key: Option<&[i32]>, cache: Cache, quiet: bool) -> Result<Dataset> {
     let source = Source::parse(data)?;
-    let mapped = cache == Cache::None && columns.is_empty();
-    let opened = if mapped { source.open_mapped() } else { source.open_naming(columns) };
+    let mapped = cache == Cache::None && opening.is_default();
+    let opened = if mapped { source.open_mapped() } else { source.open_with(opening) };
     let mut set = opened.with_context(|| format!("data {data}"))?;
     set.remarks.iter().for_each(|remark| note(quiet, format!("data {data}: {remark}")));
     if let Some(labels) = key {
@@ -166,7 +165,7 @@ pub fn open(data: &str, columns: &ColumnNames, key: Option<&[i32]>, cache: Cache
 /// Of the data (with its name), the settings, or the device.
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: Persistence) -> Result<Finished> {
     let clock = Instant::now();
-    let mut set = open(&plan.data, &plan.columns, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
+    let mut set = open(&plan.data, &plan.opening, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
     let start = plan.start.as_deref().map(Start::read).transpose()?;
     let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
     let told = in_order.with_context(|| format!("data {}", plan.data))?;

@@ -1,6 +1,6 @@
 //! `bagrad predict`: what a trained model says of bags, labelled or not.
 
-use super::args::{self, Columns, Memory, Output, Where};
+use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, summary, table};
 use anyhow::{Context, Result, anyhow};
@@ -29,7 +29,7 @@ pub struct Args {
     /// Model file, or the run folder it is in
     #[arg(long)]
     model: PathBuf,
-    /// Folder of npy files, text file, or a generator, as for `train`
+    /// Folder of npy files or of slides, text file, or a generator, as for `train`
     #[arg(long)]
     data: String,
     /// File to write (.csv), or a folder for bags and instances [default: csv to stdout]
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
     #[command(flatten)]
-    columns: Columns,
+    bags: BagArgs,
     #[command(flatten)]
     device: Where,
     #[command(flatten)]
@@ -66,7 +66,8 @@ fn is_table(out: &Path) -> bool {
 }
 
 fn claim(args: &Args, out: &Path) -> Result<Claim> {
-    let inputs = [args.model.as_path(), Path::new(&args.data)];
+    let inputs = [Some(args.model.as_path()), Some(Path::new(&args.data)), args.bags.labels.as_deref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     Ok(match is_table(out) {
         true => Claim::files(&[(out, Kind::Table)], args.force, &inputs)?,
         false => Claim::folder(out, args.force, &inputs)?,
@@ -83,7 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = run_folder::model_of(&args.model)?;
     let model = Model::load(&path)?;
     let key = (!args.key.is_empty()).then_some(&args.key[..]);
-    let mut set = experiment::open(&args.data, &args.columns.names(), key, args.cache, quiet)?;
+    let mut set = experiment::open(&args.data, &args.bags.opening(), key, args.cache, quiet)?;
     let of_data = || format!("data {}", args.data);
     let look = model.look(&set.bags).map_err(|error| match (error, model.spec().width, set.bags.width) {
         (Error::Shape { .. }, wanted, found) if wanted != found => {

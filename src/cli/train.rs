@@ -1,6 +1,6 @@
 //! `bagrad train`: a model from bags, and a folder with everything about it.
 
-use super::args::{self, Columns, FoldOf, Memory, Output, SCHEDULES, Where};
+use super::args::{self, FoldOf, Memory, Output, SCHEDULES, Where};
 use super::config::{Config, SplitConfig, TrainingConfig};
 use super::experiment::{self, part_name};
 use super::interruption::{self, Interruption};
@@ -26,7 +26,7 @@ interrupted.
 Relative paths in a configuration count from its folder; those of config.toml are absolute.
 
 Bags of a group (the patient of each slide: groups.npy or groups.txt in the folder of the data, or the column group or
-patient of a text file, or the one that --group-column names) stay together in --test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
+patient of a text file or of the table of --labels, or the one that --group-column names) stay together in --test, --folds and --validation. Of two classes the second is positive, unless --positive says which.
 
 A bag may have several labels at once: labels.npy [bags, labels] of 0 and 1, class_names.txt with their names, and
 --method dsmil. Every label then has scores of its own (docs/data.md).
@@ -35,6 +35,7 @@ Examples:
   bagrad train --data digits-bags,train=500 --method gated-attention --set embed=[64] --out runs/digits
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
   bagrad train --data bags.csv.gz --method attention --validation 0.2 --patience 20 --monitor auc --out runs/csv
+  bagrad train --data features_uni_v1/ --labels slides.csv --method gated-attention --validation 0.2 --out runs/uni
   bagrad train --data scans.csv --bag-column scan --label-column outcome --group-column hospital --method mi-net
   bagrad train --resume --out runs/digits
   bagrad train --config runs/digits/config.toml --seed 7 --out runs/digits-7 --json";
@@ -43,7 +44,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder of npy files, text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
+    /// Folder of npy files, folder with a file of features for each slide (with --labels), text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
     /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, textures, mil-assumption, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
@@ -181,7 +182,7 @@ struct BagArgs {
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
     #[command(flatten)]
-    columns: Columns,
+    opening: args::Bags,
 }
 
 impl Args {
@@ -194,7 +195,9 @@ impl Args {
         }
         Ok(Config {
             data: self.data.clone(),
-            columns: b.columns.names(),
+            labels: b.opening.labels.clone(),
+            on_bad: b.opening.on_bad,
+            columns: b.opening.columns(),
             positive: b.positive.clone(),
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),
@@ -257,7 +260,8 @@ pub fn run(args: &Args) -> Result<()> {
     let config = args.asked()?.over(below);
     let plan = config.plan()?;
     plan.remarks.iter().for_each(|remark| note(quiet, remark));
-    let inputs = [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data))];
+    let inputs =
+        [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data)), plan.opening.labels.as_deref()];
     let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     let claim = args.out.as_deref().map(|out| Claim::folder(out, args.force, &inputs)).transpose()?;
     let (device, choice) = open_device(&args.device, config.device.as_deref(), quiet)?;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Npz,
-    Hdf5,
     Torch,
     Safetensors,
     Parquet,
@@ -21,7 +20,6 @@ impl Kind {
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         match ending.as_str() {
             "npz" => return Some(Self::Npz),
-            "h5" | "hdf5" | "hdf" => return Some(Self::Hdf5),
             "pt" | "pth" => return Some(Self::Torch),
             "safetensors" => return Some(Self::Safetensors),
             "parquet" => return Some(Self::Parquet),
@@ -30,7 +28,6 @@ impl Kind {
         let mut start = [0; 8];
         File::open(path).ok()?.read_exact(&mut start).ok()?;
         match start {
-            [0x89, b'H', b'D', b'F', ..] => Some(Self::Hdf5),
             [b'P', b'A', b'R', b'1', ..] => Some(Self::Parquet),
             _ => None,
         }
@@ -39,7 +36,6 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Npz => "npz",
-            Self::Hdf5 => "HDF5",
             Self::Torch => "PyTorch",
             Self::Safetensors => "safetensors",
             Self::Parquet => "parquet",
@@ -50,7 +46,6 @@ impl Kind {
     fn reads(self, file: &str) -> String {
         match self {
             Self::Npz => format!("np.load({file})['features']"),
-            Self::Hdf5 => format!("(lambda h: h['features' if 'features' in h else 'feats'][:])(h5py.File({file}))"),
             Self::Torch => format!("torch.load({file}, map_location='cpu', weights_only=True).numpy()"),
             Self::Safetensors => format!("next(iter(safetensors.numpy.load_file({file}).values()))"),
             Self::Parquet => format!("pd.read_parquet({file}).to_numpy()"),
@@ -60,7 +55,6 @@ impl Kind {
     fn imports(self) -> &'static str {
         match self {
             Self::Npz => "",
-            Self::Hdf5 => ", h5py",
             Self::Torch => ", torch",
             Self::Safetensors => ", safetensors.numpy",
             Self::Parquet => ", pandas as pd",
@@ -123,16 +117,19 @@ mod tests {
         assert!(refusal(folder.path()).is_none());
         std::fs::write(path("notes.txt"), "mine").unwrap();
         assert!(refusal(folder.path()).is_none() && refusal(&path("notes.txt")).is_none());
-        for name in ["S1.h5", "S2.h5"] {
-            std::fs::write(path(name), b"\x89HDF\r\n\x1a\n\0\0\0\0").unwrap();
+        for name in ["S1.parquet", "S2.parquet"] {
+            std::fs::write(path(name), b"PAR1").unwrap();
         }
         let found = message(folder.path());
-        assert!(found.contains("2 files such as S1.h5") && found.contains("HDF5 files are not read"), "{found}");
-        assert!(found.contains("h5py.File(f)") && found.contains("glob('*.h5')"), "{found}");
+        assert!(
+            found.contains("2 files such as S1.parquet") && found.contains("parquet files are not read"),
+            "{found}"
+        );
+        assert!(found.contains("pd.read_parquet(f)") && found.contains("glob('*.parquet')"), "{found}");
         assert!(found.contains("features.npy (or pixels.npy) and bag_ids.npy"), "{found}");
-        assert!(message(&path("S1.h5")).contains("found S1.h5, and HDF5"));
-        std::fs::write(path("slide"), b"\x89HDF\r\n\x1a\n\0\0\0\0").unwrap();
-        assert!(message(&path("slide")).contains("HDF5"), "by its first bytes");
+        assert!(message(&path("S1.parquet")).contains("found S1.parquet, and parquet"));
+        std::fs::write(path("slide"), b"PAR1\0\0\0\0").unwrap();
+        assert!(message(&path("slide")).contains("parquet"), "by its first bytes");
         for (name, told) in [
             ("a.pt", "torch.load(f, map_location='cpu', weights_only=True)"),
             ("a.safetensors", "load_file(f)"),

@@ -119,7 +119,7 @@ fn collect(root: &Path, folder: &Path, depth: usize, bags: &mut Vec<Bag>) -> Res
 }
 
 /// The name in pieces, numbers as numbers, so that 2 comes before 10.
-fn natural(path: &Path) -> Vec<(u64, String)> {
+pub(super) fn natural(path: &Path) -> Vec<(u64, String)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut pieces: Vec<(u64, String)> = Vec::new();
     let mut rest = &name[..];

@@ -1,7 +1,8 @@
 //! Where a data set comes from, read from what a user writes.
 
-use super::text::ColumnNames;
-use super::{Assumption, ClassBags, Collage, Dataset, Haystack, Protocol, Textures, foreign, idx, npy, text};
+use super::{
+    Assumption, ClassBags, Collage, Dataset, Haystack, Opening, Protocol, Textures, foreign, idx, npy, slides, text,
+};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +12,8 @@ use std::str::FromStr;
 pub enum Source {
     /// A folder of npy files; see [`super::npy`].
     Npy(PathBuf),
+    /// A folder with a file of features for each slide, or one such file; see [`super::slides`].
+    Slides(PathBuf),
     /// A text file, one instance a line; see [`super::text`].
     Text(PathBuf),
     /// Bags drawn from the shipped digits; see [`super::mil_bags`].
@@ -124,6 +127,9 @@ impl Source {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
         }
+        if slides::is_slides(path) {
+            return Ok(Self::Slides(path.into()));
+        }
         if let Some(error) = foreign::refusal(path) {
             return Err(error);
         }
@@ -158,15 +164,30 @@ impl Source {
         }
     }
 
-    /// As [`Source::open`], with the columns of a text file that `columns` names.
+    /// As [`Source::open`], with what `opening` says of it.
     ///
     /// # Errors
-    /// As [`Source::open`] and [`text::open_naming`], and [`Error::Setting`] when columns are named and the source is no
-    /// text file.
-    pub fn open_naming(&self, columns: &ColumnNames) -> Result<Dataset> {
+    /// As [`Source::open`], [`text::open_naming`] and [`slides::open`], and [`Error::Setting`] when something is asked for
+    /// that a source of this kind does not know.
+    pub fn open_with(&self, opening: &Opening) -> Result<Dataset> {
+        if let Self::Slides(path) = self {
+            return match opening.labels.is_some() || opening.columns.is_empty() {
+                true => slides::open(path, opening),
+                false => {
+                    Err(Error::setting("columns", "are named, but there is no table that has them (--labels TABLE)"))
+                }
+            };
+        }
+        if opening.labels.is_some() {
+            return Err(Error::setting(
+                "labels",
+                "are given as a table, which goes with a folder that has a file for each slide; a folder of npy files \
+                 has labels.npy, and a text file a column of labels",
+            ));
+        }
         match self {
-            Self::Text(path) => text::open_naming(path, columns),
-            other if columns.is_empty() => other.open(),
+            Self::Text(path) => text::open_naming(path, &opening.columns),
+            other if opening.columns.is_empty() => other.open(),
             _ => Err(Error::setting(
                 "columns",
                 "are named, but only a text file has columns with names; in a folder labels.npy, bag_ids.npy and \
@@ -178,12 +199,13 @@ impl Source {
     /// Reads or draws the bags.
     ///
     /// # Errors
-    /// As [`npy::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
+    /// As [`npy::open`], [`slides::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
     /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`],
     /// [`Haystack::mnist`], [`Textures::bags`] and [`Assumption::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
+            Self::Slides(path) => slides::open(path, &Opening::default()),
             Self::Text(path) => text::open(path),
             Self::DigitsBags(protocol) => protocol.digits_bags(),
             Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),
@@ -202,6 +224,9 @@ impl Source {
 fn folder(path: &Path) -> Result<Source> {
     if ["features.npy", "pixels.npy"].iter().any(|name| path.join(name).exists()) {
         return Ok(Source::Npy(path.into()));
+    }
+    if slides::is_slides(path) {
+        return Ok(Source::Slides(path.into()));
     }
     if idx::is_mnist(path) {
         let message = format!("this folder has images but no bags; mnist-bags:{} draws bags from it", path.display());

@@ -10,7 +10,7 @@
 //! - Labels are read as [`super::classes`] says.
 //! - The original UCI Musk files (molecule, conformation, features, class) are known by their first line.
 
-mod dialect;
+pub(super) mod dialect;
 mod roles;
 
 pub use roles::ColumnNames;

@@ -28,6 +28,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "idx" => idx(),
         "model" => models(),
         "png" => pictures(image::ImageFormat::Png),
+        "hdf5" => slides(),
+        "labels" => labels(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [
             "digits-bags,target=3,mean=20,seed=7",
@@ -122,6 +124,22 @@ fn small(name: &str) -> Method {
         _ => format!(r#"{{"method": "{name}", "embed": [4], "attention": 4}}"#),
     };
     serde_json::from_str(&settings).unwrap()
+}
+
+fn slides() -> Vec<Vec<u8>> {
+    let files = ["latest", "user-block", "gzip", "lzf"].map(|kind| format!("kinds/{kind}.h5"));
+    let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into()]);
+    files.map(|name| std::fs::read(crate::slides::fixture(&name)).unwrap()).collect()
+}
+
+fn labels() -> Vec<Vec<u8>> {
+    [
+        "slide_id,label\n007,1\nb,0\n",
+        "\u{feff}case_id;slide_id;label\r\np1;007.svs;tumour\r\np2;x/b.tif;normal\r\n",
+        "\tFILENAME\tPATIENT\tisMSIH\n0\tb.h5\tp\tNA\n1\t007.h5\tp\tyes\n2\tc.h5\tq\tno\n",
+    ]
+    .map(|s| s.as_bytes().to_vec())
+    .to_vec()
 }
 
 fn pictures(format: image::ImageFormat) -> Vec<Vec<u8>> {

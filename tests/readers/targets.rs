@@ -2,7 +2,7 @@
 //! The test `readers` and the programs of `fuzz/` share it.
 
 use bagrad::Bags;
-use bagrad::data::{Dataset, Patches, Source, idx, npy, patches::Reading, text};
+use bagrad::data::{Dataset, Opening, Patches, Source, idx, npy, patches::Reading, slides, text};
 use bagrad::model::Model;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -21,6 +21,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "png", run: png },
     Target { name: "jpeg", run: jpeg },
     Target { name: "source", run: source },
+    Target { name: "hdf5", run: hdf5 },
+    Target { name: "labels", run: labels },
 ];
 
 /// What holds of bags that a reader gave out.
@@ -129,5 +131,27 @@ fn jpeg(input: &[u8], folder: &Path) {
 fn source(input: &[u8], _: &Path) {
     if let Ok(text) = std::str::from_utf8(input) {
         let _ = Source::parse(text);
+    }
+}
+
+/// The file of a slide.
+fn hdf5(input: &[u8], folder: &Path) {
+    let path = file(folder, "slide.h5", input);
+    if let Ok(set) = slides::open(&path, &Opening::default()) {
+        check(&set);
+    }
+}
+
+/// A table of labels beside two slides.
+fn labels(input: &[u8], folder: &Path) {
+    let inner = folder.join("slides");
+    if !inner.exists() {
+        std::fs::create_dir(&inner).unwrap();
+        let slide = include_bytes!("slides/kinds/latest.h5");
+        ["007", "b.svs"].iter().for_each(|name| drop(file(&inner, &format!("{name}.h5"), slide)));
+    }
+    let labels = Some(file(folder, "labels.csv", input));
+    if let Ok(set) = slides::open(&inner, &Opening { labels, ..Opening::default() }) {
+        check(&set);
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// What a file may ask of memory and time. A file beyond a limit ends in an error that names it.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(in crate::data) struct Limits {
     /// Bytes of a line, quoted line ends included.
     pub line: u64,
     /// Bytes of the text, unpacked.
@@ -31,7 +31,7 @@ impl Default for Limits {
 
 /// Separator of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Separator {
+pub(in crate::data) enum Separator {
     /// Spaces and tabs, as many as there are.
     WhiteSpace,
     Char(u8),
@@ -61,7 +61,7 @@ impl Separator {
 }
 
 /// The lines in front, the separator, and the reader of the records.
-pub(super) struct Opened<R: Read> {
+pub(in crate::data) struct Opened<R: Read> {
     pub separator: Separator,
     pub csv: csv::Reader<Bounded<io::Chain<io::Cursor<Vec<u8>>, R>>>,
     budget: Rc<Cell<u64>>,
@@ -168,7 +168,7 @@ fn too_long(limit: u64) -> String {
 }
 
 /// Gives no more bytes than the line being read may have, and the text in all.
-pub(super) struct Bounded<R> {
+pub(in crate::data) struct Bounded<R> {
     source: R,
     given: u64,
     allowed: Rc<Cell<u64>>,

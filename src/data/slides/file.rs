@@ -1,0 +1,231 @@
+//! A file with the features of one slide, whatever format it has.
+
+use super::hdf5;
+use crate::features::Features;
+use half::{bf16, f16};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// What is wrong with a file, without its path.
+pub(super) type Reason = String;
+
+/// What a value is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    F16,
+    Bf16,
+    F32,
+    F64,
+    /// Bytes, and whether there is a sign.
+    Integer(usize, bool),
+}
+
+impl Number {
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Integer(bytes, _) => bytes,
+        }
+    }
+
+    pub fn name(self) -> String {
+        match self {
+            Self::F16 => "float16".into(),
+            Self::Bf16 => "bfloat16".into(),
+            Self::F32 => "float32".into(),
+            Self::F64 => "float64".into(),
+            Self::Integer(bytes, signed) => format!("{}int{}", if signed { "" } else { "u" }, bytes * 8),
+        }
+    }
+
+    pub fn is_float(self) -> bool {
+        !matches!(self, Self::Integer(..))
+    }
+
+    /// Little-endian values as features: float16 stays, all else becomes float32.
+    pub fn features(self, bytes: &[u8]) -> Features {
+        match self {
+            Self::F16 => Features::F16(bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b)).collect()),
+            _ => Features::F32(self.floats(bytes)),
+        }
+    }
+
+    /// Little-endian values as float32, rounded where they are longer.
+    pub fn floats(self, bytes: &[u8]) -> Vec<f32> {
+        fn each<const N: usize>(bytes: &[u8], of: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks::<N>().0.iter().map(|&b| of(b)).collect()
+        }
+        match self {
+            Self::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Self::Bf16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Self::F32 => each(bytes, f32::from_le_bytes),
+            Self::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+            Self::Integer(1, true) => each(bytes, |[b]| f32::from(b as i8)),
+            Self::Integer(1, false) => each(bytes, |[b]| f32::from(b)),
+            Self::Integer(2, true) => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
+            Self::Integer(2, false) => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
+            Self::Integer(4, true) => each(bytes, |b| i32::from_le_bytes(b) as f32),
+            Self::Integer(4, false) => each(bytes, |b| u32::from_le_bytes(b) as f32),
+            Self::Integer(_, true) => each(bytes, |b| i64::from_le_bytes(b) as f32),
+            Self::Integer(_, false) => each(bytes, |b| u64::from_le_bytes(b) as f32),
+        }
+    }
+}
+
+/// The unit of coordinates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unit {
+    /// Pixels of the slide at its full resolution.
+    Pixels,
+    Micrometres,
+    /// The file does not say.
+    Unknown,
+}
+
+impl Unit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pixels => "pixels of level 0",
+            Self::Micrometres => "micrometres",
+            Self::Unknown => "a unit that the files do not tell",
+        }
+    }
+}
+
+/// What a file says about its patches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct About {
+    /// Who made the features.
+    pub encoder: Option<String>,
+    /// Side of a patch in the unit of the coordinates.
+    pub patch: Option<f64>,
+    /// Magnification at which patches were seen.
+    pub magnification: Option<f64>,
+}
+
+/// What is known of a slide before its features are read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    pub rows: usize,
+    pub width: usize,
+    pub number: Number,
+    /// The unit of the coordinates, where there are some.
+    pub coords: Option<Unit>,
+    /// Features are of the slide as a whole: a vector.
+    pub of_slide: bool,
+    pub about: About,
+}
+
+/// A file that was opened: its head is checked against its length, its features are not read yet.
+pub(super) trait SlideFile {
+    fn head(&self) -> &Head;
+
+    /// Row-major `[rows, width]`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn features(&self) -> Result<Features, Reason>;
+
+    /// The place of each row.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason>;
+}
+
+/// A kind of file with the features of a slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Format {
+    Hdf5,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hdf5 => "HDF5",
+        }
+    }
+
+    /// The format that the ending promises.
+    pub fn by_name(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_string_lossy().to_lowercase();
+        match ending.as_str() {
+            "h5" | "hdf5" | "hdf" | "he5" => Some(Self::Hdf5),
+            _ => None,
+        }
+    }
+
+    /// The format that the first bytes are of. HDF5 may have a block of the user's in front, 512 bytes or twice, four
+    /// times, .. as many.
+    pub fn by_content(path: &Path) -> std::io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        let named = Self::by_name(path);
+        let places = [0, 512, 1024, 2048, 4096, 8192];
+        for place in &places[..if named == Some(Self::Hdf5) { places.len() } else { 1 }] {
+            let mut start = [0; 8];
+            file.seek(SeekFrom::Start(*place))?;
+            match file.read_exact(&mut start) {
+                Ok(()) if start == *b"\x89HDF\r\n\x1a\n" => return Ok(Some(Self::Hdf5)),
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens a file of this format.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn open(self, path: &Path) -> Result<Box<dyn SlideFile>, Reason> {
+        match self {
+            Self::Hdf5 => Ok(Box::new(hdf5::Hdf5Slide::open(path)?)),
+        }
+    }
+}
+
+/// Rows and width of features of this shape, and whether they are one vector for the slide.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn rows_and_width(shape: &[u64], name: &str) -> Result<(usize, usize, bool), Reason> {
+    let (rows, width, of_slide) = match *shape {
+        [0] => (0, 0, true),
+        [width] => (1, width, true),
+        [rows, width] | [1, rows, width] => (rows, width, false),
+        _ => return Err(format!("expected {name} of shape [patches, width] or [1, patches, width], found {shape:?}")),
+    };
+    match (usize::try_from(rows), usize::try_from(width)) {
+        (Ok(0), _) => Err(format!("no patches: {name} has the shape {shape:?}")),
+        (_, Ok(0)) => Err(format!("expected at least one feature, found {name} of shape {shape:?}")),
+        (Ok(rows), Ok(width)) => Ok((rows, width, of_slide)),
+        _ => Err(format!("{name} has the shape {shape:?}, which is too large")),
+    }
+}
+
+/// The first two columns of `values` `[rows, columns]` as places.
+///
+/// # Errors
+/// When a value is not finite.
+pub(super) fn places(values: &[f32], columns: usize) -> Result<Vec<[f32; 2]>, Reason> {
+    let places: Vec<[f32; 2]> = values.chunks_exact(columns).map(|row| [row[0], row[1]]).collect();
+    match places.iter().position(|p| !p.iter().all(|v| v.is_finite())) {
+        Some(row) => Err(format!("coords in row {row} (0-based): expected finite numbers, found {:?}", places[row])),
+        None => Ok(places),
+    }
+}
+
+/// Columns of coordinates of this shape, one row for each of `rows`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn coords_columns(shape: &[u64], rows: usize) -> Result<usize, Reason> {
+    match *shape {
+        [found, columns @ 2..=3] | [1, found, columns @ 2..=3] if found == rows as u64 => Ok(columns as usize),
+        _ => Err(format!("expected coords of shape [{rows}, 2] (a place for each patch), found {shape:?}")),
+    }
+}

@@ -1,0 +1,260 @@
+//! HDF5 files as CLAM, TRIDENT and STAMP write them, one for each slide.
+
+use super::file::{About, Head, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
+use crate::bounded;
+use crate::features::Features;
+use hdf5_reader::{Attribute, ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+/// What a dataset of features is called, the usual name first.
+const NAMES: [&str; 3] = ["features", "feats", "patch_embeddings"];
+
+/// Deflate, the closest packing that is read, makes a byte of at most 1032.
+const CLOSEST: u64 = 1040;
+
+/// The filter LZF, which h5py brings with it.
+const LZF: u16 = 32000;
+
+/// One file of a slide.
+pub(super) struct Hdf5Slide {
+    head: Head,
+    features: Numbers,
+    coords: Option<Numbers>,
+}
+
+/// A dataset of numbers whose size was checked.
+struct Numbers {
+    dataset: Dataset,
+    number: Number,
+    big_endian: bool,
+}
+
+impl Numbers {
+    /// # Errors
+    /// When it holds no numbers, or more than a file of `length` bytes can.
+    fn of(dataset: Dataset, length: u64) -> Result<Self, Reason> {
+        let name = dataset.name().to_owned();
+        let (number, order) = match *dataset.dtype() {
+            Datatype::FloatingPoint { size, byte_order } => (float(&dataset, size)?, byte_order),
+            Datatype::FixedPoint { size: size @ (1 | 2 | 4 | 8), signed, byte_order } => {
+                (Number::Integer(size.into(), signed), byte_order)
+            }
+            ref other => return Err(format!("expected {name} to be numbers, found {other:?}")),
+        };
+        let items = dataset.shape().iter().try_fold(1u64, |all, &d| all.checked_mul(d));
+        let bytes = items.and_then(|n| n.checked_mul(number.bytes() as u64));
+        let packed = dataset.chunks().is_some();
+        let most = if packed { length.saturating_mul(CLOSEST) } else { length };
+        let shape = dataset.shape();
+        match bytes {
+            Some(bytes) if bytes <= most && bytes <= isize::MAX as u64 => {
+                bounded::check_room(name, &[bytes]).map_err(|e| e.to_string())?;
+                Ok(Self { dataset, number, big_endian: order == ByteOrder::BigEndian })
+            }
+            Some(bytes) => Err(format!(
+                "{name} of shape {shape:?} needs {bytes} bytes, and the file has {length} (is it cut off?)"
+            )),
+            None => Err(format!("{name} has the shape {shape:?}, which is too large")),
+        }
+    }
+
+    /// All values in C order, little-endian.
+    fn bytes(&self) -> Result<Vec<u8>, Reason> {
+        let mut bytes = self.dataset.read_raw_bytes().map_err(|e| told(&e))?;
+        if self.big_endian {
+            bytes.chunks_exact_mut(self.number.bytes()).for_each(<[u8]>::reverse);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Which float of `size` bytes, after the bits of its exponent and mantissa.
+fn float(dataset: &Dataset, size: u8) -> Result<Number, Reason> {
+    // Four bytes of class, flags and the size, four of offset and precision; then place and bits of exponent and mantissa.
+    let stored = dataset.raw_datatype().map_err(|e| told(&e))?;
+    match (size, stored.get(12..16)) {
+        (2, Some([_, 5, _, 10])) => Ok(Number::F16),
+        (2, Some([_, 8, _, 7])) => Ok(Number::Bf16),
+        (4, Some([_, 8, _, 23])) => Ok(Number::F32),
+        (8, Some([_, 11, _, 52])) => Ok(Number::F64),
+        _ => Err(format!("{} has floats of {size} bytes that are none of float16, 32 or 64", dataset.name())),
+    }
+}
+
+/// The reader's message, on one line.
+fn told(error: &hdf5_reader::error::Error) -> Reason {
+    let message = error.to_string().replace('\n', " ");
+    format!("the file cannot be read ({message})")
+}
+
+impl Hdf5Slide {
+    pub fn open(path: &Path) -> Result<Self, Reason> {
+        let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+        let within = |bytes: u64| usize::try_from(bytes.min(isize::MAX as u64)).unwrap_or(usize::MAX);
+        let mut filters = FilterRegistry::new();
+        filters.register(LZF, Box::new(|_, packed, _| lzf(packed).ok_or_else(broken_lzf)));
+        // Each chunk is read once, so none is kept.
+        let options = OpenOptions::default()
+            .with_chunk_cache_bytes(0)
+            .with_filter_registry(filters)
+            .with_max_chunk_bytes(within(length.saturating_mul(CLOSEST).min(1 << 30)))
+            .with_max_read_bytes(within(length.saturating_mul(CLOSEST)))
+            .with_max_object_header_bytes(within(length.min(16 << 20)));
+        let file = Hdf5File::open_with_options(path, options).map_err(|e| told(&e))?;
+        let root = file.root_group().map_err(|e| told(&e))?;
+        let (groups, names) = root.member_names().map_err(|e| told(&e))?;
+        let Some(name) = NAMES.iter().find(|name| names.iter().any(|n| n == *name)) else {
+            let (coords, only) = (names.iter().any(|n| n == "coords"), names.len() == 1);
+            let found = match (names.is_empty(), groups.first()) {
+                (true, None) => "nothing in it".into(),
+                (true, Some(group)) => format!("no dataset, and a group {group}"),
+                (false, _) if coords && only => "coords alone: a file of patches, not of features".into(),
+                (false, _) => names.join(", "),
+            };
+            return Err(format!("expected a dataset called {}, found {found}", NAMES.join(", ")));
+        };
+        let features = Numbers::of(root.dataset(name).map_err(|e| told(&e))?, length)?;
+        if !features.number.is_float() {
+            return Err(format!("expected {name} to be floats, found {}", features.number.name()));
+        }
+        let (rows, width, of_slide) = rows_and_width(features.dataset.shape(), name)?;
+        let coords = match names.iter().any(|n| n == "coords") && !of_slide {
+            true => Some(Numbers::of(root.dataset("coords").map_err(|e| told(&e))?, length)?),
+            false => None,
+        };
+        if let Some(coords) = &coords {
+            coords_columns(coords.dataset.shape(), rows)?;
+        }
+        let mut said = root.attributes().map_err(|e| told(&e))?;
+        said.extend(features.dataset.attributes());
+        said.extend(coords.iter().flat_map(|c| c.dataset.attributes()));
+        let unit = coords.as_ref().map(|coords| unit(&said, coords.number));
+        let head = Head { rows, width, number: features.number, coords: unit, of_slide, about: about(&said, unit) };
+        Ok(Self { head, features, coords })
+    }
+}
+
+impl SlideFile for Hdf5Slide {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn features(&self) -> Result<Features, Reason> {
+        Ok(self.features.number.features(&self.features.bytes()?))
+    }
+
+    fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {
+        let Some(coords) = &self.coords else { return Ok(None) };
+        let columns = coords_columns(coords.dataset.shape(), self.head.rows)?;
+        places(&coords.number.floats(&coords.bytes()?), columns).map(Some)
+    }
+}
+
+/// The text of an attribute that has one of these names.
+fn text(said: &[Attribute], names: &[&str]) -> Option<String> {
+    let of = |name: &&str| said.iter().find(|a| a.name == **name).and_then(|a| a.read_string().ok());
+    names.iter().find_map(of).map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
+}
+
+/// The positive number of an attribute that has one of these names, however it is written.
+fn number(said: &[Attribute], names: &[&str]) -> Option<f64> {
+    let of = |name: &&str| {
+        let attribute = said.iter().find(|a| a.name == **name)?;
+        attribute.read_as_f64().ok().or_else(|| attribute.read_string().ok()?.trim().parse().ok())
+    };
+    names.iter().find_map(of).filter(|v| v.is_finite() && *v > 0.0)
+}
+
+/// STAMP says its unit. Whole numbers are pixels of level 0, as CLAM and TRIDENT write them.
+fn unit(said: &[Attribute], coords: Number) -> Unit {
+    match text(said, &["unit"]).map(|u| u.to_lowercase()).as_deref() {
+        Some("um" | "µm" | "mum" | "micrometer" | "micrometre" | "microns") => Unit::Micrometres,
+        Some("px" | "pixel" | "pixels") => Unit::Pixels,
+        Some(_) => Unit::Unknown,
+        None if number(said, &["tile_size_um"]).is_some() => Unit::Micrometres,
+        None if number(said, &["patch_size_level0"]).is_some() || !coords.is_float() => Unit::Pixels,
+        None => Unit::Unknown,
+    }
+}
+
+fn about(said: &[Attribute], unit: Option<Unit>) -> About {
+    let patch = match unit {
+        Some(Unit::Micrometres) => number(said, &["tile_size_um", "tile_size"]),
+        Some(Unit::Pixels) => number(said, &["patch_size_level0"]).or_else(|| {
+            // CLAM's patch files: pixels of the level that patches are from, and how much coarser that is.
+            Some(number(said, &["patch_size"])? * number(said, &["downsample"])?)
+        }),
+        _ => None,
+    };
+    let magnification = number(said, &["target_magnification"]);
+    About { encoder: text(said, &["encoder", "extractor"]), patch, magnification }
+}
+
+fn broken_lzf() -> hdf5_reader::error::Error {
+    hdf5_reader::error::Error::InvalidData("a chunk that is packed with LZF is broken".into())
+}
+
+/// Unpacks LZF: runs of literal bytes, and copies of what came before.
+fn lzf(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(packed.len().saturating_mul(2));
+    let mut rest = packed;
+    while let [control, after @ ..] = rest {
+        let control = usize::from(*control);
+        if control < 32 {
+            let (literal, after) = after.split_at_checked(control + 1)?;
+            out.extend_from_slice(literal);
+            rest = after;
+            continue;
+        }
+        let (mut length, mut after) = (control >> 5, after);
+        if length == 7 {
+            let (more, behind) = after.split_first()?;
+            length += usize::from(*more);
+            after = behind;
+        }
+        let (low, behind) = after.split_first()?;
+        let back = ((control & 31) << 8) + usize::from(*low) + 1;
+        let start = out.len().checked_sub(back)?;
+        // The copy may overlap what it writes.
+        (0..length + 2).for_each(|at| out.push(out[start + at]));
+        rest = behind;
+    }
+    Some(out)
+}
+
+/// Where CLAM and TRIDENT keep the patches of a slide whose features are in `path`: in a folder `patches` beside the folder
+/// of the features, or one above.
+pub(super) fn patches_beside(path: &Path, stem: &str) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let around = [folder.parent(), folder.parent().and_then(Path::parent)];
+    let names = [format!("{stem}.h5"), format!("{stem}_patches.h5")];
+    let places = around.into_iter().flatten().flat_map(|f| names.iter().map(move |n| f.join("patches").join(n)));
+    places.into_iter().find(|p| p.is_file())
+}
+
+/// What a file of patches says of them; nothing where it cannot be read.
+pub(super) fn about_patches(path: &Path) -> About {
+    let read = || {
+        let file =
+            Hdf5File::open_with_options(path, OpenOptions::default().with_max_object_header_bytes(16 << 20)).ok()?;
+        Some(about(&file.root_group().ok()?.dataset("coords").ok()?.attributes(), Some(Unit::Pixels)))
+    };
+    read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lzf_is_unpacked_and_nothing_in_it_believed() {
+        // Three literals, then four bytes from three back: a copy over its own end.
+        assert_eq!(lzf(&[2, b'a', b'b', b'c', 2 << 5, 2]).unwrap(), b"abcabca");
+        // A long copy has its length in a byte of its own.
+        assert_eq!(lzf(&[0, b'x', 7 << 5, 3, 0]).unwrap(), b"x".repeat(13));
+        assert_eq!(lzf(&[]), Some(Vec::new()));
+        for broken in [&[5, b'a'][..], &[2 << 5, 0], &[0, b'x', 7 << 5], &[0, b'x', 2 << 5], &[0, b'x', 2 << 5, 1]] {
+            assert_eq!(lzf(broken), None, "{broken:?}");
+        }
+    }
+}

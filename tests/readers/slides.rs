@@ -1,0 +1,164 @@
+//! Folders of slides that other programs wrote (`tools/make_slides.py`), and what is told of those that cannot be used.
+
+use bagrad::data::text::ColumnNames;
+use bagrad::data::{Dataset, OnBad, Opening, Source};
+use bagrad::{Bags, Features};
+use std::path::{Path, PathBuf};
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/slides").join(name)
+}
+
+/// What `tools/make_slides.py` writes for this slide.
+fn features(slide: usize, rows: usize, width: usize) -> Vec<f32> {
+    (0..rows * width).map(|at| (slide * 16 + at / width) as f32 + (at % width) as f32 / 8.0).collect()
+}
+
+fn place(row: usize, scale: f32) -> [f32; 2] {
+    [(row % 3 * 512) as f32 * scale, (row / 3 * 512 + 1024) as f32 * scale]
+}
+
+fn labelled(folder: &Path, table: &str) -> bagrad::Result<Dataset> {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = dir.path().join("labels.csv");
+    std::fs::write(&labels, table).unwrap();
+    Dataset::open_with(folder, &Opening { labels: Some(labels), ..Opening::default() })
+}
+
+fn refused(done: bagrad::Result<Dataset>) -> String {
+    done.map(|set| format!("{:?}", set.bags.names)).expect_err("expected an error").to_string()
+}
+
+/// The three slides of `folder`, at a scale of their places.
+fn check_three(folder: &str, names: [&str; 3], half: bool, scale: f32, told: &[&str]) {
+    let set = Dataset::open(fixture(folder)).unwrap();
+    let bags = &set.bags;
+    assert_eq!(bags.names, names);
+    assert_eq!((bags.width, &bags.offsets[..]), (6, &[0, 4, 7, 12][..]));
+    assert_eq!(matches!(bags.features, Features::F16(_)), half, "{folder}");
+    let expected: Vec<f32> = [4, 3, 5].iter().enumerate().flat_map(|(s, &rows)| features(s, rows, 6)).collect();
+    assert_eq!(bags.features.to_f32(), expected);
+    let places: Vec<[f32; 2]> = [4, 3, 5].iter().flat_map(|&rows| (0..rows).map(|r| place(r, scale))).collect();
+    assert_eq!(bags.coords.as_deref(), Some(&places[..]));
+    let remarks = set.remarks.join("\n");
+    told.iter().for_each(|told| assert!(remarks.contains(told), "{told} is not in:\n{remarks}"));
+    assert_eq!(bags.labels, None);
+}
+
+#[test]
+fn layouts_are_read() {
+    let names = ["s0", "s1", "s2"];
+    // CLAM's folder of features, and the one above it; the size of patches is in its files of patches.
+    let clam = "places are in pixels of level 0; a patch is 512 of them wide";
+    check_three("clam", names, false, 1.0, &[clam, "features are read from"]);
+    check_three("clam/h5_files", names, false, 1.0, &[clam]);
+    let told = [&format!("{clam}, seen at 20 times")[..], "the encoder of the features is uni_v1"];
+    check_three("trident", ["000", "001", "002"], true, 1.0, &told);
+    let told = ["places are in micrometres; a patch is 256 of them wide", "is ctranspath"];
+    check_three("stamp", names, true, 0.5, &told);
+}
+
+#[test]
+fn every_way_to_store_a_matrix_is_read() {
+    for kind in ["batch", "big-endian", "double", "gzip", "lzf", "contiguous", "latest", "user-block"] {
+        let file = fixture("kinds").join(format!("{kind}.h5"));
+        let set = Dataset::open(&file).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(set.bags.features.to_f32(), features(1, 3, 6), "{kind}");
+        let places: Vec<[f32; 2]> = (0..3).map(|row| place(row, 1.0)).collect();
+        assert_eq!(set.bags.coords, Some(places), "{kind}");
+        assert_eq!(set.bags.names, [kind]);
+    }
+    let set = Dataset::open(fixture("kinds")).unwrap();
+    assert!(set.remarks.join("\n").contains("features are float32 in 6 slides, float16 in 1, float64 in 1"));
+    let set = Dataset::open(fixture("vector")).unwrap();
+    assert_eq!((set.bags.features.to_f32(), set.bags.len()), ([features(0, 1, 6), features(1, 1, 6)].concat(), 2));
+    assert!(set.remarks.join("\n").contains("a vector is a bag with one instance"));
+}
+
+#[test]
+fn labels_and_patients_come_from_a_table() {
+    // Ids keep their zeros; endings are on one side only; a slide without a label is predicted, and one without a line
+    // left out.
+    let table = "\u{feff}case_id,slide_id,label\r\np2,002.svs,tumour\r\np1, 000.svs ,normal\r\n";
+    let set = labelled(&fixture("trident"), table).unwrap();
+    assert_eq!(set.bags.names, ["000", "002"]);
+    assert_eq!((set.bags.labels, set.bags.class_names), (Some(vec![0, 1]), vec!["normal".into(), "tumour".into()]));
+    assert_eq!(set.bags.groups, Some(vec!["p1".into(), "p2".into()]));
+    let remarks = set.remarks.join("\n");
+    assert!(remarks.contains("1 files have no line in labels.csv and are left out, such as '001'"), "{remarks}");
+    assert!(remarks.contains("column 'slide_id' names the slide, 'label' the label, the patient 'case_id'"));
+    let set = labelled(&fixture("stamp"), "slide\tclass\ns0.h5\t1\ns1.h5\tNA\nx/s2.tif\t0\ns9\t1\n").unwrap();
+    assert_eq!((set.bags.labels, set.bags.groups), (Some(vec![1, Bags::UNKNOWN, 0]), None));
+    assert!(set.remarks.join("\n").contains("1 slides of labels.csv have no file, such as 's9'"));
+
+    let message = refused(labelled(&fixture("trident"), "slide_id,label\n0,1\n1,0\n2,1\n"));
+    assert!(message.contains("the table has '0', '1', '2', the folder has '000', '001', '002'"), "{message}");
+    let columns = ColumnNames { bag: Some("slide".into()), ..ColumnNames::default() };
+    let message = refused(Dataset::open_with(fixture("trident"), &Opening { columns, ..Opening::default() }));
+    assert!(message.contains("there is no table that has them"), "{message}");
+    let labels = Some(fixture("bad/notes.txt"));
+    let message = refused(Dataset::open_with("digits-bags", &Opening { labels, ..Opening::default() }));
+    assert!(message.contains("goes with a folder that has a file for each slide"), "{message}");
+}
+
+#[test]
+fn bad_slides_are_found_together() {
+    let reasons = [
+        ("cut.h5", "the file cannot be read"),
+        ("empty.h5", "no patches: features has the shape [0, 6]"),
+        ("empty0.h5", "no patches: features has the shape [0]"),
+        ("nan.h5", "row 1, column 2 (0-based): expected finite features within float32, found NaN"),
+        ("narrow.h5", "4 features, where 3 of 4 slides have 6"),
+        ("nothing.h5", "it does not begin as HDF5 files do"),
+        ("patches.h5", "coords alone: a file of patches, not of features"),
+        ("places.h5", "expected coords of shape [3, 2] (a place for each patch), found [2, 2]"),
+        ("words.h5", "it does not begin as HDF5 files do"),
+    ];
+    let message = refused(Dataset::open(fixture("bad")));
+    let skip = Opening { on_bad: OnBad::Skip, ..Opening::default() };
+    let set = Dataset::open_with(fixture("bad"), &skip).unwrap();
+    assert_eq!(set.bags.names, ["good", "good2"]);
+    assert_eq!(set.bags.features.to_f32(), [features(1, 3, 6), features(2, 2, 6)].concat());
+    let remarks = set.remarks.join("\n");
+    for text in [&message, &remarks] {
+        assert!(text.contains("9 slides cannot be used"), "{text}");
+        for (file, reason) in reasons {
+            let line = text.lines().find(|l| l.contains(&format!("{file}: ")));
+            assert!(line.is_some_and(|l| l.contains(reason)), "{file}: {reason}\n{text}");
+        }
+    }
+    assert!(remarks.contains("1 other files are left out, such as 'notes.txt'"), "{remarks}");
+    assert!(message.contains("--on-bad skip"), "{message}");
+    // Only what the table names has to be good.
+    let set = labelled(&fixture("bad"), "slide,label\ngood,0\ngood2,1\n").unwrap();
+    assert_eq!(set.bags.labels, Some(vec![0, 1]));
+}
+
+#[test]
+fn sources_are_told_apart() {
+    assert_eq!(Source::parse(fixture("trident")).unwrap(), Source::Slides(fixture("trident")));
+    assert_eq!(Source::parse(fixture("trident/000.h5")).unwrap(), Source::Slides(fixture("trident/000.h5")));
+    let message = refused(Dataset::open(fixture("patches")));
+    assert!(message.contains("3 slides cannot be used"), "{message}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("S1.h5"), "").unwrap();
+    assert!(refused(Dataset::open(dir.path())).contains("S1.h5: it does not begin as HDF5 files do"));
+}
+
+/// A file that says it holds more than it can is refused before memory is taken for it.
+#[test]
+fn sizes_are_not_believed() {
+    let whole = std::fs::read(fixture("kinds/contiguous.h5")).unwrap();
+    // The dimensions [3, 6], eight bytes each.
+    let shape: Vec<u8> = [3u64, 6].iter().flat_map(|d| d.to_le_bytes()).collect();
+    let at = whole.windows(16).position(|w| w == shape).expect("the shape of the features");
+    let dir = tempfile::tempdir().unwrap();
+    for rows in [1u64 << 20, 1 << 40, 1 << 62] {
+        let mut changed = whole.clone();
+        changed[at..at + 8].copy_from_slice(&rows.to_le_bytes());
+        std::fs::write(dir.path().join("a.h5"), changed).unwrap();
+        let message = refused(Dataset::open(dir.path()));
+        let told = ["is it cut off?", "too large", "cannot be read"].iter().any(|t| message.contains(t));
+        assert!(told, "{message}");
+    }
+}

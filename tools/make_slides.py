@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Small folders of slides in the layouts of CLAM, TRIDENT and STAMP, for tests and for docs/from-trident.md.
+
+    tools/make_slides.py                      the fixtures in tests/readers/slides
+    tools/make_slides.py trident FOLDER       a cohort in TRIDENT's layout with its table: 24 patients, 32 slides
+
+Needs h5py and NumPy; the fixtures of PyTorch files need torch.
+"""
+import csv
+import pathlib
+import sys
+
+import h5py
+import numpy as np
+
+ROWS, WIDTH = [4, 3, 5], 6
+
+
+def features(slide, rows, width=WIDTH):
+    """Values that every float holds exactly: the test computes the same."""
+    return (slide * 16 + np.arange(rows)[:, None] + np.arange(width)[None] / 8).astype(np.float32)
+
+
+def places(rows, side=512):
+    return np.stack([np.arange(rows) % 3 * side, np.arange(rows) // 3 * side + 1024], 1).astype(np.int64)
+
+
+def trident(path, x, coords, encoder="uni_v1", chunked=True, **more):
+    """TRIDENT: a chunk for each patch, and what is known of the patches beside their places."""
+    with h5py.File(path, "w") as file:
+        chunks = (1,) * (x.ndim - 1) + (x.shape[-1],) if chunked and x.size else None
+        data = file.create_dataset("features", data=x, chunks=chunks, **more)
+        data.attrs["name"] = path.stem
+        data.attrs["encoder"] = encoder
+        if coords is not None:
+            place = file.create_dataset("coords", data=coords, chunks=(1, 2) if len(coords) else None)
+            about = dict(patch_size=256, patch_size_level0=512, level0_magnification=40, target_magnification=20, overlap=0)
+            for name, value in about.items():
+                place.attrs[name] = value
+            place.attrs["name"] = path.stem
+
+
+def clam(path, x, coords):
+    """CLAM: chunks of 32 rows that may grow, and not one attribute."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", data=x, chunks=(32, x.shape[1]), maxshape=(None, x.shape[1]))
+        file.create_dataset("coords", data=coords.astype(np.int32), chunks=(32, 2), maxshape=(None, 2))
+
+
+def clam_patches(path, coords):
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("coords", data=coords, maxshape=(None, 2))
+        for name, value in dict(patch_size=256, patch_level=0, downsample=2.0).items():
+            data.attrs[name] = value
+
+
+def stamp(path, x, coords):
+    """STAMP: float16, micrometres, attributes of the file."""
+    with h5py.File(path, "w") as file:
+        file["feats"] = x.astype(np.float16)
+        file["coords"] = coords.astype(np.float32) / 2
+        for name, value in dict(
+            stamp_version="2.5.0", extractor="ctranspath", unit="um", tile_size_um=256.0, tile_size_px=224, feat_type="tile"
+        ).items():
+            file.attrs[name] = value
+
+
+def fixtures(root):
+    folder = lambda name: (root / name).mkdir(parents=True, exist_ok=True) or root / name
+    for slide, rows in enumerate(ROWS):
+        x, coords = features(slide, rows), places(rows)
+        clam(folder("clam/h5_files") / f"s{slide}.h5", x, coords)
+        clam_patches(folder("patches") / f"s{slide}.h5", coords)
+        trident(folder("trident") / f"00{slide}.h5", x.astype(np.float16), coords)
+        stamp(folder("stamp") / f"s{slide}.h5", x, coords)
+    one, coords = features(1, 3), places(3)
+    kinds = folder("kinds")
+    trident(kinds / "batch.h5", one[None], coords)
+    trident(kinds / "big-endian.h5", one.astype(">f4"), coords)
+    trident(kinds / "double.h5", one.astype(np.float64), coords)
+    trident(kinds / "gzip.h5", one, coords, compression="gzip", shuffle=True, fletcher32=True)
+    trident(kinds / "lzf.h5", np.repeat(one, 1, 0), coords, compression="lzf")
+    trident(kinds / "contiguous.h5", one, coords, chunked=False)
+    with h5py.File(kinds / "latest.h5", "w", libver="latest") as file:
+        file.create_dataset("patch_embeddings", data=one.astype(np.float16), chunks=(1, WIDTH), maxshape=(None, WIDTH))
+        file["coords"] = coords.astype(np.float32)
+    with h5py.File(kinds / "user-block.h5", "w", userblock_size=512) as file:
+        file["features"], file["coords"] = one, coords
+    bad = folder("bad")
+    trident(bad / "good.h5", one, coords)
+    trident(bad / "good2.h5", features(2, 2), places(2))
+    trident(bad / "empty.h5", np.zeros((0, WIDTH), np.float32), np.zeros((0, 2), np.int64))
+    trident(bad / "empty0.h5", np.zeros((0,), np.float32), np.zeros((0, 2), np.int64))
+    trident(bad / "narrow.h5", features(1, 2, 4), places(2))
+    trident(bad / "nan.h5", np.where(one == one[1, 2], np.nan, one), coords)
+    trident(bad / "places.h5", one, places(2))
+    clam_patches(bad / "patches.h5", coords)
+    whole = (bad / "good.h5").read_bytes()
+    (bad / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (bad / "nothing.h5").write_bytes(b"")
+    (bad / "words.h5").write_bytes(b"version https://example.org\n")
+    (bad / "notes.txt").write_text("not a slide\n")
+    vector = folder("vector")
+    for slide in range(2):
+        trident(vector / f"s{slide}.h5", features(slide, 1)[0], None, encoder="titan")
+
+
+def cohort(folder, seed=7):
+    """Slides whose class can be told from a few of their patches, as TRIDENT would leave them."""
+    random = np.random.default_rng(seed)
+    features_folder = folder / "20x_256px_0px_overlap" / "features_uni_v1"
+    features_folder.mkdir(parents=True, exist_ok=True)
+    lines, direction = [], random.normal(size=64) / 4
+    for patient in range(24):
+        tumour = patient % 2
+        for slide in range(1 + patient % 3 // 2):
+            name, rows = f"slide-{patient:03}-{'AB'[slide]}", int(random.integers(40, 120))
+            x = random.normal(size=(rows, 64))
+            if tumour:
+                x[random.random(rows) < 0.15] += 4 * direction
+            side = int(np.ceil(rows**0.5))
+            grid = np.stack([np.arange(rows) % side, np.arange(rows) // side], 1) * 512
+            trident(features_folder / f"{name}.h5", x.astype(np.float16), grid.astype(np.int64))
+            lines.append([f"patient-{patient:03}", f"{name}.svs", ["normal", "tumour"][tumour]])
+    with open(folder / "slides.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["case_id", "slide_id", "label"], *lines])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            fixtures(pathlib.Path(__file__).parent.parent / "tests/readers/slides")
+        case ["trident", where]:
+            cohort(pathlib.Path(where))
+        case _:
+            sys.exit(__doc__)
