@@ -5,19 +5,17 @@
 #import common/grid
 #import common/precise
 
-// label: the true class of all rows, or classes and more for labels[r]. flags: 1 trigamma weights in the squared
-// error, 2 adds to the gradient.
+// label: the true class of all rows, or classes and more for labels[r]. The last four are the factors of the terms.
 const FISHER = 1u; // Flag: squared errors are weighted by trigamma(alpha).
 const ACCUMULATE = 2u; // Flag: the gradient is added to what is there.
-struct Params { rows: u32, classes: u32, label: u32, flags: u32, log_gamma: f32 }
+struct Params { rows: u32, classes: u32, label: u32, flags: u32, log_gamma: f32, squared: f32, fisher: f32, divergence: f32, red: f32 }
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> evidence: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
-@group(0) @binding(2) var<storage, read> factors: array<f32>;
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
-@group(0) @binding(3) var<storage, read> upstream: array<f32>;
-@group(0) @binding(4) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(2) var<storage, read> upstream: array<f32>;
+@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(1) var<storage, read_write> uncertainty: array<f32>;
 
 const HALF_LOG_TAU = 0.918938533;
@@ -115,7 +113,7 @@ fn label_of(r: u32) -> u32 {
     return min(labels[r], p.classes - 1u);
 }
 
-// losses[r] = factors . (squared error, -ln det Fisher, KL of what speaks for wrong classes, -K/S ln e_true).
+// losses[r] = the factors times (squared error, -ln det Fisher, KL of what speaks for wrong classes, -K/S ln e_true).
 @compute @workgroup_size(64)
 fn evidential_loss(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -157,10 +155,10 @@ fn evidential_loss(
     }
     let red = -classes / sum * log(evidence[start + truth] + 1e-16);
     // A term that is switched off may be infinite.
-    var value = factors[0] * squared;
-    value += select(0.0, -factors[1] * (logs + log(inner)), factors[1] != 0.0);
-    value += select(0.0, factors[2] * kl, factors[2] != 0.0);
-    value += select(0.0, factors[3] * red, factors[3] != 0.0);
+    var value = p.squared * squared;
+    value += select(0.0, -p.fisher * (logs + log(inner)), p.fisher != 0.0);
+    value += select(0.0, p.divergence * kl, p.divergence != 0.0);
+    value += select(0.0, p.red * red, p.red != 0.0);
     losses[r] = value;
 }
 
@@ -216,23 +214,23 @@ fn evidential_grad(
         let pull = weight * (-2.0 * miss + (1.0 - 2.0 * q) / (sum + 1.0));
         var value = (pull - pulls) / sum - spread / ((sum + 1.0) * (sum + 1.0));
         value += select(0.0, psi2 * (miss * miss + q * (1.0 - q) / (sum + 1.0)), weighted);
-        value *= factors[0];
-        if factors[1] != 0.0 {
+        value *= p.squared;
+        if p.fisher != 0.0 {
             let own = trigamma_rest(a, psi1);
             let curve = tetragamma_rest(a, psi2);
             let own_part = (rest + curve + rest * curve - 2.0 * own - own * own) / ((1.0 + own) * (1.0 + own));
-            value -= factors[1] * (psi2 / psi1 + (common_part - own_part) / (sum * inner));
+            value -= p.fisher * (psi2 / psi1 + (common_part - own_part) / (sum * inner));
         }
-        if factors[2] != 0.0 && j != truth {
+        if p.divergence != 0.0 && j != truth {
             if p.classes == 2u {
-                value += factors[2] * e / ((1.0 + e) * (1.0 + e));
+                value += p.divergence * e / ((1.0 + e) * (1.0 + e));
             } else {
-                value += factors[2] * (trigamma_rest(a, psi1) - psi1 - wrong_rest + classes * wrong_psi1);
+                value += p.divergence * (trigamma_rest(a, psi1) - psi1 - wrong_rest + classes * wrong_psi1);
             }
         }
-        if factors[3] != 0.0 {
+        if p.red != 0.0 {
             let log_part = classes / (sum * sum) * log(true_evidence);
-            value += factors[3] * (log_part - select(0.0, classes / (sum * true_evidence), j == truth));
+            value += p.red * (log_part - select(0.0, classes / (sum * true_evidence), j == truth));
         }
         value *= upstream[r];
         if (p.flags & ACCUMULATE) != 0u {

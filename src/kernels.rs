@@ -34,6 +34,7 @@ pub mod norm;
 pub mod nystrom;
 pub mod optim;
 pub mod parts;
+pub mod positions;
 pub mod power_pool;
 pub mod pseudo_label;
 pub mod reduce;
@@ -183,6 +184,7 @@ pub fn all() -> Vec<&'static Kernel> {
         nystrom::KERNELS,
         optim::KERNELS,
         parts::KERNELS,
+        positions::KERNELS,
         power_pool::KERNELS,
         pseudo_label::KERNELS,
         reduce::KERNELS,

@@ -4,7 +4,7 @@
 //! use bagrad::methods::{GatedAttention, Method, Methods};
 //! let method = Method::from(GatedAttention { embed: vec![256], ..Default::default() });
 //! assert_eq!(method.name(), "gated-attention");
-//! assert_eq!(Methods::default().all().len(), 12);
+//! assert_eq!(Methods::default().all().len(), 15);
 //! ```
 //!
 //! | type | name | what it is |
@@ -15,7 +15,10 @@
 //! | [`MiNetRc`] | `mi-net-rc` | the same with residual connections: the layers' pooled embeddings are added |
 //! | [`Attention`] | `attention` | Attention MIL |
 //! | [`GatedAttention`] | `gated-attention` | Gated Attention MIL |
+//! | [`Additive`] | `additive` | weighted instances are classified, and their contributions summed |
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
+//! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
+//! | [`Mirel`] | `mirel` | evidence of bags and instances, and how much of it there is |
 //! | [`TransMil`] | `transmil` | a transformer with Nyström attention, whose class token is classified |
 //! | [`DasMil`] | `das-mil` | self-attention that knows how far apart instances lie |
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
@@ -24,6 +27,7 @@
 //!
 //! A method of one's own is a struct that implements [`MilMethod`]; [`Methods`] makes it known by its name.
 
+pub mod additive;
 pub mod attention;
 mod checks;
 pub mod das_mil;
@@ -35,10 +39,13 @@ mod method;
 pub mod mhim;
 pub mod mi_net;
 pub mod mi_net_bag;
+pub mod millet;
+pub mod mirel;
 pub(crate) mod ordered;
 mod registry;
 pub mod transmil;
 
+pub use additive::Additive;
 pub use attention::{Attention, GatedAttention};
 pub use das_mil::DasMil;
 pub use dsmil::Dsmil;
@@ -46,6 +53,8 @@ pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};
 pub use mhim::{MhimAttention, MhimDsmil, MhimTransMil};
 pub use mi_net::MiNet;
 pub use mi_net_bag::{MiNetBag, MiNetDs, MiNetRc};
+pub use millet::Millet;
+pub use mirel::Mirel;
 pub use registry::Methods;
 pub use transmil::TransMil;
 

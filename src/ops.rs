@@ -19,6 +19,7 @@ pub mod matmul;
 pub mod norm;
 pub mod nystrom;
 pub mod pointwise;
+pub mod positions;
 pub mod power_pool;
 pub mod pseudo_label;
 pub mod reduce;

@@ -86,6 +86,11 @@ impl Fixture {
         self.metadata["classes"].parse::<usize>().unwrap().max(2)
     }
 
+    /// The epoch of all steps, which weights of terms of the loss follow.
+    fn epoch(&self) -> Option<u32> {
+        self.metadata.get("epoch").map(|epoch| epoch.parse().unwrap())
+    }
+
     fn multi_label(&self) -> bool {
         self.metadata.contains_key("multi_label")
     }
@@ -132,6 +137,7 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
             model.parameters().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
         let mut session = Session::with_instance_gradients(device, model, storage, true).unwrap();
         session.executor().poison().unwrap();
+        session.set_epoch(fixture.epoch());
         let found = session.gradients(&bags, Some(&fixture.f32("weights"))).unwrap();
         let check = |what: &str, found: &[f64], wanted: &[f64]| {
             // Gradients that are zero in theory are rounding noise: compared with the size of the others.
@@ -208,6 +214,7 @@ fn train(device: &Device, tolerance: f64) {
         let factors = optimizer.get("groups").and_then(|g| g.as_object()).into_iter().flatten();
         let groups = factors.map(|(name, f)| Group { rate: f.as_f64().unwrap() as f32, ..Group::of([name]) });
         session.set_groups(&groups.collect::<Vec<_>>()).unwrap();
+        session.set_epoch(fixture.epoch());
         let wanted = &fixture.tensors["losses"];
         session.executor().reserve_history(wanted.len()).unwrap();
         for step in 0..wanted.len() {

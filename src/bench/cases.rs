@@ -19,6 +19,7 @@ use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
+use crate::ops::positions::AddPositions;
 use crate::ops::power_pool::{GeneralisedMean, PowerMean};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use crate::ops::routing::{BagDot, Squash};
@@ -265,12 +266,14 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     s.output(scores);
     add("nystrom attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
-    // Rows with a weight each, and two rounds of routing to a capsule.
+    // Rows with a weight each and with their places, and two rounds of routing to a capsule.
     let mut s = Start::new(w.hidden as usize, Storage::F32, true);
     let weight = s.linear(s.x, 1, Activation::Sigmoid)?;
     let y = s.push(RowScale, &[s.x, weight])?;
     s.output(y);
     let z = s.over_bags(WeightedSum { mean: true }, &[s.x, weight])?;
+    let placed = s.over_bags(AddPositions::new(w.hidden), &[s.x])?;
+    s.output(placed);
     let capsule = s.push(Squash, &[z])?;
     let agreement = s.over_bags(BagDot, &[s.x, capsule])?;
     s.output(agreement);

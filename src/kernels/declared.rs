@@ -800,26 +800,30 @@ pub mod evidential {
         pub label: u32,
         pub flags: u32,
         pub log_gamma: f32,
+        pub squared: f32,
+        pub fisher: f32,
+        pub divergence: f32,
+        pub red: f32,
     }
     pub const dirichlet_uncertainty: Declared = Declared {
         file: "evidential",
         entry: "dirichlet_uncertainty",
         bindings: &[Read, Write],
-        words: 5,
+        words: 9,
         lanes: 64,
     };
     pub const evidential_grad: Declared = Declared {
         file: "evidential",
         entry: "evidential_grad",
-        bindings: &[Read, ReadIndex, Read, Read, Write],
-        words: 5,
+        bindings: &[Read, ReadIndex, Read, Write],
+        words: 9,
         lanes: 64,
     };
     pub const evidential_loss: Declared = Declared {
         file: "evidential",
         entry: "evidential_loss",
-        bindings: &[Read, ReadIndex, Read, Write],
-        words: 5,
+        bindings: &[Read, ReadIndex, Write],
+        words: 9,
         lanes: 64,
     };
 }
@@ -1591,6 +1595,26 @@ pub mod parts {
         entry: "add_parts",
         bindings: &[Read, Read, Write],
         words: 8,
+        lanes: 64,
+    };
+}
+
+/// `shaders/positions.wgsl`.
+pub mod positions {
+    use super::*;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Params {
+        pub tiles: u32,
+        pub cols: u32,
+        pub first: u32,
+        pub ratio: u32,
+    }
+    pub const add_positions: Declared = Declared {
+        file: "positions",
+        entry: "add_positions",
+        bindings: &[Read, ReadIndex, ReadIndex, Write],
+        words: 4,
         lanes: 64,
     };
 }

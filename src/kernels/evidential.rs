@@ -13,12 +13,12 @@ kernels! {
         EVIDENTIAL_LOSS = evidential_loss, |at @ &At { rows, c, w, .. }| {
             let given = (w[2] >= c) as u64;
             let divergence = if c > 2 { 90 } else { 0 };
-            (rows * (c + 1 + given) + 4, rows * (c + 1) * (60 + divergence), at.matrix())
+            (rows * (c + 1 + given), rows * (c + 1) * (60 + divergence), at.matrix())
         };
         /// Its gradient for the evidence.
         EVIDENTIAL_GRAD = evidential_grad, |at @ &At { rows, c, w, .. }| {
             let (given, added) = ((w[2] >= c) as u64, at.bit(3, 1));
-            (rows * (c * (2 + added) + 1 + given) + 4, rows * (c + 1) * 180, at.matrix())
+            (rows * (c * (2 + added) + 1 + given), rows * (c + 1) * 180, at.matrix())
         };
         /// Vacuity, differential entropy and mutual information of each row.
         DIRICHLET_UNCERTAINTY = dirichlet_uncertainty,
@@ -177,11 +177,16 @@ impl Row {
     }
 }
 
+/// Of the four terms.
+fn factors(p: &Params) -> [f64; 4] {
+    [p.squared, p.fisher, p.divergence, p.red].map(f64::from)
+}
+
 fn evidential_loss<T: Real>(a: &Args<T>) {
     let p: Params = a.params();
     let classes = p.classes as usize;
-    let (evidence, factors) = (a.read(0), [0, 1, 2, 3].map(|i| a.read(2)[i].f64()));
-    for_rows(a.write(3), p.rows as usize, 1, 400 * classes, |r, out| {
+    let (evidence, factors) = (a.read(0), factors(&p));
+    for_rows(a.write(2), p.rows as usize, 1, 400 * classes, |r, out| {
         let row = Row::new(&p, &evidence[r * classes..(r + 1) * classes], || a.indices(1)[r]);
         let error = |k: usize| {
             let (weight, q, miss) = row.class(k);
@@ -207,8 +212,8 @@ fn evidential_loss<T: Real>(a: &Args<T>) {
 fn evidential_grad<T: Real>(a: &Args<T>) {
     let p: Params = a.params();
     let classes = p.classes as usize;
-    let (evidence, factors, upstream) = (a.read(0), [0, 1, 2, 3].map(|i| a.read(2)[i].f64()), a.read(3));
-    for_rows(a.write(4), p.rows as usize, classes, 600 * classes, |r, out| {
+    let (evidence, factors, upstream) = (a.read(0), factors(&p), a.read(2));
+    for_rows(a.write(3), p.rows as usize, classes, 600 * classes, |r, out| {
         let row = Row::new(&p, &evidence[r * classes..(r + 1) * classes], || a.indices(1)[r]);
         let (sum, rest, inner) = (row.sum, row.rest, row.inner);
         let curve = tetragamma_rest(sum);

@@ -165,11 +165,23 @@ impl Network {
     /// # Errors
     /// [`Error::Setting`] when `like` is no output of a layer with weights and a bias.
     pub fn linear_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
+        self.shared(x, like, 3)
+    }
+
+    /// The same without its bias.
+    ///
+    /// # Errors
+    /// As [`Network::linear_shared`].
+    pub fn weights_shared(&mut self, x: ValueId, like: ValueId) -> Result<ValueId> {
+        self.shared(x, like, 2)
+    }
+
+    fn shared(&mut self, x: ValueId, like: ValueId, inputs: usize) -> Result<ValueId> {
         let node = self.tape.nodes.iter().find(|n| n.outputs.first() == Some(&like));
         let Some((op, &[_, w, b])) = node.map(|node| (node.op.clone(), &node.inputs[..])) else {
             return Err(Error::setting("network", "only the output of a layer with a bias tells of a layer to share"));
         };
-        self.tape.push1(op, &[x, w, b])
+        self.tape.push1(op, &[x, w, b][..inputs])
     }
 
     /// Dropout, when the rate is above 0.

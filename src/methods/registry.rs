@@ -1,9 +1,9 @@
 //! Lists of methods: those of this crate, and those that a program adds.
 
 use super::encoder::Encoder;
-use super::{Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
+use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
 use super::{Method, MilMethod};
-use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, TransMil};
+use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -23,7 +23,10 @@ impl Default for Methods {
             MiNetRc::default().into(),
             Attention::default().into(),
             GatedAttention::default().into(),
+            Additive::default().into(),
             Dsmil::default().into(),
+            Millet::default().into(),
+            Mirel::default().into(),
             TransMil::default().into(),
             DasMil::default().into(),
             MhimAttention::default().into(),

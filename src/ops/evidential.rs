@@ -5,11 +5,11 @@
 //! with ln Gamma and digamma are wrong by up to 0.1 in f32 at an evidence of e^10; the forms used here stay within
 //! 2e-5 there.
 
-use super::{Rule, expect};
+use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::evidential as k;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Grid, Word};
 use crate::planner::{GradTarget, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 
@@ -21,21 +21,25 @@ use crate::value::{Io, Shape, Storage, Value, ValueId};
 /// 3. KL(Dir(alpha') || Dir(1)), alpha' being alpha with 1 in place of the true class;
 /// 4. -(K / S) ln(e_t + 1e-16).
 ///
-/// Inputs: evidence `[R, K]`, factors `[1, 4]` (no gradient; a buffer of the model can change them from epoch to
-/// epoch), and class indices `[R, 1]` unless `label` names the class of every row. A term whose factor is 0 is not
-/// looked at; it may be infinite.
+/// Inputs: evidence `[R, K]`, and class indices `[R, 1]` unless `label` names the class of every row. A term whose
+/// factor is 0 is not looked at; it may be infinite. One whose factor moves is a node of its own, and a term of the
+/// loss ([`crate::objectives::Weight`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvidentialLoss {
     /// Squared errors are weighted by trigamma(alpha).
     pub fisher: bool,
     /// The class of all rows.
     pub label: Option<u32>,
+    /// Of the four terms.
+    pub factors: [f32; 4],
 }
 
-fn words(p: &Planner, evidence: ValueId, label: u32, flags: u32) -> [Word; 5] {
+fn words(p: &Planner, evidence: ValueId, label: u32, flags: u32, factors: [f32; 4]) -> [Word; 9] {
     let shape = p.value(evidence).shape;
     let log_gamma = k::log_gamma(shape.cols as f64) as f32;
-    [shape.rows.into(), shape.cols.into(), label.into(), flags.into(), log_gamma.into()]
+    let [squared, fisher, divergence, red] = factors.map(Word::from);
+    let (rows, classes) = (shape.rows.into(), shape.cols.into());
+    [rows, classes, label.into(), flags.into(), log_gamma.into(), squared, fisher, divergence, red]
 }
 
 fn grid(p: &Planner, evidence: ValueId) -> Grid {
@@ -43,15 +47,15 @@ fn grid(p: &Planner, evidence: ValueId) -> Grid {
 }
 
 impl EvidentialLoss {
-    /// Evidence, labels (evidence again where there are none: bound, not read) and factors.
-    fn operands(p: &mut Planner, node: Io) -> [ValueId; 3] {
-        let (evidence, factors) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
-        [evidence, node.inputs.get(2).copied().unwrap_or(evidence), factors]
+    /// Evidence, and labels (evidence again where there are none: bound, not read).
+    fn operands(p: &mut Planner, node: Io) -> [ValueId; 2] {
+        let evidence = p.dense(node.inputs[0]);
+        [evidence, node.inputs.get(1).copied().unwrap_or(evidence)]
     }
 
-    fn words(&self, p: &Planner, evidence: ValueId, accumulate: bool) -> [Word; 5] {
+    fn words(&self, p: &Planner, evidence: ValueId, accumulate: bool) -> [Word; 9] {
         let flags = (self.fisher as u32 * k::FISHER) | (accumulate as u32 * k::ACCUMULATE);
-        words(p, evidence, self.label.unwrap_or(u32::MAX), flags)
+        words(p, evidence, self.label.unwrap_or(u32::MAX), flags, self.factors)
     }
 }
 
@@ -59,33 +63,34 @@ impl Rule for EvidentialLoss {
     fn name(&self) -> &'static str {
         "evidential loss"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn constants(&self) -> &'static [usize] {
-        &[1, 2]
+        &[1]
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let given = self.label.is_none();
-        let ok = inputs.len() == 2 + given as usize
+        let ok = inputs.len() == 1 + given as usize
             && inputs[0].shape.cols >= 2
-            && inputs[1].shape == Shape::new(Dim::Fixed(1), 4)
             && self.label.is_none_or(|l| l < inputs[0].shape.cols)
             && inputs
-                .get(2)
+                .get(1)
                 .is_none_or(|l| l.storage == Storage::U32 && l.shape == Shape::new(inputs[0].shape.rows, 1));
-        let expected =
-            "evidence [R, K] with K of 2 or more, factors [1, 4], and class indices [R, 1] or a label below K";
+        let expected = "evidence [R, K] with K of 2 or more, and class indices [R, 1] or a label below K";
         expect(ok, self.name(), expected, inputs)?;
         Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
-        let [evidence, labels, factors] = Self::operands(p, node);
-        let operands = [evidence.into(), labels.into(), factors.into(), node.outputs[0].into()];
+        let [evidence, labels] = Self::operands(p, node);
+        let operands = [evidence.into(), labels.into(), node.outputs[0].into()];
         p.launch(&k::EVIDENTIAL_LOSS, &operands, &self.words(p, evidence, false), grid(p, evidence));
     }
     fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
-        let [evidence, labels, factors] = Self::operands(p, node);
+        let [evidence, labels] = Self::operands(p, node);
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
-        let operands = [evidence.into(), labels.into(), factors.into(), g.into(), to];
+        let operands = [evidence.into(), labels.into(), g.into(), to];
         p.launch(&k::EVIDENTIAL_GRAD, &operands, &self.words(p, evidence, accumulate), grid(p, evidence));
     }
 }
@@ -99,6 +104,9 @@ impl Rule for DirichletUncertainty {
     fn name(&self) -> &'static str {
         "uncertainty of evidence"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn passes_gradient(&self) -> bool {
         false
     }
@@ -110,7 +118,7 @@ impl Rule for DirichletUncertainty {
     fn forward(&self, p: &mut Planner, node: Io) {
         let evidence = p.dense(node.inputs[0]);
         let operands = [evidence.into(), node.outputs[0].into()];
-        p.launch(&k::DIRICHLET_UNCERTAINTY, &operands, &words(p, evidence, u32::MAX, 0), grid(p, evidence));
+        p.launch(&k::DIRICHLET_UNCERTAINTY, &operands, &words(p, evidence, u32::MAX, 0, [0.0; 4]), grid(p, evidence));
     }
     fn backward(&self, _: &mut Planner, _: Io) {}
 }

@@ -7,8 +7,7 @@ use bagrad::device::Device;
 use bagrad::kernels::launch::Input;
 use bagrad::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use bagrad::ops::matmul::Linear;
-use bagrad::ops::pointwise::{Activate, Activation, Affine, StopGradient};
-use bagrad::ops::rows::Concat;
+use bagrad::ops::pointwise::{Activate, Activation, StopGradient};
 use bagrad::ops::segment::{Pool, SegmentReduce};
 use bagrad::plan::Purpose;
 use bagrad::tape::{Storage, Tape, ValueId};
@@ -21,18 +20,6 @@ fn evidence(t: &mut Tape, x: ValueId, input: u32, classes: u32) -> ValueId {
     t.push1(Activate(Activation::Exp), &[u]).unwrap()
 }
 
-/// Constant factors of the four terms: parameters times 0.
-fn factors(t: &mut Tape, values: [f32; 4]) -> ValueId {
-    let constants = values.map(|offset| {
-        let any = param(t, 1, 1);
-        t.push1(Affine { factor: 0.0, offset }, &[any]).unwrap()
-    });
-    let joined = |t: &mut Tape, a: ValueId, b: ValueId| t.push1(Concat, &[a, b]).unwrap();
-    let (a, b) = (joined(t, constants[0], constants[1]), joined(t, constants[2], constants[3]));
-    let all = joined(t, a, b);
-    t.push1(StopGradient, &[all]).unwrap()
-}
-
 const FACTORS: [f32; 4] = [1.0, 0.1, 0.3, 0.5];
 
 fn cases() -> Vec<Case> {
@@ -40,17 +27,15 @@ fn cases() -> Vec<Case> {
     for fisher in [false, true] {
         // Labels of the bags, and a class of all instances.
         let build: Build = Box::new(move |t, x, w| {
-            let factors = factors(t, FACTORS);
             let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
             let e = evidence(t, z, w.input, w.heads + 1);
             let label = t.batch(Input::Labels, 1);
-            vec![t.push1(EvidentialLoss { fisher, label: None }, &[e, factors, label]).unwrap()]
+            vec![t.push1(EvidentialLoss { fisher, label: None, factors: FACTORS }, &[e, label]).unwrap()]
         });
         cases.push(Case { name: format!("bags, {fisher}"), build, classes: |w| w.heads + 1, over_features: true });
         let build: Build = Box::new(move |t, x, w| {
-            let factors = factors(t, FACTORS);
             let e = evidence(t, x, w.input, 2);
-            vec![t.push1(EvidentialLoss { fisher, label: Some(1) }, &[e, factors]).unwrap()]
+            vec![t.push1(EvidentialLoss { fisher, label: Some(1), factors: FACTORS }, &[e]).unwrap()]
         });
         cases.push(Case { name: format!("instances, {fisher}"), build, classes: |_| 2, over_features: true });
     }
@@ -153,8 +138,7 @@ fn losses_of_pytorch() {
         for (row, label) in [1, 0, 2].into_iter().enumerate() {
             let evidence = &ROWS[3 * row..3 * row + 3];
             let found = on_devices(evidence, 3, |t, x| {
-                let factors = factors(t, FACTORS);
-                t.push1(EvidentialLoss { fisher, label: Some(label) }, &[x, factors]).unwrap()
+                t.push1(EvidentialLoss { fisher, label: Some(label), factors: FACTORS }, &[x]).unwrap()
             });
             for (device, loss, slope) in found {
                 close(&loss, &losses[row..row + 1], 5e-6, &device);
@@ -192,8 +176,7 @@ fn large_and_small_evidence_keep_their_digits() {
             let mut one = [0.0; 4];
             one[term] = 1.0;
             let found = on_devices(&rows, classes, |t, x| {
-                let factors = factors(t, one);
-                t.push1(EvidentialLoss { fisher: true, label: Some(0) }, &[x, factors]).unwrap()
+                t.push1(EvidentialLoss { fisher: true, label: Some(0), factors: one }, &[x]).unwrap()
             });
             let (_, losses, slopes) = &found[0];
             for (device, loss, slope) in &found[1..] {

@@ -20,6 +20,7 @@ mod norm;
 mod nystrom;
 mod optimisers;
 mod own;
+mod positions;
 mod power_pool;
 mod pseudo_label;
 mod routing;

@@ -9,7 +9,7 @@ use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use crate::ops::gaussian::GaussianLogDensity;
 use crate::ops::graph::{GraphProduct, LinkLoss, PairMatrix, Pairing};
-use crate::ops::pointwise::{Activate, Activation, Affine, Below, StopGradient};
+use crate::ops::pointwise::{Activate, Activation, Affine, Below};
 use crate::ops::pseudo_label::{BagPseudoLoss, InstancePseudoLoss};
 use crate::ops::reduce::{ColumnSum, RowSoftmax};
 use crate::ops::segment::{Pool, SegmentReduce};
@@ -55,8 +55,6 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
 
     // Evidence of instances for two classes and of bags for all of them.
     let mut s = Start::new(w.attention as usize, Storage::F32, true);
-    let factors = s.param(1, 4);
-    let factors = s.push(StopGradient, &[factors])?;
     for (label, classes) in [(Some(0), 2), (None, w.classes)] {
         let mut x = s.x;
         if label.is_none() {
@@ -64,9 +62,9 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
         }
         let evidence = s.linear(x, classes, Activation::None)?;
         let evidence = s.push(Activate(Activation::Exp), &[evidence])?;
-        let mut inputs = vec![evidence, factors];
+        let mut inputs = vec![evidence];
         inputs.extend(label.is_none().then(|| s.tape.batch(Input::Labels, 1)));
-        let loss = s.push(EvidentialLoss { fisher: true, label }, &inputs)?;
+        let loss = s.push(EvidentialLoss { fisher: true, label, factors: [1.0, 0.1, 0.3, 0.5] }, &inputs)?;
         s.output(loss);
         let uncertainty = s.push(DirichletUncertainty, &[evidence])?;
         s.output(uncertainty);

@@ -1,0 +1,180 @@
+//! Additive MIL (Javed and others 2022): the logits of a bag are a sum over its instances.
+//!
+//! t_n = pointer(h_n), a = softmax of t over the bag, g_n = psi(a_n h_n), and the bag's logits are the sum (or mean) of
+//! the g_n. What an instance contributed to a class is g_nc and nothing else.
+
+use super::layers::{Network, Pool, Start};
+use super::{About, Level, MilMethod, Recipe};
+use crate::error::{Error, Result};
+use crate::ops::batch_norm::RunningBatchNorm;
+use crate::ops::pointwise::Activation;
+use crate::ops::update::Optimiser;
+use crate::ops::weighting::RowScale;
+use crate::tape::{Columns, Init, Param, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// What the logits of a bag are of the contributions of its instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Total {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their mean: what psi gives for an empty instance does not add up with the size of a bag.
+    Mean,
+}
+
+/// Additive MIL; the defaults are those of its authors' published form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Additive {
+    /// Widths of the fully connected layers in front; none takes the features themselves.
+    pub embed: Vec<u32>,
+    /// Dropout after each of them.
+    #[serde(serialize_with = "super::layers::shortest")]
+    pub dropout: f32,
+    /// Widths of the hidden layers of the network that scores instances for the attention.
+    pub pointer: Vec<u32>,
+    /// Widths of the hidden layers of the network that makes contributions.
+    pub psi: Vec<u32>,
+    /// Sum or mean of the contributions.
+    pub pool: Total,
+    /// Biases in the layers that make contributions.
+    pub bias: bool,
+    /// Batch norm in the hidden layers of the attention, over all instances of a batch.
+    pub batch_norm: bool,
+    /// How weights start.
+    pub init: Start,
+}
+
+impl Default for Additive {
+    fn default() -> Self {
+        Self {
+            embed: Vec::new(),
+            dropout: 0.0,
+            pointer: vec![256, 256],
+            psi: vec![256, 256],
+            pool: Total::Sum,
+            bias: true,
+            batch_norm: true,
+            init: Start::Torch,
+        }
+    }
+}
+
+/// Settings, for people.
+const HELP: &[(&str, &str)] = &[
+    ("embed", "widths of the fully connected ReLU layers in front; [] for none"),
+    ("dropout", "dropout after each of these layers"),
+    ("pointer", "widths of the hidden layers that score instances for the attention; [] for none"),
+    ("psi", "widths of the hidden layers that make contributions of weighted instances; [] for none"),
+    ("pool", "the bag's logits are the sum or the mean of the contributions"),
+    ("bias", "biases in the layers that make contributions, which count for every instance whatever its weight"),
+    ("batch_norm", "batch norm in the hidden layers of the attention, over all instances of a batch"),
+    ("init", "start of the weights: torch or glorot"),
+];
+
+/// Slope below zero of the attention's hidden layers.
+const SLOPE: f32 = 0.2;
+
+impl MilMethod for Additive {
+    const NAME: &'static str = "additive";
+
+    fn about() -> About {
+        let paper = "Javed, Juyal, Padigela, Taylor-Weiner, Yu, Prakash: Additive MIL: Intrinsically Interpretable \
+                     Multiple Instance Learning for Pathology, 2022 (arXiv 2206.01794)";
+        About { title: "Additive MIL", paper, level: Level::Instance }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        HELP.to_vec()
+    }
+
+    /// The paper trains on patches; on features a recipe is ours.
+    fn recipe(&self) -> Recipe {
+        Recipe { optimiser: Optimiser::adam(0.0), learning_rate: 1e-4, time_decay: 0.0, epochs: 100 }
+    }
+
+    /// More than two classes: softmax over a column of contributions a class.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a width of 0 or a dropout rate out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        net.start = self.init;
+        let h = net.embed_with_dropout(net.features, &self.embed, self.dropout)?;
+        let t = pointer(net, h, &self.pointer, self.batch_norm)?;
+        let attention = net.softmax_over_bags(t)?;
+        let weighted = net.tape.push1(RowScale, &[h, attention])?;
+        let contributions = psi(net, weighted, self)?;
+        let pool = if self.pool == Total::Sum { Pool::Sum } else { Pool::Mean };
+        let logits = net.pool(contributions, pool)?;
+        let link = net.one_of_all();
+        let loss = net.cross_entropy(logits, link, 0.0)?;
+        net.finish((logits, link), (contributions, Columns::Classes), loss)?;
+        net.attention(attention, Columns::Heads);
+        Ok(())
+    }
+}
+
+/// Refuses layers without a column.
+fn check_widths(setting: &str, widths: &[u32]) -> Result<()> {
+    match widths.iter().position(|&width| width == 0) {
+        Some(layer) => {
+            Err(Error::setting(setting, format!("layer {layer} has width 0; leave it out for fewer layers")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A score for each instance: hidden layers with batch norm and leaky ReLU.
+fn pointer(net: &mut Network, h: ValueId, widths: &[u32], norm: bool) -> Result<ValueId> {
+    check_widths("pointer", widths)?;
+    let mut x = h;
+    for (i, &width) in widths.iter().enumerate() {
+        let leaky = Activation::LeakyRelu(SLOPE);
+        x = match norm {
+            true => {
+                // The norm would take a bias away again.
+                let pre = net.unbiased(&format!("attention.{i}"), x, width)?;
+                let normed = batch_norm(net, &format!("attention.{i}.norm"), pre)?;
+                net.activate(normed, leaky)?
+            }
+            false => net.linear(&format!("attention.{i}"), x, width, leaky)?,
+        };
+    }
+    net.linear("attention.w", x, 1, Activation::None)
+}
+
+/// A number for each output, of any sign.
+fn psi(net: &mut Network, x: ValueId, settings: &Additive) -> Result<ValueId> {
+    check_widths("psi", &settings.psi)?;
+    let outputs = net.outputs();
+    let mut x = x;
+    for (i, width) in settings.psi.iter().copied().chain([outputs]).enumerate() {
+        let activation = if i < settings.psi.len() { Activation::Relu } else { Activation::None };
+        let name = format!("psi.{i}");
+        x = match settings.bias {
+            true => net.linear(&name, x, width, activation)?,
+            false => {
+                let pre = net.unbiased(&name, x, width)?;
+                if activation == Activation::None { pre } else { net.activate(pre, activation)? }
+            }
+        };
+    }
+    Ok(x)
+}
+
+/// Batch norm of columns with the running statistics of PyTorch: parameters `name.gain`, `name.bias`, `name.mean` and
+/// `name.variance`.
+pub(super) fn batch_norm(net: &mut Network, name: &str, x: ValueId) -> Result<ValueId> {
+    let channels = net.tape.cols(x);
+    let mut affine = |part: &str, start: f32| {
+        let (name, init) = (format!("{name}.{part}"), Init::Constant(start));
+        net.tape.param(Param { name, rows: 1, cols: channels, init, decays: false, parts: Vec::new() })
+    };
+    let (gain, bias) = (affine("gain", 1.0), affine("bias", 0.0));
+    let mut running = |part: &str, start: f32| net.tape.buffer(&format!("{name}.{part}"), channels, start);
+    let (mean, variance) = (running("mean", 0.0), running("variance", 1.0));
+    let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1 };
+    net.tape.push1(norm, &[x, gain, bias, mean, variance])
+}
