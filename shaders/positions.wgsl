@@ -11,8 +11,7 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> offsets: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-// An angle of 1, in parts of a turn.
-const RADIAN = 683565276u;
+const RADIAN = 683565276u; // An angle of 1.
 const QUARTER = 0x40000000u;
 const HALF = 0x80000000u;
 
@@ -56,13 +55,12 @@ fn add_positions(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = group_of(group, groups);
-    let runs = (p.cols + 63u) / 64u;
-    let c = (number % runs) * 64u + lane;
-    if number / runs >= p.tiles || c >= p.cols {
+    let at = tile_and_column(group_of(group, groups), lane, p.cols);
+    let c = at.y;
+    if at.x >= p.tiles || c >= p.cols {
         return;
     }
-    let tile = tiles[number / runs];
+    let tile = tiles[at.x];
     let column = p.first + c;
     let each = frequency(column / 2u);
     let shift = (column & 1u) * QUARTER;

@@ -15,6 +15,7 @@ var<immediate> o: Copied;
 const SUM = 0u; // `kind` of a sum.
 const MEAN = 1u; // `kind` of a mean.
 const LOG_MEAN_EXP = 2u; // `kind` of a log-mean-exp.
+const LOG_SUM_EXP = 3u; // `kind` of a log-sum-exp.
 struct Mean { bags: u32, cols: u32, first_bag: u32, continued: u32, kind: u32 }
 var<immediate> a: Mean;
 
@@ -195,7 +196,7 @@ fn window_add(
 
 @group(0) @binding(3) var<storage, read_write> count_all: array<u32>;
 
-// Sums, means by the instances seen so far, and log-mean-exps likewise.
+// Sums, means by the instances seen so far, and logarithms of them over exponentials.
 @compute @workgroup_size(64)
 fn window_mean(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -226,7 +227,8 @@ fn window_mean(
                 value = old + part * (value - old);
             } else {
                 let largest = max(old, value);
-                value = largest + log((1.0 - part) * exp(old - largest) + part * exp(value - largest));
+                let shares = select(vec2(1.0 - part, part), vec2(1.0), a.kind == LOG_SUM_EXP);
+                value = largest + log(shares.x * exp(old - largest) + shares.y * exp(value - largest));
             }
         }
         x_all[at] = value;
@@ -255,14 +257,14 @@ fn window_mean_share(
     }
     let place = a.first_bag + bag;
     var part = 1.0;
-    if a.kind != SUM {
+    if a.kind == MEAN || a.kind == LOG_MEAN_EXP {
         part = f32(row1[bag + 1u] - row1[bag]) / f32(count_all3[place]);
     }
     for (var c = lane; c < a.cols; c += 64u) {
         let to = bag * a.cols + c;
         let at = place * a.cols + c;
         var weight = part;
-        if a.kind == LOG_MEAN_EXP {
+        if a.kind == LOG_MEAN_EXP || a.kind == LOG_SUM_EXP {
             weight *= exp(x0[to] - x_all2[at]);
         }
         d5[to] = weight * d_all4[at];

@@ -8,12 +8,14 @@
 mod decisions;
 mod instances;
 mod label_sets;
+mod maps;
 mod ranking;
 
 pub use decisions::{Confusion, independent_log_loss, log_loss, predictions};
 pub(crate) use decisions::{decide, has_label};
 pub use instances::{InstanceAuc, instance_auc};
 pub use label_sets::{LabelScores, LabelSetScores};
+pub use maps::{aopc, descending, ndcg};
 pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
 
 use crate::error::{Error, Result};

@@ -102,6 +102,8 @@ pub enum Locality {
     Pool(Merge),
     /// The same, but only after an earlier pool of the same rows, whose result for the bag is the input of this number.
     PoolAfter(Merge, usize),
+    /// The same row, and the row of its bag that an earlier pool of the same rows gave, which is the input of this number.
+    RowAfter(usize),
     /// Those rows of a bag that an earlier maximum chose: input 1 has their numbers.
     Pick,
     /// The row and the bag's log-sum-exp: a softmax over each bag, which can be left to whoever reads it.
@@ -121,6 +123,8 @@ pub enum Merge {
     Mean,
     /// ln of the mean of e^x, weighted by the rows of each piece.
     LogMeanExp,
+    /// ln of the sum of e^x.
+    LogSumExp,
     /// A mean weighted by e^s; output 2 is s, the log-sum-exp of each head.
     Softmax,
 }

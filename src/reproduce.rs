@@ -7,12 +7,15 @@
 //! No figure is tuned on the bags it is measured on: epochs and settings are those of the papers, or chosen on
 //! validation bags.
 
+pub mod additive;
 pub mod assumptions;
 pub mod classic;
 pub mod collage;
 pub mod digits;
 pub mod fit;
+pub mod measures;
 pub mod mhim;
+pub mod mirel;
 pub mod mnist_bags;
 pub mod runs;
 pub mod sets;
@@ -151,7 +154,9 @@ pub fn all() -> Vec<Experiment> {
         collage::NEAR,
         collage::FAR,
         classic::EXPERIMENT,
+        additive::EXPERIMENT,
         mhim::EXPERIMENT,
+        mirel::EXPERIMENT,
         simclr::EXPERIMENT,
         assumptions::EXPERIMENT,
     ]

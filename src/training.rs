@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod predict;
+pub mod removal;
 mod told;
 pub mod trainer;
 mod weights;
@@ -15,5 +16,6 @@ pub use crate::tape::Meaning;
 pub use cache::Cache;
 pub(crate) use predict::gather;
 pub use predict::{Loss, Predictions, evaluate, predict};
+pub use removal::aopcr;
 pub use told::Told;
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};

@@ -1602,6 +1602,8 @@ pub mod parts {
 /// `shaders/positions.wgsl`.
 pub mod positions {
     use super::*;
+    /// An angle of 1.
+    pub const RADIAN: u32 = 683565276;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Params {
@@ -2643,6 +2645,8 @@ pub mod windows {
     pub const MEAN: u32 = 1;
     /// `kind` of a log-mean-exp.
     pub const LOG_MEAN_EXP: u32 = 2;
+    /// `kind` of a log-sum-exp.
+    pub const LOG_SUM_EXP: u32 = 3;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Chosen {
@@ -2775,6 +2779,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),
         "parts" => include_str!("../../shaders/parts.wgsl"),
+        "positions" => include_str!("../../shaders/positions.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
         "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),

@@ -2,7 +2,7 @@
 
 use super::cost::At;
 use super::declared::windows::{Chosen, Copied, Largest, Mean, Soft};
-pub use super::declared::windows::{LOG_MEAN_EXP, MEAN, SUM};
+pub use super::declared::windows::{LOG_MEAN_EXP, LOG_SUM_EXP, MEAN, SUM};
 use super::{Args, Real, kernels};
 use std::ops::Range;
 
@@ -25,12 +25,12 @@ kernels! {
         WINDOW_TAKE = window_take, |at @ &At { rows, c, .. }| (2 * rows * c, 0, at.matrix());
         /// The gradient that comes of it in a window, added to that of the bags.
         WINDOW_ADD = window_add, |at @ &At { rows, c, .. }| (3 * rows * c, rows * c, at.matrix());
-        /// Sums, means or log-mean-exps of windows, merged.
+        /// Sums, means, log-mean-exps or log-sum-exps of windows, merged.
         WINDOW_MEAN = window_mean,
-            |at @ &At { rows, c, w, .. }| (2 * rows * (c + 1), rows * c * if w[4] == LOG_MEAN_EXP as u64 { 7 } else { 3 }, at.matrix());
+            |at @ &At { rows, c, w, .. }| (2 * rows * (c + 1), rows * c * if w[4] >= LOG_MEAN_EXP as u64 { 7 } else { 3 }, at.matrix());
         /// A window's share of their gradient.
         WINDOW_MEAN_SHARE = window_mean_share,
-            |at @ &At { rows, c, w, .. }| (rows * (2 * c * (1 + (w[4] == LOG_MEAN_EXP as u64) as u64) + 2), 3 * rows * c, at.matrix());
+            |at @ &At { rows, c, w, .. }| (rows * (2 * c * (1 + (w[4] >= LOG_MEAN_EXP as u64) as u64) + 2), 3 * rows * c, at.matrix());
     }
 }
 
@@ -144,9 +144,10 @@ fn window_mean<T: Real>(a: &Args<T>) {
                 (false, _) => value,
                 (true, SUM) => old + value,
                 (true, MEAN) => old + part * (value - old),
-                (true, _) => {
+                (true, kind) => {
                     let largest = old.larger(value);
-                    largest + ((T::ONE - part) * (old - largest).exp() + part * (value - largest).exp()).ln()
+                    let [before, now] = if kind == LOG_SUM_EXP { [T::ONE; 2] } else { [T::ONE - part, part] };
+                    largest + (before * (old - largest).exp() + now * (value - largest).exp()).ln()
                 }
             };
         }
@@ -162,10 +163,11 @@ fn window_mean_share<T: Real>(a: &Args<T>) {
     for bag in 0..p.bags as usize {
         let from = p.first_bag as usize + bag;
         let here = (offsets[bag + 1] - offsets[bag]) as f64;
-        let part = if p.kind == SUM { T::ONE } else { T::new(here / count_all[from] as f64) };
+        let whole = [SUM, LOG_SUM_EXP].contains(&p.kind);
+        let part = if whole { T::ONE } else { T::new(here / count_all[from] as f64) };
         for c in 0..cols {
             let (to, at) = (bag * cols + c, from * cols + c);
-            let weight = if p.kind == LOG_MEAN_EXP { part * (x[to] - x_all[at]).exp() } else { part };
+            let weight = if p.kind >= LOG_MEAN_EXP { part * (x[to] - x_all[at]).exp() } else { part };
             d[to] = weight * d_all[at];
         }
     }

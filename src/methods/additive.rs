@@ -3,11 +3,12 @@
 //! t_n = pointer(h_n), a = softmax of t over the bag, g_n = psi(a_n h_n), and the bag's logits are the sum (or mean) of
 //! the g_n. What an instance contributed to a class is g_nc and nothing else.
 
-use super::layers::{Network, Pool, Start};
+use super::layers::{Meaning, Network, Pool, Start};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::pointwise::Activation;
+use crate::ops::segment::{BagSoftmax, SegmentLogSumExp};
 use crate::ops::update::Optimiser;
 use crate::ops::weighting::RowScale;
 use crate::tape::{Columns, Init, Param, ValueId};
@@ -92,7 +93,7 @@ impl MilMethod for Additive {
 
     /// The paper trains on patches; on features a recipe is ours.
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adam(0.0), learning_rate: 1e-4, time_decay: 0.0, epochs: 100 }
+        Recipe { optimiser: Optimiser::adam(0.0), learning_rate: 1e-4, time_decay: 0.0, epochs: 100, bags: 1 }
     }
 
     /// More than two classes: softmax over a column of contributions a class.
@@ -103,7 +104,10 @@ impl MilMethod for Additive {
         net.start = self.init;
         let h = net.embed_with_dropout(net.features, &self.embed, self.dropout)?;
         let t = pointer(net, h, &self.pointer, self.batch_norm)?;
-        let attention = net.softmax_over_bags(t)?;
+        // In two steps, so that psi may read it while a bag is in windows.
+        let [tiles, bag_tiles, offsets] = net.tables();
+        let log_sum = net.tape.push1(SegmentLogSumExp, &[t, tiles, bag_tiles, offsets])?;
+        let attention = net.tape.push1(BagSoftmax, &[t, log_sum, tiles, bag_tiles, offsets])?;
         let weighted = net.tape.push1(RowScale, &[h, attention])?;
         let contributions = psi(net, weighted, self)?;
         let pool = if self.pool == Total::Sum { Pool::Sum } else { Pool::Mean };
@@ -111,6 +115,7 @@ impl MilMethod for Additive {
         let link = net.one_of_all();
         let loss = net.cross_entropy(logits, link, 0.0)?;
         net.finish((logits, link), (contributions, Columns::Classes), loss)?;
+        net.scores_are(Meaning::Contribution);
         net.attention(attention, Columns::Heads);
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! classes, which are alpha / S in the mean, S the sum of alpha; K / S, the vacuity, is 1 where nothing is known.
 
 use super::image::Embedder;
-use super::layers::{Network, Start, Weight};
+use super::layers::{Meaning, Network, Start, Weight};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
@@ -116,7 +116,7 @@ impl MilMethod for Mirel {
 
     /// The authors' also halves the rate on a plateau of the validation loss and stops early by it.
     fn recipe(&self) -> Recipe {
-        Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 1e-4, time_decay: 0.0, epochs: 200 }
+        Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 1e-4, time_decay: 0.0, epochs: 200, bags: 8 }
     }
 
     /// # Errors
@@ -147,10 +147,20 @@ impl MilMethod for Mirel {
         let rises = |to: f32| Weight::Rises { to, epochs: self.divergence_epochs, begun: 1 };
         net.objective("divergence of bags", terms.bags_divergence, rises(1.0))?;
         net.objective("divergence of instances", terms.instances_divergence, rises(self.instances))?;
+        net.scores_are(Meaning::Probability);
         if let Some(attention) = attention {
             net.attention(attention, Columns::Heads);
         }
-        Ok(())
+        let of_bags = net.tape.push1(DirichletUncertainty, &[bag_evidence])?;
+        let of_instances = net.tape.push1(DirichletUncertainty, &[evidence])?;
+        for (first, name) in [(0, "vacuity"), (2, "mutual-information")] {
+            let mut column = |all: ValueId| net.tape.push1(SliceColumns { first, count: 1 }, &[all]);
+            let (bags, instances) = (column(of_bags)?, column(of_instances)?);
+            net.tell_of_bags(&format!("bag-{name}"), bags, Meaning::Uncertainty)?;
+            net.tell_of_instances(name, instances, Meaning::Uncertainty)?;
+        }
+        net.tell_of_bags("bag-evidence", bag_evidence, Meaning::Evidence)?;
+        net.tell_of_instances("evidence", evidence, Meaning::Evidence)
     }
 }
 

@@ -240,6 +240,12 @@ pub(crate) fn multiply_into(p: &mut Planner, x: ValueId, y: ValueId, to: ValueId
     p.launch(&k::MULTIPLY, &[x.into(), y.into(), to.into()], &words, quads(p, x));
 }
 
+/// target (+)= x y.
+pub(crate) fn multiply_to(p: &mut Planner, x: ValueId, y: ValueId, target: GradTarget) {
+    let words = [count_of(p, x), target.accumulate.into()];
+    p.launch(&k::MULTIPLY, &[x.into(), y.into(), target.to], &words, quads(p, x));
+}
+
 /// x y, element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Multiply;
@@ -265,10 +271,9 @@ impl Rule for Multiply {
     fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         for (input, other) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
-            if let Some(GradTarget { to, accumulate }) = p.grad(input) {
+            if let Some(target) = p.grad(input) {
                 let other = p.dense(other);
-                let words = [count_of(p, g), accumulate.into()];
-                p.launch(&k::MULTIPLY, &[g.into(), other.into(), to], &words, quads(p, g));
+                multiply_to(p, g, other, target);
             }
         }
     }

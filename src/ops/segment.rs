@@ -172,10 +172,9 @@ impl Rule for SegmentSoftmax {
     }
     fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
-        let (t, cols) = (Tables::of(node), p.cols(x));
+        let t = Tables::of(node);
         log_sum_exp(p, x, &t, node.outputs[1], false);
-        let operands = [x.into(), node.outputs[1].into(), t.tiles.into(), node.outputs[0].into()];
-        p.launch(&k::SOFTMAX, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+        softmax(p, x, node.outputs[1], &t, node.outputs[0]);
     }
     fn backward(&self, p: &mut Planner, node: Io) {
         let (y, t) = (node.outputs[0], Tables::of(node));
@@ -186,6 +185,82 @@ impl Rule for SegmentSoftmax {
         sum(p, y, Some(g), &t, inner, false);
         let operands: [Operand; 5] = [y.into(), g.into(), inner.into(), t.tiles.into(), to];
         p.launch(&k::SOFTMAX_GRAD, &operands, &[Dim::Tiles.into(), cols.into(), accumulate.into()], tile_grid(cols));
+    }
+}
+
+/// ln of the sum of e^x over each bag. Inputs: x `[N, C]`, tables. Output `[B, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentLogSumExp;
+
+impl Rule for SegmentLogSumExp {
+    fn name(&self) -> &'static str {
+        "log-sum-exp over bags"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Pool(Merge::LogSumExp)
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
+        Ok(vec![(Shape::new(Dim::Bags, inputs[0].shape.cols), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        log_sum_exp(p, x, &Tables::of(node), node.outputs[0], false);
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let t = Tables::of(node);
+        let Some(target) = p.grad(node.inputs[0]) else { return };
+        let x = p.dense(node.inputs[0]);
+        let cols = p.cols(x);
+        // The bag's gradient at each of its rows, times the softmax.
+        let (each, y) = (p.temp(Dim::Instances, cols), p.temp(Dim::Instances, cols));
+        let words = [Dim::Tiles.into(), cols.into(), 0u32.into(), 0u32.into()];
+        p.launch(&k::SUM_GRAD, &[g.into(), t.tiles.into(), t.offsets.into(), each.into()], &words, tile_grid(cols));
+        softmax(p, x, node.outputs[0], &t, y);
+        super::pointwise::multiply_to(p, y, each, target);
+    }
+}
+
+/// y = e^(x - the log-sum-exp of the bag).
+fn softmax(p: &mut Planner, x: ValueId, log_sum: ValueId, t: &Tables, y: ValueId) {
+    let cols = p.cols(x);
+    let operands = [x.into(), log_sum.into(), t.tiles.into(), y.into()];
+    p.launch(&k::SOFTMAX, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+}
+
+/// e^(x - the row of the bag): with the bag's [`SegmentLogSumExp`] the softmax over its instances, which rows that are
+/// computed of it can read while their bag is in windows. Inputs: x `[N, C]`, log-sum-exp `[B, C]`, tables. Output
+/// `[N, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BagSoftmax;
+
+impl Rule for BagSoftmax {
+    fn name(&self) -> &'static str {
+        "softmax by the log-sum-exp of the bag"
+    }
+    fn locality(&self) -> Locality {
+        Locality::RowAfter(1)
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = over_bags(inputs, 2) && inputs[1].shape == Shape::new(Dim::Bags, inputs[0].shape.cols);
+        expect(ok, self.name(), "instance rows [N, C] and a row for each bag, [B, C]", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let (x, log_sum) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+        softmax(p, x, log_sum, &Tables::of(node), node.outputs[0]);
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let (y, g) = (node.outputs[0], p.upstream(node.outputs[0]).expect("a gradient"));
+        if let Some(target) = p.grad(node.inputs[1]) {
+            let sums = p.temp(Dim::Bags, p.cols(y));
+            sum(p, y, Some(g), &Tables::of(node), sums, false);
+            super::pointwise::add_to(p, sums, -1.0, target);
+        }
+        if let Some(target) = p.grad(node.inputs[0]) {
+            super::pointwise::multiply_to(p, y, g, target);
+        }
     }
 }
 

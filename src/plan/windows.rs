@@ -111,6 +111,14 @@ impl Windowed {
                 }),
                 _ => None,
             };
+            if let (Locality::RowAfter(input), Some(0)) = (locality, stage)
+                && let Some(taken) = stages[0].taken_by(node.inputs[input])
+            {
+                stages[1].taken.push(taken);
+                stages[1].tape.nodes.push(node.clone());
+                node.outputs.iter().for_each(|o| kinds[o.index()] = Kind::Rows(1));
+                continue;
+            }
             let whole =
                 || Error::setting("method", format!("{} needs all instances of a bag at once", node.op.rule().name()));
             if let Some(stage) = pooled_at {

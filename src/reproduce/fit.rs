@@ -3,6 +3,7 @@
 use super::{Metrics, Task};
 use crate::data::{Dataset, Split, Standardiser};
 use crate::methods::Method;
+use crate::metrics::average_precision;
 use crate::model::{Model, Spec};
 use crate::session::Session;
 use crate::tape::Storage;
@@ -82,10 +83,12 @@ impl Fit {
         let found = training::predict(&mut session, &bags, &test, None)?;
         let labels = bags.labels.as_ref().context("labels were checked")?;
         let scores = found.measure(&test.iter().map(|&b| labels[b]).collect::<Vec<_>>())?;
-        let instances = set.instance_targets().map(|targets| {
-            let of_test: Vec<u8> = test.iter().flat_map(|&b| &targets[bags.rows(b)]).copied().collect();
-            found.instance_auc(&of_test)
-        });
+        let targets = set.instance_targets();
+        let of_test = |targets: Vec<u8>| test.iter().flat_map(|&b| targets[bags.rows(b)].to_vec()).collect();
+        let targets: Option<Vec<u8>> = targets.map(of_test);
+        let instances = targets.as_ref().map(|targets| found.instance_auc(targets));
+        let key: Option<Vec<bool>> = targets.as_ref().map(|targets| targets.iter().map(|&t| t != 0).collect());
+        let precision = key.and_then(|key| average_precision(&found.scores, &key));
         let measured = [
             ("auc", scores.auc),
             ("accuracy", scores.accuracy),
@@ -93,6 +96,8 @@ impl Fit {
             ("log_loss", scores.log_loss),
             ("instance_auc", instances.and_then(|i| i.pooled)),
             ("instance_auc_per_bag", instances.and_then(|i| i.per_bag)),
+            ("instance_auc_pr", precision),
+            ("instance_ndcg", targets.and_then(|targets| found.ndcg(&targets))),
             ("epochs", Some(epochs)),
         ];
         let metrics = measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

@@ -138,6 +138,16 @@ impl Predictions {
         let key: Vec<bool> = targets.iter().map(|&t| t != 0).collect();
         metrics::instance_auc(&self.scores, &key, &self.offsets)
     }
+
+    /// How far up key instances (1) stand among the others (0) of their bag by their scores: the mean of
+    /// [`metrics::ndcg`] over the bags that have key instances; `None` when none has.
+    pub fn ndcg(&self, targets: &[u8]) -> Option<f64> {
+        let key: Vec<bool> = targets.iter().map(|&t| t != 0).collect();
+        let fits = key.len() == self.scores.len();
+        let of_bag = |w: &[usize]| metrics::ndcg(&self.scores[w[0]..w[1]], &key[w[0]..w[1]]);
+        let each: Vec<f64> = self.offsets.windows(2).filter(|_| fits).filter_map(of_bag).collect();
+        (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
+    }
 }
 
 /// Instances of a prediction's batch, unless a single bag has more.

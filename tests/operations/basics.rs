@@ -16,7 +16,7 @@ use bagrad::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, AddTerm, Logit, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
-use bagrad::ops::segment::{Pool, SegmentReduce, SegmentSoftmax};
+use bagrad::ops::segment::{BagSoftmax, Pool, SegmentLogSumExp, SegmentReduce, SegmentSoftmax};
 use bagrad::plan::{Class, Family, PlanAs, Purpose};
 use bagrad::tape::{Storage, Tape, ValueId};
 
@@ -124,6 +124,14 @@ fn cases() -> Vec<Case> {
         case(format!("pool {pool:?}"), Box::new(move |t, x, _| vec![over_bags(t, SegmentReduce(pool), &[x])[0]]));
     }
     case("softmax over bags".into(), Box::new(|t, x, _| vec![over_bags(t, SegmentSoftmax, &[x])[0]]));
+    case("log-sum-exp over bags".into(), Box::new(|t, x, _| over_bags(t, SegmentLogSumExp, &[x])));
+    case(
+        "softmax by a log-sum-exp".into(),
+        Box::new(|t, x, _| {
+            let log_sum = over_bags(t, SegmentLogSumExp, &[x])[0];
+            over_bags(t, BagSoftmax, &[x, log_sum])
+        }),
+    );
     for gated in [false, true] {
         for scores in [false, true] {
             case(

@@ -110,7 +110,7 @@ impl Gpu {
                 let bags = bags(&BAG_SIZES, width, half);
                 for method in Method::all() {
                     for mixed in [false, true].into_iter().filter(|mixed| both || *mixed == half) {
-                        let classes = if mixed { 2 } else { 3 };
+                        let classes = if mixed || method.name() == "mirel" { 2 } else { 3 };
                         self.step(&method, &bags, How { half, mixed, classes, binding: None });
                     }
                 }
@@ -123,6 +123,13 @@ impl Gpu {
         for (n, &width) in widths.iter().enumerate() {
             let half = n % 2 == 1;
             for method in Method::all() {
+                // Batch norm needs all instances of a batch at once.
+                let without = serde_json::json!({ "batch_norm": false });
+                let method = if method.name() == "additive" {
+                    method.with(without.as_object().unwrap()).unwrap()
+                } else {
+                    method
+                };
                 // All parameters still fit, as an update binds them at once; as many rows as this do not.
                 let model = Model::new(Spec::new(method.clone(), width, 2), 1).unwrap();
                 let binding = (5 * model.parameter_count()).max(2 << 20).next_multiple_of(256);

@@ -23,6 +23,10 @@ fn without_dropout(method: &str) -> Method {
     if method == "das-mil" {
         set.insert("attention_dropout".into(), 0.0.into());
     }
+    if method == "additive" {
+        // Statistics of a batch are not those of its bags.
+        set.insert("batch_norm".into(), false.into());
+    }
     let known = small(method).info().parameters;
     set.retain(|name, _| known.iter().any(|p| p.name == *name));
     small(method).with(&set).unwrap()

@@ -53,7 +53,20 @@ fn methods(dropout: f64) -> Vec<Method> {
     for name in ["mi-net-bag", "mi-net-ds", "mi-net-rc"] {
         all.push(named(name, serde_json::json!({"embed": [5, 5], "pool": "lme", "dropout": dropout})));
     }
+    for pool in ["conjunctive", "additive", "instance", "attention", "gap"] {
+        let settings = serde_json::json!({"embed": [5], "pool": pool, "positions": false, "dropout": dropout});
+        all.push(named("millet", settings));
+    }
+    for pool in ["attention", "gated", "mean", "max"] {
+        let settings = serde_json::json!({"embed": [5], "hidden": 4, "pool": pool, "fisher": 0.01, "dropout": dropout});
+        all.push(named("mirel", settings));
+    }
     // Two looks at every window.
+    for pool in ["sum", "mean"] {
+        let settings = serde_json::json!({"embed": [5], "pointer": [4], "psi": [4], "pool": pool, "batch_norm": false,
+            "dropout": dropout});
+        all.push(named("additive", settings));
+    }
     all.push(named("dsmil", serde_json::json!({"embed": [5], "query": 4, "dropout": dropout})));
     all.push(named(
         "dsmil",

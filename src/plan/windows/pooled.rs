@@ -167,7 +167,7 @@ impl Pooled {
             How::Merge(Merge::Softmax) => {
                 ([bags, (cols / beside).into(), beside.into(), bag, continued], each_bag(beside))
             }
-            How::Merge(merge @ (Merge::Sum | Merge::Mean | Merge::LogMeanExp)) => {
+            How::Merge(merge @ (Merge::Sum | Merge::Mean | Merge::LogMeanExp | Merge::LogSumExp)) => {
                 (self.words(kind(merge).into()), each_bag(1))
             }
             // What looks for the window of a maximum.
@@ -181,6 +181,7 @@ fn kind(merge: Merge) -> u32 {
     match merge {
         Merge::Mean => k::MEAN,
         Merge::LogMeanExp => k::LOG_MEAN_EXP,
+        Merge::LogSumExp => k::LOG_SUM_EXP,
         _ => k::SUM,
     }
 }

@@ -1,0 +1,74 @@
+//! Tables whose columns are measures of the same runs: each run is done once for all of them.
+
+use super::{Grid, Metrics, Published, Run, Task};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The metric that such a table shows: of each column its own.
+pub const SHOWN: &str = "shown";
+
+/// A column: its heading and the metric it shows.
+pub type Measure = (&'static str, &'static str);
+
+/// Adds a row to `grid` with a column for each of `measures`. `published` are figures by heading.
+pub fn row(
+    grid: &mut Grid,
+    name: &str,
+    settings: &Value,
+    measures: &[Measure],
+    published: impl Fn(&str) -> Option<Published>,
+    run: impl Fn(&Task) -> Result<Metrics> + 'static,
+) {
+    let run: Rc<Run> = Rc::new(Box::new(run));
+    let done: Rc<RefCell<BTreeMap<u64, Metrics>>> = Rc::default();
+    for &(heading, metric) in measures {
+        let (run, done) = (run.clone(), done.clone());
+        let settings = json!({ "run": settings, "measure": metric });
+        grid.cell([name, heading], settings, published(heading), move |task| {
+            let known = done.borrow().get(&task.seed).cloned();
+            let mut metrics = match known {
+                Some(metrics) => metrics,
+                None => run(task)?,
+            };
+            done.borrow_mut().insert(task.seed, metrics.clone());
+            let shown = *metrics.get(metric).with_context(|| format!("{metric} is not defined"))?;
+            metrics.insert(SHOWN.into(), shown);
+            Ok(metrics)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_run_is_done_once_for_all_columns() {
+        let (mut grid, runs) = (Grid::new(SHOWN, ["method", "measure"]), Rc::new(Cell::new(0)));
+        let counted = runs.clone();
+        let measures = [("A", "a"), ("B", "b"), ("C", "c")];
+        row(
+            &mut grid,
+            "row",
+            &json!({}),
+            &measures,
+            |_| None,
+            move |task| {
+                counted.set(counted.get() + 1);
+                Ok(Metrics::from([("a".into(), task.seed as f64), ("b".into(), 7.0)]))
+            },
+        );
+        let shown = |cell: usize, seed: u64| {
+            let metrics = (grid.cells[cell].run)(&Task { device: &Device::host(), seed, shelf: None });
+            metrics.map(|m| m[SHOWN])
+        };
+        assert_eq!([shown(0, 3).unwrap(), shown(1, 3).unwrap(), shown(0, 4).unwrap()], [3.0, 7.0, 4.0]);
+        assert!(shown(2, 3).unwrap_err().to_string().contains("c is not defined"));
+        assert_eq!(runs.get(), 2);
+    }
+}
