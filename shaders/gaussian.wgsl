@@ -8,11 +8,14 @@ const BACKWARD = 1u; // The gradient of the logarithm of the variance.
 const ADD = 2u; // It is added to what is there.
 struct Draw {
     count: u32, site: u32, seed_low: u32, seed_high: u32, step: u32, flags: u32,
+    // Place of the first value among those of the whole batch.
+    first: u32,
 }
 var<immediate> d: Draw;
-struct Divergence { rows: u32, cols: u32 }
+// each: rows are kept apart, and not shares of a mean over all of them.
+struct Divergence { rows: u32, cols: u32, each: u32 }
 var<immediate> k: Divergence;
-struct DivergenceGrad { rows: u32, cols: u32, scale: f32, accumulate: u32, of_variance: u32 }
+struct DivergenceGrad { rows: u32, cols: u32, scale: f32, accumulate: u32, of_variance: u32, each: u32 }
 var<immediate> kg: DivergenceGrad;
 
 // Columns of the means and of the logarithms: those of x, or 1 for all of them. which: 0 x, 1 means, 2 logarithms.
@@ -67,7 +70,7 @@ fn gaussian_sample(
     if i * 4u >= d.count {
         return;
     }
-    let words = philox(vec4(i, d.site, d.step, 1u), vec2(d.seed_low, d.seed_high));
+    let words = philox(vec4(d.first / 4u + i, d.site, d.step, 1u), vec2(d.seed_low, d.seed_high));
     let eps = vec4(normals(words.x, words.y), normals(words.z, words.w));
     for (var j = 0u; j < min(4u, d.count - i * 4u); j++) {
         let o = i * 4u + j;
@@ -89,7 +92,8 @@ fn convex(v: f32) -> f32 {
         + v * (1.98412698e-4 + v * 2.48015873e-5))))));
 }
 
-// y2[r] = the mean over the columns and all rows of (mean^2 + variance - 1 - ln variance) / 2, row r's part.
+// y2[r] = the mean over the columns of (mean^2 + variance - 1 - ln variance) / 2; row r's part of the mean over all
+// rows unless each is kept apart.
 @compute @workgroup_size(64)
 fn gaussian_kl(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -105,10 +109,10 @@ fn gaussian_kl(
         let o = r * k.cols + c;
         sum += x0[o] * x0[o] + convex(x1[o]);
     }
-    y2[r] = 0.5 * sum / (f32(k.cols) * f32(k.rows));
+    y2[r] = 0.5 * sum / (f32(k.cols) * select(f32(k.rows), 1.0, k.each != 0u));
 }
 
-// y2 (+)= upstream (x1) scale / values times x0 for the mean, (e^x0 - 1) / 2 for the logarithm of the variance.
+// y2 (+)= upstream (x1, of each row or of all) scale / values averaged over times x0 for the mean, (e^x0 - 1) / 2 for the logarithm of the variance.
 @compute @workgroup_size(64)
 fn gaussian_kl_grad(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -123,7 +127,11 @@ fn gaussian_kl_grad(
     if kg.of_variance != 0u {
         value = 0.5 * expm1_of(value);
     }
-    value *= x1[0] * kg.scale / (f32(kg.cols) * f32(kg.rows));
+    if kg.each != 0u {
+        value *= x1[i / kg.cols] * kg.scale / f32(kg.cols);
+    } else {
+        value *= x1[0] * kg.scale / (f32(kg.cols) * f32(kg.rows));
+    }
     y2[i] = value + select(0.0, y2[i], kg.accumulate != 0u);
 }
 

@@ -850,6 +850,7 @@ pub mod gaussian {
     pub struct Divergence {
         pub rows: u32,
         pub cols: u32,
+        pub each: u32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -859,6 +860,7 @@ pub mod gaussian {
         pub scale: f32,
         pub accumulate: u32,
         pub of_variance: u32,
+        pub each: u32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -869,19 +871,20 @@ pub mod gaussian {
         pub seed_high: u32,
         pub step: u32,
         pub flags: u32,
+        pub first: u32,
     }
     pub const gaussian_kl: Declared = Declared {
         file: "gaussian",
         entry: "gaussian_kl",
         bindings: &[Read, Read, Write],
-        words: 2,
+        words: 3,
         lanes: 64,
     };
     pub const gaussian_kl_grad: Declared = Declared {
         file: "gaussian",
         entry: "gaussian_kl_grad",
         bindings: &[Read, Read, Write],
-        words: 5,
+        words: 6,
         lanes: 64,
     };
     pub const gaussian_log: Declared = Declared {
@@ -902,7 +905,7 @@ pub mod gaussian {
         file: "gaussian",
         entry: "gaussian_sample",
         bindings: &[Read, Read, Write],
-        words: 6,
+        words: 7,
         lanes: 64,
     };
 }

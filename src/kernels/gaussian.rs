@@ -52,7 +52,7 @@ fn gaussian_sample<T: Real>(a: &Args<T>) {
     let half = T::new(0.5);
     parallel(n.div_ceil(4), 200, |range| {
         for i in range {
-            let words = philox([i as u32, p.site, p.step, 1], [p.seed_low, p.seed_high]);
+            let words = philox([p.first / 4 + i as u32, p.site, p.step, 1], [p.seed_low, p.seed_high]);
             let [a, b] = normals::<T>(words[0], words[1]);
             let [c, d] = normals::<T>(words[2], words[3]);
             let end = (4 * i + 4).min(n);
@@ -84,7 +84,8 @@ fn gaussian_kl<T: Real>(a: &Args<T>) {
     let p: Divergence = a.params();
     let cols = p.cols as usize;
     let (mean, v) = (a.read(0), a.read(1));
-    let share = T::new(0.5) / T::new(p.cols as f64 * p.rows as f64);
+    let rows = if p.each != 0 { 1 } else { p.rows };
+    let share = T::new(0.5) / T::new(p.cols as f64 * rows as f64);
     for_rows(a.write(2), p.rows as usize, 1, 30 * cols, |r, out| {
         let pairs = mean[r * cols..(r + 1) * cols].iter().zip(&v[r * cols..]);
         out[0] = pairs.map(|(m, v)| *m * *m + convex(*v)).sum::<T>() * share;
@@ -94,10 +95,12 @@ fn gaussian_kl<T: Real>(a: &Args<T>) {
 fn gaussian_kl_grad<T: Real>(a: &Args<T>) {
     let p: DivergenceGrad = a.params();
     let (x, upstream, keep) = (a.read(0), a.read(1), T::new(p.accumulate as f64));
-    let factor = upstream[0] * T::from_f32(p.scale) / T::new(p.cols as f64 * p.rows as f64);
+    let (cols, each) = (p.cols as usize, p.each != 0);
+    let factor = T::from_f32(p.scale) / T::new(p.cols as f64 * if each { 1.0 } else { p.rows as f64 });
     for_rows(a.write(2), p.rows as usize * p.cols as usize, 1, 10, |i, out| {
         let slope = if p.of_variance != 0 { T::new(0.5) * x[i].exp_m1() } else { x[i] };
-        out[0] = slope * factor + keep_or_zero(keep, out[0]);
+        let upstream = upstream[if each { i / cols } else { 0 }];
+        out[0] = slope * upstream * factor + keep_or_zero(keep, out[0]);
     });
 }
 

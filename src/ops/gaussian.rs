@@ -2,7 +2,7 @@
 //! divergence from the standard normal distribution, and the logarithm of the density.
 
 use super::pointwise::{add_to, count_of, quads};
-use super::{Rule, expect, reduce};
+use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::gaussian as k;
@@ -19,10 +19,15 @@ pub struct Reparameterise {
 }
 
 impl Reparameterise {
-    fn words(&self, count: Word, backward: bool, accumulate: bool) -> [Word; 6] {
+    fn words(&self, p: &Planner, x: ValueId, backward: bool, accumulate: bool) -> [Word; 7] {
+        // In a window of rows the numbers are those of the whole batch.
+        let first = match p.rows(x) {
+            Dim::Instances => Word::STimes(Scalar::FirstRow, p.cols(x)),
+            _ => 0u32.into(),
+        };
         let flags = bits([(k::BACKWARD, backward), (k::ADD, accumulate)]);
         let scalars = [Scalar::SeedLow.into(), Scalar::SeedHigh.into(), Scalar::Step.into()];
-        [count, self.site.into(), scalars[0], scalars[1], scalars[2], flags.into()]
+        [count_of(p, x), self.site.into(), scalars[0], scalars[1], scalars[2], flags.into(), first]
     }
 }
 
@@ -35,6 +40,9 @@ impl Rule for Reparameterise {
     fn name(&self) -> &'static str {
         "reparameterise"
     }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         pair(self.name(), inputs)?;
         Ok(vec![(inputs[0].shape, Storage::F32)])
@@ -46,7 +54,7 @@ impl Rule for Reparameterise {
             return;
         }
         let v = p.dense(node.inputs[1]);
-        let words = self.words(count_of(p, mean), false, false);
+        let words = self.words(p, mean, false, false);
         let grid = quads(p, mean);
         p.launch(&k::GAUSSIAN_SAMPLE, &[mean.into(), v.into(), node.outputs[0].into()], &words, grid);
     }
@@ -61,7 +69,7 @@ impl Rule for Reparameterise {
         }
         let v = p.dense(node.inputs[1]);
         if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
-            let words = self.words(count_of(p, v), true, accumulate);
+            let words = self.words(p, v, true, accumulate);
             let grid = quads(p, v);
             p.launch(&k::GAUSSIAN_SAMPLE, &[g.into(), v.into(), to], &words, grid);
         }
@@ -75,6 +83,51 @@ pub struct GaussianKl {
     pub scale: f32,
 }
 
+/// As [`GaussianKl`], of each row by itself, averaged over its columns: `[R, 1]`. Inputs: mean `[R, C]`, v `[R, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GaussianRowKl;
+
+/// to = the divergence of each row, or its part of the mean over all rows.
+fn divergence(p: &mut Planner, node: Io, each: bool, to: ValueId) {
+    let (mean, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
+    let shape = p.value(mean).shape;
+    let words = [shape.rows.into(), shape.cols.into(), each.into()];
+    let grid = Grid::line(Count::per(shape.rows, 1, LANES));
+    p.launch(&k::GAUSSIAN_KL, &[mean.into(), v.into(), to.into()], &words, grid);
+}
+
+fn divergence_back(p: &mut Planner, node: Io, each: bool, scale: f32) {
+    let g = p.upstream(node.outputs[0]).expect("a gradient");
+    for (input, of_variance) in [(node.inputs[0], false), (node.inputs[1], true)] {
+        let Some(GradTarget { to, accumulate }) = p.grad(input) else { continue };
+        let x = p.dense(input);
+        let shape = p.value(x).shape;
+        let flags = [accumulate.into(), of_variance.into(), each.into()];
+        let words: Vec<Word> = [[shape.rows.into(), shape.cols.into(), scale.into()], flags].concat();
+        let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+        p.launch(&k::GAUSSIAN_KL_GRAD, &[x.into(), g.into(), to], &words, grid);
+    }
+}
+
+impl Rule for GaussianRowKl {
+    fn name(&self) -> &'static str {
+        "Gaussian divergence of rows"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        pair(self.name(), inputs)?;
+        Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        divergence(p, node, true, node.outputs[0]);
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        divergence_back(p, node, true, 1.0);
+    }
+}
+
 impl Rule for GaussianKl {
     fn name(&self) -> &'static str {
         "Gaussian divergence"
@@ -84,26 +137,13 @@ impl Rule for GaussianKl {
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
-        let (mean, v) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
-        let shape = p.value(mean).shape;
-        let parts = p.temp(shape.rows, 1);
-        let words = [shape.rows.into(), shape.cols.into()];
-        let grid = Grid::line(Count::per(shape.rows, 1, LANES));
-        p.launch(&k::GAUSSIAN_KL, &[mean.into(), v.into(), parts.into()], &words, grid);
+        let parts = p.temp(p.rows(node.inputs[0]), 1);
+        divergence(p, node, false, parts);
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, parts, 0, 1, self.scale, target);
     }
     fn backward(&self, p: &mut Planner, node: Io) {
-        let g = p.upstream(node.outputs[0]).expect("a gradient");
-        for (input, of_variance) in [(node.inputs[0], false), (node.inputs[1], true)] {
-            let Some(GradTarget { to, accumulate }) = p.grad(input) else { continue };
-            let x = p.dense(input);
-            let shape = p.value(x).shape;
-            let words =
-                [shape.rows.into(), shape.cols.into(), self.scale.into(), accumulate.into(), of_variance.into()];
-            let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
-            p.launch(&k::GAUSSIAN_KL_GRAD, &[x.into(), g.into(), to], &words, grid);
-        }
+        divergence_back(p, node, false, self.scale);
     }
 }
 

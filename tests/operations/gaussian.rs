@@ -5,7 +5,7 @@ use crate::common;
 use crate::common::check::{Case, WIDTHS, against_differences, against_oracle, batches, compare, param};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
-use bagrad::ops::gaussian::{GaussianKl, Reparameterise};
+use bagrad::ops::gaussian::{GaussianKl, GaussianRowKl, Reparameterise};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowSum};
@@ -26,6 +26,15 @@ fn cases() -> Vec<Case> {
             build: Box::new(|t, x, w| {
                 let (mean, v) = (head(t, x, w.output), head(t, x, w.output));
                 vec![t.push1(GaussianKl { scale: 1.3 }, &[mean, v]).unwrap()]
+            }),
+            classes: |w| w.heads + 1,
+            over_features: true,
+        },
+        Case {
+            name: "divergence of rows".into(),
+            build: Box::new(|t, x, w| {
+                let (mean, v) = (head(t, x, w.output), head(t, x, w.output));
+                vec![t.push1(GaussianRowKl, &[mean, v]).unwrap()]
             }),
             classes: |w| w.heads + 1,
             over_features: true,
@@ -78,6 +87,28 @@ fn sampled(width: u32, outputs: u32) -> Tape {
 }
 
 const TRAINING: Purpose = Purpose::Gradients { dropout: true };
+
+/// The formula by hand, in which finite differences would not see another function; and rows are parts of the mean.
+#[test]
+fn divergences_are_those_of_the_formula() {
+    let mut tape = Tape::new();
+    let x = tape.features(3, Storage::F32, true);
+    let (mean, v) = (head(&mut tape, x, 4), head(&mut tape, x, 4));
+    let rows = tape.push1(GaussianRowKl, &[mean, v]).unwrap();
+    let all = tape.push1(GaussianKl { scale: 2.0 }, &[mean, v]).unwrap();
+    for (name, value) in [("mean", mean), ("variance", v), ("rows", rows), ("all", all)] {
+        tape.output(name, value);
+    }
+    let numbers = Numbers::random(&tape, &[3, 1, 9], 3, 2, 4);
+    let found = run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false).outputs;
+    let [mean, v, rows, all] = [0, 1, 2, 3].map(|i| &found[i].1);
+    let by_hand: Vec<f64> = mean.iter().zip(v).map(|(m, v)| 0.5 * (m * m + v.exp() - v - 1.0)).collect();
+    for (row, by_hand) in rows.iter().zip(by_hand.chunks_exact(4)) {
+        assert!((row - by_hand.iter().sum::<f64>() / 4.0).abs() < 1e-12, "{row} {by_hand:?}");
+    }
+    let mean = by_hand.iter().sum::<f64>() / by_hand.len() as f64;
+    assert!(rows.len() == 13 && (all[0] - 2.0 * mean).abs() < 1e-12, "{} {mean}", all[0]);
+}
 
 #[test]
 fn samples_are_the_same_everywhere() {
