@@ -4,7 +4,7 @@
 //! use bagrad::methods::{GatedAttention, Method, Methods};
 //! let method = Method::from(GatedAttention { embed: vec![256], ..Default::default() });
 //! assert_eq!(method.name(), "gated-attention");
-//! assert_eq!(Methods::default().all().len(), 15);
+//! assert_eq!(Methods::default().all().len(), 18);
 //! ```
 //!
 //! | type | name | what it is |
@@ -24,15 +24,21 @@
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
 //! | [`MhimDsmil`] | `mhim-dsmil` | the same with DSMIL |
 //! | [`MhimTransMil`] | `mhim-transmil` | the same with TransMIL |
+//! | [`FocusMil`] | `focus-mil` | the largest logit of a bag, of a Gaussian code of each instance |
+//! | [`CausalMil`] | `causal-mil` | the same, and the instance that has it is reconstructed, by a prior that the bag gives |
+//! | [`Mivae`] | `mivae` | instances are reconstructed and classified by a code of their own and one of their bag |
 //!
 //! A method of one's own is a struct that implements [`MilMethod`]; [`Methods`] makes it known by its name.
 
 pub mod additive;
 pub mod attention;
+pub mod causal_mil;
 mod checks;
+pub mod codec;
 pub mod das_mil;
 pub mod dsmil;
 pub mod encoder;
+pub mod focus_mil;
 pub mod image;
 pub mod layers;
 mod method;
@@ -41,20 +47,25 @@ pub mod mi_net;
 pub mod mi_net_bag;
 pub mod millet;
 pub mod mirel;
+pub mod mivae;
 pub(crate) mod ordered;
 mod registry;
 pub mod transmil;
+mod variational;
 
 pub use additive::Additive;
 pub use attention::{Attention, GatedAttention};
+pub use causal_mil::CausalMil;
 pub use das_mil::DasMil;
 pub use dsmil::Dsmil;
+pub use focus_mil::FocusMil;
 pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};
 pub use mhim::{MhimAttention, MhimDsmil, MhimTransMil};
 pub use mi_net::MiNet;
 pub use mi_net_bag::{MiNetBag, MiNetDs, MiNetRc};
 pub use millet::Millet;
 pub use mirel::Mirel;
+pub use mivae::Mivae;
 pub use registry::Methods;
 pub use transmil::TransMil;
 
@@ -62,6 +73,9 @@ pub use transmil::TransMil;
 pub const BAG_LOGITS: &str = "bag_logits";
 /// Scores of the instances `[N, heads or outputs]`, on every tape: higher means more like a key instance.
 pub const SCORES: &str = "scores";
+/// Instances as a decoder makes them, of methods that have one: `[N, D]`, or `[B, D]` of one instance of each bag. Also
+/// the name of the term of the loss.
+pub const RECONSTRUCTION: &str = "reconstruction";
 /// Attention weights `[N, heads]` that sum to 1 over each bag, where the method has them.
 pub const ATTENTION_WEIGHTS: &str = "attention";
 

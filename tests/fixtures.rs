@@ -98,11 +98,14 @@ impl Fixture {
     fn model(&self, width: usize) -> Model {
         let mut settings: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&self.metadata["settings"]).unwrap();
-        settings.insert("dropout".into(), 0.0.into());
+        let method = Method::named(&self.metadata["method"]).unwrap();
+        if method.settings().contains_key("dropout") {
+            settings.insert("dropout".into(), 0.0.into());
+        }
         if settings.get("pool").is_some_and(|p| p == "lse") {
             settings.insert("pool".into(), "log-mean-exp".into());
         }
-        let method = Method::named(&self.metadata["method"]).unwrap().with(&settings).unwrap();
+        let method = method.with(&settings).unwrap();
         let spec = Spec { multi_label: self.multi_label(), ..Spec::new(method, width, self.classes()) };
         self.parameters(Model::new(spec, 0).unwrap(), "param")
     }
@@ -149,8 +152,10 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         check("loss", &[found.loss], &fixture.tensors["loss"]);
         check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
         check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
-        if let Some(attention) = fixture.tensors.get("attention") {
-            check("attention", &found.outputs["attention"].values, attention);
+        for name in ["attention", "reconstruction"] {
+            if let Some(wanted) = fixture.tensors.get(name) {
+                check(name, &found.outputs[name].values, wanted);
+            }
         }
         for (name, wanted) in &fixture.tensors {
             let Some((kind, param)) = name.split_once('/') else { continue };
@@ -192,7 +197,7 @@ fn gpu_agrees_with_pytorch() {
     }
 }
 
-/// Runs the recorded training bag by bag and compares the losses on the way and the parameters at the end.
+/// Runs the recorded training, bag by bag or by as many as the file says, and compares the losses on the way and the parameters at the end.
 fn train(device: &Device, tolerance: f64) {
     let mut checked = 0;
     for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "train") {
@@ -217,10 +222,12 @@ fn train(device: &Device, tolerance: f64) {
         session.set_epoch(fixture.epoch());
         let wanted = &fixture.tensors["losses"];
         session.executor().reserve_history(wanted.len()).unwrap();
+        let count = fixture.metadata.get("bags").map_or(1, |bags| bags.parse().unwrap());
+        let even = vec![1.0 / count as f32; count];
         for step in 0..wanted.len() {
             let rate = number("lr") / (1.0 + decay * step as f64);
-            let bag = [step % bags.len()];
-            session.train_step(&bags, &bag, &[1.0], None, (&optimiser, rate), Some(step as u32)).unwrap();
+            let batch: Vec<usize> = (0..count).map(|k| (step * count + k) % bags.len()).collect();
+            session.train_step(&bags, &batch, &even, None, (&optimiser, rate), Some(step as u32)).unwrap();
         }
         let losses: Vec<f64> = session.executor().history(wanted.len()).unwrap().iter().map(|&l| l as f64).collect();
         let e = error(&losses, wanted);

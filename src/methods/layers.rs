@@ -32,6 +32,8 @@ pub enum Start {
     Glorot,
     /// Glorot normal weights, zero biases.
     GlorotNormal,
+    /// LeCun uniform weights, zero biases.
+    Lecun,
 }
 
 impl Start {
@@ -42,6 +44,7 @@ impl Start {
             Start::Torch => Init::Uniform(1.0 / (inputs as f32).sqrt()),
             Start::Glorot => Init::Uniform((6.0 / fans).sqrt()),
             Start::GlorotNormal => Init::Normal((2.0 / fans).sqrt()),
+            Start::Lecun => Init::Uniform((3.0 / inputs as f32).sqrt()),
         }
     }
 }
@@ -97,7 +100,7 @@ impl Network {
         let weight = self.start.weights(inputs, parts[0].1);
         let bias = match self.start {
             Start::Torch => weight,
-            Start::Glorot | Start::GlorotNormal => Init::Constant(0.0),
+            Start::Glorot | Start::GlorotNormal | Start::Lecun => Init::Constant(0.0),
         };
         let named = |suffix: &str| match parts {
             [_] => Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::encoder::Encoder;
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
+use super::{CausalMil, FocusMil, Mivae};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -32,6 +33,9 @@ impl Default for Methods {
             MhimAttention::default().into(),
             MhimDsmil::default().into(),
             MhimTransMil::default().into(),
+            FocusMil::default().into(),
+            CausalMil::default().into(),
+            Mivae::default().into(),
         ])
     }
 }

@@ -34,7 +34,10 @@ pub fn small(method: &str) -> Method {
         "transmil" | "mhim-transmil" => {
             serde_json::json!({ "width": 12, "heads": 2, "landmarks": 5, "iterations": 2, "dropout": 0.25 })
         }
-        _ => serde_json::json!({ "embed": [16, 12], "dropout": 0.25 }),
+        _ => serde_json::json!({
+            "embed": [16, 12], "dropout": 0.25, "code": 12, "latent": 5, "classifier": [12], "prior": 8,
+            "classification": 1.0,
+        }),
     };
     let mut settings = settings.as_object().unwrap().clone();
     if method == "mi-net-rc" {
@@ -46,7 +49,14 @@ pub fn small(method: &str) -> Method {
     if matches!(method, "attention" | "gated-attention") {
         settings.insert("heads".into(), 2.into());
     }
-    Method::named(method).unwrap().with(&settings).unwrap()
+    let method = Method::named(method).unwrap();
+    settings.retain(|name, _| method.settings().contains_key(name));
+    method.with(&settings).unwrap()
+}
+
+/// True of methods whose loss has a mean over all instances of a batch: it is no sum of what its bags have by themselves.
+pub fn averages_instances(method: &Method) -> bool {
+    matches!(method.name(), "focus-mil" | "mivae")
 }
 
 /// A model of one.

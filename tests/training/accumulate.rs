@@ -55,7 +55,7 @@ fn trained(session: &mut Session, bags: &Bags, batch: usize, optimiser: &Optimis
     session.snapshot().unwrap().into_iter().map(f64::from).collect()
 }
 
-/// k batches of one bag are one batch of k bags, to rounding: every method on the oracle, some on the other devices, whole
+/// k batches of one bag are one batch of k bags, to rounding: every method without samples on the oracle, some on the other devices, whole
 /// and in windows of rows, in f32 and in mixed precision, with clipping.
 #[test]
 fn batches_add_up_to_one() {
@@ -72,7 +72,9 @@ fn batches_add_up_to_one() {
         };
         error(&run(batch), &run(bags.len()))
     };
-    for method in Method::all() {
+    // What samples are drawn goes by places in a batch.
+    let sampled = |method: &Method| ["focus-mil", "causal-mil", "mivae"].contains(&method.name());
+    for method in Method::all().iter().filter(|method| !sampled(method)) {
         let found = distance(&Device::Oracle, method.name(), 1, &|_| ());
         // Snapshots are of f32.
         assert!(found < 1e-3, "{}: {found:e}", method.name());

@@ -61,6 +61,9 @@ fn methods(dropout: f64) -> Vec<Method> {
         let settings = serde_json::json!({"embed": [5], "hidden": 4, "pool": pool, "fisher": 0.01, "dropout": dropout});
         all.push(named("mirel", settings));
     }
+    // Samples, whose numbers are those of the whole batch, and a mean over all instances; a row that a maximum chose.
+    all.push(named("focus-mil", serde_json::json!({"embed": [5], "code": 4, "latent": 3, "beta": 0.5})));
+    all.push(named("causal-mil", serde_json::json!({"embed": [5], "latent": 3, "classification": 2.0})));
     // Two looks at every window.
     for pool in ["sum", "mean"] {
         let settings = serde_json::json!({"embed": [5], "pointer": [4], "psi": [4], "pool": pool, "batch_norm": false,
