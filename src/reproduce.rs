@@ -9,10 +9,12 @@
 
 pub mod additive;
 pub mod assumptions;
+pub mod causal;
 pub mod classic;
 pub mod collage;
 pub mod digits;
 pub mod fit;
+pub mod focus;
 pub mod measures;
 pub mod mhim;
 pub mod mirel;
@@ -159,6 +161,8 @@ pub fn all() -> Vec<Experiment> {
         mirel::EXPERIMENT,
         simclr::EXPERIMENT,
         assumptions::EXPERIMENT,
+        focus::EXPERIMENT,
+        causal::EXPERIMENT,
     ]
 }
 

@@ -7,7 +7,7 @@ use crate::metrics::average_precision;
 use crate::model::{Model, Spec};
 use crate::session::Session;
 use crate::tape::Storage;
-use crate::training::{self, Settings};
+use crate::training::{self, Meaning, Settings};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -88,6 +88,11 @@ impl Fit {
         let targets: Option<Vec<u8>> = targets.map(of_test);
         let instances = targets.as_ref().map(|targets| found.instance_auc(targets));
         let key: Option<Vec<bool>> = targets.as_ref().map(|targets| targets.iter().map(|&t| t != 0).collect());
+        // What a logit says of an instance by itself.
+        let told = key.as_ref().filter(|key| found.scores_are == Meaning::Logit && !key.is_empty()).map(|key| {
+            let right = found.scores.iter().zip(key).filter(|(score, key)| (**score > 0.0) == **key).count();
+            right as f64 / key.len() as f64
+        });
         let precision = key.and_then(|key| average_precision(&found.scores, &key));
         let measured = [
             ("auc", scores.auc),
@@ -98,6 +103,7 @@ impl Fit {
             ("instance_auc_per_bag", instances.and_then(|i| i.per_bag)),
             ("instance_auc_pr", precision),
             ("instance_ndcg", targets.and_then(|targets| found.ndcg(&targets))),
+            ("instance_accuracy", told),
             ("epochs", Some(epochs)),
         ];
         let metrics = measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
