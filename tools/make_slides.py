@@ -6,7 +6,9 @@
 
 Needs h5py and NumPy; the fixtures of PyTorch files need torch.
 """
+import collections
 import csv
+import os
 import pathlib
 import sys
 
@@ -105,6 +107,55 @@ def fixtures(root):
         trident(vector / f"s{slide}.h5", features(slide, 1)[0], None, encoder="titan")
 
 
+class Malicious:
+    """What a file does that is meant for torch.load and not for its user."""
+
+    def __reduce__(self):
+        return os.system, ("touch EXECUTED",)
+
+
+def torch_fixtures(root):
+    import torch
+
+    folder = lambda name: (root / name).mkdir(parents=True, exist_ok=True) or root / name
+    for slide, rows in enumerate(ROWS):
+        torch.save(torch.from_numpy(features(slide, rows)), folder("clam/pt_files") / f"s{slide}.pt")
+    x, coords = torch.from_numpy(features(1, 3)), torch.from_numpy(places(3))
+    wider = torch.from_numpy(features(0, 8))
+    wider[2:5] = x
+    kinds, bad = folder("torch"), folder("torch-bad")
+    old = dict(_use_new_zipfile_serialization=False)
+    for name, what, how in [
+        ("tensor", x, {}),
+        ("half", x.half(), {}),
+        ("bfloat16", x.bfloat16(), {}),
+        ("double", x.double(), {}),
+        ("legacy", x, old),
+        ("legacy-dict", {"feats": x.half(), "coords": coords}, old),
+        ("dict", {"features": x, "coords": coords, "slide": "s1", "level": 0.5}, {}),
+        ("ordered", collections.OrderedDict(features=x, coords=coords.int()), {}),
+        ("list", [x], {}),
+        ("batch", x[None], {}),
+        ("transposed", x.T.contiguous().T, {}),
+        ("view", wider[2:5], {}),
+        ("parameter", torch.nn.Parameter(x), {}),
+    ]:
+        torch.save(what, kinds / f"{name}.pt", **how)
+    for name, what, how in [
+        ("malicious", {"features": x, "more": Malicious()}, {}),
+        ("malicious-legacy", {"features": x, "more": Malicious()}, old),
+        ("module", torch.nn.Linear(2, 2), {}),
+        ("state", torch.nn.Linear(2, 2).state_dict(), {}),
+        ("integers", coords, {}),
+        ("expanded", torch.zeros(1, 2).expand(1 << 40, 2), {}),
+        ("several", [x, x], {}),
+    ]:
+        torch.save(what, bad / f"{name}.pt", **how)
+    for name in ["tensor", "legacy"]:
+        whole = (kinds / f"{name}.pt").read_bytes()
+        (bad / f"cut-{name}.pt").write_bytes(whole[: len(whole) - 30])
+
+
 def cohort(folder, seed=7):
     """Slides whose class can be told from a few of their patches, as TRIDENT would leave them."""
     random = np.random.default_rng(seed)
@@ -129,7 +180,9 @@ def cohort(folder, seed=7):
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
-            fixtures(pathlib.Path(__file__).parent.parent / "tests/readers/slides")
+            where = pathlib.Path(__file__).parent.parent / "tests/readers/slides"
+            fixtures(where)
+            torch_fixtures(where)
         case ["trident", where]:
             cohort(pathlib.Path(where))
         case _:

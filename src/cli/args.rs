@@ -52,6 +52,9 @@ pub struct Bags {
     /// Folders of slides: the table (csv or tsv with a line of column names) of slides, labels and patients
     #[arg(long, value_name = "TABLE")]
     pub labels: Option<PathBuf>,
+    /// Folders of slides: which slides train, validate and test, as a splits_0.csv or splits_0_bool.csv of CLAM
+    #[arg(long, value_name = "FILE")]
+    pub splits: Option<PathBuf>,
     /// Folders of slides: whether files that cannot be used are an error (fail), or left out (skip) [default: fail]
     #[arg(long, value_name = "WHAT")]
     pub on_bad: Option<OnBad>,
@@ -76,8 +79,8 @@ impl Bags {
 
     /// All of it.
     pub fn opening(&self) -> Opening {
-        let (labels, on_bad) = (self.labels.clone(), self.on_bad.unwrap_or_default());
-        Opening { columns: self.columns(), labels, on_bad }
+        let (labels, splits, on_bad) = (self.labels.clone(), self.splits.clone(), self.on_bad.unwrap_or_default());
+        Opening { columns: self.columns(), labels, splits, on_bad }
     }
 }
 

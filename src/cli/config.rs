@@ -35,6 +35,8 @@ pub struct Config {
     pub seed: Option<u64>,
     /// The table with the labels of slides, as `--labels`.
     pub labels: Option<PathBuf>,
+    /// The file that says which slides train, validate and test, as `--splits`.
+    pub splits: Option<PathBuf>,
     /// What becomes of slides whose files cannot be used, as `--on-bad`.
     pub on_bad: Option<OnBad>,
     /// Columns of a text file or table that are called by their names, as `--label-column` and its like.
@@ -122,6 +124,7 @@ impl Config {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.data = config.data.map(|data| Source::seen_from(&data, folder));
         config.labels = config.labels.map(|labels| folder.join(labels));
+        config.splits = config.splits.map(|splits| folder.join(splits));
         config.training.start = config.training.start.map(|start| folder.join(start));
         Ok(config)
     }
@@ -139,7 +142,7 @@ impl Config {
         let lower = below.training.optimiser_below.iter().copied();
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
-        first_set!(self, below, data, positive, device, key, standardise, seed, labels, on_bad);
+        first_set!(self, below, data, positive, device, key, standardise, seed, labels, splits, on_bad);
         first_set!(self.columns, below.columns, label, bag, group);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
@@ -205,6 +208,7 @@ impl Config {
             opening: Opening {
                 columns: self.columns.clone(),
                 labels: self.labels.clone(),
+                splits: self.splits.clone(),
                 on_bad: self.on_bad.unwrap_or_default(),
             },
             positive: self.positive.clone(),
@@ -259,6 +263,7 @@ impl Config {
         Ok(Self {
             data: Some(Source::seen_from(&plan.data, &here)),
             labels: o.labels.as_ref().map(|labels| here.join(labels)),
+            splits: o.splits.as_ref().map(|splits| here.join(splits)),
             on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
             columns: o.columns.clone(),
             positive: plan.positive.clone(),
@@ -361,6 +366,7 @@ mod tests {
         let mut plan = asked(&method).plan().unwrap();
         plan.opening.columns.group = Some("hospital".into());
         (plan.opening.labels, plan.opening.on_bad) = (Some("/data/slides.csv".into()), OnBad::Skip);
+        plan.opening.splits = Some("/data/splits_0.csv".into());
         assert_eq!(again(&plan).opening, plan.opening);
         let rule = UpdateRule::AdamW { beta1: 0.7, beta2: 0.83, epsilon: 1e-5 };
         let second = RuleSettings { rule, rate: 0.3, weight_decay: 0.11, decay_biases: true, clip_norm: Some(0.7) };

@@ -196,6 +196,7 @@ impl Args {
         Ok(Config {
             data: self.data.clone(),
             labels: b.opening.labels.clone(),
+            splits: b.opening.splits.clone(),
             on_bad: b.opening.on_bad,
             columns: b.opening.columns(),
             positive: b.positive.clone(),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Npz,
-    Torch,
     Safetensors,
     Parquet,
 }
@@ -20,7 +19,6 @@ impl Kind {
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         match ending.as_str() {
             "npz" => return Some(Self::Npz),
-            "pt" | "pth" => return Some(Self::Torch),
             "safetensors" => return Some(Self::Safetensors),
             "parquet" => return Some(Self::Parquet),
             _ => {}
@@ -36,7 +34,6 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Npz => "npz",
-            Self::Torch => "PyTorch",
             Self::Safetensors => "safetensors",
             Self::Parquet => "parquet",
         }
@@ -46,7 +43,6 @@ impl Kind {
     fn reads(self, file: &str) -> String {
         match self {
             Self::Npz => format!("np.load({file})['features']"),
-            Self::Torch => format!("torch.load({file}, map_location='cpu', weights_only=True).numpy()"),
             Self::Safetensors => format!("next(iter(safetensors.numpy.load_file({file}).values()))"),
             Self::Parquet => format!("pd.read_parquet({file}).to_numpy()"),
         }
@@ -55,7 +51,6 @@ impl Kind {
     fn imports(self) -> &'static str {
         match self {
             Self::Npz => "",
-            Self::Torch => ", torch",
             Self::Safetensors => ", safetensors.numpy",
             Self::Parquet => ", pandas as pd",
         }
@@ -130,11 +125,7 @@ mod tests {
         assert!(message(&path("S1.parquet")).contains("found S1.parquet, and parquet"));
         std::fs::write(path("slide"), b"PAR1\0\0\0\0").unwrap();
         assert!(message(&path("slide")).contains("parquet"), "by its first bytes");
-        for (name, told) in [
-            ("a.pt", "torch.load(f, map_location='cpu', weights_only=True)"),
-            ("a.safetensors", "load_file(f)"),
-            ("a.parquet", "read_parquet(f)"),
-        ] {
+        for (name, told) in [("a.safetensors", "load_file(f)"), ("a.parquet", "read_parquet(f)")] {
             std::fs::write(path(name), "PK").unwrap();
             assert!(message(&path(name)).contains(told), "{name}");
         }

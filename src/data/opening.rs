@@ -55,6 +55,8 @@ pub struct Opening {
     pub columns: ColumnNames,
     /// The table with the label of each slide, for a folder with a file for each slide ([`super::slides`]).
     pub labels: Option<PathBuf>,
+    /// The file that says which slides train, validate and test, as CLAM writes it.
+    pub splits: Option<PathBuf>,
     /// What becomes of slides whose files cannot be used.
     pub on_bad: OnBad,
 }

@@ -2,27 +2,31 @@
 //!
 //! - A file is known by its first bytes. In HDF5 the features are called `features`, `feats` or `patch_embeddings`,
 //!   `[patches, width]` or `[1, patches, width]`, of any float; a vector is a slide with one instance. `coords` are the
-//!   places of the patches.
+//!   places of the patches. In PyTorch files the features are a tensor, in a list of one or not, or that of a dict under one
+//!   of these names. Such files are pickles; nothing in them is executed.
 //! - A slide is a bag, called as its file without the ending. Bags are in the order of their names.
 //! - [`Opening::labels`] is a text table with a line of column names: the slide, its label and, where there is one, its
 //!   patient, by which bags are grouped. Ids are text; a path in front and the endings of slides and features are left out
 //!   where that brings an id and a file together.
 //! - With a table the slides that it has are read, without one all, and they have no labels.
+//! - [`Opening::splits`] is a file of CLAM's that says which slides train, validate and test; the others are left out.
 //! - All files are looked through before anything is trained. Those that cannot be used are listed together, and
 //!   [`Opening::on_bad`] says whether that is an error.
 
 mod file;
 mod hdf5;
+mod splits;
 mod table;
+mod torch;
 
-use super::{Dataset, OnBad, Opening};
+use super::{Dataset, OnBad, Opening, Split};
 use crate::bag::Bags;
 use crate::bounded;
 use crate::error::{Error, Result};
 use crate::features::Features;
 use file::{About, Format, Head, Number, Reason, Unit};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use table::{Table, examples};
@@ -55,6 +59,8 @@ struct Known {
     entry: Entry,
     /// Its line in the table.
     line: Option<usize>,
+    /// Where it is, as a file of splits says.
+    part: Option<Split>,
     head: Result<Head, Reason>,
 }
 
@@ -67,9 +73,9 @@ pub(super) fn is_slides(path: &Path) -> bool {
     files(path).is_ok_and(|files| files.iter().any(|f| is(f) || Format::by_name(f).is_some())) || clam(path).is_some()
 }
 
-/// The folder of features in what CLAM writes.
+/// The folder of features in what CLAM writes, the one with places before the one without.
 fn clam(folder: &Path) -> Option<PathBuf> {
-    Some(folder.join("h5_files")).filter(|f| f.is_dir() && is_slides(f))
+    ["h5_files", "pt_files"].map(|name| folder.join(name)).into_iter().find(|f| f.is_dir() && is_slides(f))
 }
 
 /// Files of a folder that are not hidden, in the order of their names.
@@ -92,14 +98,17 @@ fn find(path: &Path) -> Result<Found> {
     let (folder, paths) = match (path.is_file(), clam(path)) {
         (true, _) => (path.to_owned(), vec![path.to_owned()]),
         (false, Some(inner)) if !files(path)?.iter().any(|f| Format::by_name(f).is_some()) => {
-            remarks.push(format!("features are read from {}", inner.display()));
+            let other = path.join("pt_files");
+            let why =
+                if other.is_dir() && other != inner { ", which has places too, and not from pt_files" } else { "" };
+            remarks.push(format!("features are read from {}{why}", inner.display()));
             let paths = files(&inner)?;
             (inner, paths)
         }
         _ => (path.to_owned(), files(path)?),
     };
     let mut entries: Vec<Entry> = Vec::new();
-    let mut others = Vec::new();
+    let (mut others, mut twice, mut at_stem) = (Vec::new(), Vec::new(), HashMap::new());
     for path in paths {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let promised = Format::by_name(&path);
@@ -114,10 +123,29 @@ fn find(path: &Path) -> Result<Found> {
         };
         let stem = name.rsplit_once('.').filter(|_| promised.is_some()).map_or(name.as_str(), |(stem, _)| stem);
         let mut entry = Entry { stem: stem.to_owned(), path, format };
-        if let Some(before) = entries.iter().find(|e| e.stem == entry.stem) {
-            entry.format = Err(format!("{} is a file of the same slide", before.path.display()));
+        let before = at_stem.get(&entry.stem).map(|&at: &usize| &mut entries[at]);
+        match before {
+            None => {
+                at_stem.insert(entry.stem.clone(), entries.len());
+                entries.push(entry);
+            }
+            Some(before) => match (&before.format, &entry.format) {
+                (Ok(first), Ok(second)) if first != second => {
+                    twice.push(entry.stem.clone());
+                    if second < first {
+                        *before = entry;
+                    }
+                }
+                _ => {
+                    entry.format = Err(format!("{} is a file of the same slide", before.path.display()));
+                    entries.push(entry);
+                }
+            },
         }
-        entries.push(entry);
+    }
+    if let Some(first) = twice.first() {
+        let count = twice.len();
+        remarks.push(format!("{count} slides have an HDF5 file, which is read, and a PyTorch file, such as '{first}'"));
     }
     if entries.is_empty() {
         return Err(Error::format(&folder, "expected a file of features for each slide in this folder, found none"));
@@ -140,7 +168,18 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         (Some(table), Some(labels)) => choose(table, labels, entries, &mut remarks)?,
         _ => entries.into_iter().map(|entry| (entry, None)).collect(),
     };
-    let mut known: Vec<Known> = chosen.into_par_iter().map(look).collect();
+    let mut known: Vec<Known> = chosen
+        .into_iter()
+        .map(|(entry, line)| Known { entry, line, part: None, head: Err("it was not opened".into()) })
+        .collect();
+    if let Some(file) = &opening.splits {
+        let stems: Vec<String> = known.iter().map(|k| k.entry.stem.clone()).collect();
+        let (parts, told) = splits::parts(file, &stems)?;
+        remarks.extend(told);
+        known.iter_mut().zip(parts).for_each(|(known, part)| known.part = part);
+        known.retain(|k| k.part.is_some());
+    }
+    known.par_iter_mut().for_each(|known| known.head = look(&known.entry));
     let width = agree_on_width(&mut known);
     let heads = || known.iter().filter_map(|k| k.head.as_ref().ok());
     let half = heads().all(|h| h.number == Number::F16);
@@ -151,7 +190,10 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         remarks.push(format!("features are {}: all become float32", told(&kinds)));
     }
 
-    let mut features = if half { Features::F16(Vec::new()) } else { Features::F32(Vec::new()) };
+    // Room for all at once: a vector that grows holds its values several times for a moment.
+    let room = values as usize;
+    let mut features =
+        if half { Features::F16(Vec::with_capacity(room)) } else { Features::F32(Vec::with_capacity(room)) };
     let mut coords = Some(Vec::new());
     let (mut bad, mut good): (Vec<(PathBuf, Reason)>, Vec<Known>) = Default::default();
     let mut rest = known.into_iter();
@@ -190,6 +232,11 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
         label(&mut set, &table, &lines, &mut remarks).map_err(|message| Error::format(labels, message))?;
     }
+    set.split = good.iter().map(|k| k.part).collect();
+    if let Some(mut split) = set.split.take() {
+        set.leave_out_unlabelled(&mut split);
+        set.split = Some(split);
+    }
     set.remarks = remarks;
     set.bags.validate()?;
     Ok(set)
@@ -218,9 +265,8 @@ fn choose(
     Ok(entries.into_iter().zip(matched.of_file).filter(|(_, line)| line.is_some()).collect())
 }
 
-fn look((entry, line): (Entry, Option<usize>)) -> Known {
-    let head = entry.format.clone().and_then(|format| Ok(format.open(&entry.path)?.head().clone()));
-    Known { entry, line, head }
+fn look(entry: &Entry) -> Result<Head, Reason> {
+    Ok(entry.format.clone()?.open(&entry.path)?.head().clone())
 }
 
 /// The width that most slides have; others are bad.

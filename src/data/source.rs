@@ -178,11 +178,11 @@ impl Source {
                 }
             };
         }
-        if opening.labels.is_some() {
+        if opening.labels.is_some() || opening.splits.is_some() {
             return Err(Error::setting(
                 "labels",
-                "are given as a table, which goes with a folder that has a file for each slide; a folder of npy files \
-                 has labels.npy, and a text file a column of labels",
+                "and splits are given as tables, which go with a folder that has a file for each slide; a folder of npy \
+                 files has labels.npy and split.npy, and a text file a column of labels",
             ));
         }
         match self {

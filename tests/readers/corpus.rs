@@ -29,6 +29,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "model" => models(),
         "png" => pictures(image::ImageFormat::Png),
         "hdf5" => slides(),
+        "torch" => torch(),
         "labels" => labels(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [
@@ -130,6 +131,12 @@ fn slides() -> Vec<Vec<u8>> {
     let files = ["latest", "user-block", "gzip", "lzf"].map(|kind| format!("kinds/{kind}.h5"));
     let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into()]);
     files.map(|name| std::fs::read(crate::slides::fixture(&name)).unwrap()).collect()
+}
+
+fn torch() -> Vec<Vec<u8>> {
+    let files =
+        ["dict", "half", "legacy", "legacy-dict", "transposed", "ordered"].map(|kind| format!("torch/{kind}.pt"));
+    files.iter().map(|name| std::fs::read(crate::slides::fixture(name)).unwrap()).collect()
 }
 
 fn labels() -> Vec<Vec<u8>> {

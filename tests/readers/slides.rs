@@ -1,7 +1,7 @@
 //! Folders of slides that other programs wrote (`tools/make_slides.py`), and what is told of those that cannot be used.
 
 use bagrad::data::text::ColumnNames;
-use bagrad::data::{Dataset, OnBad, Opening, Source};
+use bagrad::data::{Dataset, OnBad, Opening, Source, Split};
 use bagrad::{Bags, Features};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ fn layouts_are_read() {
     let names = ["s0", "s1", "s2"];
     // CLAM's folder of features, and the one above it; the size of patches is in its files of patches.
     let clam = "places are in pixels of level 0; a patch is 512 of them wide";
-    check_three("clam", names, false, 1.0, &[clam, "features are read from"]);
+    check_three("clam", names, false, 1.0, &[clam, "h5_files, which has places too, and not from pt_files"]);
     check_three("clam/h5_files", names, false, 1.0, &[clam]);
     let told = [&format!("{clam}, seen at 20 times")[..], "the encoder of the features is uni_v1"];
     check_three("trident", ["000", "001", "002"], true, 1.0, &told);
@@ -98,7 +98,7 @@ fn labels_and_patients_come_from_a_table() {
     assert!(message.contains("there is no table that has them"), "{message}");
     let labels = Some(fixture("bad/notes.txt"));
     let message = refused(Dataset::open_with("digits-bags", &Opening { labels, ..Opening::default() }));
-    assert!(message.contains("goes with a folder that has a file for each slide"), "{message}");
+    assert!(message.contains("go with a folder that has a file for each slide"), "{message}");
 }
 
 #[test]
@@ -161,4 +161,94 @@ fn sizes_are_not_believed() {
         let told = ["is it cut off?", "too large", "cannot be read"].iter().any(|t| message.contains(t));
         assert!(told, "{message}");
     }
+}
+
+#[test]
+fn torch_files_are_read() {
+    let set = Dataset::open(fixture("clam/pt_files")).unwrap();
+    let expected: Vec<f32> = [4, 3, 5].iter().enumerate().flat_map(|(s, &rows)| features(s, rows, 6)).collect();
+    assert_eq!((set.bags.features.to_f32(), set.bags.coords), (expected, None));
+    let placed = ["dict", "legacy-dict", "ordered"];
+    for kind in [
+        "tensor",
+        "half",
+        "bfloat16",
+        "double",
+        "legacy",
+        "list",
+        "batch",
+        "transposed",
+        "view",
+        "parameter",
+        placed[0],
+        placed[1],
+        placed[2],
+    ] {
+        let set = Dataset::open(fixture("torch").join(format!("{kind}.pt"))).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(set.bags.features.to_f32(), features(1, 3, 6), "{kind}");
+        assert_eq!(matches!(set.bags.features, Features::F16(_)), ["half", "legacy-dict"].contains(&kind), "{kind}");
+        let places: Vec<[f32; 2]> = (0..3).map(|row| place(row, 1.0)).collect();
+        assert_eq!(set.bags.coords, placed.contains(&kind).then_some(places), "{kind}");
+    }
+    // Both kinds of files in one folder: that with places is read.
+    let dir = tempfile::tempdir().unwrap();
+    for (from, to) in [("clam/pt_files/s1.pt", "a.pt"), ("clam/h5_files/s1.h5", "a.h5"), ("torch/half.pt", "b.pt")] {
+        std::fs::copy(fixture(from), dir.path().join(to)).unwrap();
+    }
+    let set = Dataset::open(dir.path()).unwrap();
+    assert_eq!(set.bags.names, ["a", "b"]);
+    let remarks = set.remarks.join("\n");
+    assert!(
+        remarks.contains("1 slides have an HDF5 file, which is read, and a PyTorch file, such as 'a'"),
+        "{remarks}"
+    );
+    assert!(remarks.contains("1 of 2 slides have coordinates: no place is used"), "{remarks}");
+}
+
+#[test]
+fn nothing_in_a_torch_file_is_executed_or_believed() {
+    let executed = std::env::current_dir().unwrap().join("EXECUTED");
+    assert!(!executed.exists());
+    let message = refused(Dataset::open(fixture("torch-bad")));
+    for (file, reason) in [
+        ("cut-legacy", "ends early"),
+        ("cut-tensor", "broken or cut off"),
+        ("expanded", "does not fit its 2 values"),
+        ("integers", "expected the tensor to be floats, found int64"),
+        ("malicious", "it asks for posix.system, which no tensor needs: refused, and nothing of it was executed"),
+        ("malicious-legacy", "it asks for posix.system"),
+        ("module", "it asks for torch.nn.modules.linear.Linear"),
+        ("several", "expected a list with one tensor, found one of 2 values"),
+        ("state", "expected a tensor called features, feats, patch_embeddings, found weight, bias"),
+    ] {
+        let line = message.lines().find(|l| l.contains(&format!("{file}.pt: ")));
+        assert!(line.is_some_and(|l| l.contains(reason)), "{file}: {reason}\n{message}");
+    }
+    assert!(!executed.exists());
+}
+
+#[test]
+fn a_division_comes_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let labels = write("labels.csv", "case_id,slide_id,label\np,000,0\np,001,1\nq,002,1\n");
+    let opened = |splits| {
+        Dataset::open_with(fixture("trident"), &Opening { labels: labels.clone(), splits, ..Opening::default() })
+    };
+    let set = opened(write("splits_0.csv", ",train,val,test\n0,000.svs,,002\n1,001,,\n")).unwrap();
+    assert_eq!(set.split, Some(vec![Split::Train, Split::Train, Split::Test]));
+    assert!(set.check_for_training().is_ok());
+    let set = opened(write("splits_1.csv", ",train,val,test\n0,000,,001\n")).unwrap();
+    assert_eq!(
+        (&set.bags.names[..], &set.split),
+        (&["000", "001"].map(String::from)[..], &Some(vec![Split::Train, Split::Test]))
+    );
+    assert!(set.remarks.join("\n").contains("1 slides are in no part of splits_1.csv and are left out, such as '002'"));
+    // Slides of a patient on both sides.
+    let message = set.check_for_training().unwrap_err().to_string();
+    assert!(message.contains("'p'"), "{message}");
 }

@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -22,6 +22,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "jpeg", run: jpeg },
     Target { name: "source", run: source },
     Target { name: "hdf5", run: hdf5 },
+    Target { name: "torch", run: torch },
     Target { name: "labels", run: labels },
 ];
 
@@ -134,9 +135,17 @@ fn source(input: &[u8], _: &Path) {
     }
 }
 
-/// The file of a slide.
 fn hdf5(input: &[u8], folder: &Path) {
-    let path = file(folder, "slide.h5", input);
+    slide(input, folder, "slide.h5");
+}
+
+fn torch(input: &[u8], folder: &Path) {
+    slide(input, folder, "slide.pt");
+}
+
+/// The file of a slide.
+fn slide(input: &[u8], folder: &Path, name: &str) {
+    let path = file(folder, name, input);
     if let Ok(set) = slides::open(&path, &Opening::default()) {
         check(&set);
     }

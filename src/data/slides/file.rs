@@ -1,6 +1,6 @@
 //! A file with the features of one slide, whatever format it has.
 
-use super::hdf5;
+use super::{hdf5, torch};
 use crate::features::Features;
 use half::{bf16, f16};
 use std::fs::File;
@@ -9,6 +9,9 @@ use std::path::Path;
 
 /// What is wrong with a file, without its path.
 pub(super) type Reason = String;
+
+/// What features are called in a file with several things, the usual name first.
+pub(super) const NAMES: [&str; 3] = ["features", "feats", "patch_embeddings"];
 
 /// What a value is in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,16 +139,18 @@ pub(super) trait SlideFile {
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason>;
 }
 
-/// A kind of file with the features of a slide.
+/// A kind of file with the features of a slide; of two for one slide the first goes before, as it has places too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
     Hdf5,
+    Torch,
 }
 
 impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hdf5 => "HDF5",
+            Self::Torch => "PyTorch",
         }
     }
 
@@ -154,15 +159,21 @@ impl Format {
         let ending = path.extension()?.to_string_lossy().to_lowercase();
         match ending.as_str() {
             "h5" | "hdf5" | "hdf" | "he5" => Some(Self::Hdf5),
+            "pt" | "pth" => Some(Self::Torch),
             _ => None,
         }
     }
 
     /// The format that the first bytes are of. HDF5 may have a block of the user's in front, 512 bytes or twice, four
-    /// times, .. as many.
+    /// times, .. as many. Zip archives are many things: of PyTorch those are that are called so.
     pub fn by_content(path: &Path) -> std::io::Result<Option<Self>> {
         let mut file = File::open(path)?;
         let named = Self::by_name(path);
+        let mut start = Vec::new();
+        file.by_ref().take(torch::LEGACY.len() as u64).read_to_end(&mut start)?;
+        if start == torch::LEGACY || (named == Some(Self::Torch) && start.starts_with(&torch::ZIP)) {
+            return Ok(Some(Self::Torch));
+        }
         let places = [0, 512, 1024, 2048, 4096, 8192];
         for place in &places[..if named == Some(Self::Hdf5) { places.len() } else { 1 }] {
             let mut start = [0; 8];
@@ -184,6 +195,7 @@ impl Format {
     pub fn open(self, path: &Path) -> Result<Box<dyn SlideFile>, Reason> {
         match self {
             Self::Hdf5 => Ok(Box::new(hdf5::Hdf5Slide::open(path)?)),
+            Self::Torch => Ok(Box::new(torch::TorchSlide::open(path)?)),
         }
     }
 }

@@ -1,13 +1,10 @@
 //! HDF5 files as CLAM, TRIDENT and STAMP write them, one for each slide.
 
-use super::file::{About, Head, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
+use super::file::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::bounded;
 use crate::features::Features;
 use hdf5_reader::{Attribute, ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
 use std::path::{Path, PathBuf};
-
-/// What a dataset of features is called, the usual name first.
-const NAMES: [&str; 3] = ["features", "feats", "patch_embeddings"];
 
 /// Deflate, the closest packing that is read, makes a byte of at most 1032.
 const CLOSEST: u64 = 1040;
