@@ -163,6 +163,19 @@ fn fill(
     }
 }
 
+// y0 = the larger of y0 and value.
+@compute @workgroup_size(64)
+fn raise(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u < fi.count {
+        y0[i] = tail(y0[i], max(y0[i], vec4(fi.value)), i, fi.count);
+    }
+}
+
 // Features in f16 or at a stride, as dense f32 rows.
 @compute @workgroup_size(64)
 fn unpack(

@@ -5,7 +5,8 @@
 struct Instances { count: u32, accumulate: u32 }
 var<immediate> n: Instances;
 // which: the gradient of 0 ln p of the bags, 1 their mean instance loss, 2 their mean loss as negatives.
-struct Bags { rows: u32, cols: u32, strength: f32, which: u32, accumulate: u32, scale: f32 }
+// each: every column of a bag has its own weight.
+struct Bags { rows: u32, cols: u32, strength: f32, which: u32, accumulate: u32, scale: f32, each: u32 }
 var<immediate> b: Bags;
 
 @group(0) @binding(0) var<storage, read> x0: array<f32>;
@@ -48,7 +49,11 @@ fn instance_pseudo_grad(
     y2[i] = select(value, value + y2[i], n.accumulate != 0u);
 }
 
-// y5[bag] = weight times the mean over the columns of target (l + strength (l - r)^2) + (1 - target) m, l = -x0.
+fn weight_of(i: u32) -> f32 {
+    return x4[select(i / b.cols, i, b.each != 0u)];
+}
+
+// y5[bag] = the mean over the columns of weight times target (l + strength (l - r)^2) + (1 - target) m, l = -x0.
 @compute @workgroup_size(64)
 fn bag_pseudo(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -63,9 +68,9 @@ fn bag_pseudo(
     for (var c = 0u; c < b.cols; c++) {
         let i = r * b.cols + c;
         let gap = -x0[i] - x1[i];
-        sum += x3[i] * (b.strength * gap * gap - x0[i]) + (1.0 - x3[i]) * x2[i];
+        sum += (x3[i] * (b.strength * gap * gap - x0[i]) + (1.0 - x3[i]) * x2[i]) * weight_of(i);
     }
-    y5[r] = sum / f32(b.cols) * x4[r];
+    y5[r] = sum / f32(b.cols);
 }
 
 // y6 (+)= its gradient for one of the three, times x5.
@@ -81,6 +86,6 @@ fn bag_pseudo_grad(
     }
     let pull = 2.0 * b.strength * (-x0[i] - x1[i]);
     let slope = select(select(1.0 - x3[i], -pull * x3[i], b.which == 1u), -(1.0 + pull) * x3[i], b.which == 0u);
-    let value = slope * x4[i / b.cols] / f32(b.cols) * b.scale * x5[0];
+    let value = slope * weight_of(i) / f32(b.cols) * b.scale * x5[0];
     y6[i] = select(value, value + y6[i], b.accumulate != 0u);
 }

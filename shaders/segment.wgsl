@@ -98,6 +98,19 @@ fn max_grad(
     }
 }
 
+// y2[bag, c] = x[r, c], r the row of the bag and column in table1.
+@compute @workgroup_size(64)
+fn pick(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i < s.count * s.cols {
+        y2[i] = x[table1[i] * s.cols + i % s.cols];
+    }
+}
+
 // y3[tile, c] = the sum over the tile of x, or of x x1 with the flag.
 @compute @workgroup_size(64)
 fn sum_part(

@@ -30,6 +30,7 @@ pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod matmul_coop;
+pub mod moments;
 pub mod norm;
 pub mod nystrom;
 pub mod optim;
@@ -180,6 +181,7 @@ pub fn all() -> Vec<&'static Kernel> {
         loss::KERNELS,
         matmul::KERNELS,
         matmul_coop::KERNELS,
+        moments::KERNELS,
         norm::KERNELS,
         nystrom::KERNELS,
         optim::KERNELS,

@@ -16,6 +16,7 @@ pub mod graph;
 pub mod image;
 pub mod loss;
 pub mod matmul;
+pub mod moments;
 pub mod norm;
 pub mod nystrom;
 pub mod pointwise;

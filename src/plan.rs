@@ -183,6 +183,9 @@ fn step(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
     let limits = tape.groups.limits(optimiser.clip_norm, optimiser.second.and_then(|s| s.clip_norm));
     let clip = update::Clip { limits: &limits, by_group: tape.groups.several_norms() };
     update::update(planner, optimiser, total, table, clip);
+    for (param, least) in tape.floors() {
+        crate::ops::pointwise::raise(planner, *param, *least);
+    }
     if tape.passes.follower.is_some() {
         update::follow(planner, total, BufferKey::Follower, Scalar::FollowWeight);
     }

@@ -188,6 +188,8 @@ pub struct Tape {
     dropouts: u32,
     /// Parameters that are not trained (see [`Tape::buffer`]).
     buffers: Vec<u32>,
+    /// Parameters that every update leaves at some value or above (see [`Tape::keep_above`]).
+    floors: Vec<(ValueId, f32)>,
 }
 
 impl Tape {
@@ -258,6 +260,18 @@ impl Tape {
         self.buffers.push(self.params.len() as u32 - 1);
         self.values[value.index()].needs_grad = false;
         value
+    }
+
+    /// Keeps the values of a parameter at `least` or above: each update is followed by a projection, so that training is
+    /// projected descent whatever the update rule. A start below it stays until the first update.
+    pub fn keep_above(&mut self, param: ValueId, least: f32) {
+        assert!(matches!(self.values[param.index()].source, Source::Param(_)), "only parameters are updated");
+        self.floors.push((param, least));
+    }
+
+    /// Parameters with the least that updates leave them at.
+    pub(crate) fn floors(&self) -> &[(ValueId, f32)] {
+        &self.floors
     }
 
     /// True when parameter number `param` is not trained.

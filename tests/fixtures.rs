@@ -100,7 +100,7 @@ impl Fixture {
             serde_json::from_str(&self.metadata["settings"]).unwrap();
         let method = Method::named(&self.metadata["method"]).unwrap();
         if method.settings().contains_key("dropout") {
-            settings.insert("dropout".into(), 0.0.into());
+            settings.entry("dropout").or_insert(0.0.into());
         }
         if settings.get("pool").is_some_and(|p| p == "lse") {
             settings.insert("pool".into(), "log-mean-exp".into());
@@ -152,7 +152,7 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         check("loss", &[found.loss], &fixture.tensors["loss"]);
         check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
         check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
-        for name in ["attention", "reconstruction"] {
+        for name in ["attention", "reconstruction", "deviation", "selection"] {
             if let Some(wanted) = fixture.tensors.get(name) {
                 check(name, &found.outputs[name].values, wanted);
             }

@@ -330,6 +330,10 @@ def keras_sgd(named, opt):
     return update
 
 
+def settle(named):
+    """What an update leaves of the parameters, for methods whose parameters have bounds: here, all."""
+
+
 def train(spec, params, data, dtype=torch.float64):
     """(losses, final parameters), one bag per step."""
     opt = spec["optimizer"]
@@ -347,13 +351,14 @@ def train(spec, params, data, dtype=torch.float64):
         b = step % len(d["labels"])
         lo, hi = d["offsets"][b:b + 2].tolist()
         bag = {"x": d["x"][lo:hi], "offsets": torch.tensor([0, hi - lo]),
-               "labels": d["labels"][b:b + 1], "weights": torch.ones(1), **places(d, lo, hi)}
+               "labels": d["labels"][b:b + 1], "weights": torch.ones(1), "step": step, **places(d, lo, hi)}
         for value in p.values():
             value.grad = None
         loss, _ = forward(spec, p, bag)
         loss.backward()
         losses.append(loss.detach())
         update(step)
+        settle(p)
     return torch.stack(losses), p
 
 

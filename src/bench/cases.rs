@@ -10,7 +10,7 @@ use crate::kernels::launch::{Dim, Extent, Input};
 use crate::ops::Op;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::contrast::NtXent;
-use crate::ops::critical_attention::{CriticalAttention, CriticalRows};
+use crate::ops::critical_attention::{CriticalAttention, CriticalRows, CriticalValues};
 use crate::ops::cross_attention::{Between, CrossAttention, Received};
 use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
 use crate::ops::dropout::Dropout;
@@ -257,6 +257,8 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let keys = s.push(CriticalRows, &[q, critical])?;
     let z = s.over_bags(CriticalAttention, &[q, s.x, keys])?;
     s.output(z);
+    let values = s.over_bags(CriticalValues, &[scores, critical])?;
+    s.output(values);
     add("critical attention", s.tape, Purpose::Upstream, w.hidden as usize);
 
     // A layer with Nyström attention and the convolutions of a square, and the scores that come of it.
@@ -369,7 +371,12 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         let mut s = Start::new(1024, Storage::F32, false);
         s.tape.mixed = (name == "adam mixed").then(LossScale::default);
         let y = s.over_bags(SegmentReduce(Pool::Max), &[s.x])?;
-        let y = s.linear(y, 1024, Activation::Relu)?;
+        let (weight, bias) = (s.param(1024, 1024), s.param(1, 1024));
+        // One update ends in a projection.
+        if name == "nesterov" {
+            s.tape.keep_above(bias, 0.0);
+        }
+        let y = s.push(Linear { activation: Activation::Relu }, &[y, weight, bias])?;
         let y = s.linear(y, w.classes, Activation::None)?;
         let (labels, weights) = (s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1));
         let loss = SoftmaxCrossEntropy { scale: 1.0 };

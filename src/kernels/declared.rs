@@ -611,6 +611,19 @@ pub mod dropout {
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct ColumnParams {
+        pub count: u32,
+        pub threshold: u32,
+        pub scale: f32,
+        pub site: u32,
+        pub seed_low: u32,
+        pub seed_high: u32,
+        pub step: u32,
+        pub accumulate: u32,
+        pub cols: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct DropoutParams {
         pub count: u32,
         pub threshold: u32,
@@ -637,6 +650,13 @@ pub mod dropout {
         entry: "dropout_channels",
         bindings: &[Read, Write],
         words: 13,
+        lanes: 64,
+    };
+    pub const dropout_columns: Declared = Declared {
+        file: "dropout",
+        entry: "dropout_columns",
+        bindings: &[Read, Write],
+        words: 9,
         lanes: 64,
     };
 }
@@ -773,6 +793,13 @@ pub mod elementwise {
         file: "elementwise",
         entry: "multiply",
         bindings: &[Read, Read, Write],
+        words: 2,
+        lanes: 64,
+    };
+    pub const raise: Declared = Declared {
+        file: "elementwise",
+        entry: "raise",
+        bindings: &[Write],
         words: 2,
         lanes: 64,
     };
@@ -1276,6 +1303,24 @@ pub mod matmul_coop {
     };
 }
 
+/// `shaders/moments.wgsl`.
+pub mod moments {
+    use super::*;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Moments {
+        pub count: u32,
+        pub pass_number: u32,
+    }
+    pub const moments: Declared = Declared {
+        file: "moments",
+        entry: "moments",
+        bindings: &[Read, Read, Read, Write, Write],
+        words: 2,
+        lanes: 64,
+    };
+}
+
 /// `shaders/norm.wgsl`.
 pub mod norm {
     use super::*;
@@ -1714,6 +1759,7 @@ pub mod pseudo_label {
         pub which: u32,
         pub accumulate: u32,
         pub scale: f32,
+        pub each: u32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -1725,14 +1771,14 @@ pub mod pseudo_label {
         file: "pseudo_label",
         entry: "bag_pseudo",
         bindings: &[Read, Read, Read, Read, Read, Write],
-        words: 6,
+        words: 7,
         lanes: 64,
     };
     pub const bag_pseudo_grad: Declared = Declared {
         file: "pseudo_label",
         entry: "bag_pseudo_grad",
         bindings: &[Read, Read, Read, Read, Read, Read, Write],
-        words: 6,
+        words: 7,
         lanes: 64,
     };
     pub const instance_pseudo: Declared = Declared {
@@ -2058,6 +2104,13 @@ pub mod segment {
         file: "segment",
         entry: "max_part",
         bindings: &[Read, ReadIndex, Write, WriteIndex],
+        words: 2,
+        lanes: 64,
+    };
+    pub const pick: Declared = Declared {
+        file: "segment",
+        entry: "pick",
+        bindings: &[Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
     };
@@ -2778,6 +2831,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "loss" => include_str!("../../shaders/loss.wgsl"),
         "matmul" => include_str!("../../shaders/matmul.wgsl"),
         "matmul_coop" => include_str!("../../shaders/matmul_coop.wgsl"),
+        "moments" => include_str!("../../shaders/moments.wgsl"),
         "norm" => include_str!("../../shaders/norm.wgsl"),
         "nystrom" => include_str!("../../shaders/nystrom.wgsl"),
         "optim" => include_str!("../../shaders/optim.wgsl"),

@@ -1,7 +1,7 @@
 //! Host twin of `shaders/dropout.wgsl`.
 
 use super::cost::At;
-use super::declared::dropout::{ChannelParams, DropoutParams};
+use super::declared::dropout::{ChannelParams, ColumnParams, DropoutParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::{Args, Real, kernels};
@@ -14,6 +14,9 @@ kernels! {
         /// The same, run by run.
         DROPOUT_CHANNELS = dropout_channels,
             |&At { rows, w, .. }| ((2 + w[7]) * rows, (1 + w[7]) * rows, format!("{rows} by {}", w[8]));
+        /// The same, one draw for each column.
+        DROPOUT_COLUMNS = dropout_columns,
+            |&At { rows, w, .. }| ((2 + w[7]) * rows, (1 + w[7]) * rows, format!("{rows} of {}", w[8]));
     }
 }
 
@@ -92,5 +95,19 @@ fn dropout_channels<T: Real>(a: &Args<T>) {
         let factor = if words[draw % 4] < p.threshold { T::ZERO } else { scale };
         let x = &x[run * positions..(run + 1) * positions];
         out.iter_mut().zip(x).for_each(|(o, x)| *o = keep_or_zero(keep, *o) + *x * factor);
+    });
+}
+
+fn dropout_columns<T: Real>(a: &Args<T>) {
+    let p: ColumnParams = a.params();
+    let (n, cols) = (p.count as usize, p.cols as usize);
+    let (x, scale, keep) = (a.read(0), T::from_f32(p.scale), T::new(p.accumulate as f64));
+    let blocks = 0..p.cols.div_ceil(4);
+    let words = blocks.flat_map(|block| philox([block, p.site, p.step, 0], [p.seed_low, p.seed_high]));
+    let factors: Vec<T> = words.map(|word| if word < p.threshold { T::ZERO } else { scale }).collect();
+    for_rows(&mut a.write(1)[..n], n / cols, cols, cols, |r, out| {
+        for ((o, x), factor) in out.iter_mut().zip(&x[r * cols..(r + 1) * cols]).zip(&factors) {
+            *o = keep_or_zero(keep, *o) + *x * *factor;
+        }
     });
 }

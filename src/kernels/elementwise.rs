@@ -35,6 +35,8 @@ kernels! {
         BELOW = below, |at @ &At { rows, .. }| (2 * rows, rows, at.line());
         /// out = value.
         FILL = fill, |at @ &At { rows, .. }| (rows, 0, at.line());
+        /// out = the larger of out and value.
+        RAISE = raise, |at @ &At { rows, .. }| (2 * rows, rows, at.line());
         /// Features as dense f32 rows.
         UNPACK = unpack, |at| Cost { shape: at.matrix(), bytes: at.rows * at.c * (at.size(0) + 4), flops: 0 };
     }
@@ -362,6 +364,12 @@ fn below<T: Real>(a: &Args<T>) {
 fn fill<T: Real>(a: &Args<T>) {
     let p: FillParams = a.params();
     a.write(0)[..p.count as usize].fill(T::from_f32(p.value));
+}
+
+fn raise<T: Real>(a: &Args<T>) {
+    let p: FillParams = a.params();
+    let least = T::from_f32(p.value);
+    a.write(0)[..p.count as usize].iter_mut().for_each(|o| *o = o.larger(least));
 }
 
 fn unpack<T: Real>(a: &Args<T>) {

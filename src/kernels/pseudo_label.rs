@@ -14,11 +14,22 @@ kernels! {
         INSTANCE_PSEUDO_GRAD = instance_pseudo_grad,
             |at @ &At { rows, w, .. }| ((3 + w[1]) * rows, (6 + w[1]) * rows, at.line());
         /// Loss of bags with such instances.
-        BAG_PSEUDO = bag_pseudo, |at @ &At { rows, c, .. }| (rows * (4 * c + 2), rows * (9 * c + 2), at.matrix());
+        BAG_PSEUDO = bag_pseudo,
+            |at @ &At { rows, c, w, .. }| (rows * (4 * c + 1) + weights(w), rows * (10 * c + 1), at.matrix());
         /// Its gradient.
         BAG_PSEUDO_GRAD = bag_pseudo_grad,
-            |at @ &At { rows, c, w, .. }| (rows * (c * (4 + w[4]) + 1) + 1, rows * c * (8 + w[4]), at.matrix());
+            |at @ &At { rows, c, w, .. }| (rows * c * (4 + w[4]) + weights(w) + 1, rows * c * (8 + w[4]), at.matrix());
     }
+}
+
+/// Weights of a launch with these words: of bags, or of each of their columns.
+fn weights(w: [u64; 16]) -> u64 {
+    w[0] * if w[6] == 0 { 1 } else { w[1] }
+}
+
+/// The weight of value i.
+fn weight_of<T: Real>(p: &Bags, weights: &[T], i: usize) -> T {
+    weights[if p.each == 0 { i / p.cols as usize } else { i }]
 }
 
 fn instance_pseudo<T: Real>(a: &Args<T>) {
@@ -50,9 +61,10 @@ fn bag_pseudo<T: Real>(a: &Args<T>) {
     for_rows(a.write(5), p.rows as usize, 1, 10 * cols, |r, out| {
         let term = |i: usize| {
             let gap = -x[i] - instances[i];
-            targets[i] * (strength * gap * gap - x[i]) + (T::ONE - targets[i]) * negative[i]
+            let term = targets[i] * (strength * gap * gap - x[i]) + (T::ONE - targets[i]) * negative[i];
+            term * weight_of(&p, weights, i)
         };
-        out[0] = (r * cols..(r + 1) * cols).map(term).sum::<T>() / T::new(cols as f64) * weights[r];
+        out[0] = (r * cols..(r + 1) * cols).map(term).sum::<T>() / T::new(cols as f64);
     });
 }
 
@@ -69,6 +81,6 @@ fn bag_pseudo_grad<T: Real>(a: &Args<T>) {
             1 => -pull * targets[i],
             _ => T::ONE - targets[i],
         };
-        out[0] = keep_or_zero(keep, out[0]) + slope * weights[i / cols] * scale;
+        out[0] = keep_or_zero(keep, out[0]) + slope * weight_of(&p, weights, i) * scale;
     });
 }

@@ -15,6 +15,8 @@ kernels! {
         MAX_END = max_end, |at @ &At { b, t, c, .. }| (2 * t * c + 2 * b * c, t * c, at.matrix());
         /// Gradient of the maximum.
         MAX_GRAD = max_grad, |at @ &At { n, b, c, w, .. }| (n * c * (1 + w[3]) + 2 * b * c, b * c, at.by_instances());
+        /// The value of a row of each bag and column.
+        PICK = pick, |at @ &At { b, c, .. }| (3 * b * c, 0, at.matrix());
         /// Sum of each tile, of x or of x y.
         SUM_PART = sum_part,
             |at @ &At { n, t, c, w, .. }| (n * c * (1 + w[2]) + t * c, n * c * (1 + w[2]), at.by_instances());
@@ -143,6 +145,17 @@ fn max_grad<T: Real>(a: &Args<T>) {
             if (first..first + rows).contains(&r) {
                 out[(r - first) * cols + c] += g[bag * cols + c];
             }
+        }
+    });
+}
+
+fn pick<T: Real>(a: &Args<T>) {
+    let p: Sizes = a.params();
+    let cols = p.cols as usize;
+    let (x, rows) = (a.read(0), a.indices(1));
+    for_rows(a.write(2), p.count as usize, cols, cols, |bag, out| {
+        for (c, o) in out.iter_mut().enumerate() {
+            *o = x[rows[bag * cols + c] as usize * cols + c];
         }
     });
 }

@@ -54,6 +54,30 @@ impl Embedder {
         })
     }
 
+    /// The embeddings of the instances, whatever makes them, with dropout behind them or inside.
+    ///
+    /// # Errors
+    /// As [`Embedder::record`], and [`Error::Setting`] for a layer of width 0.
+    pub fn embeddings(self, net: &mut Network, picture: [u32; 3], widths: &[u32], dropout: f32) -> Result<ValueId> {
+        let h = self.or_dense(net, picture, widths, dropout)?;
+        net.dropout(h, self.dropout_behind(dropout))
+    }
+
+    /// [`Embedder::record`], or the last of the layers of these widths; of none the features themselves.
+    pub(super) fn or_dense(
+        self,
+        net: &mut Network,
+        picture: [u32; 3],
+        widths: &[u32],
+        dropout: f32,
+    ) -> Result<ValueId> {
+        let features = net.features;
+        Ok(match self.record(net, picture, dropout)? {
+            Some(h) => h,
+            None => *net.embed(features, widths)?.last().unwrap_or(&features),
+        })
+    }
+
     /// The dropout that a method puts behind the embedding: none where it acts inside.
     pub fn dropout_behind(self, dropout: f32) -> f32 {
         if self == Embedder::LenetSmall { 0.0 } else { dropout }

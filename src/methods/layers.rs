@@ -279,6 +279,13 @@ impl Network {
         self.tape.push1(Activate(Activation::Softplus), &[param])
     }
 
+    /// A number for each output, `[1, outputs]`, all starting alike, that does not decay as weights do and may be learnt.
+    pub fn for_each_output(&mut self, name: &str, start: f32, learnt: bool) -> ValueId {
+        let (name, cols, init) = (name.into(), self.outputs(), Init::Constant(start));
+        let param = Param { name, rows: 1, cols, init, decays: false, parts: Vec::new() };
+        if learnt { self.tape.param(param) } else { self.tape.constant(param) }
+    }
+
     /// Dynamic routing of the rows of each bag to one capsule: its row `[B, C]` and its length `[B, 1]`. The
     /// logits of the routing start at zero, so the first round is a mean; gradients pass all rounds.
     ///
@@ -388,12 +395,16 @@ impl Network {
             let op = SoftmaxCrossEntropy { scale: 1.0 };
             return self.tape.push1(op, &[logits, labels, weights]);
         }
-        let columns = self.tape.cols(logits);
-        let targets = self.tape.batch(Input::Targets, columns);
-        // What is not known of a bag has the weight 0.
-        let weights = self.tape.batch(Input::Weights, if self.multi_label { columns } else { 1 });
+        let [targets, weights] = self.targets(self.tape.cols(logits));
         let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
         self.tape.push1(op, &[logits, targets, weights])
+    }
+
+    /// The targets of the bags for losses that take each column by itself, `[B, columns]`, and the weights that they
+    /// have in the loss, `[B, 1]`, or `[B, columns]` where what is not known of a bag has the weight 0.
+    pub fn targets(&mut self, columns: u32) -> [ValueId; 2] {
+        let targets = self.tape.batch(Input::Targets, columns);
+        [targets, self.tape.batch(Input::Weights, if self.multi_label { columns } else { 1 })]
     }
 
     /// Logits of the mean of the probabilities of several logits.

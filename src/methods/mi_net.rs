@@ -78,12 +78,7 @@ impl MilMethod for MiNet {
 
 fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
     net.start = settings.init;
-    let features = net.features;
-    let h = match settings.embedder.record(net, settings.image, settings.dropout)? {
-        Some(h) => h,
-        None => *net.embed(features, &settings.embed)?.last().unwrap_or(&features),
-    };
-    let h = net.dropout(h, settings.embedder.dropout_behind(settings.dropout))?;
+    let h = settings.embedder.embeddings(net, settings.image, &settings.embed, settings.dropout)?;
     let outputs = net.outputs();
     let scores = net.linear("score", h, outputs, Activation::None)?;
     let bag = match settings.pool {

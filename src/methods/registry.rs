@@ -1,6 +1,7 @@
 //! Lists of methods: those of this crate, and those that a program adds.
 
 use super::encoder::Encoder;
+use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
 use super::{CausalMil, FocusMil, Mivae};
 use super::{Method, MilMethod};
@@ -22,6 +23,9 @@ impl Default for Methods {
             MiNetBag::default().into(),
             MiNetDs::default().into(),
             MiNetRc::default().into(),
+            AdaptivePooling::default().into(),
+            PowerPooling::default().into(),
+            CertaintyPooling::default().into(),
             Attention::default().into(),
             GatedAttention::default().into(),
             Additive::default().into(),

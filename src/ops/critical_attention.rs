@@ -13,7 +13,7 @@ use super::segment::Tables;
 use super::{Locality, Merge, Rule, expect, pointwise, segment};
 use crate::error::Result;
 use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
-use crate::kernels::{attention_pool as pool, critical_attention as k};
+use crate::kernels::{attention_pool as pool, critical_attention as k, segment as reductions};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value};
 
@@ -56,6 +56,38 @@ impl Rule for CriticalRows {
         let grid = Grid::line(Count::each(Dim::Bags));
         let operands = [g.into(), node.inputs[1].into(), to];
         p.launch_variant(&k::CRITICAL_ROWS_GRAD, pool::variant(inner, inner), &operands, &words, grid);
+    }
+}
+
+/// The value of a chosen instance for each class. Inputs: x `[N, C]`, the row of each class `[B, C]` (the second output
+/// of a maximum over bags), tables. Output: `[B, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CriticalValues;
+
+impl Rule for CriticalValues {
+    fn name(&self) -> &'static str {
+        "critical values"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Pick
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = segment::over_bags(inputs, 2)
+            && inputs[1].shape == Shape::new(Dim::Bags, inputs[0].shape.cols)
+            && inputs[1].storage == Storage::U32;
+        expect(ok, self.name(), "instance rows [N, C] and a row for each column [B, C]", inputs)?;
+        Ok(vec![(inputs[1].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        let cols = p.cols(x);
+        let operands = [x.into(), node.inputs[1].into(), node.outputs[0].into()];
+        p.launch(&reductions::PICK, &operands, &[Dim::Bags.into(), cols.into()], segment::bag_grid(cols));
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let Some(target) = p.grad(node.inputs[0]) else { return };
+        segment::to_rows(p, node.inputs[1], g, Tables::of(node).tiles, target);
     }
 }
 

@@ -168,3 +168,49 @@ impl Rule for ChannelDropout {
         self.dropout.derive(p, node, |p, g, to, accumulate| self.launch(p, g, to, accumulate));
     }
 }
+
+/// Dropout that is always on, of whole columns: a column is kept or dropped in all rows alike. On the weights of a layer,
+/// `[outputs, inputs]`, that is dropout of its inputs with one mask for all instances.
+///
+/// What learns draws by the run's seed and the step. All else draws by `seed`: so a prediction depends on nothing but
+/// the model and the bag, and repeats bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColumnDropout {
+    /// Rate and number of the draw.
+    pub dropout: Dropout,
+    /// What predictions and evaluations draw by.
+    pub seed: u32,
+}
+
+impl ColumnDropout {
+    fn launch(&self, p: &mut Planner, x: ValueId, to: Operand, accumulate: bool) {
+        let shape = p.value(x).shape;
+        let [count, threshold, scale, site, low, high, step, add, ..] = self.dropout.words(p, x, accumulate);
+        let [low, high, step] = if p.mode.dropout { [low, high, step] } else { [self.seed, 0, 0].map(Word::from) };
+        let words = [count, threshold, scale, site, low, high, step, add, shape.cols.into()];
+        let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+        p.launch(&k::DROPOUT_COLUMNS, &[x.into(), to], &words, grid);
+    }
+}
+
+impl Rule for ColumnDropout {
+    fn name(&self) -> &'static str {
+        "dropout of columns"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        self.launch(p, x, node.outputs[0].into(), false);
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        self.launch(p, g, to, accumulate);
+    }
+}

@@ -380,6 +380,12 @@ pub(crate) fn fill(p: &mut Planner, value: ValueId, with: f32) {
     p.launch(&k::FILL, &[Operand::Value(value)], &words, quads(p, value));
 }
 
+/// Raises every element of a value that is below `least`, in place.
+pub(crate) fn raise(p: &mut Planner, value: ValueId, least: f32) {
+    let words = [count_of(p, value), least.into()];
+    p.launch(&k::RAISE, &[Operand::Value(value)], &words, quads(p, value));
+}
+
 /// Zeros in whatever has this many rows and columns.
 pub(crate) fn clear(p: &mut Planner, to: Operand, rows: Dim, cols: u32) {
     let grid = Grid::line(Count::per(rows, cols, 4 * k::LANES));

@@ -42,13 +42,13 @@ impl Rule for InstancePseudoLoss {
     }
 }
 
-/// The sum over bags of weight times, averaged over the columns,
+/// The sum over bags of weight times, averaged over the columns (each with its weight where they have their own),
 ///
 /// - l + strength (l - r)^2 for positive bags, with l = -ln P and r the mean pseudo-label loss of the instances;
 /// - m for negative ones, the mean over the instances of -ln(1 - q).
 ///
-/// Inputs: ln P `[B, C]`, r `[B, C]`, m `[B, C]`, targets `[B, C]`, weights `[B, 1]`. Output `[1, 1]`. The first three
-/// get gradients; l is itself P's distance from certainty, so no logarithm of 1 - P is taken.
+/// Inputs: ln P `[B, C]`, r `[B, C]`, m `[B, C]`, targets `[B, C]`, weights `[B, 1]` or `[B, C]`. Output `[1, 1]`. The first
+/// three get gradients; l is itself P's distance from certainty, so no logarithm of 1 - P is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BagPseudoLoss {
     /// Factor of the squared gap.
@@ -58,10 +58,10 @@ pub struct BagPseudoLoss {
 }
 
 impl BagPseudoLoss {
-    fn words(&self, p: &Planner, x: ValueId, of: u32, accumulate: bool) -> [Word; 6] {
+    fn words(&self, p: &Planner, [x, weights]: [ValueId; 2], of: u32, accumulate: bool) -> [Word; 7] {
         let shape = p.value(x).shape;
-        let (strength, scale) = (self.strength.into(), self.scale.into());
-        [shape.rows.into(), shape.cols.into(), strength, of.into(), accumulate.into(), scale]
+        let (strength, scale, each) = (self.strength.into(), self.scale.into(), p.cols(weights) == shape.cols);
+        [shape.rows.into(), shape.cols.into(), strength, of.into(), accumulate.into(), scale, each.into()]
     }
 }
 
@@ -75,8 +75,10 @@ impl Rule for BagPseudoLoss {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = inputs.len() == 5
             && inputs[1..4].iter().all(|v| v.shape == inputs[0].shape)
-            && inputs[4].shape == Shape::new(inputs[0].shape.rows, 1);
-        expect(ok, self.name(), "ln P, instance losses, negative losses and targets [B, C], weights [B, 1]", inputs)?;
+            && inputs[4].shape.rows == inputs[0].shape.rows
+            && [1, inputs[0].shape.cols].contains(&inputs[4].shape.cols);
+        let expected = "ln P, instance losses, negative losses and targets [B, C], weights [B, 1] or [B, C]";
+        expect(ok, self.name(), expected, inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
@@ -85,7 +87,7 @@ impl Rule for BagPseudoLoss {
         let losses = p.temp(rows, 1);
         let operands = [x.into(), r.into(), m.into(), targets.into(), weights.into(), losses.into()];
         let grid = Grid::line(Count::per(rows, 1, LANES));
-        p.launch(&k::BAG_PSEUDO, &operands, &self.words(p, x, 0, false), grid);
+        p.launch(&k::BAG_PSEUDO, &operands, &self.words(p, [x, weights], 0, false), grid);
         let target = GradTarget { to: node.outputs[0].into(), accumulate: false };
         reduce::add_rows(p, losses, 0, 1, self.scale, target);
     }
@@ -95,7 +97,7 @@ impl Rule for BagPseudoLoss {
         for (of, input) in node.inputs[..3].iter().enumerate() {
             let Some(GradTarget { to, accumulate }) = p.grad(*input) else { continue };
             let operands = [x.into(), r.into(), m.into(), targets.into(), weights.into(), g.into(), to];
-            p.launch(&k::BAG_PSEUDO_GRAD, &operands, &self.words(p, x, of as u32, accumulate), cells(p, x));
+            p.launch(&k::BAG_PSEUDO_GRAD, &operands, &self.words(p, [x, weights], of as u32, accumulate), cells(p, x));
         }
     }
 }

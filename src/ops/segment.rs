@@ -115,10 +115,7 @@ impl Rule for SegmentReduce {
         let cols = p.cols(g);
         let words: [Word; 4] = [Dim::Tiles.into(), cols.into(), (self.0 == Pool::Mean).into(), accumulate.into()];
         match self.0 {
-            Pool::Max => {
-                let operands = [node.outputs[1].into(), g.into(), t.tiles.into(), to];
-                p.launch(&k::MAX_GRAD, &operands, &words, tile_grid(cols));
-            }
+            Pool::Max => to_rows(p, node.outputs[1], g, t.tiles, GradTarget { to, accumulate }),
             Pool::Sum | Pool::Mean => {
                 let operands = [g.into(), t.tiles.into(), t.offsets.into(), to];
                 p.launch(&k::SUM_GRAD, &operands, &words, tile_grid(cols));
@@ -130,6 +127,13 @@ impl Rule for SegmentReduce {
             }
         }
     }
+}
+
+/// target (+)= the gradient `g` of each bag and column in the row that `index` names, 0 in all others.
+pub(super) fn to_rows(p: &mut Planner, index: ValueId, g: ValueId, tiles: ValueId, target: GradTarget) {
+    let cols = p.cols(g);
+    let words = [Dim::Tiles.into(), cols.into(), 0u32.into(), target.accumulate.into()];
+    p.launch(&k::MAX_GRAD, &[index.into(), g.into(), tiles.into(), target.to], &words, tile_grid(cols));
 }
 
 /// out = the sum (or mean) over each bag of x, or of x y when y is given.

@@ -6,7 +6,7 @@ use bagrad::device::{Device, GpuDevice};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
 use bagrad::plan::{self, Family, PlanAs, Program, Purpose, Target};
 use bagrad::random::Random;
-use bagrad::tape::{Storage, Tape, feature_stride};
+use bagrad::tape::{Source, Storage, Tape, feature_stride};
 use half::f16;
 
 /// Numbers for everything a tape reads.
@@ -46,7 +46,10 @@ impl Numbers {
             normals((shape.rows.of(&extent) * shape.cols) as usize)
         });
         let upstream = upstream.collect();
-        let weights = normals(sizes.len()).iter().map(|w| w.abs()).collect();
+        // Of bags, or of each of their columns.
+        let columns =
+            tape.values.iter().find(|v| v.source == Source::Input(Input::Weights)).map_or(1, |v| v.shape.cols);
+        let weights = normals(sizes.len() * columns as usize).iter().map(|w| w.abs()).collect();
         let labels: Vec<u32> = sizes.iter().map(|_| random.below(classes as usize) as u32).collect();
         let targets = match classes {
             2 => labels.iter().map(|&l| l as f32).collect(),

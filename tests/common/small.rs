@@ -43,6 +43,9 @@ pub fn small(method: &str) -> Method {
     if method == "mi-net-rc" {
         settings.insert("embed".into(), serde_json::json!([12, 12]));
     }
+    if method == "certainty-pooling" {
+        settings.extend([("passes".into(), 4.into()), ("head".into(), serde_json::json!([9]))]);
+    }
     if method.contains("attention") {
         settings.insert("attention".into(), 20.into());
     }

@@ -3,7 +3,7 @@
 use crate::common;
 use crate::common::check::{Build, Case, against_differences, against_oracle, over_bags, param};
 use bagrad::device::Device;
-use bagrad::ops::critical_attention::{CriticalAttention, CriticalRows};
+use bagrad::ops::critical_attention::{CriticalAttention, CriticalRows, CriticalValues};
 use bagrad::ops::matmul::Linear;
 use bagrad::ops::pointwise::{Activation, AddScaled};
 use bagrad::ops::segment::{Pool, SegmentReduce};
@@ -36,7 +36,18 @@ fn cases() -> Vec<Case> {
         let name = format!("critical attention, scores used {scores}, value layer {values}");
         Case { name, build, classes: |w| w.heads + 1, over_features: true }
     };
-    vec![case(false, false), case(true, false), case(false, true), case(true, true)]
+    // Values of the chosen instances that are others than those by which they were chosen.
+    let values: Build = Box::new(|t, x, w| {
+        let linear = Linear { activation: Activation::None };
+        let [score, value] = [0, 1].map(|_| {
+            let weight = param(t, w.heads + 1, w.input);
+            t.push1(linear, &[x, weight]).unwrap()
+        });
+        let critical = over_bags(t, SegmentReduce(Pool::Max), &[score])[1];
+        vec![over_bags(t, CriticalValues, &[value, critical])[0], value]
+    });
+    let values = Case { name: "critical values".into(), build: values, classes: |w| w.heads + 1, over_features: true };
+    vec![case(false, false), case(true, false), case(false, true), case(true, true), values]
 }
 
 #[test]

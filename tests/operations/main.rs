@@ -6,6 +6,7 @@ mod common;
 
 mod basics;
 mod batch_norm;
+mod certainty;
 mod checks;
 mod contrast;
 mod conv;
@@ -20,6 +21,7 @@ mod norm;
 mod nystrom;
 mod optimisers;
 mod own;
+mod passes;
 mod positions;
 mod power_pool;
 mod pseudo_label;

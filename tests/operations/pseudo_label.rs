@@ -23,18 +23,22 @@ fn of_bags(t: &mut Tape, s: ValueId, exponent: ValueId) -> [ValueId; 3] {
 }
 
 fn cases() -> Vec<Case> {
-    let loss: Build = Box::new(|t, x, w| {
-        let (weight, exponent) = (param(t, w.heads + 2, w.input), param(t, 1, w.heads + 2));
-        let s = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
-        let exponent = t.push1(Activate(Activation::Exp), &[exponent]).unwrap();
-        let [p, own, negative] = of_bags(t, s, exponent);
-        let (targets, weights) = (t.batch(Input::Targets, w.heads + 2), t.batch(Input::Weights, 1));
-        let op = BagPseudoLoss { strength: 0.3, scale: 0.7 };
-        vec![t.push1(op, &[p, own, negative, targets, weights]).unwrap()]
-    });
+    let loss = |each: bool| -> Build {
+        Box::new(move |t, x, w| {
+            let (weight, exponent) = (param(t, w.heads + 2, w.input), param(t, 1, w.heads + 2));
+            let s = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            let exponent = t.push1(Activate(Activation::Exp), &[exponent]).unwrap();
+            let [p, own, negative] = of_bags(t, s, exponent);
+            let targets = t.batch(Input::Targets, w.heads + 2);
+            let weights = t.batch(Input::Weights, if each { w.heads + 2 } else { 1 });
+            let op = BagPseudoLoss { strength: 0.3, scale: 0.7 };
+            vec![t.push1(op, &[p, own, negative, targets, weights]).unwrap()]
+        })
+    };
     let instances: Build = Box::new(|t, x, _| vec![t.push1(InstancePseudoLoss, &[x]).unwrap()]);
     let case = |name: &str, build| Case { name: name.into(), build, classes: |w| w.heads + 2, over_features: true };
-    vec![case("bags", loss), case("instances", instances)]
+    let bags = [case("bags", loss(false)), case("bags with weights of columns", loss(true))];
+    bags.into_iter().chain([case("instances", instances)]).collect()
 }
 
 #[test]

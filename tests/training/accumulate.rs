@@ -14,6 +14,10 @@ use bagrad::{Bags, Error};
 
 fn without_dropout(method: &str) -> Method {
     let mut set = serde_json::Map::from_iter([("dropout".to_owned(), 0.0.into())]);
+    if method == "certainty-pooling" {
+        // It is nothing without; this much drops nothing here.
+        set.insert("dropout".into(), 1e-9.into());
+    }
     if method.starts_with("mhim") {
         set.extend([("strategy".to_owned(), "none".into()), ("consistency".to_owned(), 0.5.into())]);
     }

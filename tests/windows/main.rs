@@ -64,6 +64,13 @@ fn methods(dropout: f64) -> Vec<Method> {
     // Samples, whose numbers are those of the whole batch, and a mean over all instances; a row that a maximum chose.
     all.push(named("focus-mil", serde_json::json!({"embed": [5], "code": 4, "latent": 3, "beta": 0.5})));
     all.push(named("causal-mil", serde_json::json!({"embed": [5], "latent": 3, "classification": 2.0})));
+    // Masks of passes are those of the weights, which all windows share.
+    let mut certainty = serde_json::json!({"embed": [5], "head": [4], "passes": 3, "fresh": false});
+    if dropout > 0.0 {
+        certainty["dropout"] = dropout.into();
+        certainty["fresh"] = true.into();
+    }
+    all.push(named("certainty-pooling", certainty));
     // Two looks at every window.
     for pool in ["sum", "mean"] {
         let settings = serde_json::json!({"embed": [5], "pointer": [4], "psi": [4], "pool": pool, "batch_norm": false,

@@ -5,10 +5,12 @@ use crate::error::Result;
 use crate::kernels::launch::Input;
 use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::cluster::{ClusterAssign, ClusterMeans};
-use crate::ops::dropout::{ChannelDropout, Dropout};
+use crate::ops::dropout::{ChannelDropout, ColumnDropout, Dropout};
 use crate::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use crate::ops::gaussian::GaussianLogDensity;
 use crate::ops::graph::{GraphProduct, LinkLoss, PairMatrix, Pairing};
+use crate::ops::matmul::Linear;
+use crate::ops::moments::PassMoments;
 use crate::ops::pointwise::{Activate, Activation, Affine, Below};
 use crate::ops::pseudo_label::{BagPseudoLoss, InstancePseudoLoss};
 use crate::ops::reduce::{ColumnSum, RowSoftmax};
@@ -44,6 +46,18 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     let link = s.over_bags(LinkLoss { mean: true }, &[weights, assigned])?;
     s.output(link);
     add("graph", s, Purpose::Upstream, 64, w.instances.min(NODES));
+
+    // Two passes with masks on weights, and their moments.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, false);
+    let weight = s.param(w.classes, w.hidden);
+    let mut moments = Vec::new();
+    for number in 1..=2 {
+        let masked = s.push(ColumnDropout { dropout: Dropout::new(0.5, number), seed: 0 }, &[weight])?;
+        let x = s.push(Linear { activation: Activation::None }, &[s.x, masked])?;
+        moments = s.tape.push(PassMoments { number }, &[&[x], &moments[..]].concat())?;
+    }
+    s.output(moments[1]);
+    add("passes", s, Purpose::Predict, w.hidden as usize, w.instances);
 
     // One iteration of K-means.
     let mut s = Start::new(w.hidden as usize, Storage::F32, false);
