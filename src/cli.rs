@@ -1,4 +1,4 @@
-//! `bagrad demo | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
+//! `bagrad demo | inspect | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
 //! runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
@@ -12,6 +12,7 @@ mod devices;
 mod embed;
 mod experiment;
 mod fuse;
+mod inspect;
 mod interruption;
 mod methods;
 mod optimiser;
@@ -40,6 +41,7 @@ Examples:
   bagrad demo                                        train on bags of digits, write bagrad-demo.html
   bagrad train --data digits-bags --method gated-attention --out runs/digits
   bagrad train --data my-bags/ --method mi-net-bag --validation 0.2 --patience 10 --out runs/mine
+  bagrad inspect features_uni_v1/ --labels slides.csv    what a folder of slides holds
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
@@ -62,6 +64,8 @@ struct Cli {
 enum Command {
     /// Train on bags of digits within a minute and write a report with the attention of every digit
     Demo(demo::Args),
+    /// Tell what a folder of slides holds, and what is wrong with it
+    Inspect(inspect::Args),
     /// Train a model and write a run folder
     Train(Box<train::Args>),
     /// Predict bags, labelled or not, with a trained model
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
     let begin = Instant::now();
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),

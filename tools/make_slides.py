@@ -8,6 +8,7 @@ Needs h5py and NumPy; the fixtures of PyTorch files need torch.
 """
 import collections
 import csv
+import itertools
 import os
 import pathlib
 import sys
@@ -175,6 +176,14 @@ def cohort(folder, seed=7):
             lines.append([f"patient-{patient:03}", f"{name}.svs", ["normal", "tumour"][tumour]])
     with open(folder / "slides.csv", "w", newline="") as file:
         csv.writer(file).writerows([["case_id", "slide_id", "label"], *lines])
+    # A division as CLAM writes it: a column for each part, the shorter ones padded.
+    parts = {"train": [], "val": [], "test": []}
+    for patient, slide, _ in lines:
+        part = ["train", "train", "train", "val", "test", "train"][int(patient[-3:]) // 2 % 6]
+        parts[part].append(slide.removesuffix(".svs"))
+    columns = list(itertools.zip_longest(*parts.values(), fillvalue=""))
+    with open(folder / "splits_0.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["", *parts], *([row, *ids] for row, ids in enumerate(columns))])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! Folders of slides that other programs wrote (`tools/make_slides.py`), and what is told of those that cannot be used.
 
 use bagrad::data::text::ColumnNames;
-use bagrad::data::{Dataset, OnBad, Opening, Source, Split};
+use bagrad::data::{Dataset, OnBad, Opening, Source, Split, slides};
 use bagrad::{Bags, Features};
 use std::path::{Path, PathBuf};
 
@@ -251,4 +251,41 @@ fn a_division_comes_from_a_file() {
     // Slides of a patient on both sides.
     let message = set.check_for_training().unwrap_err().to_string();
     assert!(message.contains("'p'"), "{message}");
+}
+
+#[test]
+fn folders_are_inspected() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let labels = write("labels.csv", "case_id,slide_id,label\np,000,normal\np,001,tumour\nq,002,NA\nr,009,normal\n");
+    let splits = write("splits_0.csv", ",train,val,test\n0,000,,001\n1,002,,\n");
+    let opening = Opening { labels, splits, ..Opening::default() };
+    let found = slides::inspect(&fixture("trident"), &opening, false).unwrap();
+    assert_eq!((found.slides, found.patches, found.width, found.bytes), (3, 12, 6, 12 * 6 * 2));
+    assert_eq!(found.sizes, Some(slides::Sizes { min: 3, median: 4, max: 5 }));
+    let only = |name: &str| std::collections::BTreeMap::from([(name.to_owned(), 3)]);
+    assert_eq!((found.formats, found.numbers, found.encoders), (only("HDF5"), only("float16"), only("uni_v1")));
+    assert_eq!((found.coordinates, found.patch_widths), (only("pixels of level 0"), only("512")));
+    let class = |name: &str| slides::ClassCount { name: name.into(), slides: 1, patients: Some(1) };
+    assert_eq!(found.classes, [class("normal"), class("tumour")]);
+    assert_eq!((found.unlabelled, found.patients, found.without_file), (1, Some(2), vec!["009".into()]));
+    assert_eq!(
+        (found.patients_in_several_parts, found.patients_of_several_classes),
+        (vec!["p".into()], vec!["p".into()])
+    );
+    let parts: Vec<(&str, usize, Option<usize>)> = found.parts.iter().map(|p| (p.name, p.slides, p.patients)).collect();
+    assert_eq!(parts, [("train", 2, Some(2)), ("validation", 0, Some(0)), ("test", 1, Some(1))]);
+    assert_eq!(found.parts[2].classes, std::collections::BTreeMap::from([("tumour".to_owned(), 1)]));
+    assert!(found.bad.is_empty());
+
+    // Values that are not finite are found where all are looked at.
+    let inspected = |values| slides::inspect(&fixture("bad"), &Opening::default(), values).unwrap();
+    let (heads, all) = (inspected(false), inspected(true));
+    assert_eq!((heads.slides, heads.bad.len()), (3, 8));
+    assert_eq!((all.slides, all.bad.len()), (2, 9));
+    assert!(all.bad.iter().any(|bad| bad.path.ends_with("nan.h5") && bad.reason.contains("found NaN")));
 }

@@ -55,11 +55,18 @@ fn a_folder_of_slides_is_trained_on_and_predicted() {
     let judged = json(&["predict", "--model", run, "--data", text(&folder), "--labels", text(&table), "--json"]);
     assert!(judged["auc"].is_number());
 
+    let inspected = json(&["inspect", text(&folder), "--labels", text(&table), "--json"]);
+    assert_eq!((&inspected["slides"], &inspected["patients"]), (&serde_json::json!(12), &serde_json::json!(6)));
+    let told = good(&["inspect", text(&folder), "--labels", text(&table)]);
+    assert!(told.contains("encoder       uni_v1") && told.contains("a patch is 512 wide"), "{told}");
+
     // A slide that is cut off stops the run with its name, unless it may be left out.
     let whole = fs::read(folder.join("004.h5")).unwrap();
     fs::write(folder.join("004.h5"), &whole[..whole.len() / 2]).unwrap();
     let message = refused(&[&args[..], &["--epochs", "1"]].concat());
     assert!(message.contains("1 slides cannot be used") && message.contains("004.h5"), "{message}");
+    let message = refused(&["inspect", text(&folder)]);
+    assert!(message.contains("1 slides cannot be used"), "{message}");
     let left = json(&[&args[..], &["--epochs", "1", "--on-bad", "skip", "--validation", "0.2", "--json"]].concat());
     assert_eq!(bags(&left), 11);
     let message = refused(&[&args[..], &["--id-column", "scan"]].concat());

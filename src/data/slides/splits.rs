@@ -96,14 +96,13 @@ pub(super) fn parts(path: &Path, stems: &[String]) -> Result<(Vec<Option<Split>>
     }
     if parts.iter().all(Option::is_none) {
         let ids: Vec<&str> = slides.iter().map(|(id, _)| id.as_str()).collect();
-        let files: Vec<&str> = stems.iter().map(String::as_str).collect();
         return Err(Error::format(
             path,
             format!(
                 "none of its {} slides is there: it has {}, the folder has {}",
                 ids.len(),
                 examples(&ids),
-                examples(&files)
+                examples(stems)
             ),
         ));
     }

@@ -307,7 +307,6 @@ impl Table {
         }
         if matched.of_file.iter().all(Option::is_none) {
             let ids: Vec<&str> = self.lines.iter().map(|l| l.id.as_str()).collect();
-            let files: Vec<&str> = stems.iter().map(String::as_str).collect();
             return Err(Error::format(
                 path,
                 format!(
@@ -315,7 +314,7 @@ impl Table {
                      column the right one (--id-column NAME)? {}",
                     ids.len(),
                     examples(&ids),
-                    examples(&files),
+                    examples(stems),
                     self.remarks.join("; ")
                 ),
             ));
@@ -333,7 +332,7 @@ impl Table {
 }
 
 /// A few of many names.
-pub(super) fn examples(names: &[&str]) -> String {
+pub(super) fn examples<S: std::fmt::Display>(names: &[S]) -> String {
     let shown: Vec<String> = names.iter().take(SHOWN).map(|n| format!("'{n}'")).collect();
     let more = if names.len() > SHOWN { ", .." } else { "" };
     format!("{}{more}", shown.join(", "))

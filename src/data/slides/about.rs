@@ -1,0 +1,79 @@
+//! What slides say of themselves: encoder, unit of the places, width of patches.
+
+use super::file::{About, Head, Unit};
+use super::gather::{Entry, Known};
+use super::hdf5;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// What the slides say of themselves.
+pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String>) {
+    if heads.iter().any(|h| h.of_slide) {
+        remarks.push("features are of whole slides: a vector is a bag with one instance".into());
+    }
+    let abouts: Vec<About> = heads.iter().zip(good).map(|(head, known)| completed(head, &known.entry)).collect();
+    let encoders = counted(abouts.iter().filter_map(|a| a.encoder.clone()));
+    match &encoders[..] {
+        [] => {}
+        [(encoder, _)] => remarks.push(format!("the encoder of the features is {encoder}, as the files say")),
+        _ => remarks.push(format!(
+            "the features are of several encoders ({}), and what one means another does not: is this one data set?",
+            told(&encoders)
+        )),
+    }
+    let units = counted(heads.iter().filter_map(|h| h.coords));
+    let placed: usize = units.iter().map(|(_, count)| count).sum();
+    if placed == 0 {
+        return;
+    }
+    if placed < heads.len() {
+        remarks.push(format!("{placed} of {} slides have coordinates: no place is used", heads.len()));
+        return;
+    }
+    let unit = match &units[..] {
+        [(unit, _)] => unit.name().to_owned(),
+        _ => told(&units.iter().map(|(unit, count)| (unit.name(), *count)).collect::<Vec<_>>()),
+    };
+    let patches = counted(abouts.iter().filter_map(|a| a.patch).map(f64::to_bits));
+    let patches: Vec<(f64, usize)> = patches.into_iter().map(|(p, count)| (f64::from_bits(p), count)).collect();
+    let patch = match &patches[..] {
+        [] => "how large a patch is the files do not say".to_owned(),
+        [(patch, count)] if *count == heads.len() => format!("a patch is {patch} of them wide"),
+        _ => format!("patches are of several widths: {}", told(&patches)),
+    };
+    let magnifications = counted(abouts.iter().filter_map(|a| a.magnification).map(f64::to_bits));
+    let seen = match magnifications[..] {
+        [(m, count)] if count == heads.len() => format!(", seen at {} times", f64::from_bits(m)),
+        _ => String::new(),
+    };
+    remarks.push(format!("places are in {unit}; {patch}{seen}"));
+}
+
+/// What is known of the patches of a slide: from its file, and what that leaves open from the file of patches beside it.
+pub(super) fn completed(head: &Head, entry: &Entry) -> About {
+    let mut about = head.about.clone();
+    if head.coords == Some(Unit::Pixels) && about.patch.is_none() {
+        let beside = hdf5::patches_beside(&entry.path, &entry.stem).map(|path| hdf5::about_patches(&path));
+        let beside = beside.unwrap_or_default();
+        (about.patch, about.magnification) = (beside.patch, about.magnification.or(beside.magnification));
+    }
+    about
+}
+
+/// What there is and how often, the most frequent first.
+pub(super) fn counted<T: Ord + Clone>(items: impl Iterator<Item = T>) -> Vec<(T, usize)> {
+    let mut counts = BTreeMap::new();
+    items.for_each(|item| *counts.entry(item).or_insert(0) += 1);
+    let mut counts: Vec<(T, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
+}
+
+/// For people: `float16 in 3 slides, float32 in 1`.
+pub(super) fn told<T: Display>(counts: &[(T, usize)]) -> String {
+    let each = counts.iter().enumerate().map(|(at, (item, count))| match at {
+        0 => format!("{item} in {count} slides"),
+        _ => format!("{item} in {count}"),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
