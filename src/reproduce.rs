@@ -10,6 +10,7 @@
 pub mod additive;
 pub mod assumptions;
 pub mod causal;
+pub mod certainty;
 pub mod classic;
 pub mod collage;
 pub mod digits;
@@ -23,6 +24,7 @@ pub mod runs;
 pub mod sets;
 pub mod simclr;
 pub mod table;
+pub mod weak_events;
 
 use crate::device::Device;
 use crate::fit::{Persistence, Shelf};
@@ -163,6 +165,8 @@ pub fn all() -> Vec<Experiment> {
         assumptions::EXPERIMENT,
         focus::EXPERIMENT,
         causal::EXPERIMENT,
+        certainty::EXPERIMENT,
+        weak_events::EXPERIMENT,
     ]
 }
 
