@@ -183,3 +183,49 @@ pub(super) fn batch_norm(net: &mut Network, name: &str, x: ValueId) -> Result<Va
     let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1 };
     net.tape.push1(norm, &[x, gain, bias, mean, variance])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::{Bags, Features};
+    use crate::device::Device;
+    use crate::methods::Method;
+    use crate::model::{Model, Spec};
+    use crate::session::Session;
+    use crate::tape::{Meaning, Storage};
+    use crate::training::predict;
+
+    /// Contributions add up to the logit whose probability is told, for every class.
+    #[test]
+    fn contributions_add_up() {
+        for (classes, pool) in [(2, Total::Sum), (3, Total::Sum), (3, Total::Mean)] {
+            let method = Method::from(Additive { pool, pointer: vec![5], psi: vec![6], ..Additive::default() });
+            let model = Model::new(Spec::new(method, 3, classes), 4).unwrap();
+            let values = (0..30).map(|i| ((i * 37 % 19) as f32 - 9.0) / 4.0).collect();
+            let bags = Bags::packed(Features::F32(values), 3, &[7, 1, 2]).unwrap();
+            let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
+            let found = predict(&mut session, &bags, &[0, 1, 2], None).unwrap();
+            assert_eq!(found.scores_are, Meaning::Contribution);
+            let columns = if classes == 2 { 1 } else { classes };
+            let all = found.class_scores.as_ref().unwrap_or(&found.scores);
+            for bag in 0..3 {
+                let rows = found.offsets[bag]..found.offsets[bag + 1];
+                let count = if pool == Total::Mean { rows.len() as f64 } else { 1.0 };
+                let sum = |c: usize| rows.clone().map(|r| f64::from(all[r * columns + c])).sum::<f64>() / count;
+                let logits: Vec<f64> = if classes == 2 { vec![0.0, sum(0)] } else { (0..classes).map(sum).collect() };
+                let total: f64 = logits.iter().map(|l| l.exp()).sum();
+                for (logit, p) in logits.iter().zip(found.bag(bag)) {
+                    assert!((logit.exp() / total - f64::from(*p)).abs() < 1e-6, "{logit} {p}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn layers_of_no_width_are_refused() {
+        let refused = |method: Additive| Model::new(Spec::new(method.into(), 3, 2), 1).unwrap_err().to_string();
+        let message = refused(Additive { pointer: vec![4, 0], ..Additive::default() });
+        assert!(message.contains("pointer") && message.contains("layer 1 has width 0"), "{message}");
+        assert!(refused(Additive { psi: vec![0], ..Additive::default() }).contains("layer 0 has width 0"));
+    }
+}

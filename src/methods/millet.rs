@@ -195,3 +195,19 @@ impl Millet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Model, Spec};
+
+    #[test]
+    fn odd_embeddings_have_no_places() {
+        let model = |settings: Millet| Model::new(Spec::new(settings.into(), 3, 2), 1).map(|_| ());
+        let message = model(Millet { embed: vec![7], ..Millet::default() }).unwrap_err().to_string();
+        assert!(message.contains("7 columns, an odd number") && message.contains("positions to false"), "{message}");
+        model(Millet { embed: vec![7], positions: false, ..Millet::default() }).unwrap();
+        model(Millet { embed: vec![7], pool: Pool::Gap, ..Millet::default() }).unwrap();
+        assert!(model(Millet { attention: 0, ..Millet::default() }).unwrap_err().to_string().contains("above 0"));
+    }
+}

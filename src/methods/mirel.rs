@@ -275,3 +275,52 @@ fn joined_evidence(net: &mut Network, evidence: ValueId, base: ValueId) -> Resul
     let inverse = net.activate(log, Activation::Exp)?;
     net.tape.push1(RowScale, &[weighted, inverse])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bag::{Bags, Features};
+    use crate::device::Device;
+    use crate::model::{Model, Spec};
+    use crate::session::Session;
+    use crate::tape::Storage;
+    use crate::training::predict;
+
+    /// Evidence, vacuity and probabilities that are told are of one distribution.
+    #[test]
+    fn what_is_told_fits_together() {
+        let settings = Mirel { embed: vec![5], hidden: 4, ..Mirel::default() };
+        let model = Model::new(Spec::new(settings.into(), 3, 2), 4).unwrap();
+        let values = (0..30).map(|i| ((i * 37 % 19) as f32 - 9.0) / 4.0).collect();
+        let bags = Bags::packed(Features::F32(values), 3, &[7, 1, 2]).unwrap();
+        let mut session = Session::new(&Device::host(), model, Storage::F32).unwrap();
+        let found = predict(&mut session, &bags, &[0, 1, 2], None).unwrap();
+        let of_bags = |name: &str| found.of_bags.iter().find(|t| t.name == name).unwrap();
+        let of_instances = |name: &str| found.of_instances.iter().find(|t| t.name == name).unwrap();
+        let check = |evidence: &[f32], vacuity: f32, p: f32| {
+            let total = 2.0 + evidence[0] + evidence[1];
+            assert!((vacuity - 2.0 / total).abs() < 1e-6, "{vacuity} of {evidence:?}");
+            assert!((p - (1.0 + evidence[1]) / total).abs() < 1e-6, "{p} of {evidence:?}");
+        };
+        for bag in 0..3 {
+            check(of_bags("bag-evidence").row(bag), of_bags("bag-vacuity").row(bag)[0], found.bag(bag)[1]);
+        }
+        for row in 0..10 {
+            check(of_instances("evidence").row(row), of_instances("vacuity").row(row)[0], found.scores[row]);
+        }
+        let names = of_instances("evidence").names(&["a".into(), "b".into()]);
+        assert_eq!(names, ["evidence(a)", "evidence(b)"]);
+    }
+
+    #[test]
+    fn what_it_is_not_for_is_refused() {
+        let refused = |settings: Mirel, classes: usize| {
+            Model::new(Spec::new(settings.into(), 3, classes), 1).unwrap_err().to_string()
+        };
+        let message = refused(Mirel::default(), 3);
+        assert!(message.contains("two classes") && message.contains("found 3"), "{message}");
+        assert!(refused(Mirel { hidden: 0, ..Mirel::default() }, 2).contains("above 0"));
+        assert!(refused(Mirel { divergence_epochs: 0, ..Mirel::default() }, 2).contains("at least 1"));
+        assert!(refused(Mirel { instances: -1.0, ..Mirel::default() }, 2).contains("at least 0"));
+    }
+}
