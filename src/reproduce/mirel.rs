@@ -132,7 +132,9 @@ fn bags(train: &Pool, test: &Pool, counts: Counts, seed: u64) -> Result<Dataset>
                 features.extend(pool.image_values(image).map(pixel));
                 keys.push(i32::from(place < key));
             }
-            (sizes.push(size), labels.push(u32::from(positive)), split.push(part));
+            sizes.push(size);
+            labels.push(u32::from(positive));
+            split.push(part);
         }
     }
     let mut bags =
