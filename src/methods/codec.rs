@@ -122,8 +122,8 @@ impl<'a> Coder<'a> {
                 }
             }
             Codec::Mnist => {
-                for n in 0..2 {
-                    x = x.convolved(net, &layer(n), c[n], Window::padded(4, 2, 1), Then::NormRelu)?;
+                for (n, &channels) in c[..2].iter().enumerate() {
+                    x = x.convolved(net, &layer(n), channels, Window::padded(4, 2, 1), Then::NormRelu)?;
                 }
                 x = x.convolved(net, &layer(2), c[2], x.whole(), Then::NormRelu)?;
                 x.value = net.linear(&layer(3), x.value, c[3], Activation::None)?;
@@ -192,7 +192,7 @@ impl<'a> Coder<'a> {
             Codec::Colon => {
                 let first = self.first();
                 // Back through the pools: half of what the first kernel left, less the second kernel, half of that.
-                let side = |length: u32, kernel: u32| ((length - kernel + 1) / 2 - 2) / 2;
+                let side = |length: u32, kernel: u32| ((length - kernel).div_ceil(2) - 2) / 2;
                 let [height, width] = [self.image.height, self.image.width];
                 let image = Image::new(c[1], side(height, first.size[0]), side(width, first.size[1]));
                 for (n, &width) in between.iter().enumerate() {

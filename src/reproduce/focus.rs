@@ -124,9 +124,9 @@ mod tests {
         let features = set.bags.features.to_f32();
         // Its feature sums to far more than that of an instance without.
         let poison = |bag: usize| set.bags.rows(bag).filter(|i| features[i * WIDTH + 1] > 4.5).count() > 0;
-        for bag in 0..40 {
-            assert_eq!(labels[bag] == 1, set.bags.rows(bag).any(|i| keys[i] == 1));
-            assert_eq!(poison(bag), (labels[bag] == 0) == (bag < 20), "bag {bag}");
+        for (bag, &label) in labels.iter().enumerate() {
+            assert_eq!(label == 1, set.bags.rows(bag).any(|i| keys[i] == 1));
+            assert_eq!(poison(bag), (label == 0) == (bag < 20), "bag {bag}");
         }
         let clean = Drawn { train: 20, test: 20, poisoned: false, seed: 3 }.bags().unwrap();
         assert!(clean.bags.features.to_f32().chunks_exact(WIDTH).filter(|row| row[1] > 4.5).count() == 0);
