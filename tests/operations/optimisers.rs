@@ -296,3 +296,27 @@ fn training_knows_groups() {
         assert_eq!(average.parameter(&p.name).unwrap() == new, p.name.starts_with("embed"), "{}", p.name);
     }
 }
+
+/// A parameter that is kept above a value is put back there after an update that went below it, and no other is moved.
+#[test]
+fn exponents_are_kept_from_below_zero() {
+    let settings = serde_json::json!({ "embed": [6], "dropout": 0.0, "exponent": 0.5, "lambda": 3.0 });
+    let method = Method::named("power-pooling").unwrap().with(settings.as_object().unwrap()).unwrap();
+    let (bags, rate) = (bags(), RATE * 10.0);
+    for (device, bound) in devices() {
+        let model = Model::new(Spec::new(method.clone(), WIDTH, 2), 5).unwrap();
+        let mut session = Session::new(&device, model, Storage::F32).unwrap();
+        let (start, slopes) = (parameters(&mut session), gradients(&mut session, &bags));
+        session.train_step(&bags, &[0, 1, 2, 3], &[0.25; 4], None, (&descent(0.0), rate), None).unwrap();
+        let mut kept = 0;
+        for (name, found) in parameters(&mut session) {
+            let moved = start[&name].iter().zip(&slopes[&name]).map(|(p, g)| p - rate * g);
+            let wanted: Vec<f64> = match name.as_str() {
+                "pool.exponent" => moved.inspect(|n| kept += usize::from(*n < 0.0)).map(|n| n.max(0.0)).collect(),
+                _ => moved.collect(),
+            };
+            assert!(error(&found, &wanted) < bound, "{name}: {found:?} and {wanted:?}");
+        }
+        assert!(kept > 0, "no exponent would have gone below zero");
+    }
+}
