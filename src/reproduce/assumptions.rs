@@ -15,15 +15,15 @@ pub const EXPERIMENT: Experiment = Experiment {
     title: "Who keeps to the MIL assumption",
     paper: "Raff, Holt: Reproducibility in Multiple Instance Learning: A Case For Algorithmic Unit Tests, NeurIPS 2023",
     data: "",
-    takes: "an hour and a half on two CPU cores",
+    takes: "half an hour on two CPU cores",
     protocol: "AUC on the test bags; training_auc stands in the files. 500 training and 500 test bags of 16 features. In \
                the training bags there is another way to tell the classes that breaks the assumption, and in the test \
                bags it leads to the wrong answer: below 0.5 a model has learnt it. A model that keeps to the assumption \
                has on the test bags what it has on the training bags. All methods are trained alike: \
                one layer of 64 in front, two where the method has several, no dropout that is not part of it, Adam without decay, learning \
                rate 0.001, 8 bags an update, 40 epochs, the last one taken. Pair and frequency need two concepts together, \
-               which no method can tell that classifies instances one by one and takes the largest: there such a \
-               method cannot have an AUC of 1 on the training bags either. DAS-MIL needs places and is left out.",
+               which a method cannot tell that classifies instances one by one and takes the largest: what it has there on \
+               the training bags it has by heart. DAS-MIL needs places and is left out.",
     seeds: 5,
     grid,
 };
