@@ -4,6 +4,7 @@ use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
 use super::{answer, answer_json, experiment, note, open_device, summary, table};
 use anyhow::{Context, Result, anyhow};
+use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
 use bagrad::model::Model;
 use bagrad::standardise::Far;
@@ -65,9 +66,8 @@ fn is_table(out: &Path) -> bool {
     out.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"))
 }
 
-fn claim(args: &Args, out: &Path) -> Result<Claim> {
-    let inputs = [Some(args.model.as_path()), Some(Path::new(&args.data)), args.bags.labels.as_deref()];
-    let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
+fn claim(args: &Args, opening: &Opening, out: &Path) -> Result<Claim> {
+    let inputs: Vec<&Path> = [args.model.as_path(), Path::new(&args.data)].into_iter().chain(opening.files()).collect();
     Ok(match is_table(out) {
         true => Claim::files(&[(out, Kind::Table)], args.force, &inputs)?,
         false => Claim::folder(out, args.force, &inputs)?,
@@ -80,11 +80,12 @@ fn claim(args: &Args, out: &Path) -> Result<Claim> {
 /// When the model or the data cannot be read or do not fit each other.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    let claim = args.out.as_deref().map(|out| claim(args, out)).transpose()?;
+    let opening = args.bags.opening();
+    let claim = args.out.as_deref().map(|out| claim(args, &opening, out)).transpose()?;
     let path = run_folder::model_of(&args.model)?;
     let model = Model::load(&path)?;
     let key = (!args.key.is_empty()).then_some(&args.key[..]);
-    let mut set = experiment::open(&args.data, &args.bags.opening(), key, args.cache, quiet)?;
+    let mut set = experiment::open(&args.data, &opening, key, args.cache, quiet)?;
     let of_data = || format!("data {}", args.data);
     let look = model.look(&set.bags).map_err(|error| match (error, model.spec().width, set.bags.width) {
         (Error::Shape { .. }, wanted, found) if wanted != found => {

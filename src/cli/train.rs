@@ -261,9 +261,8 @@ pub fn run(args: &Args) -> Result<()> {
     let config = args.asked()?.over(below);
     let plan = config.plan()?;
     plan.remarks.iter().for_each(|remark| note(quiet, remark));
-    let inputs =
-        [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data)), plan.opening.labels.as_deref()];
-    let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
+    let inputs = [args.config.as_deref(), plan.start.as_deref(), Some(Path::new(&plan.data))];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().chain(plan.opening.files()).collect();
     let claim = args.out.as_deref().map(|out| Claim::folder(out, args.force, &inputs)).transpose()?;
     let (device, choice) = open_device(&args.device, config.device.as_deref(), quiet)?;
     let out = (args.out.as_deref(), args.force);

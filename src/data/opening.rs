@@ -4,7 +4,7 @@ use super::text::ColumnNames;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What becomes of slides whose files cannot be used.
@@ -62,6 +62,11 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// The files that are read beside the data.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.labels, &self.splits].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// True when nothing is asked for that some sources do not know.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

@@ -54,6 +54,16 @@ fn a_folder_of_slides_is_trained_on_and_predicted() {
     assert_eq!(one["predictions"][0], all["predictions"][3]);
     let judged = json(&["predict", "--model", run, "--data", text(&folder), "--labels", text(&table), "--json"]);
     assert!(judged["auc"].is_number());
+    // What a call reads it never replaces, the table and the splits among it.
+    let out = dir.path().join("predicted.csv");
+    let base = ["predict", "--model", run, "--data", text(&folder), "--out", text(&out), "--force"];
+    good(&[&base[..], &["--quiet"]].concat());
+    let before = fs::read(&out).unwrap();
+    for flag in ["--labels", "--splits"] {
+        let message = refused(&[&base[..], &[flag, text(&out)]].concat());
+        assert!(message.contains("predicted.csv") && message.contains("read"), "{flag}: {message}");
+        assert_eq!(fs::read(&out).unwrap(), before);
+    }
 
     let inspected = json(&["inspect", text(&folder), "--labels", text(&table), "--json"]);
     assert_eq!((&inspected["slides"], &inspected["patients"]), (&serde_json::json!(12), &serde_json::json!(6)));
