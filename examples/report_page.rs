@@ -88,7 +88,6 @@ fn main() -> anyhow::Result<()> {
             } else {
                 Vec::new()
             },
-            shown: Shown::default(),
             weights: raw.iter().map(|a| a / sum).collect(),
             key: Some(key),
         });
@@ -126,6 +125,7 @@ fn main() -> anyhow::Result<()> {
             probabilities,
             labels,
         }),
+        shown: Shown::default(),
         bags,
     }
     .write(&path)?;

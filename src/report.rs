@@ -42,6 +42,8 @@ pub struct Report {
     pub predictions: Option<Predictions>,
     /// Bags with a number for each of their instances.
     pub bags: Vec<BagPicture>,
+    /// What these numbers are.
+    pub shown: Shown,
 }
 
 /// A table with a row for each of several things, such as labels.
@@ -125,8 +127,6 @@ pub struct BagPicture {
     pub pixels: Vec<Vec<f32>>,
     /// A number for each instance, such as its attention.
     pub weights: Vec<f32>,
-    /// What they are.
-    pub shown: Shown,
     /// Which instances are key instances, if that is known.
     pub key: Option<Vec<bool>>,
 }

@@ -8,7 +8,7 @@ use bagrad::data::Split;
 use bagrad::device::Device;
 use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Shown, Table, frequent};
 use bagrad::training::metrics::{BagScores, Metric, auc_interval};
-use bagrad::training::{Epoch, Meaning};
+use bagrad::training::{self, Epoch, Meaning};
 
 /// Resamples of the interval of the AUC.
 const RESAMPLES: usize = 2000;
@@ -36,6 +36,7 @@ pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> R
             probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
             labels: labels(done, &e.bags),
         }),
+        shown: weights(&done.predictions).1,
         bags: bags(done, pictures),
     }
 }
@@ -139,13 +140,7 @@ fn curves(done: &Finished) -> Vec<Curve> {
 /// The first bags of each class, as they come, so that nobody has picked the pretty ones.
 fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
     let Some((_, e)) = done.judged() else { return Vec::new() };
-    let found = &done.predictions;
-    // What a method says with a sign is what it explains itself by; else its attention, where it has one.
-    let signed = found.scores_are == Meaning::Contribution;
-    let (weights, name) = match &found.attention {
-        Some(attention) if !signed => (attention, "attention"),
-        _ => (&found.scores, name_of(found.scores_are)),
-    };
+    let (weights, _) = weights(&done.predictions);
     let bags = &done.set.bags;
     // A class, or of several labels the rarest that a bag has, and one more for none of them.
     let strata = bags.strata().unwrap_or_default();
@@ -172,11 +167,21 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
             image: bags.image,
             pixels: if bags.image.is_some() { rows.clone().map(|r| pixels(done, r)).collect() } else { Vec::new() },
             weights: weights[rows.clone()].to_vec(),
-            shown: Shown { name: name.into(), signed },
             key: targets.as_ref().map(|t| t[rows].iter().map(|&t| t != 0).collect()),
         }
     };
     chosen.map(picture).collect()
+}
+
+/// The number of each instance that pictures show, and what it is: what a method says with a sign is what it explains
+/// itself by; else its attention, where it has one.
+fn weights(found: &training::Predictions) -> (&[f32], Shown) {
+    let signed = found.scores_are == Meaning::Contribution;
+    let (weights, name) = match &found.attention {
+        Some(attention) if !signed => (attention, "attention"),
+        _ => (&found.scores, name_of(found.scores_are)),
+    };
+    (weights, Shown { name: name.into(), signed })
 }
 
 /// What a number of that meaning is called under a picture.

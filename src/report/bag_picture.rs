@@ -14,11 +14,11 @@ const SIDE: usize = 112;
 const SMALL: usize = 40;
 
 /// All bags, with what the picture means.
-pub(super) fn section(bags: &[BagPicture]) -> String {
+pub(super) fn section(bags: &[BagPicture], shown: &Shown) -> String {
     if bags.is_empty() {
         return String::new();
     }
-    let Shown { name, signed } = &bags[0].shown;
+    let Shown { name, signed } = shown;
     let mut out = format!(r#"<section><h2>Inside test bags: {}</h2><p class="note">"#, escape(name));
     if bags.iter().any(|b| b.image.is_some()) {
         let _ = write!(out, "Under each instance its {}; ", escape(name));
@@ -39,12 +39,12 @@ pub(super) fn section(bags: &[BagPicture]) -> String {
     out += "</p>";
     let range = pixel_range(bags);
     for bag in bags {
-        one(&mut out, bag, range);
+        one(&mut out, bag, shown, range);
     }
     out + "</section>"
 }
 
-fn one(out: &mut String, bag: &BagPicture, range: (f32, f32)) {
+fn one(out: &mut String, bag: &BagPicture, shown: &Shown, range: (f32, f32)) {
     let _ = write!(out, r#"<article class="bag"><header><h3>{}</h3>"#, escape(&bag.name));
     if let Some(label) = &bag.label {
         let _ = write!(out, r#"<span class="chip">label <b>{}</b></span>"#, escape(label));
@@ -63,8 +63,8 @@ fn one(out: &mut String, bag: &BagPicture, range: (f32, f32)) {
     }
     out.push_str("</header>");
     match bag.image.filter(|&i| i.iter().product::<usize>() > 0) {
-        Some(image) => tiles(out, bag, image, range),
-        None => bars(out, bag),
+        Some(image) => tiles(out, bag, image, shown.signed, range),
+        None => bars(out, bag, shown),
     }
     out.push_str("</article>");
 }
@@ -124,8 +124,7 @@ fn left_out(out: &mut String, bag: &BagPicture, shown: usize) {
     }
 }
 
-fn tiles(out: &mut String, bag: &BagPicture, image: [usize; 3], range: (f32, f32)) {
-    let signed = bag.shown.signed;
+fn tiles(out: &mut String, bag: &BagPicture, image: [usize; 3], signed: bool, range: (f32, f32)) {
     let (strength, order) = (rescaled(&bag.weights, signed), shown(&bag.weights, signed));
     let size = if image[0].max(image[1]) > SMALL { "large" } else { "small" };
     let _ = write!(out, r#"<div class="instances {size}">"#);
@@ -176,16 +175,15 @@ fn picture(pixels: &[f32], [height, width, channels]: [usize; 3], (low, high): (
 
 /// Without images: the weights from the largest down, key instances in their own colour. Of weights with a sign those
 /// farthest from 0.
-fn bars(out: &mut String, bag: &BagPicture) {
+fn bars(out: &mut String, bag: &BagPicture, Shown { name, signed }: &Shown) {
     const MOST: usize = 200;
-    let mut order = by_weight(&bag.weights, MOST, bag.shown.signed);
+    let mut order = by_weight(&bag.weights, MOST, *signed);
     if order.is_empty() {
         return;
     }
-    if bag.shown.signed {
+    if *signed {
         order.sort_by(|&a, &b| bag.weights[b].total_cmp(&bag.weights[a]));
     }
-    let name = &*bag.shown.name;
     let drawn = |i: usize| Some(f64::from(bag.weights[i])).filter(|a| a.is_finite());
     let x = Axis::exact(0.5, order.len() as f64 + 0.5, 8, (48.0, 548.0));
     let y = Axis::around(order.iter().filter_map(|&i| drawn(i)).chain([0.0]), 3, (122.0, 28.0));

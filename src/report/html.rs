@@ -52,7 +52,7 @@ pub(super) fn page(report: &Report) -> String {
     let curves: String = report.curves.iter().map(charts::curve).collect();
     out += &grid("Learning curves", &curves);
     out += &grid("Predictions", &report.predictions.as_ref().map(predictions::section).unwrap_or_default());
-    out += &bag_picture::section(&report.bags);
+    out += &bag_picture::section(&report.bags, &report.shown);
     let _ = write!(out, "\n<footer>bagrad {}</footer></main></body></html>\n", env!("CARGO_PKG_VERSION"));
     out
 }

@@ -39,7 +39,6 @@ fn full() -> Report {
         probability: 0.75,
         image: Some([4, 4, 3]),
         pixels: (0..n).map(|i| vec![i as f32; 48]).collect(),
-        shown: Shown::default(),
         weights: (0..n).map(|i| i as f32 / n as f32).collect(),
         key: Some((0..n).map(|i| i % 3 == 0).collect()),
     };
@@ -65,6 +64,7 @@ fn full() -> Report {
             probabilities: vec![0.9, 0.1, 0.3, 0.7, 0.6, 0.4],
             labels: vec![0, 1, 1],
         }),
+        shown: Shown::default(),
         bags: vec![image(5, 0), image(200, 1), BagPicture { image: None, ..image(300, 2) }],
     }
 }
@@ -149,7 +149,6 @@ fn degenerate_bags_stay_finite() {
                 image,
                 // Too few, too short and not finite.
                 pixels: vec![vec![f32::NAN; 4], vec![1.0]],
-                shown: Shown::default(),
                 weights: attention.to_vec(),
                 key: Some(vec![true]),
                 ..BagPicture::default()
