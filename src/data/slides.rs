@@ -106,8 +106,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
         label(&mut set, &table, &lines, &mut remarks).map_err(|message| Error::format(labels, message))?;
     }
-    set.split = good.iter().map(|k| k.part).collect();
-    if let Some(mut split) = set.split.take() {
+    if let Some(mut split) = good.iter().map(|k| k.part).collect::<Option<Vec<_>>>() {
         set.leave_out_unlabelled(&mut split);
         set.split = Some(split);
     }

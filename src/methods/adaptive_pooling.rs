@@ -4,10 +4,11 @@
 //! P = (mean of q^r)^(1/r), q the probabilities of a bag's instances: r = 1 is the mean, a large r the maximum. All of it
 //! is computed as ln P.
 
+use super::checks::check_least;
 use super::image::Embedder;
 use super::layers::{Network, Pool, Start};
 use super::{About, Level, MilMethod, Recipe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::pointwise::{Activation, Affine};
 use crate::ops::power_pool::GeneralisedMean;
 use crate::ops::pseudo_label::{BagPseudoLoss, InstancePseudoLoss};
@@ -108,7 +109,7 @@ impl MilMethod for AdaptivePooling {
     /// Each class has a sigmoid, an exponent and a loss of its own.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a negative factor, a width of 0 or a bad dropout rate.
+    /// [`crate::Error::Setting`] for a negative factor, a width of 0 or a bad dropout rate.
     fn record(&self, net: &mut Network) -> Result<()> {
         record(net, self)
     }
@@ -120,16 +121,8 @@ pub(super) fn recipe() -> Recipe {
     Recipe { optimiser, learning_rate: 1e-4, time_decay: 0.0, epochs: 100, bags: 1 }
 }
 
-/// Refuses a factor of a term of the loss that is not one.
-pub(super) fn check_lambda(lambda: f32) -> Result<()> {
-    match lambda >= 0.0 && lambda.is_finite() {
-        true => Ok(()),
-        false => Err(Error::setting("lambda", format!("must be a number and at least 0, found {lambda}"))),
-    }
-}
-
 fn record(net: &mut Network, settings: &AdaptivePooling) -> Result<()> {
-    check_lambda(settings.lambda)?;
+    check_least("lambda", settings.lambda, 0.0)?;
     net.start = settings.init;
     let h = settings.embedder.embeddings(net, settings.image, &settings.embed, settings.dropout)?;
     let outputs = net.outputs();

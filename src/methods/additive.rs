@@ -3,15 +3,15 @@
 //! t_n = pointer(h_n), a = softmax of t over the bag, g_n = psi(a_n h_n), and the bag's logits are the sum (or mean) of
 //! the g_n. What an instance contributed to a class is g_nc and nothing else.
 
+use super::checks::check_widths;
 use super::layers::{Meaning, Network, Pool, Start};
 use super::{About, Level, MilMethod, Recipe};
-use crate::error::{Error, Result};
-use crate::ops::batch_norm::RunningBatchNorm;
+use crate::error::Result;
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::{BagSoftmax, SegmentLogSumExp};
 use crate::ops::update::Optimiser;
 use crate::ops::weighting::RowScale;
-use crate::tape::{Columns, Init, Param, ValueId};
+use crate::tape::{Columns, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// What the logits of a bag are of the contributions of its instances.
@@ -99,7 +99,7 @@ impl MilMethod for Additive {
     /// More than two classes: softmax over a column of contributions a class.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a width of 0 or a dropout rate out of range.
+    /// [`crate::Error::Setting`] for a width of 0 or a dropout rate out of range.
     fn record(&self, net: &mut Network) -> Result<()> {
         net.start = self.init;
         let h = net.embed_with_dropout(net.features, &self.embed, self.dropout)?;
@@ -121,16 +121,6 @@ impl MilMethod for Additive {
     }
 }
 
-/// Refuses layers without a column.
-fn check_widths(setting: &str, widths: &[u32]) -> Result<()> {
-    match widths.iter().position(|&width| width == 0) {
-        Some(layer) => {
-            Err(Error::setting(setting, format!("layer {layer} has width 0; leave it out for fewer layers")))
-        }
-        None => Ok(()),
-    }
-}
-
 /// A score for each instance: hidden layers with batch norm and leaky ReLU.
 fn pointer(net: &mut Network, h: ValueId, widths: &[u32], norm: bool) -> Result<ValueId> {
     check_widths("pointer", widths)?;
@@ -141,7 +131,7 @@ fn pointer(net: &mut Network, h: ValueId, widths: &[u32], norm: bool) -> Result<
             true => {
                 // The norm would take a bias away again.
                 let pre = net.unbiased(&format!("attention.{i}"), x, width)?;
-                let normed = batch_norm(net, &format!("attention.{i}.norm"), pre)?;
+                let normed = net.batch_norm(&format!("attention.{i}.norm"), "gain", pre, width)?;
                 net.activate(normed, leaky)?
             }
             false => net.linear(&format!("attention.{i}"), x, width, leaky)?,
@@ -167,21 +157,6 @@ fn psi(net: &mut Network, x: ValueId, settings: &Additive) -> Result<ValueId> {
         };
     }
     Ok(x)
-}
-
-/// Batch norm of columns with the running statistics of PyTorch: parameters `name.gain`, `name.bias`, `name.mean` and
-/// `name.variance`.
-pub(super) fn batch_norm(net: &mut Network, name: &str, x: ValueId) -> Result<ValueId> {
-    let channels = net.tape.cols(x);
-    let mut affine = |part: &str, start: f32| {
-        let (name, init) = (format!("{name}.{part}"), Init::Constant(start));
-        net.tape.param(Param { name, rows: 1, cols: channels, init, decays: false, parts: Vec::new() })
-    };
-    let (gain, bias) = (affine("gain", 1.0), affine("bias", 0.0));
-    let mut running = |part: &str, start: f32| net.tape.buffer(&format!("{name}.{part}"), channels, start);
-    let (mean, variance) = (running("mean", 0.0), running("variance", 1.0));
-    let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1 };
-    net.tape.push1(norm, &[x, gain, bias, mean, variance])
 }
 
 #[cfg(test)]

@@ -8,9 +8,7 @@ use super::image::Embedder;
 use super::layers::{Network, Start};
 use super::{About, Level, MilMethod};
 use crate::error::{Error, Result};
-use crate::ops::attention_pool::AttentionPool;
 use crate::ops::pointwise::Activation;
-use crate::ops::segment::SegmentSoftmax;
 use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
@@ -98,19 +96,10 @@ fn record<const GATED: bool>(net: &mut Network, settings: &Settings<GATED>) -> R
         Some(h) => h,
         None => net.embed_with_dropout(features, &settings.embed, settings.dropout)?,
     };
-    let inner = settings.attention;
-    let pre = match GATED {
-        true => net.linear_parts("attention.vu", &[("attention.v", inner), ("attention.u", inner)], h)?,
-        false => net.linear("attention.v", h, inner, Activation::None)?,
-    };
-    let [w, b] = net.weights("attention.w", inner, settings.heads);
-    let [tiles, bag_tiles, offsets] = net.tables();
-    let op = AttentionPool { gated: GATED };
-    let pooled = net.tape.push(op, &[pre, h, w, b, tiles, bag_tiles, offsets])?;
-    let (z, scores) = (pooled[0], pooled[1]);
+    let [z, scores] = net.attention_pool(h, GATED, settings.attention, settings.heads)?;
     let outputs = net.outputs();
     let logits = net.linear("head", z, outputs, Activation::None)?;
-    let weights = net.tape.push1(SegmentSoftmax, &[scores, tiles, bag_tiles, offsets])?;
+    let weights = net.softmax_over_bags(scores)?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, CLAMP)?;
     net.finish((logits, link), (scores, Columns::Heads), loss)?;

@@ -1,9 +1,10 @@
 //! CausalMIL (Zhang, Zhang, Deng, Zhang 2022): a variational autoencoder of the instance that a bag is told by, with a
 //! prior that the bag gives.
 
+use super::checks::check_least;
 use super::codec::{self, Codec, Coder};
 use super::layers::{Activation, Columns, Distance, Meaning, Network, Pool, Start, Weight};
-use super::variational::{Gaussian, check, classified, over_bags};
+use super::variational::{Gaussian, classified};
 use super::{About, Level, MilMethod, RECONSTRUCTION, Recipe};
 use crate::error::Result;
 use crate::kernels::launch::Input;
@@ -90,7 +91,7 @@ impl MilMethod for CausalMil {
     /// # Errors
     /// [`crate::Error::Setting`] for widths of 0, weights out of range, and pictures that the codec does not take.
     fn record(&self, net: &mut Network) -> Result<()> {
-        check("reconstruction", self.reconstruction, 0.0)?;
+        check_least("reconstruction", self.reconstruction, 0.0)?;
         net.start = self.init;
         let coder = Coder::new(net, self.codec, self.image, &self.embed, &self.channels)?;
         let e = coder.encode(net, "encoder")?;
@@ -130,14 +131,14 @@ impl MilMethod for CausalMil {
         let u = net.pool(e, Pool::Mean)?;
         let prior = Gaussian::of(net, "prior", u, 1)?;
         let divergence = of_picked.divergence_from(net, prior, z)?;
-        let divergence = over_bags(net, divergence)?;
+        let divergence = net.weighted_over_bags(divergence)?;
         let weight = match self.warm_up {
             0 => Weight::Fixed(1.0),
             epochs => Weight::Rises { to: 1.0, epochs, begun: 0 },
         };
         net.objective("divergence", divergence, weight)?;
         let of_prior = prior.divergence(net)?;
-        let of_prior = over_bags(net, of_prior)?;
+        let of_prior = net.weighted_over_bags(of_prior)?;
         net.objective("prior", of_prior, Weight::Fixed(1.0))
     }
 }

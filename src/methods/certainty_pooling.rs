@@ -9,6 +9,7 @@
 //! the weights. So a pass costs its products and no copy of the embeddings, equal instances are equally certain, and a
 //! prediction depends on the bag alone, neither on what is batched with it nor on the order of its instances.
 
+use super::checks::check_widths;
 use super::image::Embedder;
 use super::layers::{Network, Start};
 use super::{About, Level, MilMethod, Recipe, adaptive_pooling};
@@ -17,7 +18,7 @@ use crate::ops::critical_attention::CriticalValues;
 use crate::ops::dropout::{ColumnDropout, Dropout};
 use crate::ops::matmul::Linear;
 use crate::ops::moments::PassMoments;
-use crate::ops::pointwise::{Activate, Activation, Affine};
+use crate::ops::pointwise::{Activation, Affine};
 use crate::ops::segment::{Pool, SegmentReduce};
 use crate::tape::{Columns, Meaning, ValueId};
 use serde::{Deserialize, Serialize};
@@ -151,10 +152,7 @@ fn check(settings: &CertaintyPooling) -> Result<()> {
         let message = format!("must be a number above 0, found {}", settings.epsilon);
         return Err(Error::setting("epsilon", message));
     }
-    match settings.head.contains(&0) {
-        true => Err(Error::setting("head", "a layer must be wider than 0")),
-        false => Ok(()),
-    }
+    check_widths("head", &settings.head)
 }
 
 /// The layers behind the first dropout: weights, bias and activation of each.
@@ -236,7 +234,7 @@ fn record(net: &mut Network, settings: &CertaintyPooling) -> Result<()> {
     let loss = net.cross_entropy(trained, link, 0.0)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     net.scores_are(Meaning::Logit);
-    let selection = net.tape.push1(Activate(Activation::Exp), &[log_selection])?;
+    let selection = net.activate(log_selection, Activation::Exp)?;
     net.tell_of_instances("deviation", deviation, Meaning::Deviation)?;
     net.tell_of_instances("selection", selection, Meaning::Score)
 }

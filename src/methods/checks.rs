@@ -40,6 +40,35 @@ pub(super) fn check_network(network: &Network) -> Result<()> {
     }
 }
 
+/// Refuses layers without a column.
+pub(super) fn check_widths(setting: &str, widths: &[u32]) -> Result<()> {
+    match widths.iter().position(|&width| width == 0) {
+        Some(layer) => {
+            Err(Error::setting(setting, format!("layer {layer} has width 0; leave it out for fewer layers")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a number that is none, or below `least`.
+pub(super) fn check_least(setting: &str, value: f32, least: f32) -> Result<()> {
+    match value.is_finite() && value >= least {
+        true => Ok(()),
+        false => Err(Error::setting(setting, format!("must be a number and at least {least}, found {value}"))),
+    }
+}
+
+/// Refuses pictures of `[height, width, channels]` that are not what `features` columns hold.
+pub(super) fn check_picture([height, width, channels]: [u32; 3], features: u32) -> Result<()> {
+    match [height, width, channels].map(u64::from).iter().product::<u64>() {
+        values if values == u64::from(features) => Ok(()),
+        values => {
+            let message = format!("a picture of {height} x {width} x {channels} has {values} values, not {features}");
+            Err(Error::setting("image", message))
+        }
+    }
+}
+
 /// Features of an instance, at most.
 pub(super) const MOST_FEATURES: usize = 1 << 24;
 /// A size or a number among the settings of a method, at most, so that products of two fit 32 bits.

@@ -1,8 +1,8 @@
 //! Encoders of instances and the decoders that mirror them, for methods that reconstruct what they see.
 
+use super::checks::{check_picture, check_widths};
 use super::layers::{Activation, Network};
 use crate::error::{Error, Result};
-use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
 use crate::ops::image::{MaxPool, Upsample};
 use crate::tape::{Init, Param, ValueId};
@@ -30,10 +30,6 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("embed", "dense codec: widths of the encoder's ReLU layers; the decoder has them in turn"),
     ("channels", "codecs of pictures: channels of the convolutions (mnist: and the last layer); [] for the papers'"),
 ];
-
-/// Added to the variance by PyTorch's batch norm, and how far its running statistics move in an update.
-const EPS: f32 = 1e-5;
-const MOMENTUM: f32 = 0.1;
 
 /// An encoder with its decoder.
 pub(super) struct Coder<'a> {
@@ -83,16 +79,10 @@ impl<'a> Coder<'a> {
             let expected = format!("expected {} numbers of 1 to 8192, or none", papers.len());
             return refused("channels", format!("{expected}, found {channels:?}"));
         }
-        if let Some(layer) = embed.iter().position(|&w| w == 0) {
-            return refused("embed", format!("layer {layer} has width 0"));
-        }
+        check_widths("embed", embed)?;
         let [height, side, depth] = picture;
         if codec != Codec::Dense {
-            let values: u64 = picture.iter().map(|&v| u64::from(v)).product();
-            if values != u64::from(width) {
-                let message = format!("a picture of {height} x {side} x {depth} has {values} values, not {width}");
-                return refused("image", message);
-            }
+            check_picture(picture, width)?;
         }
         let (fits, sides): (fn(u32) -> bool, _) = match codec {
             Codec::Dense => (|_| true, ""),
@@ -195,10 +185,8 @@ impl<'a> Coder<'a> {
                 let side = |length: u32, kernel: u32| ((length - kernel).div_ceil(2) - 2) / 2;
                 let [height, width] = [self.image.height, self.image.width];
                 let image = Image::new(c[1], side(height, first.size[0]), side(width, first.size[1]));
+                check_widths("decoder", between)?;
                 for (n, &width) in between.iter().enumerate() {
-                    if width == 0 {
-                        return refused("decoder", format!("layer {n} has width 0"));
-                    }
                     value = net.linear(&layer(n), value, width, Activation::Relu)?;
                 }
                 let activation = if between.is_empty() { Activation::Relu } else { Activation::None };
@@ -256,17 +244,7 @@ impl Picture {
     fn then(self, net: &mut Network, name: &str, then: Then) -> Result<Self> {
         let mut value = self.value;
         if then == Then::NormRelu {
-            let channels = self.image.channels;
-            let row = |name: String, start: f32| {
-                let init = Init::Constant(start);
-                Param { name, rows: 1, cols: channels, init, decays: false, parts: Vec::new() }
-            };
-            let gain = net.tape.param(row(format!("{name}.norm.weight"), 1.0));
-            let bias = net.tape.param(row(format!("{name}.norm.bias"), 0.0));
-            let mean = net.tape.buffer(&format!("{name}.norm.mean"), channels, 0.0);
-            let variance = net.tape.buffer(&format!("{name}.norm.variance"), channels, 1.0);
-            let norm = RunningBatchNorm { channels, eps: EPS, momentum: MOMENTUM };
-            value = net.tape.push1(norm, &[value, gain, bias, mean, variance])?;
+            value = net.batch_norm(&format!("{name}.norm"), "weight", value, self.image.channels)?;
         }
         if then != Then::Nothing {
             value = net.activate(value, Activation::Relu)?;

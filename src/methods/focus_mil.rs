@@ -1,7 +1,8 @@
 //! FocusMIL (Liu, Zhang, Zhang 2024): the largest logit of a bag, of a Gaussian code of each instance.
 
+use super::checks::check_least;
 use super::layers::{Activation, Columns, Meaning, Network, Pool, Start, Weight};
-use super::variational::{Gaussian, check, classified, over_instances};
+use super::variational::{Gaussian, classified, over_instances};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::update::Optimiser;
@@ -65,7 +66,7 @@ impl MilMethod for FocusMil {
     /// # Errors
     /// [`Error::Setting`] for a width of 0 or a weight below 0.
     fn record(&self, net: &mut Network) -> Result<()> {
-        check("beta", self.beta, 0.0)?;
+        check_least("beta", self.beta, 0.0)?;
         if self.code == 0 {
             return Err(Error::setting("code", "the width of the layer must be above 0"));
         }

@@ -1,5 +1,6 @@
 //! Embedders of images: what stands before the pooling when an instance is a picture.
 
+use super::checks::check_picture;
 use super::layers::Network;
 use crate::error::{Error, Result};
 use crate::ops::conv::{Conv2d, Image, Window};
@@ -92,13 +93,8 @@ const OF_CHANNELS: f32 = 0.2;
 /// ReLU comes after the pool, which picks the same values from a quarter as many.
 fn lenet(net: &mut Network, picture: [u32; 3], sizes: Sizes, dropout: f32) -> Result<ValueId> {
     let [height, width, channels] = picture;
-    let values = picture.iter().map(|&v| v as u64).product::<u64>();
     let mut h = net.features;
-    let features = net.tape.cols(h);
-    if values != features as u64 {
-        let message = format!("a picture of {height} x {width} x {channels} has {values} values, not {features}");
-        return Err(Error::setting("image", message));
-    }
+    check_picture(picture, net.tape.cols(h))?;
     let mut image = Image::new(channels, height, width);
     for (i, channels) in sizes.channels.into_iter().enumerate() {
         let too_small = || Error::setting("image", format!("{height} x {width} is too small: 16 x 16 is the least"));

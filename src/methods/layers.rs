@@ -1,14 +1,18 @@
 //! What methods are built from: layers with named parameters, pools, heads and losses.
 
+use super::checks::check_widths;
 use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 pub use crate::objectives::Weight;
+use crate::ops::attention_pool::AttentionPool;
+use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 pub use crate::ops::pointwise::Activation;
-use crate::ops::pointwise::{Activate, AddScaled, Logit};
+use crate::ops::pointwise::{Activate, AddScaled, Logit, Multiply};
+use crate::ops::reduce::{ColumnSum, RowSoftmax};
 use crate::ops::routing::{BagDot, Squash};
 pub use crate::ops::segment::Pool;
 use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
@@ -16,7 +20,7 @@ use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
 pub use crate::ops::target_loss::Distance;
 use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
-use crate::ops::{Op, Rule, reduce::RowSoftmax};
+use crate::ops::{Op, Rule};
 pub use crate::tape::{Columns, Link, Meaning, ValueId};
 use crate::tape::{Init, Param, Role, Storage, Tape};
 use serde::{Deserialize, Serialize};
@@ -222,10 +226,8 @@ impl Network {
     pub fn embed(&mut self, x: ValueId, widths: &[u32]) -> Result<Vec<ValueId>> {
         let mut layers = Vec::new();
         let mut h = x;
+        check_widths("embed", widths)?;
         for (i, &width) in widths.iter().enumerate() {
-            if width == 0 {
-                return Err(Error::setting("embed", format!("layer {i} has width 0")));
-            }
             h = self.linear(&format!("embed.{i}"), h, width, Activation::Relu)?;
             layers.push(h);
         }
@@ -238,10 +240,8 @@ impl Network {
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn embed_with_dropout(&mut self, x: ValueId, widths: &[u32], rate: f32) -> Result<ValueId> {
         let mut h = x;
+        check_widths("embed", widths)?;
         for (i, &width) in widths.iter().enumerate() {
-            if width == 0 {
-                return Err(Error::setting("embed", format!("layer {i} has width 0")));
-            }
             h = self.linear(&format!("embed.{i}"), h, width, Activation::Relu)?;
             h = self.dropout(h, rate)?;
         }
@@ -353,6 +353,48 @@ impl Network {
         let targets = self.tape.batch(Input::Targets, self.outputs());
         let weights = self.tape.batch(Input::Weights, 1);
         self.tape.push1(TargetLoss { distance, scale }, &[x, targets, weights])
+    }
+
+    /// Attention over each bag with `heads` heads of a hidden width, plain or gated: the weighted means of the rows of h
+    /// `[B, heads H]`, and the scores of the instances `[N, heads]`, whose softmax over the bag the weights are.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
+    pub fn attention_pool(&mut self, h: ValueId, gated: bool, hidden: u32, heads: u32) -> Result<[ValueId; 2]> {
+        let pre = match gated {
+            true => self.linear_parts("attention.vu", &[("attention.v", hidden), ("attention.u", hidden)], h)?,
+            false => self.linear("attention.v", h, hidden, Activation::None)?,
+        };
+        let [w, b] = self.weights("attention.w", hidden, heads);
+        let [tiles, bag_tiles, offsets] = self.tables;
+        let pooled = self.tape.push(AttentionPool { gated }, &[pre, h, w, b, tiles, bag_tiles, offsets])?;
+        Ok([pooled[0], pooled[1]])
+    }
+
+    /// Batch norm with the running statistics of PyTorch, of each of `channels` over all rows and places: parameters
+    /// `name` with the part `gain` and with `bias`, and what runs under `name.mean` and `name.variance`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
+    pub fn batch_norm(&mut self, name: &str, gain: &str, x: ValueId, channels: u32) -> Result<ValueId> {
+        let [gain, bias] = [(gain, 1.0), ("bias", 0.0)].map(|(part, start)| {
+            let (name, init) = (format!("{name}.{part}"), Init::Constant(start));
+            self.tape.param(Param { name, rows: 1, cols: channels, init, decays: false, parts: Vec::new() })
+        });
+        let [mean, variance] = [("mean", 0.0), ("variance", 1.0)]
+            .map(|(part, start)| self.tape.buffer(&format!("{name}.{part}"), channels, start));
+        let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1 };
+        self.tape.push1(norm, &[x, gain, bias, mean, variance])
+    }
+
+    /// The sum over bags of their weights times x `[B, 1]`: what a loss of the bags is, `[1, 1]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
+    pub fn weighted_over_bags(&mut self, x: ValueId) -> Result<ValueId> {
+        let weights = self.tape.batch(Input::Weights, 1);
+        let products = self.tape.push1(Multiply, &[x, weights])?;
+        self.tape.push1(ColumnSum, &[products])
     }
 
     /// The tables of the batch, for operations over bags.

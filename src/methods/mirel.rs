@@ -5,15 +5,15 @@
 //! instance is e^(T (1 + r)). Evidence e is a Dirichlet distribution with alpha = e + 1 over the probabilities of the
 //! classes, which are alpha / S in the mean, S the sum of alpha; K / S, the vacuity, is 1 where nothing is known.
 
+use super::checks::check_least;
 use super::image::Embedder;
 use super::layers::{Meaning, Network, Start, Weight};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
-use crate::ops::attention_pool::AttentionPool;
 use crate::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use crate::ops::pointwise::{Activation, Affine, Multiply, StopGradient};
-use crate::ops::reduce::{ColumnSum, RowSum};
+use crate::ops::reduce::RowSum;
 use crate::ops::rows::{Concat, SliceColumns};
 use crate::ops::segment;
 use crate::ops::update::Optimiser;
@@ -194,28 +194,19 @@ impl Mirel {
         if !self.fisher.is_finite() {
             return wrong("fisher", "must be a number; negative for plain squared errors");
         }
-        if !(self.instances >= 0.0 && self.instances.is_finite()) {
-            return wrong("instances", "must be at least 0");
-        }
-        Ok(())
+        check_least("instances", self.instances, 0.0)
     }
 
     /// The pooled features, and the attention where there is one.
     fn host(&self, net: &mut Network, f: ValueId) -> Result<(ValueId, Option<ValueId>)> {
-        let gated = self.pool == Host::Gated;
-        let pre = match self.pool {
+        let gated = match self.pool {
             Host::Mean => return Ok((net.pool(f, segment::Pool::Mean)?, None)),
             Host::Max => return Ok((net.pool(f, segment::Pool::Max)?, None)),
-            Host::Attention => net.linear("attention.v", f, self.hidden, Activation::None)?,
-            Host::Gated => {
-                let parts = [("attention.v", self.hidden), ("attention.u", self.hidden)];
-                net.linear_parts("attention.vu", &parts, f)?
-            }
+            Host::Attention => false,
+            Host::Gated => true,
         };
-        let [w, b] = net.weights("attention.w", self.hidden, 1);
-        let [tiles, bag_tiles, offsets] = net.tables();
-        let pooled = net.tape.push(AttentionPool { gated }, &[pre, f, w, b, tiles, bag_tiles, offsets])?;
-        Ok((pooled[0], Some(net.softmax_over_bags(pooled[1])?)))
+        let [pooled, scores] = net.attention_pool(f, gated, self.hidden, 1)?;
+        Ok((pooled, Some(net.softmax_over_bags(scores)?)))
     }
 
     /// The logarithm of the evidence of instances, T (1 + r).
@@ -228,7 +219,6 @@ impl Mirel {
     }
 
     fn losses(&self, net: &mut Network, bags: ValueId, evidence: ValueId, base: ValueId) -> Result<Terms> {
-        let weights = net.tape.batch(Input::Weights, 1);
         let labels = net.tape.batch(Input::Labels, 1);
         let targets = net.tape.batch(Input::Targets, 2);
         let joined = joined_evidence(net, evidence, base)?;
@@ -243,11 +233,7 @@ impl Mirel {
             let sides = net.tape.push1(Concat, &[negative, positive])?;
             let chosen = net.tape.push1(Multiply, &[sides, targets])?;
             let chosen = net.tape.push1(RowSum, &[chosen])?;
-            let sum = |net: &mut Network, loss: ValueId| {
-                let weighted = net.tape.push1(Multiply, &[loss, weights])?;
-                net.tape.push1(ColumnSum, &[weighted])
-            };
-            Ok([sum(net, whole)?, sum(net, chosen)?])
+            Ok([net.weighted_over_bags(whole)?, net.weighted_over_bags(chosen)?])
         };
         let [bags, instances] = both([1.0, self.fisher.max(0.0), 0.0, 1.0])?;
         let [bags_divergence, instances_divergence] = both([0.0, 0.0, 1.0, 0.0])?;

@@ -1,9 +1,10 @@
 //! MIVAE (Zhang 2021): a variational autoencoder of instances whose codes have a part of the instance and one of its
 //! bag; both parts are classified.
 
+use super::checks::check_widths;
 use super::codec::{self, Codec, Coder};
 use super::layers::{Activation, Columns, Distance, Meaning, Network, Pool, Start, Weight};
-use super::variational::{Gaussian, classified, over_bags, over_instances, weighted};
+use super::variational::{Gaussian, classified, over_instances, weighted};
 use super::{About, Level, MilMethod, RECONSTRUCTION, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
@@ -99,10 +100,10 @@ impl MilMethod for Mivae {
     /// # Errors
     /// [`Error::Setting`] for widths of 0, a weight or dropout out of range, and pictures that the codec does not take.
     fn record(&self, net: &mut Network) -> Result<()> {
-        if self.prior == 0 || self.classifier.contains(&0) {
-            let name = if self.prior == 0 { "prior" } else { "classifier" };
-            return Err(Error::setting(name, "a layer has width 0"));
+        if self.prior == 0 {
+            return Err(Error::setting("prior", "the width of the layer must be above 0"));
         }
+        check_widths("classifier", &self.classifier)?;
         net.start = self.init;
         let coder = Coder::new(net, self.codec, self.image, &self.embed, &self.channels)?;
         let of_instances = coder.encode(net, "instance")?;
@@ -150,7 +151,7 @@ impl MilMethod for Mivae {
         let g = net.linear("prior", class, self.prior, Activation::Relu)?;
         let prior = Gaussian::of(net, "prior", g, self.latent)?;
         let divergence = of_bag.divergence_from(net, prior, zb)?;
-        let divergence = over_bags(net, divergence)?;
+        let divergence = net.weighted_over_bags(divergence)?;
         let mean = Affine { factor: 1.0 / self.latent as f32, offset: 0.0 };
         let divergence = net.tape.push1(mean, &[divergence])?;
         let weight = match self.warm_up {

@@ -3,11 +3,12 @@
 //!
 //! P = sum of q^(n + 1) / sum of q^n: n = 0 is the mean, n = 1 linear softmax, a large n the maximum.
 
-use super::adaptive_pooling::{check_lambda, recipe};
+use super::adaptive_pooling::recipe;
+use super::checks::check_least;
 use super::image::Embedder;
 use super::layers::{Network, Start, Weight};
 use super::{About, Level, MilMethod, Recipe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::pointwise::{Activation, Multiply};
 use crate::ops::power_pool::PowerMean;
 use crate::ops::reduce::{ColumnSum, RowSum};
@@ -92,18 +93,15 @@ impl MilMethod for PowerPooling {
     /// Each class has a sigmoid, an exponent and a loss of its own.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a negative exponent or factor, a width of 0 or a bad dropout rate.
+    /// [`crate::Error::Setting`] for a negative exponent or factor, a width of 0 or a bad dropout rate.
     fn record(&self, net: &mut Network) -> Result<()> {
         record(net, self)
     }
 }
 
 fn record(net: &mut Network, settings: &PowerPooling) -> Result<()> {
-    check_lambda(settings.lambda)?;
-    if !(settings.exponent >= 0.0 && settings.exponent.is_finite()) {
-        let message = format!("must be a number and at least 0, found {}", settings.exponent);
-        return Err(Error::setting("exponent", message));
-    }
+    check_least("lambda", settings.lambda, 0.0)?;
+    check_least("exponent", settings.exponent, 0.0)?;
     net.start = settings.init;
     let h = settings.embedder.embeddings(net, settings.image, &settings.embed, settings.dropout)?;
     let outputs = net.outputs();

@@ -1,5 +1,6 @@
 //! What the variational methods are built from: Gaussians of instances and bags, and means over what a batch holds.
 
+use super::checks::check_least;
 use super::layers::{Activation, Network, Pool};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
@@ -52,13 +53,6 @@ impl Gaussian {
     }
 }
 
-/// The sum over bags of their weights times x `[B, 1]`.
-pub fn over_bags(net: &mut Network, x: ValueId) -> Result<ValueId> {
-    let weights = net.tape.batch(Input::Weights, 1);
-    let products = net.tape.push1(Multiply, &[x, weights])?;
-    net.tape.push1(ColumnSum, &[products])
-}
-
 /// A mean `[1, 1]` over all rows of the batch, times the sum of the bags' weights, which is 1 for a mean over bags.
 pub fn weighted(net: &mut Network, mean: ValueId) -> Result<ValueId> {
     let weights = net.tape.batch(Input::Weights, 1);
@@ -84,18 +78,10 @@ pub fn over_instances(net: &mut Network, x: ValueId) -> Result<ValueId> {
 /// # Errors
 /// [`Error::Setting`] for a factor that is not above 0.
 pub fn classified(net: &mut Network, logits: ValueId, link: Link, factor: f32) -> Result<ValueId> {
-    check("classification", factor, f32::MIN_POSITIVE)?;
+    check_least("classification", factor, f32::MIN_POSITIVE)?;
     let loss = net.cross_entropy(logits, link, 0.0)?;
     match factor {
         1.0 => Ok(loss),
         factor => net.tape.push1(Affine { factor, offset: 0.0 }, &[loss]),
-    }
-}
-
-/// Refuses a weight of a term that is no number, or below `least`.
-pub fn check(name: &str, weight: f32, least: f32) -> Result<()> {
-    match weight.is_finite() && weight >= least {
-        true => Ok(()),
-        false => Err(Error::setting(name, format!("expected a weight of at least {least}, found {weight}"))),
     }
 }

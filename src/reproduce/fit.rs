@@ -83,9 +83,8 @@ impl Fit {
         let found = training::predict(&mut session, &bags, &test, None)?;
         let labels = bags.labels.as_ref().context("labels were checked")?;
         let scores = found.measure(&test.iter().map(|&b| labels[b]).collect::<Vec<_>>())?;
-        let targets = set.instance_targets();
-        let of_test = |targets: Vec<u8>| test.iter().flat_map(|&b| targets[bags.rows(b)].to_vec()).collect();
-        let targets: Option<Vec<u8>> = targets.map(of_test);
+        let targets: Option<Vec<u8>> =
+            set.instance_targets().map(|targets| test.iter().flat_map(|&b| &targets[bags.rows(b)]).copied().collect());
         let instances = targets.as_ref().map(|targets| found.instance_auc(targets));
         let key: Option<Vec<bool>> = targets.as_ref().map(|targets| targets.iter().map(|&t| t != 0).collect());
         // What a logit says of an instance by itself.
