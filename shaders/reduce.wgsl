@@ -4,7 +4,9 @@
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> g: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y1: array<f32>;
+@group(0) @binding(2) var<storage, read> h: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y2: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y3: array<f32>;
 
 struct SumRowsParams { rows: u32, cols: u32, stride: u32, first: u32, chunk: u32, factor: f32, accumulate: u32 }
 var<immediate> su: SumRowsParams;
@@ -14,6 +16,13 @@ var<immediate> ro: RowParams;
 
 struct RowGradParams { rows: u32, cols: u32, accumulate: u32 }
 var<immediate> rg: RowGradParams;
+
+// flags: 1 a gradient of the logarithms, 2 one of their sum, 4 add.
+const OF_LOGS = 1u; // The logarithms have a gradient.
+const OF_TOTAL = 2u; // The log-sum-exp has one.
+const ADD = 4u; // The result is added to what is there.
+struct LogGradParams { rows: u32, cols: u32, flags: u32 }
+var<immediate> lg: LogGradParams;
 
 struct SpreadParams { rows: u32, cols: u32, row_step: u32, col_step: u32, accumulate: u32 }
 var<immediate> sp: SpreadParams;
@@ -133,6 +142,68 @@ fn row_softmax_grad(
             value += y2[start + c];
         }
         y2[start + c] = value;
+    }
+}
+
+// y1[r, :] = ln of the softmax of row r, y2[r] = its log-sum-exp.
+@compute @workgroup_size(64)
+fn row_log_softmax(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= ro.rows {
+        return;
+    }
+    let start = r * ro.cols;
+    var largest = x[start];
+    for (var c = 1u; c < ro.cols; c++) {
+        largest = max(largest, x[start + c]);
+    }
+    var total = 0.0;
+    for (var c = 0u; c < ro.cols; c++) {
+        total += exp(x[start + c] - largest);
+    }
+    let rest = log(total);
+    for (var c = 0u; c < ro.cols; c++) {
+        // The large numbers cancel first.
+        y1[start + c] = (x[start + c] - largest) - rest;
+    }
+    y2[r] = largest + rest;
+}
+
+// y3 (+)= g - e^x (the sum of g - h) row by row; x has the logarithms, g their gradient, h that of the log-sum-exp.
+@compute @workgroup_size(64)
+fn row_log_softmax_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = group_of(group, groups) * 64u + lane;
+    if r >= lg.rows {
+        return;
+    }
+    let start = r * lg.cols;
+    let of_logs = (lg.flags & OF_LOGS) != 0u;
+    var total = 0.0;
+    if of_logs {
+        for (var c = 0u; c < lg.cols; c++) {
+            total += g[start + c];
+        }
+    }
+    if (lg.flags & OF_TOTAL) != 0u {
+        total -= h[r];
+    }
+    for (var c = 0u; c < lg.cols; c++) {
+        var value = -exp(x[start + c]) * total;
+        if of_logs {
+            value += g[start + c];
+        }
+        if (lg.flags & ADD) != 0u {
+            value += y3[start + c];
+        }
+        y3[start + c] = value;
     }
 }
 

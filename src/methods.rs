@@ -18,6 +18,7 @@
 //! | [`CertaintyPooling`] | `certainty-pooling` | the score of the instance that is scored highest and most surely |
 //! | [`Attention`] | `attention` | Attention MIL |
 //! | [`GatedAttention`] | `gated-attention` | Gated Attention MIL |
+//! | [`LossAttention`] | `loss-attention` | one classifier for instances and bag, whose logits are the attention |
 //! | [`Additive`] | `additive` | weighted instances are classified, and their contributions summed |
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
 //! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
@@ -46,6 +47,7 @@ pub mod encoder;
 pub mod focus_mil;
 pub mod image;
 pub mod layers;
+pub mod loss_attention;
 mod method;
 pub mod mhim;
 pub mod mi_net;
@@ -67,6 +69,7 @@ pub use certainty_pooling::CertaintyPooling;
 pub use das_mil::DasMil;
 pub use dsmil::Dsmil;
 pub use focus_mil::FocusMil;
+pub use loss_attention::LossAttention;
 pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};
 pub use mhim::{MhimAttention, MhimDsmil, MhimTransMil};
 pub use mi_net::MiNet;

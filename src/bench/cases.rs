@@ -21,7 +21,7 @@ use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Logit, Multiply};
 use crate::ops::positions::AddPositions;
 use crate::ops::power_pool::{GeneralisedMean, PowerMean};
-use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use crate::ops::reduce::{ColumnSum, RowLogSoftmax, RowSoftmax, RowSum};
 use crate::ops::routing::{BagDot, Squash};
 use crate::ops::segment::{Pool, SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
@@ -222,6 +222,9 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     s.output(y);
     let y = s.push(RowSoftmax, &[x])?;
     s.output(y);
+    for y in s.tape.push(RowLogSoftmax, &[x])? {
+        s.output(y);
+    }
     let y = s.push(Activate(Activation::Sigmoid), &[x])?;
     let y = s.push(Logit { clip: 1e-6 }, &[y])?;
     s.output(y);

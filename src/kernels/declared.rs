@@ -1800,6 +1800,19 @@ pub mod pseudo_label {
 /// `shaders/reduce.wgsl`.
 pub mod reduce {
     use super::*;
+    /// The logarithms have a gradient.
+    pub const OF_LOGS: u32 = 1;
+    /// The log-sum-exp has one.
+    pub const OF_TOTAL: u32 = 2;
+    /// The result is added to what is there.
+    pub const ADD: u32 = 4;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct LogGradParams {
+        pub rows: u32,
+        pub cols: u32,
+        pub flags: u32,
+    }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct RowGradParams {
@@ -1839,6 +1852,20 @@ pub mod reduce {
         pub factor: f32,
         pub accumulate: u32,
     }
+    pub const row_log_softmax: Declared = Declared {
+        file: "reduce",
+        entry: "row_log_softmax",
+        bindings: &[Read, Write, Write],
+        words: 2,
+        lanes: 64,
+    };
+    pub const row_log_softmax_grad: Declared = Declared {
+        file: "reduce",
+        entry: "row_log_softmax_grad",
+        bindings: &[Read, Read, Read, Write],
+        words: 3,
+        lanes: 64,
+    };
     pub const row_softmax: Declared = Declared {
         file: "reduce",
         entry: "row_softmax",

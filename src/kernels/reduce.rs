@@ -1,7 +1,8 @@
 //! Host twins of `shaders/reduce.wgsl`.
 
 use super::cost::At;
-use super::declared::reduce::{RowGradParams, RowParams, SpreadParams, SquaresParams, SumRowsParams};
+pub use super::declared::reduce::{ADD, OF_LOGS, OF_TOTAL};
+use super::declared::reduce::{LogGradParams, RowGradParams, RowParams, SpreadParams, SquaresParams, SumRowsParams};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::{Args, Real, kernels};
@@ -25,6 +26,15 @@ kernels! {
         /// Gradient of the softmax over columns.
         ROW_SOFTMAX_GRAD = row_softmax_grad,
             |at @ &At { rows, c, w, .. }| ((3 + w[2]) * rows * c, (4 + w[2]) * rows * c, at.matrix());
+        /// ln of the softmax over columns, and the log-sum-exp.
+        ROW_LOG_SOFTMAX = row_log_softmax,
+            |at @ &At { rows, c, .. }| (rows * (2 * c + 1), rows * (6 * c + 2), at.matrix());
+        /// Gradient of both.
+        ROW_LOG_SOFTMAX_GRAD = row_log_softmax_grad, |at @ &At { rows, c, .. }| {
+            let [of_logs, of_total, added] = [0, 1, 2].map(|bit| at.bit(2, bit));
+            let values = rows * (c * (2 + of_logs + added) + of_total);
+            (values, rows * (c * (2 + 2 * of_logs + added) + of_total), at.matrix())
+        };
         /// The sum of the squares of each run of values.
         SQUARES = squares, |at @ &At { rows, c, .. }| (rows + rows.div_ceil(c.max(1)), 2 * rows, at.line());
     }
@@ -138,6 +148,40 @@ fn row_softmax_grad<T: Real>(a: &Args<T>) {
         let inner: T = y.iter().zip(g).map(|(y, g)| *y * *g).sum();
         for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
             *o = keep_or_zero(keep, *o) + *y * (*g - inner);
+        }
+    });
+}
+
+fn row_log_softmax<T: Real>(a: &Args<T>) {
+    let p: RowParams = a.params();
+    let cols = p.cols as usize;
+    let (x, totals) = (a.read(0), Shared::new(a.write(2)));
+    over_rows(a.write(1), p.rows as usize, cols, 8, |r, out| {
+        let x = &x[r * cols..(r + 1) * cols];
+        let largest = x.iter().fold(T::LOWEST, |m, v| m.larger(*v));
+        let rest = x.iter().map(|v| (*v - largest).exp()).sum::<T>().ln();
+        out.iter_mut().zip(x).for_each(|(o, v)| *o = (*v - largest) - rest);
+        // SAFETY: one number a row.
+        let total = unsafe { totals.part(r..r + 1) };
+        total[0] = largest + rest;
+    });
+}
+
+fn row_log_softmax_grad<T: Real>(a: &Args<T>) {
+    let p: LogGradParams = a.params();
+    let cols = p.cols as usize;
+    let (y, g, of_total) = (a.read(0), a.read(1), a.read(2));
+    let keep = T::new((p.flags & ADD != 0) as u32 as f64);
+    let of_logs = p.flags & OF_LOGS != 0;
+    over_rows(a.write(3), p.rows as usize, cols, 4, |r, out| {
+        let row = r * cols..(r + 1) * cols;
+        let mut total = if of_logs { g[row.clone()].iter().copied().sum() } else { T::ZERO };
+        if p.flags & OF_TOTAL != 0 {
+            total = total - of_total[r];
+        }
+        for (c, (o, y)) in out.iter_mut().zip(&y[row]).enumerate() {
+            let direct = if of_logs { g[r * cols + c] } else { T::ZERO };
+            *o = keep_or_zero(keep, *o) + direct - y.exp() * total;
         }
     });
 }

@@ -5,7 +5,7 @@ use super::pointwise::count_of;
 use super::{Locality, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
-use crate::kernels::launch::{Count, Dim, Grid, Word};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::kernels::reduce as k;
 use crate::planner::{GradTarget, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
@@ -143,6 +143,42 @@ impl Rule for RowSoftmax {
         let words = [shape.rows.into(), shape.cols.into(), accumulate.into()];
         let grid = Grid::line(Count::per(shape.rows, 1, LANES));
         p.launch(&k::ROW_SOFTMAX_GRAD, &[y.into(), g.into(), to], &words, grid);
+    }
+}
+
+/// ln of the softmax over the columns of each row: `[R, C]`, and its log-sum-exp `[R, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowLogSoftmax;
+
+impl Rule for RowLogSoftmax {
+    fn name(&self) -> &'static str {
+        "row log-softmax"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        let shape = inputs[0].shape;
+        Ok(vec![(shape, Storage::F32), (Shape::new(shape.rows, 1), Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        let shape = p.value(x).shape;
+        let operands = [x.into(), node.outputs[0].into(), node.outputs[1].into()];
+        let words: [Word; 2] = [shape.rows.into(), shape.cols.into()];
+        p.launch(&k::ROW_LOG_SOFTMAX, &operands, &words, Grid::line(Count::per(shape.rows, 1, LANES)));
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let y = node.outputs[0];
+        let (logs, total) = (p.upstream(y), p.upstream(node.outputs[1]));
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let shape = p.value(y).shape;
+        let flags = bits([(k::OF_LOGS, logs.is_some()), (k::OF_TOTAL, total.is_some()), (k::ADD, accumulate)]);
+        // A gradient that is not there is bound as y, unread.
+        let operands = [y.into(), logs.unwrap_or(y).into(), total.unwrap_or(y).into(), to];
+        let words = [shape.rows.into(), shape.cols.into(), flags.into()];
+        p.launch(&k::ROW_LOG_SOFTMAX_GRAD, &operands, &words, Grid::line(Count::per(shape.rows, 1, LANES)));
     }
 }
 

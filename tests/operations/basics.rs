@@ -15,7 +15,7 @@ use bagrad::ops::dropout::Dropout;
 use bagrad::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, AddTerm, Logit, Multiply};
-use bagrad::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use bagrad::ops::reduce::{ColumnSum, RowLogSoftmax, RowSoftmax, RowSum};
 use bagrad::ops::segment::{BagSoftmax, Pool, SegmentLogSumExp, SegmentReduce, SegmentSoftmax};
 use bagrad::plan::{Class, Family, PlanAs, Purpose};
 use bagrad::tape::{Storage, Tape, ValueId};
@@ -119,6 +119,16 @@ fn cases() -> Vec<Case> {
     );
     for op in [Op::from(RowSum), ColumnSum.into(), RowSoftmax.into()] {
         case(format!("{op:?}"), Box::new(move |t, x, _| vec![t.push1(&op, &[x]).unwrap()]));
+    }
+    // The logarithms alone, their sum alone, both.
+    for used in [&[0usize][..], &[1], &[0, 1]] {
+        case(
+            format!("log-softmax of rows, outputs {used:?}"),
+            Box::new(move |t, x, _| {
+                let out = t.push(RowLogSoftmax, &[x]).unwrap();
+                used.iter().map(|&i| out[i]).collect()
+            }),
+        );
     }
     for pool in [Pool::Max, Pool::Mean, Pool::Sum, Pool::LogMeanExp] {
         case(format!("pool {pool:?}"), Box::new(move |t, x, _| vec![over_bags(t, SegmentReduce(pool), &[x])[0]]));
@@ -311,5 +321,30 @@ fn dropout_draws_the_same_bits_everywhere() {
         let again = Numbers { step: 4, ..numbers.clone() };
         let other = run(&Device::oracle(), &tape, purpose, &again, false);
         assert!(count < 50 || other.outputs[0].1 != wanted.outputs[0].1, "the next step draws other bits");
+    }
+}
+
+/// Logarithms and their sum by the formula, of numbers whose exponentials are beyond f32.
+#[test]
+fn log_softmax_is_the_formula() {
+    const ROWS: [[f32; 3]; 4] = [[0.5, -1.0, 2.0], [300.0, 299.0, -300.0], [-200.0, -200.0, -200.0], [0.0, 90.0, 0.0]];
+    for device in [Some(Device::oracle()), Some(Device::host()), common::gpu()].into_iter().flatten() {
+        let mut tape = Tape::new();
+        let x = tape.features(3, Storage::F32, false);
+        for (name, y) in ["logs", "total"].into_iter().zip(tape.push(RowLogSoftmax, &[x]).unwrap()) {
+            tape.output(name, y);
+        }
+        let mut numbers = Numbers::random(&tape, &[4], 3, 2, 1);
+        numbers.features = ROWS.concat();
+        let found = run(&device, &tape, Purpose::Predict, &numbers, false);
+        for (r, row) in ROWS.iter().enumerate() {
+            let largest = f64::from(row.iter().fold(f32::MIN, |m, v| m.max(*v)));
+            let total = largest + row.iter().map(|v| (f64::from(*v) - largest).exp()).sum::<f64>().ln();
+            assert!((found.outputs[1].1[r] - total).abs() < 1e-6 * total.abs().max(1.0), "{device:?}, row {r}");
+            for (c, v) in row.iter().enumerate() {
+                let (log, wanted) = (found.outputs[0].1[r * 3 + c], f64::from(*v) - total);
+                assert!((log - wanted).abs() < 1e-6 * wanted.abs().max(1.0), "{device:?}, row {r}: {log} {wanted}");
+            }
+        }
     }
 }

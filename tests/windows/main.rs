@@ -77,6 +77,11 @@ fn methods(dropout: f64) -> Vec<Method> {
             "dropout": dropout});
         all.push(named("additive", settings));
     }
+    for mean in [false, true] {
+        let settings =
+            serde_json::json!({"embed": [5], "lambda": 0.5, "mean_over_instances": mean, "dropout": dropout});
+        all.push(named("loss-attention", settings));
+    }
     all.push(named("dsmil", serde_json::json!({"embed": [5], "query": 4, "dropout": dropout})));
     all.push(named(
         "dsmil",

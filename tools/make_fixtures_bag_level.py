@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Write the reference results of Loss-Attention that the tests compare bagrad with.
+
+The format, the precision and the way random cases are drawn are those of make_fixtures.py, whose functions this script
+uses; only the twins are new. Our own code, in plain PyTorch and float64.
+
+Loss-Attention has a logit for each of two classes, too (metadata classes = 2).
+
+`-repeats` have equal instances and some that are all zeros, `-saturated` have logits up to 30 in size, `-long` have bags
+of many tiles.
+
+    .venv/bin/python tools/make_fixtures_bag_level.py --out tests/fixtures
+    .venv/bin/python tools/make_fixtures_bag_level.py --out /tmp/f --check
+"""
+
+import json
+
+import torch
+from torch.nn.functional import cross_entropy
+
+import make_fixtures as base
+
+
+# ---------------------------------------------------------------- the twins
+
+def loss_attention(spec, params, x, label, kinks):
+    """As the authors write it: weights from the exponentials of all logits, one classifier for instances and bag."""
+    h = base.embed(spec, params, x, kinks)[-1]
+    z = base.layer(params, "head", h)
+    e = (z - z.max().detach()).exp().sum(1, keepdim=True)
+    a = e / e.sum()
+    bag = base.layer(params, "head", (a * h).sum(0))
+    of_instances = a[:, 0] * cross_entropy(z, label.expand(len(x)), reduction="none")
+    of_instances = of_instances.mean() if spec["mean_over_instances"] else of_instances.sum()
+    return bag, cross_entropy(bag, label) + spec["lambda"] * of_instances, {"scores": a, "attention": a}
+
+
+TWINS = {"loss-attention": loss_attention}
+
+
+# ---------------------------------------------------------------- the parameters, the data
+
+def shapes(spec):
+    """{parameter: shape}."""
+    widths = [spec["inputs"], *spec["embed"]]
+    layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
+    layers["head"] = (spec["classes"], widths[-1])
+    named = {}
+    for name, (out, fan_in) in layers.items():
+        named[name + ".weight"] = (out, fan_in)
+        named[name + ".bias"] = (out,)
+    return named
+
+
+draw_plain = base.draw
+
+
+def draw(spec, rng):
+    """As of the other methods; then what is special about the instances."""
+    params, data = draw_plain(spec, rng)
+    x, offsets = data["x"], data["offsets"].tolist()
+    if "repeats" in spec:
+        for lo, hi in zip(offsets, offsets[1:]):
+            x[lo + 1:hi:4] = x[lo]
+            x[lo + 2:hi:5] = 0
+    if "largest" in spec:
+        wide = {k: v.double() for k, v in params.items()}
+        z = base.layer(wide, "head", base.embed(spec, wide, x.double(), [])[-1])
+        params["head.weight"] *= (spec["largest"] / z.abs().max()).float()
+    return params, data
+
+
+SETTINGS = {"loss-attention": ["embed", "lambda", "mean_over_instances"]}
+
+
+def metadata(spec):
+    out = {"kind": "train" if "optimizer" in spec else "forward", "method": spec["method"],
+           "classes": str(spec["classes"]), "settings": json.dumps({k: spec[k] for k in SETTINGS[spec["method"]]}),
+           "generator": "tools/make_fixtures_bag_level.py"}
+    if "optimizer" in spec:
+        out["optimizer"] = json.dumps(spec["optimizer"])
+    return out
+
+
+def catalogue():
+    """{file name: spec}."""
+    small = {"inputs": 7, "embed": [6, 5], "sizes": base.SIZES, "paper": False}
+    long = {"inputs": 3, "embed": [], "sizes": [1, 2, 7, 300, 900]}
+    adam = {"name": "adam", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 5e-4}
+    specs = {}
+    loss = {**small, "method": "loss-attention", "lambda": 0.1, "mean_over_instances": False}
+    for task, c in {"binary": 2, "multi": 3}.items():
+        specs[f"loss-attention-{task}"] = {**loss, "classes": c}
+        specs[f"loss-attention-mean-{task}"] = {**loss, "classes": c, "lambda": 2.0, "mean_over_instances": True}
+        specs[f"loss-attention-long-{task}"] = {**loss, **long, "classes": c, "lambda": 2.0}
+        specs[f"loss-attention-saturated-{task}"] = {**loss, "classes": c, "lambda": 0.5, "largest": 30}
+    specs["loss-attention-bags-alone"] = {**loss, "classes": 3, "lambda": 0.0}
+    specs["loss-attention-repeats"] = {**loss, "classes": 3, "lambda": 1.0, "repeats": True}
+    specs["train-loss-attention-adam"] = {**loss, "classes": 3, "optimizer": adam}
+    return specs
+
+
+# ---------------------------------------------------------------- the files
+
+def float32_error(spec, params, data, tensors):
+    """Worst relative error of what the float32 twin finds: gradients, or a training's losses and parameters."""
+    copies = {k: v.clone() for k, v in params.items()}
+    data = {**data, "x": data["x"].clone()}
+    if "optimizer" in spec:
+        losses, final = base.train(spec, copies, data, torch.float32)
+        errors = [base.relative(v.detach(), tensors[f"final/{k}"].detach()) for k, v in final.items()]
+        return max(errors + [base.relative(losses, tensors["losses"])])
+    p, d = base.widen(copies, data, torch.float32)
+    base.forward(spec, p, d)[0].backward()
+    return max(base.relative(v.grad, tensors[f"grad/{k}"]) for k, v in p.items())
+
+
+def made(spec, name):
+    """A draw whose results float32 can resolve."""
+    for attempt in range(400):
+        params, data = base.well_posed(spec, f"{name} {attempt}")
+        tensors = (base.train_fixture if "optimizer" in spec else base.forward_fixture)(spec, params, data)
+        if float32_error(spec, params, data, tensors) < (2e-5 if "optimizer" in spec else 5e-6):
+            return params, data, tensors
+    raise SystemExit(f"{name}: no well-conditioned draw")
+
+
+def main():
+    args = base.arguments(__doc__, base.CHECK)
+    base.TWINS |= TWINS
+    base.shapes, base.draw = shapes, draw
+    for name, spec in catalogue().items():
+        params, data, tensors = made(spec, name)
+        assert all(torch.isfinite(t).all() for t in tensors.values()), name
+        path = args.out / f"{name}.safetensors"
+        base.save(path, tensors, metadata(spec))
+        print(f"{path.stat().st_size:8} {path.name}")
+        if args.check:
+            base.check(name, spec, params, data, tensors)
+
+
+if __name__ == "__main__":
+    main()
