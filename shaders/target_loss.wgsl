@@ -1,6 +1,8 @@
 // Losses of rows of outputs against rows of real targets: one number a row, added up by other kernels.
 // kind: 0 squared error (mean over columns), 1 margin loss of capsule lengths (mean over columns), 2 cross-entropy
 // against a distribution over the columns.
+const ROWS = 1u; // `weighted`: a weight for each row.
+const EACH = 2u; // One for each column of each row.
 #import common/grid
 
 struct Params {
@@ -52,24 +54,38 @@ fn target_loss(
     for (var c = 0u; c < p.cols; c++) {
         let v = x[start + c];
         let y = targets[start + c];
+        var share = 0.0;
         if p.kind == 0u {
-            sum += (v - y) * (v - y);
+            share = (v - y) * (v - y);
         } else if p.kind == 1u {
             let short = max(p.above - v, 0.0);
             let long = max(v - p.below, 0.0);
-            sum += y * short * short + p.negatives * (1.0 - y) * long * long;
+            share = y * short * short + p.negatives * (1.0 - y) * long * long;
         } else {
-            sum += y * (lse - v);
+            share = y * (lse - v);
         }
+        if p.weighted == EACH {
+            share *= weights[start + c];
+        }
+        sum += share;
     }
     if p.kind != 2u {
         sum /= f32(p.cols);
     }
-    if p.weighted != 0u {
-        losses[r] = sum * weights[r];
-    } else {
-        losses[r] = sum / f32(p.rows);
+    if p.weighted == ROWS {
+        sum *= weights[r];
+    } else if p.weighted != EACH {
+        sum /= f32(p.rows);
     }
+    losses[r] = sum;
+}
+
+// The weight of one column of one row; 1 where columns have none of their own.
+fn weight(i: u32) -> f32 {
+    if g.weighted == EACH {
+        return weights[i];
+    }
+    return 1.0;
 }
 
 // x_grad (+)= scale times the gradient of the row's loss; a scale of -1 gives that of a squared error's target.
@@ -85,9 +101,9 @@ fn target_loss_grad(
     }
     let start = r * g.cols;
     var factor = upstream[0] * g.scale;
-    if g.weighted != 0u {
+    if g.weighted == ROWS {
         factor *= weights[r];
-    } else {
+    } else if g.weighted != EACH {
         factor /= f32(g.rows);
     }
     var lse = 0.0;
@@ -95,7 +111,7 @@ fn target_loss_grad(
     if g.kind == 2u {
         lse = log_sum_exp(start, g.cols);
         for (var c = 0u; c < g.cols; c++) {
-            mass += targets[start + c];
+            mass += targets[start + c] * weight(start + c);
         }
     } else {
         factor /= f32(g.cols);
@@ -109,7 +125,10 @@ fn target_loss_grad(
         } else if g.kind == 1u {
             value = 2.0 * (g.negatives * (1.0 - y) * max(v - g.below, 0.0) - y * max(g.above - v, 0.0));
         } else {
-            value = mass * exp(v - lse) - y;
+            value = mass * exp(v - lse) - y * weight(start + c);
+        }
+        if g.kind != 2u {
+            value *= weight(start + c);
         }
         value *= factor;
         if g.accumulate != 0u {

@@ -19,6 +19,7 @@
 //! | [`Attention`] | `attention` | Attention MIL |
 //! | [`GatedAttention`] | `gated-attention` | Gated Attention MIL |
 //! | [`LossAttention`] | `loss-attention` | one classifier for instances and bag, whose logits are the attention |
+//! | [`DpMinn`] | `dp-minn` | instances are routed to capsules, whose lengths are probabilities |
 //! | [`Additive`] | `additive` | weighted instances are classified, and their contributions summed |
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
 //! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
@@ -42,6 +43,7 @@ pub mod certainty_pooling;
 mod checks;
 pub mod codec;
 pub mod das_mil;
+pub mod dp_minn;
 pub mod dsmil;
 pub mod encoder;
 pub mod focus_mil;
@@ -67,6 +69,7 @@ pub use attention::{Attention, GatedAttention};
 pub use causal_mil::CausalMil;
 pub use certainty_pooling::CertaintyPooling;
 pub use das_mil::DasMil;
+pub use dp_minn::DpMinn;
 pub use dsmil::Dsmil;
 pub use focus_mil::FocusMil;
 pub use loss_attention::LossAttention;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Write the reference results of Loss-Attention that the tests compare bagrad with.
+"""Write the reference results of Loss-Attention and DP-MINN that the tests compare bagrad with.
 
 The format, the precision and the way random cases are drawn are those of make_fixtures.py, whose functions this script
 uses; only the twins are new. Our own code, in plain PyTorch and float64.
 
-Loss-Attention has a logit for each of two classes, too (metadata classes = 2).
+Loss-Attention has a logit for each of two classes, too (metadata classes = 2). In the files `-labels` a bag has any subset
+of the C labels, as in make_fixtures_dsmil.py.
 
 `-repeats` have equal instances and some that are all zeros, `-saturated` have logits up to 30 in size, `-long` have bags
 of many tiles.
@@ -19,6 +20,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import make_fixtures as base
+from make_fixtures_dsmil import with_weights
 
 
 # ---------------------------------------------------------------- the twins
@@ -35,7 +37,40 @@ def loss_attention(spec, params, x, label, kinks):
     return bag, cross_entropy(bag, label) + spec["lambda"] * of_instances, {"scores": a, "attention": a}
 
 
-TWINS = {"loss-attention": loss_attention}
+def route(f, rounds):
+    """(what is squashed to the capsule, the weights [n] of the last round)."""
+    b = torch.zeros(len(f), dtype=f.dtype)
+    for _ in range(rounds):
+        c = b.softmax(0)
+        s = c @ f
+        square = (s * s).sum()
+        # At 0, where a root has no slope, a squashed row has the slope 0.
+        length = torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0)
+        b = b + f @ (length / (1 + square) * s)
+    return s, c
+
+
+def dp_minn(spec, params, x, label, kinks):
+    f = base.embed(spec, params, x, kinks)[-1]
+    outputs = spec["classes"]
+    capsules = [f] if outputs == 1 else [f @ params[f"capsule.{k}.weight"].T for k in range(outputs)]
+    routed = [route(u, spec["rounds"]) for u in capsules]
+    squares = torch.stack([(s * s).sum() for s, _ in routed])
+    lengths = squares / (1 + squares)
+    kinks.extend([(lengths.detach() - spec[margin]).abs().min() for margin in ("above", "below")])
+    positive = (spec["above"] - lengths).clamp(min=0) ** 2
+    negative = spec["lambda"] * (lengths - spec["below"]).clamp(min=0) ** 2
+    if "counts" in spec:
+        each = torch.where(label == 1, positive * positive.new_tensor(spec["counts"]), negative)
+        loss = torch.where(label < 0, 0, each).mean()
+    else:
+        target = torch.arange(outputs) == label if outputs > 1 else label.reshape(1) > 0
+        loss = torch.where(target, positive, negative).mean()
+    weights = torch.stack([c for _, c in routed], 1)
+    return (squares + 1e-12).log(), loss, {"scores": weights, "attention": weights}
+
+
+TWINS = {"loss-attention": loss_attention, "dp-minn": dp_minn}
 
 
 # ---------------------------------------------------------------- the parameters, the data
@@ -44,8 +79,12 @@ def shapes(spec):
     """{parameter: shape}."""
     widths = [spec["inputs"], *spec["embed"]]
     layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
-    layers["head"] = (spec["classes"], widths[-1])
-    named = {}
+    if spec["method"] == "dp-minn":
+        maps = range(spec["classes"]) if spec["classes"] > 1 else []
+        named = {f"capsule.{k}.weight": (spec["capsule"], widths[-1]) for k in maps}
+    else:
+        layers["head"] = (spec["classes"], widths[-1])
+        named = {}
     for name, (out, fan_in) in layers.items():
         named[name + ".weight"] = (out, fan_in)
         named[name + ".bias"] = (out,)
@@ -63,6 +102,14 @@ def draw(spec, rng):
         for lo, hi in zip(offsets, offsets[1:]):
             x[lo + 1:hi:4] = x[lo]
             x[lo + 2:hi:5] = 0
+    if "longer" in spec:
+        last = max(k for k in params if k.endswith("weight"))
+        for name in params if spec["classes"] > 1 else [last]:
+            if name.startswith("capsule") or name == last:
+                params[name] *= spec["longer"]
+    if "counts" in spec:
+        sizes = (len(spec["sizes"]), spec["classes"])
+        data["labels"] = torch.from_numpy(rng.choice([1, 0, -1], sizes, p=[0.4, 0.4, 0.2]))
     if "largest" in spec:
         wide = {k: v.double() for k, v in params.items()}
         z = base.layer(wide, "head", base.embed(spec, wide, x.double(), [])[-1])
@@ -70,7 +117,8 @@ def draw(spec, rng):
     return params, data
 
 
-SETTINGS = {"loss-attention": ["embed", "lambda", "mean_over_instances"]}
+SETTINGS = {"loss-attention": ["embed", "lambda", "mean_over_instances"],
+            "dp-minn": ["embed", "rounds", "capsule", "above", "below", "lambda"]}
 
 
 def metadata(spec):
@@ -79,6 +127,8 @@ def metadata(spec):
            "generator": "tools/make_fixtures_bag_level.py"}
     if "optimizer" in spec:
         out["optimizer"] = json.dumps(spec["optimizer"])
+    if "counts" in spec:
+        out["multi_label"] = "true"
     return out
 
 
@@ -96,6 +146,17 @@ def catalogue():
         specs[f"loss-attention-saturated-{task}"] = {**loss, "classes": c, "lambda": 0.5, "largest": 30}
     specs["loss-attention-bags-alone"] = {**loss, "classes": 3, "lambda": 0.0}
     specs["loss-attention-repeats"] = {**loss, "classes": 3, "lambda": 1.0, "repeats": True}
+    routed = {**small, "method": "dp-minn", "rounds": 3, "capsule": 4, "above": 0.9, "below": 0.1, "lambda": 1.0}
+    for task, c in {"binary": 1, "multi": 3}.items():
+        specs[f"dp-minn-{task}"] = {**routed, "classes": c}
+        specs[f"dp-minn-mean-{task}"] = {**routed, "classes": c, "rounds": 1, "lambda": 0.5}
+        specs[f"dp-minn-long-{task}"] = {**routed, **long, "embed": [5], "classes": c}
+        # Lengths near 1, and weights near 0 and 1.
+        specs[f"dp-minn-saturated-{task}"] = {**routed, "classes": c, "rounds": 4, "longer": 3}
+    specs["dp-minn-margins"] = {**routed, "classes": 3, "embed": [], "above": 0.7, "below": 0.0, "lambda": 0.25}
+    specs["dp-minn-repeats"] = {**routed, "classes": 3, "repeats": True}
+    specs["dp-minn-labels"] = {**routed, "classes": 3, "counts": [1.0, 4.0, 0.5]}
+    specs["train-dp-minn-adam"] = {**routed, "classes": 3, "optimizer": {**adam, "weight_decay": 0.0}}
     specs["train-loss-attention-adam"] = {**loss, "classes": 3, "optimizer": adam}
     return specs
 
@@ -133,7 +194,7 @@ def main():
         params, data, tensors = made(spec, name)
         assert all(torch.isfinite(t).all() for t in tensors.values()), name
         path = args.out / f"{name}.safetensors"
-        base.save(path, tensors, metadata(spec))
+        base.save(path, with_weights(spec, tensors), metadata(spec))
         print(f"{path.stat().st_size:8} {path.name}")
         if args.check:
             base.check(name, spec, params, data, tensors)

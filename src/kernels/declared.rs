@@ -2504,6 +2504,10 @@ pub mod survival {
 /// `shaders/target_loss.wgsl`.
 pub mod target_loss {
     use super::*;
+    /// `weighted`: a weight for each row.
+    pub const ROWS: u32 = 1;
+    /// One for each column of each row.
+    pub const EACH: u32 = 2;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Grad {

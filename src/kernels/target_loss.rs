@@ -1,6 +1,7 @@
 //! Host twins of `shaders/target_loss.wgsl`.
 
 use super::cost::At;
+pub use super::declared::target_loss::{EACH, ROWS};
 use super::declared::target_loss::{Grad, Params};
 use super::elementwise::keep_or_zero;
 use super::host::for_rows;
@@ -11,14 +12,20 @@ kernels! {
         /// The loss of each row.
         TARGET_LOSS = target_loss,
             |at @ &At { rows, c, w, .. }| {
-                (rows * (2 * c + 1 + w[6]), of_kind(w[2], [3, 11, 6]) * rows * c, at.matrix())
+                let flops = of_kind(w[2], [3, 11, 6]) + w[6] / 2;
+                (rows * (2 * c + 1 + weights_of(c, w[6])), flops * rows * c, at.matrix())
             };
         /// Its gradient.
         TARGET_LOSS_GRAD = target_loss_grad, |at @ &At { rows, c, w, .. }| {
-            let flops = of_kind(w[2], [3, 10, 8]) + w[8];
-            (rows * (c * (3 + w[8]) + w[6]) + 1, flops * rows * c, at.matrix())
+            let flops = of_kind(w[2], [3, 10, 8]) + w[8] + w[6] / 2;
+            (rows * (c * (3 + w[8]) + weights_of(c, w[6])) + 1, flops * rows * c, at.matrix())
         };
     }
+}
+
+/// Weights of a row.
+fn weights_of(cols: u64, weighted: u64) -> u64 {
+    [0, 1, cols][(weighted as usize).min(2)]
 }
 
 /// Of squared error, margin loss, cross-entropy.
@@ -37,24 +44,28 @@ fn target_loss<T: Real>(a: &Args<T>) {
     let (x, targets, weights) = (a.read(0), a.read(1), a.read(2));
     let (above, below, negatives) = (T::from_f32(p.above), T::from_f32(p.below), T::from_f32(p.negatives));
     for_rows(a.write(3), p.rows as usize, 1, 8 * cols, |r, out| {
-        let row = &x[r * cols..(r + 1) * cols];
-        let pairs = row.iter().zip(&targets[r * cols..(r + 1) * cols]);
-        let mean = T::ONE / T::new(cols as f64);
-        let loss = match p.kind {
-            0 => pairs.map(|(v, y)| (*v - *y) * (*v - *y)).sum::<T>() * mean,
+        let at = r * cols..(r + 1) * cols;
+        let row = &x[at.clone()];
+        let lse = if p.kind == 2 { log_sum_exp(row) } else { T::ZERO };
+        let share = |(v, y): (&T, &T)| match p.kind {
+            0 => (*v - *y) * (*v - *y),
             1 => {
-                let term = |(v, y): (&T, &T)| {
-                    let (short, long) = ((above - *v).larger(T::ZERO), (*v - below).larger(T::ZERO));
-                    *y * short * short + negatives * (T::ONE - *y) * long * long
-                };
-                pairs.map(term).sum::<T>() * mean
+                let (short, long) = ((above - *v).larger(T::ZERO), (*v - below).larger(T::ZERO));
+                *y * short * short + negatives * (T::ONE - *y) * long * long
             }
-            _ => {
-                let lse = log_sum_exp(row);
-                pairs.map(|(v, y)| *y * (lse - *v)).sum()
-            }
+            _ => *y * (lse - *v),
         };
-        out[0] = if p.weighted != 0 { loss * weights[r] } else { loss / T::new(p.rows as f64) };
+        let shares = row.iter().zip(&targets[at.clone()]).map(share);
+        let loss: T = match p.weighted {
+            EACH => shares.zip(&weights[at]).map(|(share, w)| share * *w).sum(),
+            _ => shares.sum(),
+        };
+        let loss = if p.kind == 2 { loss } else { loss / T::new(cols as f64) };
+        out[0] = match p.weighted {
+            ROWS => loss * weights[r],
+            EACH => loss,
+            _ => loss / T::new(p.rows as f64),
+        };
     });
 }
 
@@ -66,22 +77,27 @@ fn target_loss_grad<T: Real>(a: &Args<T>) {
     let (keep, two) = (T::new(accumulate as f64), T::new(2.0));
     for_rows(a.write(4), p.rows as usize, cols, 8 * cols, |r, out| {
         let (row, targets) = (&x[r * cols..(r + 1) * cols], &targets[r * cols..(r + 1) * cols]);
-        let share = if p.weighted != 0 { weights[r] } else { T::ONE / T::new(p.rows as f64) };
+        let weight = |c: usize| if p.weighted == EACH { weights[r * cols + c] } else { T::ONE };
+        let share = match p.weighted {
+            ROWS => weights[r],
+            EACH => T::ONE,
+            _ => T::ONE / T::new(p.rows as f64),
+        };
         let mut factor = upstream[0] * T::from_f32(scale) * share;
         let (mut lse, mut mass) = (T::ZERO, T::ZERO);
         if p.kind == 2 {
-            (lse, mass) = (log_sum_exp(row), targets.iter().copied().sum());
+            (lse, mass) = (log_sum_exp(row), targets.iter().enumerate().map(|(c, y)| *y * weight(c)).sum());
         } else {
             factor = factor / T::new(cols as f64);
         }
-        for ((o, v), y) in out.iter_mut().zip(row).zip(targets) {
+        for (c, ((o, v), y)) in out.iter_mut().zip(row).zip(targets).enumerate() {
             let value = match p.kind {
-                0 => two * (*v - *y),
+                0 => two * (*v - *y) * weight(c),
                 1 => {
                     let (short, long) = ((above - *v).larger(T::ZERO), (*v - below).larger(T::ZERO));
-                    two * (negatives * (T::ONE - *y) * long - *y * short)
+                    two * (negatives * (T::ONE - *y) * long - *y * short) * weight(c)
                 }
-                _ => mass * (*v - lse).exp() - *y,
+                _ => mass * (*v - lse).exp() - *y * weight(c),
             };
             *o = keep_or_zero(keep, *o) + factor * value;
         }

@@ -11,8 +11,8 @@ use crate::ops::dropout::{ChannelDropout, Dropout};
 use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 pub use crate::ops::pointwise::Activation;
-use crate::ops::pointwise::{Activate, AddScaled, Logit, Multiply};
-use crate::ops::reduce::{ColumnSum, RowSoftmax};
+use crate::ops::pointwise::{Activate, AddScaled, Affine, Logit, Multiply};
+use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use crate::ops::routing::{BagDot, Squash};
 pub use crate::ops::segment::Pool;
 use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
@@ -61,6 +61,19 @@ pub(crate) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> std:
 /// Columns that tables of bags and instances have anyway.
 const RESERVED: [&str; 10] =
     ["bag", "instance", "split", "label", "predicted", "p", "x", "y", "score", "probabilities"];
+
+/// What dynamic routing gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed {
+    /// The capsule of each bag, `[B, C]`.
+    pub row: ValueId,
+    /// Its length `[B, 1]`, in [0, 1).
+    pub length: ValueId,
+    /// What was squashed to it, `[B, C]`.
+    pub sum: ValueId,
+    /// The weights of the instances in that sum, `[N, 1]`.
+    pub weights: ValueId,
+}
 
 /// A model being recorded.
 pub struct Network {
@@ -286,18 +299,18 @@ impl Network {
         if learnt { self.tape.param(param) } else { self.tape.constant(param) }
     }
 
-    /// Dynamic routing of the rows of each bag to one capsule: its row `[B, C]` and its length `[B, 1]`. The
-    /// logits of the routing start at zero, so the first round is a mean; gradients pass all rounds.
+    /// Dynamic routing of the rows of each bag to one capsule. The logits of the routing start at zero, so the first
+    /// round is a mean; gradients pass all rounds.
     ///
     /// # Errors
     /// [`Error::Setting`] for no rounds.
-    pub fn route(&mut self, x: ValueId, rounds: u32) -> Result<[ValueId; 2]> {
+    pub fn route(&mut self, x: ValueId, rounds: u32) -> Result<Routed> {
         if rounds == 0 {
             return Err(Error::setting("rounds", "routing takes at least one round"));
         }
         let [tiles, bag_tiles, offsets] = self.tables;
         let mut sum = self.pool(x, Pool::Mean)?;
-        let mut logits = None;
+        let (mut logits, mut weights) = (None, None);
         for _ in 1..rounds {
             let capsule = self.tape.push(Squash, &[sum])?[0];
             let agreement = self.tape.push1(BagDot, &[x, capsule, tiles, bag_tiles, offsets])?;
@@ -309,9 +322,18 @@ impl Network {
             let c = self.tape.push1(SegmentSoftmax, &[b, tiles, bag_tiles, offsets])?;
             let op = WeightedSum { mean: false };
             sum = self.tape.push1(op, &[x, c, tiles, bag_tiles, offsets])?;
+            weights = Some(c);
         }
+        let weights = match weights {
+            Some(weights) => weights,
+            None => {
+                let each = self.tape.push1(RowSum, &[x])?;
+                let zeros = self.tape.push1(Affine { factor: 0.0, offset: 0.0 }, &[each])?;
+                self.softmax_over_bags(zeros)?
+            }
+        };
         let capsule = self.tape.push(Squash, &[sum])?;
-        Ok([capsule[0], capsule[1]])
+        Ok(Routed { row: capsule[0], length: capsule[1], sum, weights })
     }
 
     /// Every value by itself.
@@ -342,16 +364,12 @@ impl Network {
     }
 
     /// A loss: how far columns of the bags `[B, outputs]` are from their targets, 1 where a bag has the class of a column
-    /// and else 0, by the weights of the bags.
+    /// and else 0, by the weights of the bags; of bags that have any subset of the classes by those of their labels.
     ///
     /// # Errors
-    /// [`Error::Setting`] for bags that have any subset of the classes, [`Error::Shape`] for another number of columns.
+    /// [`Error::Shape`] for another number of columns.
     pub fn distance_to_targets(&mut self, x: ValueId, distance: Distance, scale: f32) -> Result<ValueId> {
-        if self.multi_label {
-            return Err(Error::setting("method", "this loss is for bags of exactly one class"));
-        }
-        let targets = self.tape.batch(Input::Targets, self.outputs());
-        let weights = self.tape.batch(Input::Weights, 1);
+        let [targets, weights] = self.targets(self.outputs());
         self.tape.push1(TargetLoss { distance, scale }, &[x, targets, weights])
     }
 

@@ -3,7 +3,7 @@
 use super::encoder::Encoder;
 use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
-use super::{CausalMil, FocusMil, LossAttention, Mivae};
+use super::{CausalMil, DpMinn, FocusMil, LossAttention, Mivae};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -29,6 +29,7 @@ impl Default for Methods {
             Attention::default().into(),
             GatedAttention::default().into(),
             LossAttention::default().into(),
+            DpMinn::default().into(),
             Additive::default().into(),
             Dsmil::default().into(),
             Millet::default().into(),

@@ -2,6 +2,7 @@
 //! agreement of instances with their bag's capsule. [`crate::methods::layers::Network::route`] unrolls the
 //! rounds; each keeps a few numbers for each instance, and the instances' rows are stored once.
 
+use super::columns::Splitter;
 use super::pointwise::add_to;
 use super::segment::{Tables, over_bags};
 use super::{Rule, expect};
@@ -10,7 +11,7 @@ use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, bits};
 use crate::kernels::{routing as k, segment, weighting};
 use crate::planner::{GradTarget, Planner};
-use crate::value::{Io, Shape, Storage, Value};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
 
 /// s |s| / (1 + |s|^2) for each row. Outputs: `[R, C]`, and the length of each, `[R, 1]`, in [0, 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +52,15 @@ pub struct BagDot;
 impl Rule for BagDot {
     fn name(&self) -> &'static str {
         "agreement with the bag"
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        let rest: Vec<ValueId> = node.inputs[2..].iter().map(|table| s.name(*table)).collect();
+        let sums = s.of_blocks(node.inputs[0], |s, part, run| {
+            let v = s.take(node.inputs[1], run)?;
+            s.push1(*self, &[&[part, v], &rest[..]].concat())
+        })?;
+        let sum = s.sum(&sums)?;
+        s.give(node.outputs[0], vec![sum])
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = over_bags(inputs, 2) && inputs[1].shape == Shape::new(Dim::Bags, inputs[0].shape.cols);

@@ -28,7 +28,7 @@ pub enum Distance {
 }
 
 /// The sum over rows of weight times distance, `[1, 1]`. Inputs: x `[R, C]`, targets `[R, C]`, and weights
-/// `[R, 1]`; without weights the mean over the rows.
+/// `[R, 1]`, or of each column's share in the distance `[R, C]`; without weights the mean over the rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetLoss {
     /// The loss of a row.
@@ -45,7 +45,12 @@ impl TargetLoss {
             Distance::Margin { above, below, negatives } => (1, [above, below, negatives]),
             Distance::SoftTargets => (2, [0.0; 3]),
         };
-        let weighted = node.inputs.len() == 3;
+        let weights = node.inputs.get(2).map(|w| p.value(*w).shape.cols);
+        let weighted = match weights {
+            None => 0u32,
+            Some(cols) if cols == shape.cols && cols > 1 => k::EACH,
+            Some(_) => k::ROWS,
+        };
         [
             shape.rows.into(),
             shape.cols.into(),
@@ -78,8 +83,10 @@ impl Rule for TargetLoss {
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
         let ok = (2..=3).contains(&inputs.len())
             && inputs[1].shape == inputs[0].shape
-            && inputs.get(2).is_none_or(|w| w.shape == Shape::new(inputs[0].shape.rows, 1));
-        expect(ok, self.name(), "outputs [R, C], targets [R, C] and optionally weights [R, 1]", inputs)?;
+            && inputs
+                .get(2)
+                .is_none_or(|w| w.shape == Shape::new(inputs[0].shape.rows, 1) || w.shape == inputs[0].shape);
+        expect(ok, self.name(), "outputs [R, C], targets [R, C] and optionally weights [R, 1] or [R, C]", inputs)?;
         Ok(vec![(Shape::new(Dim::Fixed(1), 1), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {

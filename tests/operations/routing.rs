@@ -18,12 +18,13 @@ fn linear(t: &mut Tape, x: ValueId, outputs: u32) -> ValueId {
     t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap()
 }
 
-/// The rounds of [`Network::route`], recorded on the tape of the case.
-fn rounds(t: &mut Tape, x: ValueId, rounds: u32) -> [ValueId; 2] {
+/// The rounds of [`Network::route`], recorded on the tape of the case: the capsule, its length, what was squashed, and the
+/// weights of the instances.
+fn rounds(t: &mut Tape, x: ValueId, rounds: u32) -> [ValueId; 4] {
     let mut net = Network::on(std::mem::take(t), x, 2);
     let out = net.route(x, rounds).unwrap();
     *t = net.tape;
-    out
+    [out.row, out.length, out.sum, out.weights]
 }
 
 fn cases() -> Vec<Case> {
@@ -81,9 +82,9 @@ fn routing_is_the_algorithm() {
     let width = 5;
     let mut tape = Tape::new();
     let x = tape.features(width, Storage::F32, true);
-    let [v, length] = rounds(&mut tape, x, 3);
-    tape.output("v", v);
-    tape.output("length", length);
+    for (name, value) in ["v", "length", "sum", "weights"].into_iter().zip(rounds(&mut tape, x, 3)) {
+        tape.output(name, value);
+    }
     let sizes = &batches()[2];
     let numbers = Numbers::random(&tape, sizes, width, 2, 6);
     let results = run(&Device::oracle(), &tape, Purpose::Predict, &numbers, false);
@@ -93,12 +94,14 @@ fn routing_is_the_algorithm() {
             .chunks_exact(width)
             .map(|row| row.iter().map(|v| *v as f64).collect())
             .collect();
-        first += size;
         let (mut b, mut v) = (vec![0.0f64; size], vec![0.0; width]);
+        let (mut s, mut weights) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let total: f64 = b.iter().map(|b| b.exp()).sum();
-            let s: Vec<f64> =
-                (0..width).map(|c| rows.iter().zip(&b).map(|(f, b)| b.exp() / total * f[c]).sum()).collect();
+            weights = b.iter().map(|b| b.exp() / total).collect::<Vec<_>>();
+            s = (0..width)
+                .map(|c| rows.iter().zip(&b).map(|(f, b)| b.exp() / total * f[c]).sum())
+                .collect::<Vec<f64>>();
             let square: f64 = s.iter().map(|v| v * v).sum();
             v = s.iter().map(|v| v * square.sqrt() / (1.0 + square)).collect();
             b.iter_mut().zip(&rows).for_each(|(b, f)| *b += f.iter().zip(&v).map(|(f, v)| f * v).sum::<f64>());
@@ -109,5 +112,12 @@ fn routing_is_the_algorithm() {
         }
         let wanted = v.iter().map(|v| v * v).sum::<f64>().sqrt();
         assert!((results.outputs[1].1[bag] - wanted).abs() < 1e-12, "length of bag {bag}");
+        for (c, wanted) in s.iter().enumerate() {
+            assert!((results.outputs[2].1[bag * width + c] - wanted).abs() < 1e-12, "sum of bag {bag}");
+        }
+        for (n, wanted) in weights.iter().enumerate() {
+            assert!((results.outputs[3].1[first + n] - wanted).abs() < 1e-12, "weights of bag {bag}");
+        }
+        first += size;
     }
 }

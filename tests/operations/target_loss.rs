@@ -13,13 +13,17 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let margin = Distance::Margin { above: 0.9, below: 0.1, negatives: 0.5 };
     for distance in [Distance::Squared, margin, Distance::SoftTargets] {
-        for weighted in [true, false] {
+        for weighted in ["none", "rows", "each"] {
             let build: Build = Box::new(move |t, x, w| {
                 let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];
                 let weight = param(t, w.heads + 2, w.input);
                 let y = t.push1(Linear { activation: Activation::Sigmoid }, &[z, weight]).unwrap();
                 let mut inputs = vec![y, t.batch(Input::Targets, w.heads + 2)];
-                inputs.extend(weighted.then(|| t.batch(Input::Weights, 1)));
+                match weighted {
+                    "rows" => inputs.push(t.batch(Input::Weights, 1)),
+                    "each" => inputs.push(t.batch(Input::Weights, w.heads + 2)),
+                    _ => {}
+                }
                 vec![t.push1(TargetLoss { distance, scale: 0.7 }, &inputs).unwrap()]
             });
             let name = format!("{distance:?}, weights {weighted}");

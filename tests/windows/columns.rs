@@ -53,6 +53,9 @@ fn methods(dropout: f64) -> Vec<Method> {
         "mhim-attention",
         serde_json::json!({"embed": [40, 36], "attention": 12, "gated": true, "dropout": 0.0}),
     ));
+    for rounds in [1, 3] {
+        all.push(("dp-minn", serde_json::json!({"embed": [68], "rounds": rounds, "dropout": dropout})));
+    }
     all.push((
         "mhim-dsmil",
         serde_json::json!({"embed": [36], "query": 8, "dropout": dropout, "value_dropout": dropout}),
