@@ -37,6 +37,7 @@ pub mod optim;
 pub mod parts;
 pub mod positions;
 pub mod power_pool;
+pub mod pseudo_bags;
 pub mod pseudo_label;
 pub mod reduce;
 mod round;
@@ -188,6 +189,7 @@ pub fn all() -> Vec<&'static Kernel> {
         parts::KERNELS,
         positions::KERNELS,
         power_pool::KERNELS,
+        pseudo_bags::KERNELS,
         pseudo_label::KERNELS,
         reduce::KERNELS,
         routing::KERNELS,

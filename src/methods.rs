@@ -24,6 +24,7 @@
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
 //! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
 //! | [`Mirel`] | `mirel` | evidence of bags and instances, and how much of it there is |
+//! | [`Dtfd`] | `dtfd` | pseudo-bags teach a first tier, and what it distils from them the second |
 //! | [`TransMil`] | `transmil` | a transformer with Nyström attention, whose class token is classified |
 //! | [`DasMil`] | `das-mil` | self-attention that knows how far apart instances lie |
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
@@ -45,6 +46,7 @@ pub mod codec;
 pub mod das_mil;
 pub mod dp_minn;
 pub mod dsmil;
+pub mod dtfd;
 pub mod encoder;
 pub mod focus_mil;
 pub mod image;
@@ -71,6 +73,7 @@ pub use certainty_pooling::CertaintyPooling;
 pub use das_mil::DasMil;
 pub use dp_minn::DpMinn;
 pub use dsmil::Dsmil;
+pub use dtfd::Dtfd;
 pub use focus_mil::FocusMil;
 pub use loss_attention::LossAttention;
 pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};

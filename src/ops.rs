@@ -22,6 +22,7 @@ pub mod nystrom;
 pub mod pointwise;
 pub mod positions;
 pub mod power_pool;
+pub mod pseudo_bags;
 pub mod pseudo_label;
 pub mod reduce;
 pub mod routing;

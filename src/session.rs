@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::device::executor::{Executor, ProgramId, Step};
 use crate::error::{Error, Result};
 use crate::groups::Group;
-use crate::kernels::launch::{BufferKey, Extent, Input, Place, Scalars};
+use crate::kernels::launch::{BufferKey, Extent, Input, Place, Pseudo, Scalars};
 use crate::methods::outputs_for;
 use crate::model::{Model, ParamInfo};
 use crate::ops::update::Optimiser;
@@ -126,6 +126,8 @@ impl Session {
             return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
         }
         let tape = model.record(storage, instance_grads)?;
+        let mut batch = Batch::default();
+        batch.tables.pseudo = tape.pseudo;
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let mut session = Self {
             number: SESSIONS.fetch_add(1, Ordering::Relaxed),
@@ -136,7 +138,7 @@ impl Session {
             instance_grads,
             programs: Vec::new(),
             capacity: Extent::default(),
-            batch: Batch::default(),
+            batch,
             windows: None,
             too_many: None,
             short: Vec::new(),
@@ -161,6 +163,19 @@ impl Session {
     /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// How the model cuts bags into pseudo-bags, if it does.
+    pub(crate) fn pseudo(&self) -> Option<Pseudo> {
+        self.tape.pseudo
+    }
+
+    /// Sizes of a batch of these bags, without packing it.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when there is no such bag.
+    pub fn extent_of(&self, bags: &Bags, indices: &[usize]) -> Result<Extent> {
+        batch::cut_extent(bags, indices, self.tape.pseudo)
     }
 
     /// Sizes of the batch that ran last.
@@ -371,6 +386,7 @@ impl Session {
             self.batch.weights.clear();
             self.batch.weights.extend_from_slice(weights);
         }
+        self.batch.set_pseudo_bags();
         self.batch.coords.clear();
         if self.tape.values.iter().any(|v| v.source == Source::Input(Input::Coords)) {
             let missing = "the model looks at the places of instances, and these bags have no coordinates: expected \

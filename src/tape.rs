@@ -1,7 +1,7 @@
 //! The tape: values and nodes as plain data. Model code only pushes nodes; nothing is computed here.
 
 use crate::error::{Error, Result};
-use crate::kernels::launch::{Dim, Input};
+use crate::kernels::launch::{Dim, Input, Pseudo};
 use crate::ops::{Op, Recorder};
 use serde::Serialize;
 
@@ -184,6 +184,8 @@ pub struct Tape {
     pub groups: crate::groups::Groups,
     /// What a step does besides its update.
     pub passes: crate::passes::Passes,
+    /// How bags are cut into pseudo-bags, where they are.
+    pub pseudo: Option<Pseudo>,
     inputs: Vec<(Input, ValueId)>,
     dropouts: u32,
     /// Parameters that are not trained (see [`Tape::buffer`]).
@@ -214,7 +216,16 @@ impl Tape {
         let (rows, storage) = match input {
             Input::Features => panic!("features have their own constructor"),
             Input::Coords => (Dim::Instances, Storage::F32),
-            Input::Offsets | Input::BagTiles | Input::TokenOffsets => (Dim::BagsPlusOne, Storage::U32),
+            Input::Offsets
+            | Input::BagTiles
+            | Input::TokenOffsets
+            | Input::DistilledOffsets
+            | Input::DistilledBagTiles => (Dim::BagsPlusOne, Storage::U32),
+            Input::PseudoOffsets | Input::PseudoBagTiles => (Dim::PseudoBagsPlusOne, Storage::U32),
+            Input::PseudoTiles => (Dim::PseudoTiles, Storage::U32),
+            Input::DistilledTiles => (Dim::DistilledTiles, Storage::U32),
+            Input::PseudoLabels => (Dim::PseudoBags, Storage::U32),
+            Input::PseudoTargets | Input::PseudoWeights => (Dim::PseudoBags, Storage::F32),
             Input::Tiles => (Dim::Tiles, Storage::U32),
             Input::TokenTiles => (Dim::TokenTiles, Storage::U32),
             Input::Labels | Input::ClassTokens => (Dim::Bags, Storage::U32),

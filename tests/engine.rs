@@ -25,7 +25,8 @@ fn a_steady_step_creates_nothing() {
         for clip_norm in [None, Some(1.0)] {
             let mut session = Session::new(&device, model(method.name(), &bags), Storage::F32).unwrap();
             let optimiser = Optimiser { clip_norm, ..Optimiser::adam(1e-4) };
-            session.reserve(bagrad::session::extent_of(&bags, &(0..bags.len()).collect::<Vec<_>>()).unwrap()).unwrap();
+            let all: Vec<usize> = (0..bags.len()).collect();
+            session.reserve(session.extent_of(&bags, &all).unwrap()).unwrap();
             let resident = session.keep(&bags).unwrap().expect("room for a few rows");
             session.executor().reserve_history(64).unwrap();
             let step = |session: &mut Session, n: u32| {

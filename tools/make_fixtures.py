@@ -330,6 +330,10 @@ def keras_sgd(named, opt):
     return update
 
 
+def clip(named, opt):
+    """What is done with the gradients before an update: here, nothing."""
+
+
 def settle(named):
     """What an update leaves of the parameters, for methods whose parameters have bounds: here, all."""
 
@@ -357,6 +361,7 @@ def train(spec, params, data, dtype=torch.float64):
         loss, _ = forward(spec, p, bag)
         loss.backward()
         losses.append(loss.detach())
+        clip(p, opt)
         update(step)
         settle(p)
     return torch.stack(losses), p

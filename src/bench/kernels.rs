@@ -128,7 +128,7 @@ struct Loaded {
 
 impl Loaded {
     fn new(device: &Device, case: &Case) -> Result<Self> {
-        let tables = BatchTables::of(&case.bags);
+        let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
         let program = case.plan(device, tables.extent)?;
         Self::with(device, case, program, &tables)
     }
@@ -183,6 +183,18 @@ impl Loaded {
                 BufferKey::Input(Input::TokenOffsets) => uploads.push(Upload::U32(key, &tables.tokens.offsets)),
                 BufferKey::Input(Input::TokenTiles) => uploads.push(Upload::U32(key, &tables.tokens.tiles)),
                 BufferKey::Input(Input::ClassTokens) => uploads.push(Upload::U32(key, tables.tokens.classes())),
+                BufferKey::Input(Input::PseudoOffsets) => uploads.push(Upload::U32(key, &tables.pseudo_bags.offsets)),
+                BufferKey::Input(Input::PseudoTiles) => uploads.push(Upload::U32(key, &tables.pseudo_bags.tiles)),
+                BufferKey::Input(Input::PseudoBagTiles) => {
+                    uploads.push(Upload::U32(key, &tables.pseudo_bags.segment_tiles));
+                }
+                BufferKey::Input(Input::DistilledOffsets) => {
+                    uploads.push(Upload::U32(key, &tables.distilled.offsets));
+                }
+                BufferKey::Input(Input::DistilledTiles) => uploads.push(Upload::U32(key, &tables.distilled.tiles)),
+                BufferKey::Input(Input::DistilledBagTiles) => {
+                    uploads.push(Upload::U32(key, &tables.distilled.segment_tiles));
+                }
                 BufferKey::Input(Input::Labels) => uploads.push(Upload::U32(key, &labels)),
                 BufferKey::Input(Input::Targets) => uploads.push(Upload::F32(key, &targets)),
                 BufferKey::Input(Input::Weights) => uploads.push(Upload::F32(key, &weights)),
@@ -286,7 +298,7 @@ pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceil
         }
     };
     for case in cases::all(sizes)? {
-        let tables = BatchTables::of(&case.bags);
+        let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
         let program = case.plan(device, tables.extent)?;
         if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
             take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
@@ -332,7 +344,7 @@ mod tests {
     #[test]
     fn no_cost_is_more_than_what_is_bound() {
         for case in cases::all(Sizes::Mil).unwrap() {
-            let extent = BatchTables::of(&case.bags).extent;
+            let extent = BatchTables::cut(&case.bags, case.tape.pseudo).extent;
             let program = case.plan(&Device::host(), extent).unwrap();
             for launch in &program.launches {
                 let places = launch.places.iter().zip(launch.kernel.bindings);

@@ -105,7 +105,7 @@ fn launched(device: &Device, sizes: Sizes, filter: &str) -> Result<Vec<(&'static
     let mut seen = HashSet::new();
     let mut all: Vec<(&'static Kernel, Variant)> = Vec::new();
     for case in cases::all(sizes)? {
-        let program = case.plan(device, BatchTables::of(&case.bags).extent)?;
+        let program = case.plan(device, BatchTables::cut(&case.bags, case.tape.pseudo).extent)?;
         for launch in program.launches.iter().filter(|l| l.kernel.name.contains(filter)) {
             if seen.insert((launch.kernel.name, named(&launch.variant))) {
                 all.push((launch.kernel, launch.variant.clone()));

@@ -14,7 +14,7 @@ use crate::model::{Model, Spec};
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::random::Random;
-use crate::session::{Session, extent_of};
+use crate::session::Session;
 use crate::tape::{Storage, feature_stride};
 use crate::{Bags, Features};
 use half::f16;
@@ -202,7 +202,8 @@ impl Work {
         session.set_budget(memory);
         let bags = batch.draw(half)?;
         let all: Vec<usize> = (0..bags.len()).collect();
-        let windows = session.make_ready(Purpose::Train(optimiser), extent_of(&bags, &all)?)?;
+        let extent = session.extent_of(&bags, &all)?;
+        let windows = session.make_ready(Purpose::Train(optimiser), extent)?;
         step(&mut session, &bags, &optimiser)?;
         session.executor().wait()?;
         // What stays on the device needs no second copy here. A student's rows change from step to step.

@@ -1747,6 +1747,51 @@ pub mod power_pool {
     };
 }
 
+/// `shaders/pseudo_bags.wgsl`.
+pub mod pseudo_bags {
+    use super::*;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct DealParams {
+        pub tiles: u32,
+        pub parts: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct DistilParams {
+        pub bags: u32,
+        pub parts: u32,
+        pub rows: u32,
+        pub sides: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct InvertParams {
+        pub count: u32,
+    }
+    pub const deal_rows: Declared = Declared {
+        file: "pseudo_bags",
+        entry: "deal_rows",
+        bindings: &[ReadIndex, ReadIndex, WriteIndex],
+        words: 2,
+        lanes: 64,
+    };
+    pub const distil_rows: Declared = Declared {
+        file: "pseudo_bags",
+        entry: "distil_rows",
+        bindings: &[ReadIndex, ReadIndex, ReadIndex, WriteIndex],
+        words: 4,
+        lanes: 64,
+    };
+    pub const invert_order: Declared = Declared {
+        file: "pseudo_bags",
+        entry: "invert_order",
+        bindings: &[ReadIndex, WriteIndex],
+        words: 1,
+        lanes: 64,
+    };
+}
+
 /// `shaders/pseudo_label.wgsl`.
 pub mod pseudo_label {
     use super::*;
@@ -2869,6 +2914,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "parts" => include_str!("../../shaders/parts.wgsl"),
         "positions" => include_str!("../../shaders/positions.wgsl"),
         "power_pool" => include_str!("../../shaders/power_pool.wgsl"),
+        "pseudo_bags" => include_str!("../../shaders/pseudo_bags.wgsl"),
         "pseudo_label" => include_str!("../../shaders/pseudo_label.wgsl"),
         "reduce" => include_str!("../../shaders/reduce.wgsl"),
         "routing" => include_str!("../../shaders/routing.wgsl"),

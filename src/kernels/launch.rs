@@ -4,7 +4,7 @@
 //! step only fills in numbers.
 
 use super::Kernel;
-pub use super::extent::{BatchTables, Extent, TILE, TokenTables, tokens_of};
+pub use super::extent::{BatchTables, Extent, Pseudo, SegmentTables, TILE, TokenTables, tokens_of};
 
 /// Values in a segment of the flat parameter layout: 256 bytes, the alignment every device accepts.
 pub const SEGMENT: usize = 64;
@@ -47,6 +47,24 @@ pub enum Dim {
     TokenChunks(u32),
     /// Groups of the given number of consecutive tiles of tokens.
     TokenTileChunks(u32),
+    /// Pseudo-bags (see [`Pseudo`]).
+    PseudoBags,
+    /// One more than those.
+    PseudoBagsPlusOne,
+    /// Tiles of at most [`TILE`] instances, none of which crosses a pseudo-bag.
+    PseudoTiles,
+    /// Groups of the given number of consecutive pseudo-bags.
+    PseudoBagChunks(u32),
+    /// Groups of the given number of consecutive tiles of pseudo-bags.
+    PseudoTileChunks(u32),
+    /// Rows distilled from pseudo-bags.
+    Distilled,
+    /// Tiles of at most [`TILE`] of those, none of which crosses a bag.
+    DistilledTiles,
+    /// Groups of the given number of consecutive distilled rows.
+    DistilledChunks(u32),
+    /// Groups of the given number of consecutive tiles of distilled rows.
+    DistilledTileChunks(u32),
 }
 
 impl Dim {
@@ -68,6 +86,15 @@ impl Dim {
             Dim::TokenTiles => extent.token_tiles,
             Dim::TokenChunks(size) => extent.tokens.div_ceil(size),
             Dim::TokenTileChunks(size) => extent.token_tiles.div_ceil(size),
+            Dim::PseudoBags => extent.pseudo_bags,
+            Dim::PseudoBagsPlusOne => extent.pseudo_bags.saturating_add(1),
+            Dim::PseudoTiles => extent.pseudo_tiles,
+            Dim::PseudoBagChunks(size) => extent.pseudo_bags.div_ceil(size),
+            Dim::PseudoTileChunks(size) => extent.pseudo_tiles.div_ceil(size),
+            Dim::Distilled => extent.distilled,
+            Dim::DistilledTiles => extent.distilled_tiles,
+            Dim::DistilledChunks(size) => extent.distilled.div_ceil(size),
+            Dim::DistilledTileChunks(size) => extent.distilled_tiles.div_ceil(size),
         }
     }
 
@@ -79,6 +106,10 @@ impl Dim {
             Dim::Tiles => Dim::TileChunks(size),
             Dim::Tokens => Dim::TokenChunks(size),
             Dim::TokenTiles => Dim::TokenTileChunks(size),
+            Dim::PseudoBags => Dim::PseudoBagChunks(size),
+            Dim::PseudoTiles => Dim::PseudoTileChunks(size),
+            Dim::Distilled => Dim::DistilledChunks(size),
+            Dim::DistilledTiles => Dim::DistilledTileChunks(size),
             Dim::Fixed(n) => Dim::Fixed(n.div_ceil(size)),
             other => panic!("rows counted by {other:?} are not split into chunks"),
         }
@@ -342,6 +373,24 @@ pub enum Input {
     TokenTiles,
     /// The class token of each bag, `[B]`.
     ClassTokens,
+    /// First row of each pseudo-bag, `[P + 1]` (see [`Pseudo`]).
+    PseudoOffsets,
+    /// Tile table of the pseudo-bags, as that of the bags.
+    PseudoTiles,
+    /// First tile of each pseudo-bag, `[P + 1]`.
+    PseudoBagTiles,
+    /// Class index of each pseudo-bag, that of its bag, `[P]`.
+    PseudoLabels,
+    /// Target of each output of each pseudo-bag, that of its bag, `[P, C]`.
+    PseudoTargets,
+    /// Weight of each pseudo-bag in the loss: its share of that of its bag, `[P]`.
+    PseudoWeights,
+    /// First distilled row of each bag, `[B + 1]`.
+    DistilledOffsets,
+    /// Tile table of the distilled rows.
+    DistilledTiles,
+    /// First of those tiles of each bag, `[B + 1]`.
+    DistilledBagTiles,
     /// Class index of each bag, `[B]`.
     Labels,
     /// Target of each output of each bag, `[B, C]`.

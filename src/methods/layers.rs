@@ -379,12 +379,27 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn attention_pool(&mut self, h: ValueId, gated: bool, hidden: u32, heads: u32) -> Result<[ValueId; 2]> {
+        self.attention_pool_over("attention", self.tables, h, (gated, hidden, heads))
+    }
+
+    /// The same with a name for its parameters, over the segments of rows that these tables tell.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
+    pub fn attention_pool_over(
+        &mut self,
+        name: &str,
+        tables: [ValueId; 3],
+        h: ValueId,
+        (gated, hidden, heads): (bool, u32, u32),
+    ) -> Result<[ValueId; 2]> {
+        let named = |part: &str| format!("{name}.{part}");
         let pre = match gated {
-            true => self.linear_parts("attention.vu", &[("attention.v", hidden), ("attention.u", hidden)], h)?,
-            false => self.linear("attention.v", h, hidden, Activation::None)?,
+            true => self.linear_parts(&named("vu"), &[(&named("v"), hidden), (&named("u"), hidden)], h)?,
+            false => self.linear(&named("v"), h, hidden, Activation::None)?,
         };
-        let [w, b] = self.weights("attention.w", hidden, heads);
-        let [tiles, bag_tiles, offsets] = self.tables;
+        let [w, b] = self.weights(&named("w"), hidden, heads);
+        let [tiles, bag_tiles, offsets] = tables;
         let pooled = self.tape.push(AttentionPool { gated }, &[pre, h, w, b, tiles, bag_tiles, offsets])?;
         Ok([pooled[0], pooled[1]])
     }

@@ -4,6 +4,7 @@ use super::checks::{MOST_FEATURES, MOST_OF_A_SETTING, check_network, check_size}
 use super::layers::Network;
 use super::{Methods, ordered};
 use crate::error::{Error, Result};
+use crate::groups::Group;
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::tape::{Storage, Tape};
@@ -48,6 +49,11 @@ pub trait MilMethod: Clone + fmt::Debug + Default + Serialize + DeserializeOwned
             0.0 => Schedule::Constant,
             decay => Schedule::TimeDecay { decay },
         }
+    }
+
+    /// Parameters that the recipe treats otherwise than the others, or clips by themselves.
+    fn groups(&self) -> Vec<Group> {
+        Vec::new()
     }
 
     /// True when bags may have several labels at once ([`crate::Bags::label_sets`]): the loss knows each by itself.
@@ -135,6 +141,7 @@ trait Known: fmt::Debug + Send + Sync {
     fn info(&self) -> (About, Vec<(&'static str, &'static str)>);
     fn recipe(&self) -> Recipe;
     fn schedule(&self) -> Schedule;
+    fn groups(&self) -> Vec<Group>;
     fn takes_label_sets(&self) -> bool;
     fn record(&self, network: &mut Network) -> Result<()>;
     fn as_any(&self) -> &dyn Any;
@@ -172,6 +179,9 @@ impl<T: MilMethod> Known for T {
     }
     fn schedule(&self) -> Schedule {
         MilMethod::schedule(self)
+    }
+    fn groups(&self) -> Vec<Group> {
+        MilMethod::groups(self)
     }
     fn takes_label_sets(&self) -> bool {
         MilMethod::takes_label_sets(self)
@@ -337,6 +347,11 @@ impl Method {
     /// How the learning rate of the recipe moves.
     pub fn schedule(&self) -> Schedule {
         self.0.schedule()
+    }
+
+    /// Parameters that the recipe treats otherwise than the others, or clips by themselves.
+    pub fn groups(&self) -> Vec<Group> {
+        self.0.groups()
     }
 
     /// True when bags may have several labels at once ([`crate::Bags::label_sets`]): the loss knows each by itself.

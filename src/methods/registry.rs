@@ -1,5 +1,6 @@
 //! Lists of methods: those of this crate, and those that a program adds.
 
+use super::Dtfd;
 use super::encoder::Encoder;
 use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
@@ -39,6 +40,7 @@ impl Default for Methods {
             MhimAttention::default().into(),
             MhimDsmil::default().into(),
             MhimTransMil::default().into(),
+            Dtfd::default().into(),
             FocusMil::default().into(),
             CausalMil::default().into(),
             Mivae::default().into(),

@@ -4,6 +4,7 @@
 //! bag. Two launches serve bags of 1 and of a million instances.
 
 use super::columns::Splitter;
+use super::tokens::tile_grid as tiles_grid;
 use super::{Locality, Merge, Recorder, Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
@@ -47,20 +48,59 @@ impl Tables {
         let [.., tiles, bag_tiles, offsets] = node.inputs[..] else { panic!("a bag operation takes the tables") };
         Self { tiles, bag_tiles, offsets }
     }
+
+    /// How many segments there are: bags, or pseudo-bags.
+    pub(crate) fn segments(&self, p: &Planner) -> Dim {
+        segments(p.rows(self.bag_tiles)).expect("a node has been checked")
+    }
+
+    /// How many tiles there are.
+    pub(crate) fn tile_count(&self, p: &Planner) -> Dim {
+        p.rows(self.tiles)
+    }
 }
 
-/// True for instance rows followed by the three tables.
+/// What a table with one row more than segments counts.
+fn segments(rows: Dim) -> Option<Dim> {
+    match rows {
+        Dim::BagsPlusOne => Some(Dim::Bags),
+        Dim::PseudoBagsPlusOne => Some(Dim::PseudoBags),
+        _ => None,
+    }
+}
+
+/// The segments of rows followed by three tables that fit: bags of instances, pseudo-bags of instances, bags of what was
+/// distilled from pseudo-bags.
+pub(crate) fn over_segments(inputs: &[Value], before: usize) -> Option<Dim> {
+    let [tiles, bag_tiles, offsets] = inputs.get(before..)? else { return None };
+    let fits = match tiles.shape.rows {
+        Dim::Tiles | Dim::PseudoTiles => inputs[0].shape.rows == Dim::Instances,
+        // Of one row each there are as many as pseudo-bags.
+        Dim::DistilledTiles => matches!(inputs[0].shape.rows, Dim::Distilled | Dim::PseudoBags),
+        _ => false,
+    };
+    let of_bags = tiles.shape.rows != Dim::PseudoTiles;
+    let alike = bag_tiles.shape.rows == offsets.shape.rows;
+    segments(offsets.shape.rows).filter(|of| fits && alike && of_bags == (*of == Dim::Bags))
+}
+
+/// True for instance rows followed by the three tables of the bags.
 pub(crate) fn over_bags(inputs: &[Value], before: usize) -> bool {
-    inputs.len() == before + 3 && inputs[0].shape.rows == Dim::Instances
+    let tiles = inputs.get(before).map(|tiles| tiles.shape.rows);
+    over_segments(inputs, before) == Some(Dim::Bags) && tiles == Some(Dim::Tiles)
 }
 
 /// A grid with a workgroup for each (tile, group of columns).
 pub(super) fn tile_grid(cols: u32) -> Grid {
-    Grid::plane(Count::each(Dim::Tiles), Count::per(Dim::Fixed(cols), 1, LANES))
+    tiles_grid(Dim::Tiles, cols)
 }
 
 pub(super) fn bag_grid(cols: u32) -> Grid {
-    Grid::line(Count::per(Dim::Bags, cols, LANES))
+    segments_grid(Dim::Bags, cols)
+}
+
+fn segments_grid(segments: Dim, cols: u32) -> Grid {
+    Grid::line(Count::per(segments, cols, LANES))
 }
 
 /// A pool over each bag. Inputs: x `[N, C]`, tables. Outputs: `[B, C]` and, for the maximum, the row it
@@ -138,23 +178,23 @@ pub(super) fn to_rows(p: &mut Planner, index: ValueId, g: ValueId, tiles: ValueI
 
 /// out = the sum (or mean) over each bag of x, or of x y when y is given.
 fn sum(p: &mut Planner, x: ValueId, y: Option<ValueId>, t: &Tables, out: ValueId, mean: bool) {
-    let cols = p.cols(x);
-    let parts = p.temp(Dim::Tiles, cols);
+    let (cols, tiles, segments) = (p.cols(x), t.tile_count(p), t.segments(p));
+    let parts = p.temp(tiles, cols);
     let operands = [x.into(), y.unwrap_or(x).into(), t.tiles.into(), parts.into()];
-    let words = [Dim::Tiles.into(), cols.into(), y.is_some().into()];
-    p.launch(&k::SUM_PART, &operands, &words, tile_grid(cols));
+    let words = [tiles.into(), cols.into(), y.is_some().into()];
+    p.launch(&k::SUM_PART, &operands, &words, tiles_grid(tiles, cols));
     let operands = [parts.into(), t.bag_tiles.into(), t.offsets.into(), out.into()];
-    p.launch(&k::SUM_END, &operands, &[Dim::Bags.into(), cols.into(), mean.into()], bag_grid(cols));
+    p.launch(&k::SUM_END, &operands, &[segments.into(), cols.into(), mean.into()], segments_grid(segments, cols));
 }
 
 /// out = ln of the sum (or mean) over each bag of e^x.
 fn log_sum_exp(p: &mut Planner, x: ValueId, t: &Tables, out: ValueId, mean: bool) {
-    let cols = p.cols(x);
-    let (largest, sums) = (p.temp(Dim::Tiles, cols), p.temp(Dim::Tiles, cols));
+    let (cols, tiles, segments) = (p.cols(x), t.tile_count(p), t.segments(p));
+    let (largest, sums) = (p.temp(tiles, cols), p.temp(tiles, cols));
     let operands = [x.into(), t.tiles.into(), largest.into(), sums.into()];
-    p.launch(&k::LSE_PART, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+    p.launch(&k::LSE_PART, &operands, &[tiles.into(), cols.into()], tiles_grid(tiles, cols));
     let operands = [largest.into(), sums.into(), t.bag_tiles.into(), t.offsets.into(), out.into()];
-    p.launch(&k::LSE_END, &operands, &[Dim::Bags.into(), cols.into(), mean.into()], bag_grid(cols));
+    p.launch(&k::LSE_END, &operands, &[segments.into(), cols.into(), mean.into()], segments_grid(segments, cols));
 }
 
 /// Softmax over the instances of each bag. Inputs: x `[N, C]`, tables. Outputs: `[N, C]` and the
@@ -170,9 +210,10 @@ impl Rule for SegmentSoftmax {
         Locality::Softmax
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        expect(over_bags(inputs, 1), self.name(), "instance rows [N, C]", inputs)?;
-        let shape = inputs[0].shape;
-        Ok(vec![(shape, Storage::F32), (Shape::new(Dim::Bags, shape.cols), Storage::F32)])
+        let segments = over_segments(inputs, 1);
+        expect(segments.is_some(), self.name(), "instance rows [N, C]", inputs)?;
+        let (shape, segments) = (inputs[0].shape, segments.unwrap_or(Dim::Bags));
+        Ok(vec![(shape, Storage::F32), (Shape::new(segments, shape.cols), Storage::F32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
@@ -184,11 +225,12 @@ impl Rule for SegmentSoftmax {
         let (y, t) = (node.outputs[0], Tables::of(node));
         let Some(g) = p.upstream(y) else { return };
         let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
-        let cols = p.cols(y);
-        let inner = p.temp(Dim::Bags, cols);
+        let (cols, tiles) = (p.cols(y), t.tile_count(p));
+        let inner = p.temp(t.segments(p), cols);
         sum(p, y, Some(g), &t, inner, false);
         let operands: [Operand; 5] = [y.into(), g.into(), inner.into(), t.tiles.into(), to];
-        p.launch(&k::SOFTMAX_GRAD, &operands, &[Dim::Tiles.into(), cols.into(), accumulate.into()], tile_grid(cols));
+        let words = [tiles.into(), cols.into(), accumulate.into()];
+        p.launch(&k::SOFTMAX_GRAD, &operands, &words, tiles_grid(tiles, cols));
     }
 }
 
@@ -228,9 +270,9 @@ impl Rule for SegmentLogSumExp {
 
 /// y = e^(x - the log-sum-exp of the bag).
 fn softmax(p: &mut Planner, x: ValueId, log_sum: ValueId, t: &Tables, y: ValueId) {
-    let cols = p.cols(x);
+    let (cols, tiles) = (p.cols(x), t.tile_count(p));
     let operands = [x.into(), log_sum.into(), t.tiles.into(), y.into()];
-    p.launch(&k::SOFTMAX, &operands, &[Dim::Tiles.into(), cols.into()], tile_grid(cols));
+    p.launch(&k::SOFTMAX, &operands, &[tiles.into(), cols.into()], tiles_grid(tiles, cols));
 }
 
 /// e^(x - the row of the bag): with the bag's [`SegmentLogSumExp`] the softmax over its instances, which rows that are

@@ -1,7 +1,7 @@
 //! Orders of the rows of each bag: by score, at random, their first places, and lists of rows to keep. The
 //! outputs are indices, which no gradient passes.
 
-use super::segment::Tables;
+use super::segment::{Tables, over_bags, over_segments};
 use super::{Rule, expect};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
@@ -23,15 +23,16 @@ impl Rule for SegmentSort {
         "segment sort"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let ok = super::segment::over_bags(inputs, 1) && self.column < inputs[0].shape.cols;
+        let ok = over_segments(inputs, 1).is_some() && self.column < inputs[0].shape.cols;
         expect(ok, self.name(), "x [N, C] with C above the column, and the tables", inputs)?;
-        Ok(vec![(Shape::new(Dim::Instances, 1), Storage::U32)])
+        Ok(vec![(Shape::new(inputs[0].shape.rows, 1), Storage::U32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
         let x = p.dense(node.inputs[0]);
-        let keys = p.temp_index(Dim::Instances, 1);
-        let words = [Dim::Instances.into(), p.cols(x).into(), self.column.into()];
-        p.launch(&k::SORT_KEYS, &[x.into(), keys.into()], &words, row_grid());
+        let rows = p.rows(x);
+        let keys = p.temp_index(rows, 1);
+        let words = [rows.into(), p.cols(x).into(), self.column.into()];
+        p.launch(&k::SORT_KEYS, &[x.into(), keys.into()], &words, row_grid(rows));
         sort(p, keys, Tables::of(node), node.outputs[0]);
     }
     fn backward(&self, _: &mut Planner, _: Io) {}
@@ -54,18 +55,18 @@ impl Rule for SegmentShuffle {
         Ok(vec![(Shape::new(Dim::Instances, 1), Storage::U32)])
     }
     fn forward(&self, p: &mut Planner, node: Io) {
-        let keys = p.temp_index(Dim::Instances, 1);
-        let words = [
-            Dim::Instances.into(),
-            self.site.into(),
-            Scalar::SeedLow.into(),
-            Scalar::SeedHigh.into(),
-            Scalar::Step.into(),
-        ];
-        p.launch(&k::RANDOM_KEYS, &[keys.into()], &words, row_grid());
-        sort(p, keys, Tables::of(node), node.outputs[0]);
+        shuffle(p, self.site, Tables::of(node), node.outputs[0]);
     }
     fn backward(&self, _: &mut Planner, _: Io) {}
+}
+
+/// Writes a random order of the rows of each bag.
+pub(super) fn shuffle(p: &mut Planner, site: u32, t: Tables, order: ValueId) {
+    let keys = p.temp_index(Dim::Instances, 1);
+    let words =
+        [Dim::Instances.into(), site.into(), Scalar::SeedLow.into(), Scalar::SeedHigh.into(), Scalar::Step.into()];
+    p.launch(&k::RANDOM_KEYS, &[keys.into()], &words, row_grid(Dim::Instances));
+    sort(p, keys, t, order);
 }
 
 /// The first places of an order. Inputs: the order `[N, 1]`, tables. Output: rows of the batch `[B, k]`, and
@@ -86,7 +87,7 @@ impl Rule for SegmentTop {
         "segment top"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let ok = super::segment::over_bags(inputs, 1) && inputs[0].storage == Storage::U32 && self.k > 0;
+        let ok = over_bags(inputs, 1) && inputs[0].storage == Storage::U32 && self.k > 0;
         expect(ok, self.name(), "an order [N, 1], and the tables; k above 0", inputs)?;
         Ok(vec![(Shape::new(Dim::Bags, self.k), Storage::U32)])
     }
@@ -108,7 +109,7 @@ impl Rule for SegmentKeep {
         "segment keep"
     }
     fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
-        let ok = super::segment::over_bags(inputs, 1) && inputs[0].shape.cols == 1;
+        let ok = over_bags(inputs, 1) && inputs[0].shape.cols == 1;
         expect(ok, self.name(), "a mask [N, 1], and the tables", inputs)?;
         let of = |rows| (Shape::new(rows, 1), Storage::U32);
         Ok(vec![of(Dim::Instances), of(Dim::BagsPlusOne)])
@@ -129,23 +130,24 @@ impl Rule for SegmentKeep {
     fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
-fn row_grid() -> Grid {
-    Grid::line(Count::per(Dim::Instances, 1, LANES))
+fn row_grid(rows: Dim) -> Grid {
+    Grid::line(Count::per(rows, 1, LANES))
 }
 
 /// Writes to `order` the rows of each bag by ascending keys. The number of merges follows from the largest
 /// bag that fits the capacity: where a batch has only smaller ones, the last merges copy.
 fn sort(p: &mut Planner, keys: ValueId, t: Tables, order: ValueId) {
     let merges = p.capacity.instances.div_ceil(TILE).max(1).next_power_of_two().trailing_zeros();
-    let grid = Grid::line(Count::each(Dim::Tiles));
-    let spare = p.temp_index(Dim::Instances, 1);
+    let tiles = t.tile_count(p);
+    let grid = Grid::line(Count::each(tiles));
+    let spare = p.temp_index(p.rows(order), 1);
     // They take turns, so that the last one ends where it should.
     let buffer = |merge: u32| if (merges - merge).is_multiple_of(2) { order } else { spare };
     let operands = [keys.into(), t.tiles.into(), buffer(0).into()];
-    p.launch(&k::SORT_TILE, &operands, &[Dim::Tiles.into(), TILE.into()], grid);
+    p.launch(&k::SORT_TILE, &operands, &[tiles.into(), TILE.into()], grid);
     for merge in 0..merges {
         let (from, to) = (buffer(merge), buffer(merge + 1));
         let operands = [keys.into(), from.into(), t.tiles.into(), t.offsets.into(), to.into()];
-        p.launch(&k::SORT_MERGE, &operands, &[Dim::Tiles.into(), (TILE << merge).into()], grid);
+        p.launch(&k::SORT_MERGE, &operands, &[tiles.into(), (TILE << merge).into()], grid);
     }
 }

@@ -4,7 +4,7 @@ use crate::Features;
 use crate::bag::Bags;
 use crate::device::executor::{StoreId, Upload};
 use crate::error::{Error, Result};
-use crate::kernels::launch::{BatchTables, BufferKey, Extent, Input, Window};
+use crate::kernels::launch::{BatchTables, BufferKey, Extent, Input, Pseudo, Window};
 use crate::plan::Program;
 use crate::tape::{Storage, feature_stride};
 use half::f16;
@@ -17,10 +17,20 @@ pub(super) struct Batch {
     pub labels: Vec<u32>,
     pub targets: Vec<f32>,
     pub weights: Vec<f32>,
+    /// Labels, targets and weights of pseudo-bags.
+    pub pseudo: PseudoLabels,
     /// What the host made of what it read of the bags (see [`crate::passes::HostRule`]).
     pub given: Vec<f32>,
     pub rows: Rows,
     pub coords: Vec<f32>,
+}
+
+/// What the bags' labels and weights are for their pseudo-bags.
+#[derive(Default)]
+pub(super) struct PseudoLabels {
+    pub labels: Vec<u32>,
+    pub targets: Vec<f32>,
+    pub weights: Vec<f32>,
 }
 
 /// Rows of features at the stride and in the storage of the device.
@@ -44,6 +54,24 @@ impl Batch {
 }
 
 impl Batch {
+    /// Labels and weights of the pseudo-bags: the label of their bag, and an even share of its weight.
+    pub fn set_pseudo_bags(&mut self) {
+        let Some(pseudo) = self.tables.pseudo else { return };
+        let PseudoLabels { labels, targets, weights } = &mut self.pseudo;
+        labels.clear();
+        targets.clear();
+        weights.clear();
+        let outputs = self.targets.len() / self.labels.len().max(1);
+        for (bag, (label, weight)) in self.labels.iter().zip(&self.weights).enumerate() {
+            let count = pseudo.bags.min(self.tables.offsets[bag + 1] - self.tables.offsets[bag]);
+            for _ in 0..count {
+                labels.push(*label);
+                targets.extend_from_slice(&self.targets[bag * outputs..(bag + 1) * outputs]);
+                weights.push(*weight / count as f32);
+            }
+        }
+    }
+
     /// Targets of bags that have any subset of the labels, and a weight for each of them: that of `weights`, which has one
     /// for each bag or one for each label of each bag, and 0 for what is not known.
     pub fn set_label_sets<'a>(
@@ -67,13 +95,19 @@ impl Batch {
     }
 }
 
-/// Sizes of a batch of these bags, without packing it.
+/// Sizes of a batch of these bags, without packing it. Of a model that cuts bags into pseudo-bags,
+/// [`super::Session::extent_of`] tells the sizes of those too.
 ///
 /// # Errors
 /// [`Error::Bags`] when there is no such bag.
 pub fn extent_of(bags: &Bags, indices: &[usize]) -> Result<Extent> {
+    cut_extent(bags, indices, None)
+}
+
+/// The same of bags that may be cut into pseudo-bags.
+pub(super) fn cut_extent(bags: &Bags, indices: &[usize], pseudo: Option<Pseudo>) -> Result<Extent> {
     bags.check_indices(indices)?;
-    Ok(Extent::of(indices.iter().map(|&i| bags.rows(i).len() as u32)))
+    Ok(Extent::cut(indices.iter().map(|&i| bags.rows(i).len() as u32), pseudo))
 }
 
 impl Rows {
@@ -169,6 +203,15 @@ pub(super) fn uploads<'a>(
             Input::TokenOffsets => uploads.push(Upload::U32(*key, &batch.tables.tokens.offsets)),
             Input::TokenTiles => uploads.push(Upload::U32(*key, &batch.tables.tokens.tiles)),
             Input::ClassTokens => uploads.push(Upload::U32(*key, batch.tables.tokens.classes())),
+            Input::PseudoOffsets => uploads.push(Upload::U32(*key, &batch.tables.pseudo_bags.offsets)),
+            Input::PseudoTiles => uploads.push(Upload::U32(*key, &batch.tables.pseudo_bags.tiles)),
+            Input::PseudoBagTiles => uploads.push(Upload::U32(*key, &batch.tables.pseudo_bags.segment_tiles)),
+            Input::PseudoLabels => uploads.push(Upload::U32(*key, &batch.pseudo.labels)),
+            Input::PseudoTargets => uploads.push(Upload::F32(*key, &batch.pseudo.targets)),
+            Input::PseudoWeights => uploads.push(Upload::F32(*key, &batch.pseudo.weights)),
+            Input::DistilledOffsets => uploads.push(Upload::U32(*key, &batch.tables.distilled.offsets)),
+            Input::DistilledTiles => uploads.push(Upload::U32(*key, &batch.tables.distilled.tiles)),
+            Input::DistilledBagTiles => uploads.push(Upload::U32(*key, &batch.tables.distilled.segment_tiles)),
             Input::Labels => uploads.push(Upload::U32(*key, &batch.labels)),
             Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
             Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),

@@ -100,7 +100,7 @@ impl Session {
             return Ok(None);
         }
         // The program of the update decides whether the batch fits, so it is made ready first.
-        let extent = super::extent_of(inputs.bags, inputs.indices)?;
+        let extent = self.extent_of(inputs.bags, inputs.indices)?;
         self.make_ready(purpose, extent)?;
         self.start_follower()?;
         let mut read: Vec<Vec<Tensor>> = vec![Vec::new(); self.tape.passes.looks.len()];

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
 use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
 use crate::plan::{Purpose, TERM};
-use crate::session::{Resident, Session, extent_of};
+use crate::session::{Resident, Session};
 use crate::tape::{Columns, Link, Meaning, Role};
 use crate::training::{Told, weights};
 use std::collections::BTreeMap;
@@ -211,7 +211,8 @@ pub(super) fn make_ready(session: &mut Session, bags: &Bags, indices: &[usize]) 
     let mut rest = indices;
     while !rest.is_empty() {
         let (batch, next) = rest.split_at(batch_of(bags, rest));
-        session.make_ready(Purpose::Evaluate, extent_of(bags, batch)?)?;
+        let extent = session.extent_of(bags, batch)?;
+        session.make_ready(Purpose::Evaluate, extent)?;
         rest = next;
     }
     Ok(())

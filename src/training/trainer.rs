@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fit::{self, Judged, Limits, Persistence, Standing, Task, Update, Watch};
 use crate::groups::Group;
-use crate::kernels::launch::Extent;
+use crate::kernels::launch::{Extent, Pseudo};
 use crate::methods::Method;
 use crate::model::Model;
 use crate::ops::schedule::Schedule;
@@ -115,7 +115,7 @@ impl Settings {
             cache: Cache::Auto,
             precision: Precision::F32,
             loss_scale: LossScale::default(),
-            groups: Vec::new(),
+            groups: method.groups(),
         }
     }
 
@@ -366,7 +366,7 @@ impl Fit<'_> {
     /// Plans for the largest batches before the first one: a program that was planned anew in between might round
     /// otherwise, and a training that goes on from a checkpoint would not meet it.
     fn make_ready(&self, session: &mut Session) -> Result<()> {
-        let extent = largest_batch(self.bags, self.training, self.settings.batch);
+        let extent = largest_batch(self.bags, self.training, self.settings.batch, session.pseudo());
         let optimiser = self.settings.optimiser;
         match self.settings.accumulate {
             1 => drop(session.make_ready(Purpose::Train(optimiser), extent)?),
@@ -506,10 +506,10 @@ impl Epoch {
 }
 
 /// The sizes of the largest batch that shuffling could draw.
-fn largest_batch(bags: &Bags, indices: &[usize], batch: usize) -> Extent {
+fn largest_batch(bags: &Bags, indices: &[usize], batch: usize, pseudo: Option<Pseudo>) -> Extent {
     let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len() as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
-    Extent::of(sizes.into_iter().take(batch))
+    Extent::cut(sizes.into_iter().take(batch), pseudo)
 }
 
 #[cfg(test)]

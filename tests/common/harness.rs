@@ -40,7 +40,7 @@ impl Numbers {
             normals((p.rows * p.cols) as usize).iter().map(|v| v * scale).collect()
         });
         let params = params.collect();
-        let extent = extent(sizes);
+        let extent = extent_for(tape, sizes);
         let upstream = tape.outputs.iter().map(|o| {
             let shape = tape.shape(o.value);
             normals((shape.rows.of(&extent) * shape.cols) as usize)
@@ -81,6 +81,11 @@ impl Numbers {
 /// Sizes of a batch of bags.
 pub fn extent(sizes: &[usize]) -> Extent {
     Extent::of(sizes.iter().map(|&n| n as u32))
+}
+
+/// Sizes of a batch of bags, and of the pseudo-bags that `tape` cuts them into.
+pub fn extent_for(tape: &Tape, sizes: &[usize]) -> Extent {
+    Extent::cut(sizes.iter().map(|&n| n as u32), tape.pseudo)
 }
 
 /// What a run gave.
@@ -150,7 +155,7 @@ pub fn run_on(
     numbers: &Numbers,
     spare: bool,
 ) -> Result<Results> {
-    let extent = extent(&numbers.sizes);
+    let extent = extent_for(tape, &numbers.sizes);
     let mut capacity = extent;
     if spare {
         capacity.instances += 37;
@@ -160,6 +165,10 @@ pub fn run_on(
         capacity.pairs = capacity.pairs.saturating_add(300);
         capacity.tokens += 41;
         capacity.token_tiles += 7;
+        capacity.pseudo_bags += 3;
+        capacity.pseudo_tiles += 6;
+        capacity.distilled += 11;
+        capacity.distilled_tiles += 2;
     }
     let mut executor = Executor::new(device);
     let layout = tape.param_layout();
@@ -183,7 +192,7 @@ pub fn run_on(
     let halves: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
     let half = tape.values.iter().any(|v| v.storage == Storage::F16);
     let [offsets, tiles, bag_tiles] = tables(&numbers.sizes);
-    let tokens = BatchTables::of(&numbers.sizes).tokens;
+    let BatchTables { tokens, pseudo_bags, distilled, .. } = BatchTables::cut(&numbers.sizes, tape.pseudo);
     let uploads: Vec<Upload> = program
         .inputs
         .iter()
@@ -198,6 +207,12 @@ pub fn run_on(
             BufferKey::Input(Input::TokenOffsets) => Upload::U32(*key, &tokens.offsets),
             BufferKey::Input(Input::TokenTiles) => Upload::U32(*key, &tokens.tiles),
             BufferKey::Input(Input::ClassTokens) => Upload::U32(*key, tokens.classes()),
+            BufferKey::Input(Input::PseudoOffsets) => Upload::U32(*key, &pseudo_bags.offsets),
+            BufferKey::Input(Input::PseudoTiles) => Upload::U32(*key, &pseudo_bags.tiles),
+            BufferKey::Input(Input::PseudoBagTiles) => Upload::U32(*key, &pseudo_bags.segment_tiles),
+            BufferKey::Input(Input::DistilledOffsets) => Upload::U32(*key, &distilled.offsets),
+            BufferKey::Input(Input::DistilledTiles) => Upload::U32(*key, &distilled.tiles),
+            BufferKey::Input(Input::DistilledBagTiles) => Upload::U32(*key, &distilled.segment_tiles),
             BufferKey::Input(Input::Labels) => Upload::U32(*key, &numbers.labels),
             BufferKey::Input(Input::Targets) => Upload::F32(*key, &numbers.targets),
             BufferKey::Input(Input::Weights) => Upload::F32(*key, &numbers.weights),

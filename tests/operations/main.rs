@@ -24,6 +24,7 @@ mod own;
 mod passes;
 mod positions;
 mod power_pool;
+mod pseudo_bags;
 mod pseudo_label;
 mod routing;
 mod rows;

@@ -2,7 +2,7 @@
 
 use super::{Case, Sizes, Start};
 use crate::error::Result;
-use crate::kernels::launch::Input;
+use crate::kernels::launch::{Input, Pseudo};
 use crate::ops::Op;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv2d, ConvTranspose2d, Image, Window};
@@ -10,6 +10,7 @@ use crate::ops::dropout::Dropout;
 use crate::ops::image::{Border, ChannelMean, MaxPool, Pad, Upsample};
 use crate::ops::norm::{InstanceNorm, LayerNorm, UnitRows};
 use crate::ops::pointwise::{Activate, Activation};
+use crate::ops::pseudo_bags::{DealOut, Distil, PermuteRows, distilled_tables, pseudo_tables};
 use crate::ops::reduce::{ColumnSum, RowSum};
 use crate::ops::rows::{Concat, GatherRows, SliceColumns};
 use crate::ops::self_attention::{Energy, SelfAttention};
@@ -26,7 +27,7 @@ fn case(name: &'static str, s: Start, width: usize, bags: Vec<usize>) -> Case {
 
 /// All of them.
 pub(super) fn all(sizes: Sizes) -> Result<Vec<Case>> {
-    let mut cases = vec![images(sizes)?, norms(sizes)?, rows(sizes)?, orders(sizes)?];
+    let mut cases = vec![images(sizes)?, norms(sizes)?, rows(sizes)?, orders(sizes)?, pseudo_bags(sizes)?];
     for (name, energy, dropout) in ENERGIES {
         cases.push(self_attention(sizes, name, energy, dropout)?);
     }
@@ -109,6 +110,25 @@ fn orders(sizes: Sizes) -> Result<Case> {
     let kept = over_bags(&mut s, SegmentKeep, &[mask])?[0];
     [order, shuffled, top, kept].into_iter().for_each(|v| s.output(v));
     Ok(Case { purpose: Purpose::Predict, ..case("orders", s, 4, vec![w.instances; w.bags]) })
+}
+
+/// Rows dealt out to four pseudo-bags, and the first and last of each.
+fn pseudo_bags(sizes: Sizes) -> Result<Case> {
+    let w = sizes.widths();
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let pseudo = Pseudo { bags: 4, rows: 1, sides: 2 };
+    s.tape.pseudo = Some(pseudo);
+    let order = over_bags(&mut s, DealOut { parts: pseudo.bags, site: 0 }, &[])?;
+    let y = s.push(PermuteRows, &[s.x, order[0], order[1]])?;
+    let over = pseudo_tables(&mut s.tape);
+    let by = s.push(SegmentSort { column: 0 }, &[&[y][..], &over].concat())?;
+    let to = distilled_tables(&mut s.tape);
+    let bags = s.tables;
+    let picked = s.push(Distil(pseudo), &[&[by][..], &bags, &to].concat())?;
+    let picked = s.push(GatherRows, &[y, picked])?;
+    s.output(y);
+    s.output(picked);
+    Ok(case("pseudo-bags", s, w.hidden as usize, vec![w.instances; w.bags]))
 }
 
 /// Attention of all instances of a bag to all, eight heads of 64.
