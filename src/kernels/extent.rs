@@ -187,6 +187,13 @@ impl BatchTables {
         tables
     }
 
+    /// Of each pseudo-bag its bag, and how many share that one.
+    pub fn pseudo_bags_in_bags(&self) -> impl Iterator<Item = (usize, u32)> {
+        let parts = self.pseudo.map_or(0, |pseudo| pseudo.bags);
+        let sizes = self.offsets.windows(2).map(|bag| bag[1] - bag[0]);
+        sizes.enumerate().flat_map(move |(bag, n)| std::iter::repeat_n((bag, parts.min(n)), parts.min(n) as usize))
+    }
+
     /// Lays out bags of these sizes.
     pub fn lay_out(&mut self, sizes: impl Iterator<Item = usize>) {
         self.offsets.clear();

@@ -56,19 +56,15 @@ impl Batch {
 impl Batch {
     /// Labels and weights of the pseudo-bags: the label of their bag, and an even share of its weight.
     pub fn set_pseudo_bags(&mut self) {
-        let Some(pseudo) = self.tables.pseudo else { return };
         let PseudoLabels { labels, targets, weights } = &mut self.pseudo;
         labels.clear();
         targets.clear();
         weights.clear();
         let outputs = self.targets.len() / self.labels.len().max(1);
-        for (bag, (label, weight)) in self.labels.iter().zip(&self.weights).enumerate() {
-            let count = pseudo.bags.min(self.tables.offsets[bag + 1] - self.tables.offsets[bag]);
-            for _ in 0..count {
-                labels.push(*label);
-                targets.extend_from_slice(&self.targets[bag * outputs..(bag + 1) * outputs]);
-                weights.push(*weight / count as f32);
-            }
+        for (bag, share) in self.tables.pseudo_bags_in_bags() {
+            labels.push(self.labels[bag]);
+            targets.extend_from_slice(&self.targets[bag * outputs..(bag + 1) * outputs]);
+            weights.push(self.weights[bag] / share as f32);
         }
     }
 

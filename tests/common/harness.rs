@@ -192,7 +192,15 @@ pub fn run_on(
     let halves: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
     let half = tape.values.iter().any(|v| v.storage == Storage::F16);
     let [offsets, tiles, bag_tiles] = tables(&numbers.sizes);
-    let BatchTables { tokens, pseudo_bags, distilled, .. } = BatchTables::cut(&numbers.sizes, tape.pseudo);
+    let of_batch = BatchTables::cut(&numbers.sizes, tape.pseudo);
+    let columns = numbers.targets.len() / numbers.sizes.len().max(1);
+    let targets_of = |bag: usize| &numbers.targets[bag * columns..(bag + 1) * columns];
+    let pseudo_labels: Vec<u32> = of_batch.pseudo_bags_in_bags().map(|(bag, _)| numbers.labels[bag]).collect();
+    let pseudo_targets: Vec<f32> =
+        of_batch.pseudo_bags_in_bags().flat_map(|(bag, _)| targets_of(bag).to_vec()).collect();
+    let shares = of_batch.pseudo_bags_in_bags().map(|(bag, share)| numbers.weights[bag] / share as f32);
+    let pseudo_weights: Vec<f32> = shares.collect();
+    let BatchTables { tokens, pseudo_bags, distilled, .. } = of_batch;
     let uploads: Vec<Upload> = program
         .inputs
         .iter()
@@ -207,6 +215,9 @@ pub fn run_on(
             BufferKey::Input(Input::TokenOffsets) => Upload::U32(*key, &tokens.offsets),
             BufferKey::Input(Input::TokenTiles) => Upload::U32(*key, &tokens.tiles),
             BufferKey::Input(Input::ClassTokens) => Upload::U32(*key, tokens.classes()),
+            BufferKey::Input(Input::PseudoLabels) => Upload::U32(*key, &pseudo_labels),
+            BufferKey::Input(Input::PseudoTargets) => Upload::F32(*key, &pseudo_targets),
+            BufferKey::Input(Input::PseudoWeights) => Upload::F32(*key, &pseudo_weights),
             BufferKey::Input(Input::PseudoOffsets) => Upload::U32(*key, &pseudo_bags.offsets),
             BufferKey::Input(Input::PseudoTiles) => Upload::U32(*key, &pseudo_bags.tiles),
             BufferKey::Input(Input::PseudoBagTiles) => Upload::U32(*key, &pseudo_bags.segment_tiles),
