@@ -28,6 +28,9 @@ var<immediate> at: AddToParams;
 struct MultiplyParams { count: u32, accumulate: u32 }
 var<immediate> mu: MultiplyParams;
 
+struct GeluParams { count: u32, accumulate: u32 }
+var<immediate> ge: GeluParams;
+
 struct AffineParams { count: u32, factor: f32, offset: f32 }
 var<immediate> af: AffineParams;
 
@@ -77,6 +80,34 @@ fn activate_grad(
     if i * 4u < act.count {
         let r = g[i] * slope_of(act.kind, act.slope, x[i]);
         y2[i] = tail(y2[i], select(r, r + y2[i], act.accumulate != 0u), i, act.count);
+    }
+}
+
+// y1 = x times the share of a standard normal below x.
+@compute @workgroup_size(64)
+fn gelu(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u < ge.count {
+        y1[i] = tail(y1[i], x[i] * normal_share(x[i]), i, ge.count);
+    }
+}
+
+// y2 (+)= g times its derivative, the share and x times the density.
+@compute @workgroup_size(64)
+fn gelu_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i * 4u < ge.count {
+        let density = 0.39894228040 * exp(-0.5 * x[i] * x[i]);
+        let r = g[i] * (normal_share(x[i]) + x[i] * density);
+        y2[i] = tail(y2[i], select(r, r + y2[i], ge.accumulate != 0u), i, ge.count);
     }
 }
 

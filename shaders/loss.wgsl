@@ -11,6 +11,12 @@ struct Softmax { bags: u32, cols: u32, scale: f32 }
 var<immediate> m: Softmax;
 struct SoftmaxGrad { bags: u32, cols: u32, scale: f32, accumulate: u32 }
 var<immediate> mg: SoftmaxGrad;
+// The margin and the temperature of a smooth maximum, and the gap between the two largest scores from which on the
+// maximum is the plain one.
+struct Svm { rows: u32, cols: u32, margin: f32, temperature: f32, gap: f32, scale: f32 }
+var<immediate> v: Svm;
+struct SvmGrad { rows: u32, cols: u32, margin: f32, temperature: f32, gap: f32, scale: f32, accumulate: u32 }
+var<immediate> vg: SvmGrad;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<f32>;
@@ -118,5 +124,96 @@ fn softmax_loss_grad(
             value += x_grad[start + c];
         }
         x_grad[start + c] = value;
+    }
+}
+
+// What a row of scores says of its label: where it starts, the label, and whether the maximum is the plain one.
+struct Row { start: u32, cols: u32, label: u32, hard: bool }
+
+// By bits, as a comparison with what is not finite may be optimised away: such scores must show in the loss.
+fn is_finite(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
+}
+
+fn row_of(row: u32, cols: u32, gap: f32) -> Row {
+    let start = row * cols;
+    var largest = x[start];
+    var second = x[start + 1u];
+    if second > largest {
+        largest = x[start + 1u];
+        second = x[start];
+    }
+    var finite = is_finite(largest) && is_finite(second);
+    for (var c = 2u; c < cols; c++) {
+        let value = x[start + c];
+        finite = finite && is_finite(value);
+        second = max(second, min(value, largest));
+        largest = max(largest, value);
+    }
+    return Row(start, cols, labels[row], finite && largest - second >= gap);
+}
+
+// Score c less that of the label, and the margin where it is another.
+fn margin_of(row: Row, c: u32, margin: f32) -> f32 {
+    return select(x[row.start + c] - x[row.start + row.label] + margin, 0.0, c == row.label);
+}
+
+// The largest margin and its column.
+fn largest_margin(row: Row, margin: f32) -> vec2<f32> {
+    var best = vec2(margin_of(row, 0u, margin), 0.0);
+    for (var c = 1u; c < row.cols; c++) {
+        let value = margin_of(row, c, margin);
+        if value > best.x {
+            best = vec2(value, f32(c));
+        }
+    }
+    return best;
+}
+
+fn sum_of_margins(row: Row, margin: f32, temperature: f32, largest: f32) -> f32 {
+    var sum = 0.0;
+    for (var c = 0u; c < row.cols; c++) {
+        sum += exp((margin_of(row, c, margin) - largest) / temperature);
+    }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn svm_loss(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var i = lane; i < v.rows; i += 64u) {
+        let row = row_of(i, v.cols, v.gap);
+        let largest = largest_margin(row, v.margin).x;
+        var value = largest;
+        if !row.hard {
+            value += v.temperature * log(sum_of_margins(row, v.margin, v.temperature, largest));
+        }
+        sum += weights[i] * value;
+    }
+    finish(lane, sum, v.scale);
+}
+
+@compute @workgroup_size(64)
+fn svm_loss_grad(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= vg.rows {
+        return;
+    }
+    let row = row_of(i, vg.cols, vg.gap);
+    let best = largest_margin(row, vg.margin);
+    let total = sum_of_margins(row, vg.margin, vg.temperature, best.x);
+    let factor = upstream[0] * vg.scale * weights[i];
+    for (var c = 0u; c < row.cols; c++) {
+        let soft = exp((margin_of(row, c, vg.margin) - best.x) / vg.temperature) / total;
+        let share = select(soft, select(0.0, 1.0, f32(c) == best.y), row.hard);
+        var value = factor * (share - select(0.0, 1.0, c == row.label));
+        if vg.accumulate != 0u {
+            value += x_grad[row.start + c];
+        }
+        x_grad[row.start + c] = value;
     }
 }

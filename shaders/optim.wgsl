@@ -1,8 +1,9 @@
 // Optimisers over the flat parameter buffer: one dispatch for all parameters of a rule. Each run of 64 values
 // belongs to one parameter; groups[run] is 2 * group, plus 1 for weight matrices.
 //
-// A row of the table of groups: factor of the learning rate (0 freezes), factor of the decay (both as bits),
-// number of the norm that the gradient is clipped by, 1 for groups of the second rule.
+// A group has two rows in its table: factor of the learning rate (0 freezes), factor of the decay (both as bits),
+// number of the norm that the gradient is clipped by, 1 for groups of the second rule; then factors of the two
+// corrections (bits), 1 where the group has no gradient in this step, and nothing.
 #import common/grid
 
 // flags: 1 scale by the clip factor, 2 decay biases too, 4 decoupled decay, 8 this is the second rule.
@@ -50,9 +51,9 @@ var<immediate> f: NormFactor;
 @group(0) @binding(2) var<storage, read> table2: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> factors_out: array<f32>;
 
-// Frozen, or the other rule's.
-fn skipped(row: vec4<u32>, flags: u32) -> bool {
-    return bitcast<f32>(row.x) == 0.0 || row.w != u32((flags & SECOND) != 0u);
+// Frozen, the other rule's, or without a gradient in this step.
+fn skipped(row: vec4<u32>, more: vec4<u32>, flags: u32) -> bool {
+    return bitcast<f32>(row.x) == 0.0 || row.w != u32((flags & SECOND) != 0u) || more.z != 0u;
 }
 
 // Factor of the decay: none on biases unless the flag says so.
@@ -71,8 +72,9 @@ fn adam(
         return;
     }
     let own = groups4[i / 16u];
-    let row = table6[own >> 1u];
-    if skipped(row, a.flags) {
+    let row = table6[own & ~1u];
+    let more = table6[own | 1u];
+    if skipped(row, more, a.flags) {
         return;
     }
     let rate = a.rate * bitcast<f32>(row.x);
@@ -91,7 +93,8 @@ fn adam(
     let v = a.beta2 * second[i] + (1.0 - a.beta2) * g * g;
     first[i] = m;
     second[i] = v;
-    params[i] = p - rate / a.correction1 * m / (sqrt(v / a.correction2) + a.epsilon);
+    let corrections = vec2(a.correction1, a.correction2) * bitcast<vec2<f32>>(more.xy);
+    params[i] = p - rate / corrections.x * m / (sqrt(v / corrections.y) + a.epsilon);
 }
 
 // Rectified Adam. correction1 multiplies the rate (rectification and bias correction in one number);
@@ -107,8 +110,9 @@ fn radam(
         return;
     }
     let own = groups4[i / 16u];
-    let row = table6[own >> 1u];
-    if skipped(row, a.flags) {
+    let row = table6[own & ~1u];
+    let more = table6[own | 1u];
+    if skipped(row, more, a.flags) {
         return;
     }
     let rate = a.rate * bitcast<f32>(row.x);
@@ -121,8 +125,9 @@ fn radam(
     let v = a.beta2 * second[i] + (1.0 - a.beta2) * g * g;
     first[i] = m;
     second[i] = v;
-    let step = rate * a.correction1;
-    params[i] = p - select(step * m, step * m / (sqrt(v) + a.epsilon), a.correction2 != 0.0);
+    let corrections = vec2(a.correction1, a.correction2) * bitcast<vec2<f32>>(more.xy);
+    let step = rate * corrections.x;
+    params[i] = p - select(step * m, step * m / (sqrt(v) + a.epsilon), corrections.y != 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -136,8 +141,8 @@ fn nesterov(
         return;
     }
     let own = groups3[i / 16u];
-    let row = table5[own >> 1u];
-    if skipped(row, n.flags) {
+    let row = table5[own & ~1u];
+    if skipped(row, table5[own | 1u], n.flags) {
         return;
     }
     let rate = n.rate * bitcast<f32>(row.x);
@@ -163,7 +168,7 @@ fn lookahead(
         return;
     }
     // What does not learn, running statistics among it, has no slow copy to return to.
-    if bitcast<f32>(table3[groups2[i / 16u] >> 1u].x) == 0.0 {
+    if bitcast<f32>(table3[groups2[i / 16u] & ~1u].x) == 0.0 {
         return;
     }
     let fast = params[i];
@@ -220,7 +225,7 @@ var<workgroup> partial: array<f32, 256>;
 fn norm_factor(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var run = lane; run < f.runs; run += 256u) {
-        if table2[groups1[run] >> 1u].z == f.norm {
+        if table2[groups1[run] & ~1u].z == f.norm {
             sum += squares_in[run];
         }
     }

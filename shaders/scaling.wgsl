@@ -83,7 +83,7 @@ fn scale_judge(@builtin(local_invocation_index) lane: u32) {
     any_of(flag, lane);
     let bad = found[0] != 0u;
     for (var i = lane; i < j.words; i += 64u) {
-        table_out[i] = select(table[i], 0u, bad && i % 4u == 0u);
+        table_out[i] = select(table[i], 0u, bad && i % 8u == 0u);
     }
     if lane == 0u {
         let scale = bitcast<f32>(state2[0]);

@@ -15,6 +15,8 @@ struct SortParams { tiles: u32, width: u32 }
 var<immediate> s: SortParams;
 struct TopParams { bags: u32, k: u32, last: u32 }
 var<immediate> t: TopParams;
+struct EndParams { bags: u32, k: u32, apart: u32 }
+var<immediate> e: EndParams;
 struct ScanParams { tiles: u32, bags: u32 }
 var<immediate> c: ScanParams;
 
@@ -34,6 +36,8 @@ var<immediate> c: ScanParams;
 @group(0) @binding(0) var<storage, read> order0: array<u32>;
 @group(0) @binding(1) var<storage, read> offsets1: array<u32>;
 @group(0) @binding(2) var<storage, read_write> top2: array<u32>;
+@group(0) @binding(2) var<storage, read> offsets2: array<u32>;
+@group(0) @binding(3) var<storage, read_write> ends3: array<u32>;
 
 @group(0) @binding(2) var<storage, read_write> counts2: array<u32>;
 @group(0) @binding(0) var<storage, read> counts0: array<u32>;
@@ -161,6 +165,33 @@ fn sort_top(
         row = order0[select(start + place, end - 1u - place, t.last != 0u)];
     }
     top2[i] = row;
+}
+
+// The first k rows of each bag in one order, then the first k in another; 0xffffffff beyond the bag. Where they are to
+// be apart, each has half of a bag of fewer than 2 k.
+@compute @workgroup_size(64)
+fn sort_ends(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    if i >= 2u * e.bags * e.k {
+        return;
+    }
+    let bag = i / (2u * e.k);
+    let place = i % e.k;
+    let start = offsets2[bag];
+    let size = offsets2[bag + 1u] - start;
+    var row = 0xffffffffu;
+    if place < select(size, size / 2u, e.apart != 0u) {
+        if i / e.k % 2u == 0u {
+            row = order0[start + place];
+        } else {
+            row = order1[start + place];
+        }
+    }
+    ends3[i] = row;
 }
 
 // Rows of each tile that are kept: those whose mask is not zero.

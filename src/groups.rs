@@ -2,6 +2,7 @@
 //! the second update rule, or do not learn at all.
 
 use crate::error::{Error, Result};
+use crate::kernels::optim::ROW;
 use crate::tape::{SEGMENT, Source, Storage, Tape};
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +80,14 @@ pub struct Groups {
     of: Vec<u32>,
 }
 
-/// Words of a row of the table.
-const ROW: usize = 4;
+/// What of an update a parameter that learns from bags of one class alone has in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OfClass {
+    /// The step has no bag of the class: no gradient, and no update.
+    pub left_out: bool,
+    /// Factors of the two corrections of the rule, which count the updates of all parameters.
+    pub corrections: [f32; 2],
+}
 
 impl Groups {
     /// Which norm parameters of group `n` are clipped by: 0 and [`Groups::second_norm`] are those of the
@@ -93,8 +100,7 @@ impl Groups {
         }
     }
 
-    /// The row of what no rule updates: one more than there are groups, with the rate 0. It is the last row of
-    /// the table, which holds zeros.
+    /// The row of what no rule updates: one more than there are groups, with the rate 0. It holds zeros.
     fn untrained(&self) -> u32 {
         self.groups.len() as u32 + 1
     }
@@ -103,7 +109,7 @@ impl Groups {
         self.groups.len() + 1
     }
 
-    /// Norms that gradients may be clipped by, used or not; also the rows of the table.
+    /// Norms that gradients may be clipped by, used or not; also the rows of groups in the table.
     pub fn norms(&self) -> usize {
         self.groups.len() + 2
     }
@@ -119,22 +125,17 @@ impl Groups {
         std::iter::once(first).chain(own).chain([second]).map(|limit| limit.unwrap_or(0.0)).collect()
     }
 
-    /// The table that update kernels read, a row of four words for each group: the bits of its two factors,
-    /// then the norm it is clipped by, then 1 for the second rule.
-    pub fn table(&self) -> Vec<u32> {
-        let plain = Group::of([""; 0]);
-        let mut table = vec![0; self.norms() * ROW];
-        let all = std::iter::once(&plain).chain(&self.groups);
-        for (n, (row, group)) in table.chunks_exact_mut(ROW).zip(all).enumerate() {
-            let words = [group.rate.to_bits(), group.decay.to_bits(), self.norm(n) as u32, group.second as u32];
-            row.copy_from_slice(&words);
-        }
-        table
+    /// Group number `n`; number 0 is what no group names.
+    fn group(&self, n: usize) -> Option<&Group> {
+        n.checked_sub(1).map(|at| &self.groups[at])
     }
 
-    /// Words of the table.
-    pub(crate) fn table_len(&self) -> usize {
-        self.norms() * ROW
+    /// The row of group `n` in the table that update kernels read: the bits of its two factors, then the norm it is
+    /// clipped by, 1 for the second rule, the bits of two factors of corrections, 1 where it has no part in the step.
+    fn row(&self, n: usize, of: OfClass) -> [u32; ROW] {
+        let (rate, decay, second) = self.group(n).map_or((1.0, 1.0, false), |g| (g.rate, g.decay, g.second));
+        let [first, last] = of.corrections.map(f32::to_bits);
+        [rate.to_bits(), decay.to_bits(), self.norm(n) as u32, second as u32, first, last, of.left_out as u32, 0]
     }
 
     fn of(&self, param: usize) -> u32 {
@@ -211,15 +212,56 @@ impl Tape {
         }
     }
 
-    /// For each run of 64 values of the flat layout: the group's number times two, plus one where weight
+    /// Group and class of the parameters that learn from bags of one class alone, each pair once: what the rows behind
+    /// those of the groups are for.
+    fn class_rows(&self) -> Vec<(u32, u32)> {
+        let learn = self.sources().iter().map(|&(param, class)| (self.groups.of(param as usize), class));
+        let mut rows: Vec<(u32, u32)> = learn.collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    /// The table that update kernels read: a row of eight words for each group, one of zeros for what no rule updates, and
+    /// one for each group of parameters that learn from bags of one class, of which `of` tells by the class, and by
+    /// whether the second rule updates them.
+    pub fn group_table(&self, of: impl Fn(u32, bool) -> OfClass) -> Vec<u32> {
+        let plain = OfClass { left_out: false, corrections: [1.0; 2] };
+        let groups = (0..=self.groups.groups.len()).map(|n| self.groups.row(n, plain));
+        let second = |group: u32| self.groups.group(group as usize).is_some_and(|g| g.second);
+        let classes = self.class_rows().into_iter();
+        let classes = classes.map(|(group, class)| self.groups.row(group as usize, of(class, second(group))));
+        groups.chain([[0; ROW]]).chain(classes).flatten().collect()
+    }
+
+    /// The table of a step that every parameter has a part in.
+    pub fn whole_group_table(&self) -> Vec<u32> {
+        self.group_table(|_, _| OfClass { left_out: false, corrections: [1.0; 2] })
+    }
+
+    /// Words of the table.
+    pub(crate) fn group_table_len(&self) -> usize {
+        (self.groups.norms() + self.class_rows().len()) * ROW
+    }
+
+    /// For each run of 64 values of the flat layout: the number of its row in the table times two, plus one where weight
     /// decay acts.
     pub fn group_runs(&self) -> Vec<u32> {
         let layout = self.param_layout();
         let mut runs = vec![0; layout.total / SEGMENT];
+        let rows = self.class_rows();
         for (n, (param, start)) in self.params.iter().zip(&layout.offsets).enumerate() {
             let count = param.rows as usize * param.cols as usize;
-            let group = if self.is_buffer(n) { self.groups.untrained() } else { self.groups.of(n) };
-            runs[start / SEGMENT..(start + count).div_ceil(SEGMENT)].fill(group << 1 | param.decays as u32);
+            let group = self.groups.of(n);
+            let row = match self.sources().iter().find(|(param, _)| *param as usize == n) {
+                _ if self.is_buffer(n) => self.groups.untrained(),
+                None => group,
+                Some((_, class)) => {
+                    let at = rows.binary_search(&(group, *class)).expect("its pair is among the rows");
+                    self.groups.norms() as u32 + at as u32
+                }
+            };
+            runs[start / SEGMENT..(start + count).div_ceil(SEGMENT)].fill(row << 1 | param.decays as u32);
         }
         runs
     }

@@ -20,6 +20,8 @@
 //! | [`GatedAttention`] | `gated-attention` | Gated Attention MIL |
 //! | [`LossAttention`] | `loss-attention` | one classifier for instances and bag, whose logits are the attention |
 //! | [`DpMinn`] | `dp-minn` | instances are routed to capsules, whose lengths are probabilities |
+//! | [`ClamSb`] | `clam-sb` | gated attention, whose ends teach a classifier of instances for each class |
+//! | [`ClamMb`] | `clam-mb` | the same with an attention and a head for each class |
 //! | [`Additive`] | `additive` | weighted instances are classified, and their contributions summed |
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
 //! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
@@ -42,6 +44,7 @@ pub mod attention;
 pub mod causal_mil;
 pub mod certainty_pooling;
 mod checks;
+pub mod clam;
 pub mod codec;
 pub mod das_mil;
 pub mod dp_minn;
@@ -70,6 +73,7 @@ pub use additive::Additive;
 pub use attention::{Attention, GatedAttention};
 pub use causal_mil::CausalMil;
 pub use certainty_pooling::CertaintyPooling;
+pub use clam::{ClamMb, ClamSb};
 pub use das_mil::DasMil;
 pub use dp_minn::DpMinn;
 pub use dsmil::Dsmil;

@@ -177,7 +177,7 @@ fn step(planner: &mut Planner, tape: &Tape, purpose: Purpose) {
     let Some(optimiser) = purpose.optimiser() else { return };
     let total = tape.param_layout().total;
     let table = match &tape.mixed {
-        Some(scale) => crate::ops::scaling::judge(planner, scale, total, tape.groups.table_len() as u32),
+        Some(scale) => crate::ops::scaling::judge(planner, scale, total, tape.group_table_len() as u32),
         None => Operand::Flat(BufferKey::GroupTable),
     };
     let limits = tape.groups.limits(optimiser.clip_norm, optimiser.second.and_then(|s| s.clip_norm));

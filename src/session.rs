@@ -1,6 +1,7 @@
 //! A session: one model on one device. It packs batches, runs the planned programs, and reads results.
 
 mod batch;
+mod classes;
 mod inputs;
 #[cfg(test)]
 mod label_set_tests;
@@ -94,6 +95,8 @@ pub struct Session {
     updates: u64,
     /// Batches whose gradients wait for their update.
     pending: u32,
+    /// Updates that had bags of each class, and the classes of the next one's, where parameters learn from one class.
+    classes: classes::Classes,
     /// State that holds the moving average of the parameters, once there is one.
     average: Option<u8>,
     /// The epoch, which weights of terms of the loss follow; without one they are as at the end.
@@ -149,6 +152,7 @@ impl Session {
             seed: 0,
             updates: 0,
             pending: 0,
+            classes: classes::Classes::default(),
             average: None,
             planned: None,
             epoch: None,
@@ -312,7 +316,7 @@ impl Session {
 
     fn write_groups(&mut self) -> Result<()> {
         for (key, words) in
-            [(BufferKey::Groups, self.tape.group_runs()), (BufferKey::GroupTable, self.tape.groups.table())]
+            [(BufferKey::Groups, self.tape.group_runs()), (BufferKey::GroupTable, self.tape.whole_group_table())]
         {
             self.executor.ensure(key, words.len() as u64 * 4)?;
             self.executor.write_indices(key, &words)?;
@@ -442,7 +446,8 @@ impl Session {
         let places = inputs.resident.map(|r| inputs.indices.iter().map(|&i| r.places[i]).collect::<Vec<_>>());
         let row = feature_stride(self.model.spec().width) as u64 * self.element();
         let program = self.executor.program(id);
-        let uploads = uploads(program, &self.batch, self.storage, row, places.as_deref().unwrap_or(&[]))?;
+        let mut uploads = uploads(program, &self.batch, self.storage, row, places.as_deref().unwrap_or(&[]))?;
+        uploads.extend(purpose.optimiser().and_then(|_| self.classes.upload()));
         let kept = keep.map(|at| (program.loss.expect("a training program has a loss"), 1, at));
         let (loss, feature_grad) = (program.loss, program.feature_grad.filter(|_| self.instance_grads));
         let extent = self.batch.tables.extent;

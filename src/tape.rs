@@ -190,6 +190,8 @@ pub struct Tape {
     dropouts: u32,
     /// Parameters that are not trained (see [`Tape::buffer`]).
     buffers: Vec<u32>,
+    /// Parameters that learn from bags of one class alone, and that class (see [`Tape::learn_from`]).
+    sources: Vec<(u32, u32)>,
     /// Parameters that every update leaves at some value or above (see [`Tape::keep_above`]).
     floors: Vec<(ValueId, f32)>,
 }
@@ -278,6 +280,19 @@ impl Tape {
     pub fn keep_above(&mut self, param: ValueId, least: f32) {
         assert!(matches!(self.values[param.index()].source, Source::Param(_)), "only parameters are updated");
         self.floors.push((param, least));
+    }
+
+    /// Says that a parameter has no gradient in a step without a bag of this class. An update by such a step leaves it, its
+    /// moments and the number of its updates as they are, as PyTorch's optimisers do where there is no gradient. Bags that
+    /// have any subset of the classes are of none.
+    pub fn learn_from(&mut self, param: ValueId, class: u32) {
+        let Source::Param(number) = self.values[param.index()].source else { panic!("only parameters are updated") };
+        self.sources.push((number, class));
+    }
+
+    /// Numbers of the parameters that learn from bags of one class alone, and that class.
+    pub(crate) fn sources(&self) -> &[(u32, u32)] {
+        &self.sources
     }
 
     /// Parameters with the least that updates leave them at.

@@ -152,7 +152,7 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         check("loss", &[found.loss], &fixture.tensors["loss"]);
         check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
         check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
-        for name in ["attention", "reconstruction", "deviation", "selection", "pseudo-bag-attention"] {
+        for name in ["attention", "reconstruction", "deviation", "selection", "evidence", "pseudo-bag-attention"] {
             if let Some(wanted) = fixture.tensors.get(name) {
                 check(name, &found.outputs[name].values, wanted);
             }

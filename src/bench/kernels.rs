@@ -148,7 +148,7 @@ impl Loaded {
         }
         // Without a table every group has rate 0, and updates would leave out what they are measured for.
         for (key, words) in
-            [(BufferKey::Groups, case.tape.group_runs()), (BufferKey::GroupTable, case.tape.groups.table())]
+            [(BufferKey::Groups, case.tape.group_runs()), (BufferKey::GroupTable, case.tape.whole_group_table())]
         {
             executor.ensure(key, words.len() as u64 * 4)?;
             executor.write_indices(key, &words)?;

@@ -251,6 +251,8 @@ struct Described {
     /// Epoch of the best, then the bits of its score and of its loss.
     best: Option<(u32, Option<u64>, u64)>,
     updates: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    class_updates: Vec<u64>,
     average: Option<u8>,
     loss_scale: Option<ScaleState>,
 }
@@ -329,6 +331,7 @@ impl Checkpoint {
                 (*epoch, standing.score.map(f64::to_bits), standing.loss.to_bits())
             }),
             updates: state.updates,
+            class_updates: state.class_updates.clone(),
             average: state.average,
             loss_scale: state.loss_scale,
         };
@@ -384,6 +387,7 @@ impl Checkpoint {
             updates: found.updates,
             parameters: needed("parameters")?,
             states,
+            class_updates: found.class_updates,
             average: found.average,
             follower: read("follower")?,
             loss_scale: found.loss_scale,
@@ -459,6 +463,7 @@ mod tests {
                 updates: 5,
                 parameters: vec![1.0, 1e-40],
                 states: vec![vec![2.0, 3.0], vec![f32::MIN_POSITIVE, 5.0]],
+                class_updates: vec![3, 0, 2],
                 average: Some(1),
                 follower: Some(vec![7.0, 8.0]),
                 loss_scale: Some(scale),

@@ -701,6 +701,12 @@ pub mod elementwise {
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct GeluParams {
+        pub count: u32,
+        pub accumulate: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct LogitParams {
         pub count: u32,
         pub clip: f32,
@@ -772,6 +778,20 @@ pub mod elementwise {
         file: "elementwise",
         entry: "fill",
         bindings: &[Write],
+        words: 2,
+        lanes: 64,
+    };
+    pub const gelu: Declared = Declared {
+        file: "elementwise",
+        entry: "gelu",
+        bindings: &[Read, Write],
+        words: 2,
+        lanes: 64,
+    };
+    pub const gelu_grad: Declared = Declared {
+        file: "elementwise",
+        entry: "gelu_grad",
+        bindings: &[Read, Read, Write],
         words: 2,
         lanes: 64,
     };
@@ -1195,6 +1215,27 @@ pub mod loss {
         pub scale: f32,
         pub accumulate: u32,
     }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Svm {
+        pub rows: u32,
+        pub cols: u32,
+        pub margin: f32,
+        pub temperature: f32,
+        pub gap: f32,
+        pub scale: f32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct SvmGrad {
+        pub rows: u32,
+        pub cols: u32,
+        pub margin: f32,
+        pub temperature: f32,
+        pub gap: f32,
+        pub scale: f32,
+        pub accumulate: u32,
+    }
     pub const sigmoid_loss: Declared = Declared {
         file: "loss",
         entry: "sigmoid_loss",
@@ -1221,6 +1262,20 @@ pub mod loss {
         entry: "softmax_loss_grad",
         bindings: &[Read, ReadIndex, Read, Read, Write],
         words: 4,
+        lanes: 64,
+    };
+    pub const svm_loss: Declared = Declared {
+        file: "loss",
+        entry: "svm_loss",
+        bindings: &[Read, ReadIndex, Read, Write],
+        words: 6,
+        lanes: 64,
+    };
+    pub const svm_loss_grad: Declared = Declared {
+        file: "loss",
+        entry: "svm_loss_grad",
+        bindings: &[Read, ReadIndex, Read, Read, Write],
+        words: 7,
         lanes: 64,
     };
 }
@@ -1808,6 +1863,16 @@ pub mod pseudo_label {
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Ends {
+        pub bags: u32,
+        pub k: u32,
+        pub apart: u32,
+        pub label: u32,
+        pub own: f32,
+        pub others: f32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Instances {
         pub count: u32,
         pub accumulate: u32,
@@ -1824,6 +1889,13 @@ pub mod pseudo_label {
         entry: "bag_pseudo_grad",
         bindings: &[Read, Read, Read, Read, Read, Read, Write],
         words: 7,
+        lanes: 64,
+    };
+    pub const end_labels: Declared = Declared {
+        file: "pseudo_label",
+        entry: "end_labels",
+        bindings: &[ReadIndex, Read, ReadIndex, WriteIndex, Write],
+        words: 6,
         lanes: 64,
     };
     pub const instance_pseudo: Declared = Declared {
@@ -2385,6 +2457,13 @@ pub mod sort {
     use super::*;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct EndParams {
+        pub bags: u32,
+        pub k: u32,
+        pub apart: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct KeyParams {
         pub count: u32,
         pub cols: u32,
@@ -2444,6 +2523,13 @@ pub mod sort {
         entry: "random_keys",
         bindings: &[WriteIndex],
         words: 5,
+        lanes: 64,
+    };
+    pub const sort_ends: Declared = Declared {
+        file: "sort",
+        entry: "sort_ends",
+        bindings: &[ReadIndex, ReadIndex, ReadIndex, WriteIndex],
+        words: 3,
         lanes: 64,
     };
     pub const sort_keys: Declared = Declared {

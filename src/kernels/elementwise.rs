@@ -2,7 +2,8 @@
 
 use super::cost::{At, Cost};
 use super::declared::elementwise::{
-    ActivateParams, AddParams, AddToParams, AffineParams, FillParams, LogitParams, MultiplyParams, UnpackParams,
+    ActivateParams, AddParams, AddToParams, AffineParams, FillParams, GeluParams, LogitParams, MultiplyParams,
+    UnpackParams,
 };
 use super::host::{FeatureSlice, Shared, parallel, simd};
 use super::{Args, Real, kernels};
@@ -19,6 +20,10 @@ kernels! {
         ACTIVATE_THROUGH = activate_through, |at @ &At { rows, .. }| (3 * rows, 2 * rows, at.line());
         /// out (+)= g f'(x) from the activation's output.
         ACTIVATE_GRAD = activate_grad, |at @ &At { rows, w, .. }| ((3 + w[3]) * rows, (2 + w[3]) * rows, at.line());
+        /// out = x times the share of a standard normal below x.
+        GELU = gelu, |at @ &At { rows, .. }| (2 * rows, 30 * rows, at.line());
+        /// out (+)= g times its derivative.
+        GELU_GRAD = gelu_grad, |at @ &At { rows, w, .. }| ((3 + w[1]) * rows, (36 + w[1]) * rows, at.line());
         /// out = ln(x / (1 - x)).
         LOGIT = logit, |at @ &At { rows, .. }| (2 * rows, 3 * rows, at.line());
         /// out (+)= g / (x (1 - x)).
@@ -271,6 +276,34 @@ fn activate_grad<T: Real>(a: &Args<T>) {
 #[inline(always)]
 pub(super) fn keep_or_zero<T: Real>(keep: T, old: T) -> T {
     if keep == T::ZERO { T::ZERO } else { old }
+}
+
+fn gelu<T: Real>(a: &Args<T>) {
+    let p: GeluParams = a.params();
+    let n = p.count as usize;
+    map1(
+        &mut a.write(1)[..n],
+        &a.read(0)[..n],
+        30,
+        #[inline(always)]
+        |x| x * x.normal_share(),
+    );
+}
+
+fn gelu_grad<T: Real>(a: &Args<T>) {
+    let p: GeluParams = a.params();
+    let n = p.count as usize;
+    // 1 / sqrt(2 pi)
+    let factor = T::new(0.398_942_280_401_432_7);
+    map2(
+        &mut a.write(2)[..n],
+        p.accumulate != 0,
+        &a.read(0)[..n],
+        &a.read(1)[..n],
+        36,
+        #[inline(always)]
+        |x, g| g * (x.normal_share() + x * factor * (T::new(-0.5) * x * x).exp()),
+    );
 }
 
 fn clip_of<T: Real>(p: &LogitParams) -> (T, T) {

@@ -39,6 +39,13 @@ pub enum Dim {
     Pairs,
     /// The given number of rows for each bag.
     BagRows(u32),
+    /// Groups of the given number of consecutive rows, of which each bag has the given number.
+    BagRowChunks {
+        /// Rows of a bag.
+        rows: u32,
+        /// Rows of a group.
+        size: u32,
+    },
     /// Tokens: of each bag of n instances one for the class and ceil(sqrt n)^2 for a square of instances.
     Tokens,
     /// Tiles of at most [`TILE`] tokens, none of which crosses a bag.
@@ -82,6 +89,7 @@ impl Dim {
             Dim::BagsPlusOne => extent.bags.saturating_add(1),
             Dim::Pairs => extent.pairs,
             Dim::BagRows(rows) => extent.bags.saturating_mul(rows),
+            Dim::BagRowChunks { rows, size } => extent.bags.saturating_mul(rows).div_ceil(size),
             Dim::Tokens => extent.tokens,
             Dim::TokenTiles => extent.token_tiles,
             Dim::TokenChunks(size) => extent.tokens.div_ceil(size),
@@ -104,6 +112,7 @@ impl Dim {
             Dim::Instances => Dim::InstanceChunks(size),
             Dim::Bags => Dim::BagChunks(size),
             Dim::Tiles => Dim::TileChunks(size),
+            Dim::BagRows(rows) => Dim::BagRowChunks { rows, size },
             Dim::Tokens => Dim::TokenChunks(size),
             Dim::TokenTiles => Dim::TokenTileChunks(size),
             Dim::PseudoBags => Dim::PseudoBagChunks(size),

@@ -1,7 +1,7 @@
 //! Host twins of `shaders/loss.wgsl`.
 
 use super::cost::At;
-use super::declared::loss::{Sigmoid, SigmoidGrad, Softmax, SoftmaxGrad};
+use super::declared::loss::{Sigmoid, SigmoidGrad, Softmax, SoftmaxGrad, Svm, SvmGrad};
 use super::elementwise::keep_or_zero;
 use super::reduce::softmax_of;
 use super::{Args, Real, kernels};
@@ -37,6 +37,11 @@ kernels! {
         /// Its gradient.
         SOFTMAX_LOSS_GRAD = softmax_loss_grad,
             |at @ &At { rows, c, w, .. }| ((2 + w[3]) * rows * c + 2 * rows + 1, (6 + w[3]) * rows * c, at.matrix());
+        /// Weighted smooth hinge loss over classes.
+        SVM_LOSS = svm_loss, |at @ &At { rows, c, .. }| (rows * c + 2 * rows + 1, rows * (8 * c + 4), at.matrix());
+        /// Its gradient.
+        SVM_LOSS_GRAD = svm_loss_grad,
+            |at @ &At { rows, c, w, .. }| ((2 + w[6]) * rows * c + 2 * rows + 1, (12 + w[6]) * rows * c, at.matrix());
     }
 }
 
@@ -98,6 +103,64 @@ fn softmax_loss_grad<T: Real>(a: &Args<T>) {
         soft[labels[bag] as usize] -= T::ONE;
         let factor = upstream[0] * T::from_f32(p.scale) * weights[bag];
         for (o, s) in out[bag * cols..(bag + 1) * cols].iter_mut().zip(&soft) {
+            *o = keep_or_zero(keep, *o) + factor * *s;
+        }
+    }
+}
+
+/// The margins of a row: scores less that of the label, plus the margin where they are of another class.
+fn margins<T: Real>(row: &[T], label: usize, margin: f32, out: &mut [T]) {
+    for (c, (o, x)) in out.iter_mut().zip(row).enumerate() {
+        *o = if c == label { T::ZERO } else { *x - row[label] + T::from_f32(margin) };
+    }
+}
+
+/// True where the largest score is so far above the second that the maximum of the margins is the plain one. Scores that
+/// are not finite go the other way, where they show.
+fn is_hard<T: Real>(row: &[T], gap: f32) -> bool {
+    let (mut largest, mut second) = (T::LOWEST, T::LOWEST);
+    for &x in row {
+        second = second.larger(x.smaller(largest));
+        largest = largest.larger(x);
+    }
+    row.iter().all(|x| x.f64().is_finite()) && largest - second >= T::from_f32(gap)
+}
+
+fn svm_loss<T: Real>(a: &Args<T>) {
+    let p: Svm = a.params();
+    let (x, labels, weights) = (a.read(0), a.indices(1), a.read(2));
+    let cols = p.cols as usize;
+    let (temperature, mut m, mut sum) = (T::from_f32(p.temperature), vec![T::ZERO; cols], T::ZERO);
+    for (i, row) in x.chunks_exact(cols).take(p.rows as usize).enumerate() {
+        margins(row, labels[i] as usize, p.margin, &mut m);
+        let largest = m.iter().fold(T::LOWEST, |largest, v| v.larger(largest));
+        let mut value = largest;
+        if !is_hard(row, p.gap) {
+            value += temperature * m.iter().map(|v| ((*v - largest) / temperature).exp()).sum::<T>().ln();
+        }
+        sum += weights[i] * value;
+    }
+    a.write(3)[0] = sum * T::from_f32(p.scale);
+}
+
+fn svm_loss_grad<T: Real>(a: &Args<T>) {
+    let p: SvmGrad = a.params();
+    let (x, labels, weights, upstream, out) = (a.read(0), a.indices(1), a.read(2), a.read(3), a.write(4));
+    let cols = p.cols as usize;
+    let (temperature, keep) = (T::from_f32(p.temperature), T::new(p.accumulate as f64));
+    let (mut m, mut shares) = (vec![T::ZERO; cols], vec![T::ZERO; cols]);
+    for (i, row) in x.chunks_exact(cols).take(p.rows as usize).enumerate() {
+        margins(row, labels[i] as usize, p.margin, &mut m);
+        if is_hard(row, p.gap) {
+            let first = (1..cols).fold(0, |best, c| if m[c] > m[best] { c } else { best });
+            shares.iter_mut().enumerate().for_each(|(c, s)| *s = if c == first { T::ONE } else { T::ZERO });
+        } else {
+            m.iter_mut().for_each(|v| *v = *v / temperature);
+            softmax_of(&m, &mut shares);
+        }
+        shares[labels[i] as usize] -= T::ONE;
+        let factor = upstream[0] * T::from_f32(p.scale) * weights[i];
+        for (o, s) in out[i * cols..(i + 1) * cols].iter_mut().zip(&shares) {
             *o = keep_or_zero(keep, *o) + factor * *s;
         }
     }

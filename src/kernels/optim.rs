@@ -30,6 +30,9 @@ kernels! {
 /// Values of a run that belongs to one parameter.
 const RUN: usize = super::launch::SEGMENT;
 
+/// Words of a group in its table.
+pub const ROW: usize = 8;
+
 /// Below this a parameter, a gradient or a moment decides nothing that f32 could tell.
 const NEGLIGIBLE: f32 = 1e-30;
 
@@ -56,23 +59,31 @@ fn follow_square<T: Real>(v: &mut T, keep: T, g: T) {
     *v = above(f32::MIN_POSITIVE, keep * *v + (T::ONE - keep) * g * g);
 }
 
-/// A row of the table of groups, and whether weight decay acts on the run.
+/// What the table says of a group, and whether weight decay acts on the run.
 struct Own<T> {
     rate: T,
     decay: T,
     norm: usize,
+    /// Factors of the two corrections.
+    corrections: [T; 2],
+}
+
+/// What the table says of the group of a run.
+fn rows_of(table: &[u32], group: u32) -> &[u32] {
+    &table[ROW * (group >> 1) as usize..][..ROW]
 }
 
 /// What holds for a run whose entry in the list of groups is `group`; `None` when this rule leaves it alone.
 fn own<T: Real>(table: &[u32], group: u32, flags: u32) -> Option<Own<T>> {
-    let row = &table[4 * (group >> 1) as usize..][..4];
+    let row = rows_of(table, group);
     let (rate, decay) = (f32::from_bits(row[0]), f32::from_bits(row[1]));
-    if rate == 0.0 || row[3] != (flags & SECOND != 0) as u32 {
+    if rate == 0.0 || row[3] != (flags & SECOND != 0) as u32 || row[6] != 0 {
         return None;
     }
     let decays = group & 1 != 0 || flags & DECAY_ALL != 0;
     let decay = if decays { T::from_f32(decay) } else { T::ZERO };
-    Some(Own { rate: T::from_f32(rate), decay, norm: row[2] as usize })
+    let corrections = [row[4], row[5]].map(|bits| T::from_f32(f32::from_bits(bits)));
+    Some(Own { rate: T::from_f32(rate), decay, norm: row[2] as usize, corrections })
 }
 
 /// Runs `f(own, clip factor, parameters, gradient, first and second moment)` for each run that the rule updates.
@@ -105,7 +116,6 @@ fn each_run<T: Real>(
 fn adam<T: Real>(a: &Args<T>) {
     let p: Adam = a.params();
     let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
-    let c2 = T::ONE / T::from_f32(p.correction2);
     let decoupled = p.flags & DECOUPLED != 0;
     each_run(
         a,
@@ -113,7 +123,8 @@ fn adam<T: Real>(a: &Args<T>) {
         #[inline(always)]
         |own, factor, params, grads, first, second| {
             let rate = T::from_f32(p.rate) * own.rate;
-            let step = rate / T::from_f32(p.correction1);
+            let step = rate / (T::from_f32(p.correction1) * own.corrections[0]);
+            let c2 = T::ONE / (T::from_f32(p.correction2) * own.corrections[1]);
             let decay = T::from_f32(p.decay) * own.decay;
             let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
             for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
@@ -129,14 +140,14 @@ fn adam<T: Real>(a: &Args<T>) {
 fn radam<T: Real>(a: &Args<T>) {
     let p: Adam = a.params();
     let (b1, b2, eps) = (T::from_f32(p.beta1), T::from_f32(p.beta2), T::from_f32(p.epsilon));
-    let rectified = p.correction2 != 0.0;
     each_run(
         a,
         (p.count as usize, p.flags),
         #[inline(always)]
         |own, factor, params, grads, first, second| {
             let rate = T::from_f32(p.rate) * own.rate;
-            let step = rate * T::from_f32(p.correction1);
+            let step = rate * T::from_f32(p.correction1) * own.corrections[0];
+            let rectified = T::from_f32(p.correction2) * own.corrections[1] != T::ZERO;
             let shrink = T::ONE - rate * T::from_f32(p.decay) * own.decay;
             for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
                 let g = settled(*g * factor);
@@ -175,7 +186,7 @@ fn lookahead<T: Real>(a: &Args<T>) {
     let runs = a.write(0)[..count].chunks_mut(RUN).zip(a.write(1)[..count].chunks_mut(RUN)).zip(groups);
     for ((params, slow), group) in runs {
         // What does not learn, running statistics among it, has no slow copy to return to.
-        if f32::from_bits(table[4 * (group >> 1) as usize]) == 0.0 {
+        if f32::from_bits(rows_of(table, *group)[0]) == 0.0 {
             continue;
         }
         match p.mode {
@@ -219,7 +230,7 @@ fn run_squares<T: Real>(a: &Args<T>) {
 fn norm_factor<T: Real>(a: &Args<T>) {
     let p: NormFactor = a.params();
     let (squares, groups, table) = (a.read(0), a.indices(1), a.indices(2));
-    let runs = (0..p.runs as usize).filter(|&r| table[4 * (groups[r] >> 1) as usize + 2] == p.norm);
+    let runs = (0..p.runs as usize).filter(|&r| rows_of(table, groups[r])[2] == p.norm);
     let square: T = runs.map(|r| squares[r]).sum();
     a.write(3)[p.norm as usize] = if p.limit > 0.0 { brought_down(square, p.limit) } else { T::ONE };
 }

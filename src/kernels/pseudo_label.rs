@@ -1,7 +1,7 @@
 //! Host twins of `shaders/pseudo_label.wgsl`.
 
 use super::cost::At;
-use super::declared::pseudo_label::{Bags, Instances};
+use super::declared::pseudo_label::{Bags, Ends, Instances};
 use super::elementwise::{each, keep_or_zero};
 use super::host::for_rows;
 use super::{Args, Real, kernels};
@@ -19,6 +19,8 @@ kernels! {
         /// Its gradient.
         BAG_PSEUDO_GRAD = bag_pseudo_grad,
             |at @ &At { rows, c, w, .. }| (rows * c * (4 + w[4]) + weights(w) + 1, rows * c * (8 + w[4]), at.matrix());
+        /// Labels and weights of the rows at the ends of bags.
+        END_LABELS = end_labels, |at @ &At { b, c, .. }| (4 * b * c + 3 * b, b * c, at.matrix());
     }
 }
 
@@ -83,4 +85,31 @@ fn bag_pseudo_grad<T: Real>(a: &Args<T>) {
         };
         out[0] = keep_or_zero(keep, out[0]) + slope * weight_of(&p, weights, i) * scale;
     });
+}
+
+fn end_labels<T: Real>(a: &Args<T>) {
+    let p: Ends = a.params();
+    let (labels, bags, offsets, targets, weights) =
+        (a.indices(0), a.read(1), a.indices(2), a.write_indices(3), a.write(4));
+    let k = p.k as usize;
+    for bag in 0..p.bags as usize {
+        let size = (offsets[bag + 1] - offsets[bag]) as usize;
+        let rows = k.min(if p.apart != 0 { size / 2 } else { size });
+        let own = labels[bag] == p.label;
+        let of_row = |share: f32, rows: usize| match rows {
+            0 => T::ZERO,
+            _ => bags[bag] * T::from_f32(share) / T::new(rows as f64),
+        };
+        let (both, upper) = (of_row(p.own, 2 * rows), of_row(p.others, rows));
+        for place in 0..2 * k {
+            let at = 2 * k * bag + place;
+            targets[at] = (own && place < k) as u32;
+            weights[at] = match own {
+                _ if place % k >= rows => T::ZERO,
+                true => both,
+                false if place < k => upper,
+                false => T::ZERO,
+            };
+        }
+    }
 }

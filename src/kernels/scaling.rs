@@ -75,7 +75,7 @@ fn scale_judge<T: Real>(a: &Args<T>) {
     let bad = a.indices(0)[..p.parts as usize].iter().any(|&f| f != 0);
     let (table, state, out) = (a.indices(1), a.write_indices(2), a.write_indices(3));
     for (i, (out, word)) in out.iter_mut().zip(table).enumerate().take(p.words as usize) {
-        *out = if bad && i % 4 == 0 { 0 } else { *word };
+        *out = if bad && i % super::optim::ROW == 0 { 0 } else { *word };
     }
     let scale = f32::from_bits(state[0]);
     let good = state[1] + 1;

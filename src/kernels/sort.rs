@@ -1,7 +1,7 @@
 //! Host twins of `shaders/sort.wgsl`.
 
 use super::cost::At;
-use super::declared::sort::{KeyParams, RandomKeys, ScanParams, SortParams, TopParams};
+use super::declared::sort::{EndParams, KeyParams, RandomKeys, ScanParams, SortParams, TopParams};
 use super::host::{Shared, parallel};
 use super::segment::tile;
 use super::{Args, Real, kernels};
@@ -19,6 +19,8 @@ kernels! {
         SORT_MERGE = sort_merge, |&At { n, c, .. }| (3 * n, 0, format!("{n} in runs of {c}"));
         /// First or last rows of each bag's order.
         SORT_TOP = sort_top, |&At { b, c, .. }| (2 * b * c, 0, format!("{c} of {b}"));
+        /// First rows of each bag in two orders.
+        SORT_ENDS = sort_ends, |&At { b, c, .. }| (4 * b * c, 0, format!("{c} of {b}"));
         /// Number of rows that each tile keeps.
         KEEP_COUNT = keep_count, |&At { n, t, .. }| (n + t, 0, format!("{n}"));
         /// Kept rows before each tile and each bag.
@@ -99,6 +101,20 @@ fn sort_top<T: Real>(a: &Args<T>) {
         for (place, top) in top.iter_mut().enumerate() {
             let row = if p.last != 0 { order.iter().rev().nth(place) } else { order.get(place) };
             *top = row.copied().unwrap_or(u32::MAX);
+        }
+    }
+}
+
+fn sort_ends<T: Real>(a: &Args<T>) {
+    let p: EndParams = a.params();
+    let (orders, offsets, ends) = ([a.indices(0), a.indices(1)], a.indices(2), a.write_indices(3));
+    let k = p.k as usize;
+    for (bag, ends) in ends.chunks_exact_mut(2 * k).enumerate().take(p.bags as usize) {
+        let rows = offsets[bag] as usize..offsets[bag + 1] as usize;
+        let count = if p.apart != 0 { rows.len() / 2 } else { rows.len() };
+        for (order, ends) in orders.iter().zip(ends.chunks_exact_mut(k)) {
+            let first = &order[rows.clone()][..count];
+            ends.iter_mut().enumerate().for_each(|(place, end)| *end = first.get(place).copied().unwrap_or(u32::MAX));
         }
     }
 }

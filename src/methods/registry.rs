@@ -5,6 +5,7 @@ use super::encoder::Encoder;
 use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
 use super::{CausalMil, DpMinn, FocusMil, LossAttention, Mivae};
+use super::{ClamMb, ClamSb};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ impl Default for Methods {
             GatedAttention::default().into(),
             LossAttention::default().into(),
             DpMinn::default().into(),
+            ClamSb::default().into(),
+            ClamMb::default().into(),
             Additive::default().into(),
             Dsmil::default().into(),
             Millet::default().into(),

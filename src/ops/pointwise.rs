@@ -315,6 +315,39 @@ impl Rule for Affine {
     }
 }
 
+/// x times the share of a standard normal below x (Hendrycks, Gimpel 2016), exact. The derivative follows from x, as the
+/// function falls before it rises.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gelu;
+
+impl Rule for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..node.inputs.len())
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        expect(inputs.len() == 1, self.name(), "one matrix", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        let words = [count_of(p, x), 0u32.into()];
+        p.launch(&k::GELU, &[x.into(), node.outputs[0].into()], &words, quads(p, x));
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let x = p.dense(node.inputs[0]);
+        let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) else { return };
+        let words = [count_of(p, x), accumulate.into()];
+        p.launch(&k::GELU_GRAD, &[x.into(), g.into(), to], &words, quads(p, x));
+    }
+}
+
 /// 1 where x is below the limit, else 0 (also for NaN). No gradient passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Below {

@@ -101,3 +101,54 @@ impl Rule for BagPseudoLoss {
         }
     }
 }
+
+/// Labels that a bag gives the rows at the ends of an order of its instances (Lu and others 2021), for the classifier of
+/// one class, and their weights in a loss. Of a bag of that class the first k are 1 and the last k are 0, and all 2 k
+/// together weigh `own` times the bag's weight. Of other bags the first k are 0 and weigh `others` times it; the last
+/// k count nothing. Where a bag has fewer rows, each of them weighs more.
+///
+/// Inputs: classes of bags `[B, 1]`, their weights `[B, 1]`, tables. Outputs, for the rows of [`super::sort::SegmentEnds`]:
+/// labels and weights, each `[B 2 k, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EndLabels {
+    /// Rows at each end.
+    pub k: u32,
+    /// The two ends share no row.
+    pub apart: bool,
+    /// The class.
+    pub class: u32,
+    /// Weight of bags of the class.
+    pub own: f32,
+    /// Weight of others.
+    pub others: f32,
+}
+
+impl Rule for EndLabels {
+    fn name(&self) -> &'static str {
+        "labels of ends"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let of = |v: &Value, storage| v.shape == Shape::new(Dim::Bags, 1) && v.storage == storage;
+        let ok = inputs.len() == 5 && of(&inputs[0], Storage::U32) && of(&inputs[1], Storage::F32) && self.k > 0;
+        expect(ok, self.name(), "classes and weights of bags [B, 1], and the tables; k above 0", inputs)?;
+        let shape = Shape::new(Dim::BagRows(2 * self.k), 1);
+        Ok(vec![(shape, Storage::U32), (shape, Storage::F32)])
+    }
+    fn passes_gradient(&self) -> bool {
+        false
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let offsets = super::segment::Tables::of(node).offsets;
+        let operands = [node.inputs[0], node.inputs[1], offsets, node.outputs[0], node.outputs[1]].map(Into::into);
+        let words = [
+            Dim::Bags.into(),
+            self.k.into(),
+            self.apart.into(),
+            self.class.into(),
+            self.own.into(),
+            self.others.into(),
+        ];
+        p.launch(&k::END_LABELS, &operands, &words, Grid::line(Count::per(Dim::Bags, 2 * self.k, LANES)));
+    }
+    fn backward(&self, _: &mut Planner, _: Io) {}
+}

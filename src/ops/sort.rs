@@ -99,6 +99,36 @@ impl Rule for SegmentTop {
     fn backward(&self, _: &mut Planner, _: Io) {}
 }
 
+/// The first places of two orders of each bag, such as the highest and the lowest. Inputs: the orders `[N, 1]`, tables.
+/// Output: rows of the batch, 2 k for each bag, `[B 2 k, 1]`: the first k of one order, then those of the other, and
+/// [`NO_ROW`] where a bag has fewer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentEnds {
+    /// Places of each order.
+    pub k: u32,
+    /// No row is in both: of a bag of fewer than 2 k rows each order gives half, rounded down. Else it gives all.
+    pub apart: bool,
+}
+
+impl Rule for SegmentEnds {
+    fn name(&self) -> &'static str {
+        "segment ends"
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let order = |v: &Value| v.storage == Storage::U32 && v.shape == Shape::new(Dim::Instances, 1);
+        let ok = super::segment::over_bags(inputs, 2) && inputs[..2].iter().all(order) && self.k > 0;
+        expect(ok, self.name(), "two orders [N, 1], and the tables; k above 0", inputs)?;
+        Ok(vec![(Shape::new(Dim::BagRows(2 * self.k), 1), Storage::U32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let [first, second] = [0, 1].map(|n| node.inputs[n].into());
+        let operands = [first, second, Tables::of(node).offsets.into(), node.outputs[0].into()];
+        let words = [Dim::Bags.into(), self.k.into(), self.apart.into()];
+        p.launch(&k::SORT_ENDS, &operands, &words, Grid::line(Count::per(Dim::Bags, 2 * self.k, LANES)));
+    }
+    fn backward(&self, _: &mut Planner, _: Io) {}
+}
+
 /// The rows whose mask is not zero, without gaps. Inputs: mask `[N, 1]`, tables. Outputs: rows of the batch
 /// `[N, 1]`, of which the first ones are written, and where each bag starts among them `[B + 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

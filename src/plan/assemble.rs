@@ -105,7 +105,7 @@ pub(super) fn assemble(
                 Operand::Flat(buffer) => {
                     let count = match buffer {
                         BufferKey::Groups => layout.total / SEGMENT,
-                        BufferKey::GroupTable => tape.groups.table_len(),
+                        BufferKey::GroupTable => tape.group_table_len(),
                         BufferKey::LossScale => SEGMENT,
                         _ => layout.total,
                     };

@@ -16,6 +16,9 @@ pub struct SessionState {
     pub parameters: Vec<f32>,
     /// Moments, slow copy and moving average, each in that layout.
     pub states: Vec<Vec<f32>>,
+    /// Updates that had bags of each class, where parameters learn from bags of one class alone (see
+    /// [`crate::tape::Tape::learn_from`]).
+    pub class_updates: Vec<u64>,
     /// Number of the one that is the moving average.
     pub average: Option<u8>,
     /// The copy that follows the parameters, in that layout, where a step looks with one.
@@ -48,7 +51,8 @@ impl Session {
             None => None,
         };
         let (updates, average) = (self.updates, self.average);
-        Ok(SessionState { updates, parameters, states, average, follower, loss_scale: self.loss_scale()? })
+        let (class_updates, loss_scale) = (self.classes.updates.clone(), self.loss_scale()?);
+        Ok(SessionState { updates, parameters, states, class_updates, average, follower, loss_scale })
     }
 
     /// Returns to a state of the same model.
@@ -83,6 +87,7 @@ impl Session {
             self.set_loss_scale(scale)?;
         }
         (self.updates, self.average, self.pending) = (state.updates, state.average, 0);
+        self.classes.updates.clone_from(&state.class_updates);
         Ok(())
     }
 

@@ -76,7 +76,8 @@ impl Session {
         let id = self.prepare(Purpose::Update(*optimiser))?;
         let scalars = self.scalars(optimiser, rate);
         let extent = self.batch.tables.extent;
-        self.executor.run(id, &Step { extent, scalars, uploads: &[], keep: &[] })?;
+        self.lay_out_groups(optimiser);
+        self.executor.run(id, &Step { extent, scalars, uploads: self.classes.upload().as_slice(), keep: &[] })?;
         self.updated();
         Ok(())
     }
@@ -164,11 +165,16 @@ impl Session {
             None => whole,
         };
         let windows = self.set_batch(purpose, &inputs, weights)?;
+        self.note_classes();
+        if let Some(optimiser) = purpose.optimiser() {
+            self.lay_out_groups(optimiser);
+        }
         self.run(purpose, scalars, keep, (&inputs, windows), None)
     }
 
     fn updated(&mut self) {
         self.updates += 1;
+        self.count_classes();
         self.pending = 0;
         self.stale = true;
     }
@@ -223,7 +229,9 @@ impl Session {
         let id = self.prepare(Purpose::Train(*optimiser))?;
         let scalars = self.scalars(optimiser, rate);
         self.start_average(optimiser)?;
-        self.executor.run(id, &Step { extent: self.batch.tables.extent, scalars, uploads: &[], keep: &[] })?;
+        self.lay_out_groups(optimiser);
+        let (extent, table) = (self.batch.tables.extent, self.classes.upload());
+        self.executor.run(id, &Step { extent, scalars, uploads: table.as_slice(), keep: &[] })?;
         self.updated();
         Ok(())
     }

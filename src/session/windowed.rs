@@ -187,7 +187,8 @@ impl Session {
                 }
                 Part::Update => {
                     let extent = Extent { bags: self.batch.tables.extent.bags, ..Extent::default() };
-                    let step = Step { extent, scalars, uploads: &[], keep: &[] };
+                    let table = self.classes.upload();
+                    let step = Step { extent, scalars, uploads: table.as_slice(), keep: &[] };
                     self.executor.run(windows.program(part, purpose), &step)?;
                 }
             }

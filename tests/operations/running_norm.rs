@@ -98,7 +98,8 @@ impl Trained {
         {
             executor.ensure(key, bytes).unwrap();
         }
-        for (key, words) in [(BufferKey::Groups, tape.group_runs()), (BufferKey::GroupTable, tape.groups.table())] {
+        for (key, words) in [(BufferKey::Groups, tape.group_runs()), (BufferKey::GroupTable, tape.whole_group_table())]
+        {
             executor.ensure(key, words.len() as u64 * 4).unwrap();
             executor.write_indices(key, &words).unwrap();
         }

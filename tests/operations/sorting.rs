@@ -6,7 +6,7 @@ use crate::common::harness::{extent, tables};
 use bagrad::device::Device;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::kernels::launch::{BufferKey, Dim, Extent, Input, Scalars};
-use bagrad::ops::sort::{NO_ROW, SegmentKeep, SegmentShuffle, SegmentSort, SegmentTop};
+use bagrad::ops::sort::{NO_ROW, SegmentEnds, SegmentKeep, SegmentShuffle, SegmentSort, SegmentTop};
 use bagrad::plan::{self, Purpose};
 use bagrad::random::Random;
 use bagrad::tape::{Storage, Tape, ValueId};
@@ -127,6 +127,36 @@ fn sorts_as_the_standard_library_does() {
     }
 }
 
+/// Rows at both ends, the lower of equals first, and none of a bag twice where the ends are to be apart.
+#[test]
+fn picks_both_ends() {
+    for device in devices() {
+        for (n, sizes) in batches().into_iter().enumerate() {
+            let column = scores(sizes.iter().sum(), n as u64);
+            let wanted = sorted(&column, &sizes);
+            let (k, spare) = (3, (n % 2) as u32);
+            let found = run(&device, (&sizes, &column, 0), spare, |tape, x, on| {
+                let order = tape.push1(SegmentSort { column: 0 }, &[&[x][..], on].concat()).unwrap();
+                let shuffled = tape.push1(SegmentShuffle { site: 4 }, on).unwrap();
+                let mut ends =
+                    |apart| tape.push1(SegmentEnds { k, apart }, &[&[order, shuffled][..], on].concat()).unwrap();
+                vec![ends(false), ends(true), shuffled]
+            });
+            for (apart, found_ends) in found[..2].iter().enumerate() {
+                for ((bag, wanted), rows) in wanted.iter().enumerate().zip(ranges(&sizes)) {
+                    let count = if apart == 1 { wanted.len() / 2 } else { wanted.len() };
+                    let orders = [&wanted[..], &found[2][rows]];
+                    let ends = orders
+                        .iter()
+                        .flat_map(|order| (0..k as usize).map(move |j| if j < count { order[j] } else { NO_ROW }));
+                    let at = 2 * k as usize * bag;
+                    assert!(ends.eq(found_ends[at..at + 2 * k as usize].iter().copied()), "bag {bag} of {sizes:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Every bag's rows once each, the same on every device, others in another step, and without preference.
 #[test]
 fn shuffles_each_bag() {
@@ -193,6 +223,7 @@ fn wrong_inputs_are_errors() {
     assert!(tape.push(SegmentSort { column: 3 }, &[&[x][..], &on].concat()).is_err());
     assert!(tape.push(SegmentKeep, &[&[x][..], &on].concat()).is_err());
     assert!(tape.push(SegmentTop { k: 2, last: false }, &[&[x][..], &on].concat()).is_err());
+    assert!(tape.push(SegmentEnds { k: 2, apart: false }, &[&[x, x][..], &on].concat()).is_err());
     let order = tape.push1(SegmentSort { column: 2 }, &[&[x][..], &on].concat()).unwrap();
     assert_eq!((tape.shape(order).rows, tape.cols(order)), (Dim::Instances, 1));
 }

@@ -9,12 +9,15 @@ use crate::ops::dropout::{ChannelDropout, ColumnDropout, Dropout};
 use crate::ops::evidential::{DirichletUncertainty, EvidentialLoss};
 use crate::ops::gaussian::GaussianLogDensity;
 use crate::ops::graph::{GraphProduct, LinkLoss, PairMatrix, Pairing};
+use crate::ops::loss::SmoothHinge;
 use crate::ops::matmul::Linear;
 use crate::ops::moments::PassMoments;
 use crate::ops::pointwise::{Activate, Activation, Affine, Below};
-use crate::ops::pseudo_label::{BagPseudoLoss, InstancePseudoLoss};
+use crate::ops::pseudo_label::{BagPseudoLoss, EndLabels, InstancePseudoLoss};
 use crate::ops::reduce::{ColumnSum, RowSoftmax};
+use crate::ops::rows::GatherRows;
 use crate::ops::segment::{Pool, SegmentReduce};
+use crate::ops::sort::{SegmentEnds, SegmentSort};
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::tape::Storage;
@@ -99,6 +102,22 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     let density = s.push(GaussianLogDensity, &[s.x, means, logs])?;
     s.output(density);
     add("pseudo-labels and densities", s, Purpose::Upstream, w.attention as usize, w.instances);
+
+    // The rows at both ends of an order, and their labels.
+    let mut s = Start::new(w.hidden as usize, Storage::F32, true);
+    let first = s.linear(s.x, 1, Activation::None)?;
+    let last = s.push(Affine { factor: -1.0, offset: 0.0 }, &[first])?;
+    let first = s.over_bags(SegmentSort { column: 0 }, &[first])?;
+    let last = s.over_bags(SegmentSort { column: 0 }, &[last])?;
+    let rows = s.over_bags(SegmentEnds { k: 8, apart: false }, &[first, last])?;
+    let rows = s.push(GatherRows, &[s.x, rows])?;
+    let scores = s.linear(rows, 2, Activation::None)?;
+    let of_bags = [s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1)];
+    let op = EndLabels { k: 8, apart: false, class: 0, own: 1.0, others: 0.0 };
+    let labels = s.tape.push(op, &[&of_bags[..], &s.tables].concat())?;
+    let loss = s.push(SmoothHinge::new(1.0), &[scores, labels[0], labels[1]])?;
+    s.output(loss);
+    add("ends of bags", s, Purpose::Upstream, w.hidden as usize, w.instances);
 
     // Channels of images as they are trained.
     let mut s = Start::new(16 * 25, Storage::F32, false);
