@@ -28,6 +28,7 @@
 //! | [`Mirel`] | `mirel` | evidence of bags and instances, and how much of it there is |
 //! | [`Dtfd`] | `dtfd` | pseudo-bags teach a first tier, and what it distils from them the second |
 //! | [`TransMil`] | `transmil` | a transformer with Nyström attention, whose class token is classified |
+//! | [`Transformer`] | `transformer` | exact self-attention, and attention pooling of what comes out of it |
 //! | [`DasMil`] | `das-mil` | self-attention that knows how far apart instances lie |
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
 //! | [`MhimDsmil`] | `mhim-dsmil` | the same with DSMIL |
@@ -65,6 +66,7 @@ pub mod mivae;
 pub(crate) mod ordered;
 pub mod power_pooling;
 mod registry;
+pub mod transformer;
 pub mod transmil;
 mod variational;
 
@@ -89,6 +91,7 @@ pub use mirel::Mirel;
 pub use mivae::Mivae;
 pub use power_pooling::PowerPooling;
 pub use registry::Methods;
+pub use transformer::Transformer;
 pub use transmil::TransMil;
 
 /// Logits of the bags `[B, outputs]`, on every tape.

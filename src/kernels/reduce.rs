@@ -177,7 +177,7 @@ fn row_log_softmax_grad<T: Real>(a: &Args<T>) {
         let row = r * cols..(r + 1) * cols;
         let mut total = if of_logs { g[row.clone()].iter().copied().sum() } else { T::ZERO };
         if p.flags & OF_TOTAL != 0 {
-            total = total - of_total[r];
+            total -= of_total[r];
         }
         for (c, (o, y)) in out.iter_mut().zip(&y[row]).enumerate() {
             let direct = if of_logs { g[r * cols + c] } else { T::ZERO };

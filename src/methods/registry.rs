@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
 use super::{CausalMil, DpMinn, FocusMil, LossAttention, Mivae};
-use super::{ClamMb, ClamSb};
+use super::{ClamMb, ClamSb, Transformer};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ impl Default for Methods {
             Millet::default().into(),
             Mirel::default().into(),
             TransMil::default().into(),
+            Transformer::default().into(),
             DasMil::default().into(),
             MhimAttention::default().into(),
             MhimDsmil::default().into(),

@@ -180,7 +180,8 @@ fn parameter(net: &mut Network, name: &str, rows: u32, cols: u32, init: Init, de
     net.tape.param(Param { name: name.to_string(), rows, cols, init, decays, parts: Vec::new() })
 }
 
-fn norm(net: &mut Network, name: &str, x: ValueId) -> Result<ValueId> {
+/// A layer norm with the parameters `name.gain` and `name.bias`.
+pub(super) fn norm(net: &mut Network, name: &str, x: ValueId) -> Result<ValueId> {
     let cols = net.tape.cols(x);
     let gain = parameter(net, &format!("{name}.gain"), 1, cols, Init::Constant(1.0), false);
     let bias = parameter(net, &format!("{name}.bias"), 1, cols, Init::Constant(0.0), false);

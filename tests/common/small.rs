@@ -34,6 +34,9 @@ pub fn small(method: &str) -> Method {
         "transmil" | "mhim-transmil" => {
             serde_json::json!({ "width": 12, "heads": 2, "landmarks": 5, "iterations": 2, "dropout": 0.25 })
         }
+        "transformer" => {
+            serde_json::json!({ "width": 12, "heads": 2, "attention": 9, "dropout": 0.25, "attention_dropout": 0.25 })
+        }
         _ => serde_json::json!({
             "embed": [16, 12], "dropout": 0.25, "code": 12, "latent": 5, "classifier": [12], "prior": 8,
             "classification": 1.0,

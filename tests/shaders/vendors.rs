@@ -122,8 +122,9 @@ impl Gpu {
     fn parts(&mut self, widths: &[usize]) {
         for (n, &width) in widths.iter().enumerate() {
             let half = n % 2 == 1;
-            // MIVAE compares its reconstruction with the features, whole.
-            for method in Method::all().into_iter().filter(|method| method.name() != "mivae") {
+            // MIVAE compares its reconstruction with the features, whole; the transformer adds them to its rows.
+            let parted = |method: &Method| !["mivae", "transformer"].contains(&method.name());
+            for method in Method::all().into_iter().filter(parted) {
                 // Batch norm needs all instances of a batch at once.
                 let without = serde_json::json!({ "batch_norm": false });
                 let method = if method.name() == "additive" {

@@ -60,6 +60,10 @@ fn methods(dropout: f64) -> Vec<Method> {
         "mhim-dsmil",
         serde_json::json!({"embed": [36], "query": 8, "dropout": dropout, "value_dropout": dropout}),
     ));
+    for name in ["clam-sb", "clam-mb"] {
+        let settings = serde_json::json!({"embed": [40], "attention": 36, "k": 5, "dropout": dropout});
+        all.push((name, settings));
+    }
     let mut masked = transformer;
     masked["row_dropout"] = dropout.into();
     all.push(("mhim-transmil", masked));
@@ -179,6 +183,28 @@ fn predictions_are_those_of_values_in_one_piece() {
             let attention = found.attention.as_deref().zip(wanted.attention.as_deref());
             assert!(attention.is_none_or(|(a, b)| error(&wide(a), &wide(b)) < 1e-3), "{what}");
         }
+    }
+}
+
+/// A transformer adds the features themselves to its rows, so these have to fit; what it makes of them may be wider.
+#[test]
+fn a_transformer_runs_over_features_that_fit() {
+    const FEATURES: usize = 24;
+    let wide = bags(1);
+    let all = wide.features.slice(0..wide.instances() * WIDTH).to_f32();
+    let features = all.chunks_exact(WIDTH).flat_map(|row| &row[..FEATURES]).copied().collect();
+    let bags = Bags::packed(Features::F32(features), FEATURES, &SIZES).unwrap();
+    let bags = bags.with_labels(wide.labels.clone().unwrap()).unwrap();
+    let settings = serde_json::json!({"width": 64, "heads": 4, "attention": 36, "gated": true});
+    let method = Method::named("transformer").unwrap().with(settings.as_object().unwrap()).unwrap();
+    for (device, most) in devices() {
+        let model = || Model::new(Spec::new(method.clone(), FEATURES, 2), 5).unwrap();
+        let session = || Session::with_instance_gradients(&device, model(), Storage::F32, true).unwrap();
+        let wanted = session().gradients(&bags, None).unwrap();
+        let mut split = narrow(session(), HELD);
+        split.executor().poison().unwrap();
+        let found = split.gradients(&bags, None).unwrap();
+        assert_same(&found, &wanted, most, &format!("{} on {device:?}", method.name()));
     }
 }
 
