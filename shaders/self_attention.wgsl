@@ -36,6 +36,7 @@ const MODULE = 4u;
 const POWER = 5u;
 const DISTANCE = 6u;
 const BINNED = 7u;
+const NEAR = 8u;
 const OWN = ${OWN}u;
 const LANES = 512u / OWN;
 const PAIRS = OWN * 4u;
@@ -187,7 +188,7 @@ fn power_slope(v: V, alpha: f32) -> V { return alpha * sign(v) * powers(v, alpha
 // What a pair of columns adds to the sum behind the energy.
 fn term(a: V, b: V, alpha: f32) -> f32 {
     switch KIND {
-        case 1u, 2u: { return total((a - b) * (a - b)); }
+        case 1u, 2u, 8u: { return total((a - b) * (a - b)); }
         case 3u: { return total(abs(a - b)); }
         case 4u: { return total(abs(a - b) - abs(a) - abs(b)); }
         case 5u: { return total(powers(a - b, alpha) - powers(a, alpha) - powers(b, alpha)); }
@@ -213,6 +214,8 @@ fn energy_of(sum: f32, alpha: f32) -> f32 {
         case 2u: { return 1.0 / (alpha * sum + 1.0); }
         case 3u: { return -sum; }
         case 4u, 5u: { return sum; }
+        // Of a pair too far apart nothing is left in a softmax, since every row is near itself.
+        case 8u: { return select(LOWEST, 0.0, sum < p.scale); }
         default: { return p.scale * sum; }
     }
 }
@@ -222,6 +225,7 @@ fn slope_of(energy: f32, alpha: f32) -> f32 {
         case 2u: { return -2.0 * alpha * energy * energy; }
         case 3u: { return -1.0; }
         case 4u, 5u: { return 1.0; }
+        case 8u: { return 0.0; }
         default: { return p.scale; }
     }
 }

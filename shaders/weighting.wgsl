@@ -1,8 +1,10 @@
 // One weight for each row: rows scaled by it, and the sum or mean of the scaled rows over a bag.
 #import common/grid
 
-struct Scale { rows: u32, cols: u32, accumulate: u32 }
+struct Scale { rows: u32, cols: u32, accumulate: u32, one: u32 }
 var<immediate> s: Scale;
+struct Dot { rows: u32, cols: u32, accumulate: u32 }
+var<immediate> d: Dot;
 struct Part { tiles: u32, cols: u32 }
 var<immediate> p: Part;
 // flags: 1 the gradient of x is wanted, 2 and added to, 4 that of the weight is wanted, 8 and added to,
@@ -20,7 +22,7 @@ var<immediate> g: Grad;
 @group(0) @binding(1) var<storage, read> y1: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// out[r, c] (+)= x[r, c] weight[r].
+// out[r, c] (+)= x[r, c] weight[r], or weight[0] where `one` number is for all rows.
 @compute @workgroup_size(64)
 fn scale_rows(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -29,7 +31,8 @@ fn scale_rows(
 ) {
     let i = group_of(group, groups) * 64u + lane;
     if i < s.rows * s.cols {
-        out[i] = x[i] * weight[i / s.cols] + select(0.0, out[i], s.accumulate != 0u);
+        let weight = weight[select(i / s.cols, 0u, s.one != 0u)];
+        out[i] = x[i] * weight + select(0.0, out[i], s.accumulate != 0u);
     }
 }
 
@@ -41,14 +44,14 @@ fn row_dot(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let r = group_of(group, groups) * 64u + lane;
-    if r >= s.rows {
+    if r >= d.rows {
         return;
     }
     var sum = 0.0;
-    for (var c = 0u; c < s.cols; c++) {
-        sum += x[r * s.cols + c] * y1[r * s.cols + c];
+    for (var c = 0u; c < d.cols; c++) {
+        sum += x[r * d.cols + c] * y1[r * d.cols + c];
     }
-    out[r] = sum + select(0.0, out[r], s.accumulate != 0u);
+    out[r] = sum + select(0.0, out[r], d.accumulate != 0u);
 }
 
 @group(0) @binding(2) var<storage, read> tiles: array<vec4<u32>>;

@@ -29,6 +29,8 @@
 //! | [`Dtfd`] | `dtfd` | pseudo-bags teach a first tier, and what it distils from them the second |
 //! | [`TransMil`] | `transmil` | a transformer with Nyström attention, whose class token is classified |
 //! | [`Transformer`] | `transformer` | exact self-attention, and attention pooling of what comes out of it |
+//! | [`SaAbmilp`] | `sa-abmilp` | self-attention with kernels, then attention pooling |
+//! | [`GnnMil`] | `gnn-mil` | the graph of a bag's instances, pooled to a small graph |
 //! | [`DasMil`] | `das-mil` | self-attention that knows how far apart instances lie |
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
 //! | [`MhimDsmil`] | `mhim-dsmil` | the same with DSMIL |
@@ -53,6 +55,7 @@ pub mod dsmil;
 pub mod dtfd;
 pub mod encoder;
 pub mod focus_mil;
+pub mod gnn_mil;
 pub mod image;
 pub mod layers;
 pub mod loss_attention;
@@ -66,6 +69,7 @@ pub mod mivae;
 pub(crate) mod ordered;
 pub mod power_pooling;
 mod registry;
+pub mod sa_abmilp;
 pub mod transformer;
 pub mod transmil;
 mod variational;
@@ -81,6 +85,7 @@ pub use dp_minn::DpMinn;
 pub use dsmil::Dsmil;
 pub use dtfd::Dtfd;
 pub use focus_mil::FocusMil;
+pub use gnn_mil::GnnMil;
 pub use loss_attention::LossAttention;
 pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};
 pub use mhim::{MhimAttention, MhimDsmil, MhimTransMil};
@@ -91,6 +96,7 @@ pub use mirel::Mirel;
 pub use mivae::Mivae;
 pub use power_pooling::PowerPooling;
 pub use registry::Methods;
+pub use sa_abmilp::SaAbmilp;
 pub use transformer::Transformer;
 pub use transmil::TransMil;
 

@@ -2306,6 +2306,7 @@ pub mod self_attention {
     pub const POWER: u32 = 5;
     pub const DISTANCE: u32 = 6;
     pub const BINNED: u32 = 7;
+    pub const NEAR: u32 = 8;
     pub const ACCUMULATE: u32 = 1;
     pub const FLIP: u32 = 2;
     pub const SHARES: u32 = 4;
@@ -2806,6 +2807,13 @@ pub mod weighting {
     pub const MEAN: u32 = 16;
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Dot {
+        pub rows: u32,
+        pub cols: u32,
+        pub accumulate: u32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Grad {
         pub tiles: u32,
         pub cols: u32,
@@ -2823,6 +2831,7 @@ pub mod weighting {
         pub rows: u32,
         pub cols: u32,
         pub accumulate: u32,
+        pub one: u32,
     }
     pub const row_dot: Declared = Declared {
         file: "weighting",
@@ -2835,7 +2844,7 @@ pub mod weighting {
         file: "weighting",
         entry: "scale_rows",
         bindings: &[Read, Read, Write],
-        words: 3,
+        words: 4,
         lanes: 64,
     };
     pub const weighted_grad: Declared = Declared {

@@ -3,7 +3,7 @@
 use super::attention_pool::dot;
 use super::cost::At;
 pub use super::declared::weighting::{ADD, MEAN, WANTED, WEIGHT_ADD, WEIGHT_WANTED};
-use super::declared::weighting::{Grad, Part, Scale};
+use super::declared::weighting::{Dot, Grad, Part, Scale};
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel, simd};
 use super::segment::tile;
@@ -11,9 +11,11 @@ use super::{Args, Real, kernels};
 
 kernels! {
     weighting {
-        /// Rows times a number each.
-        SCALE_ROWS = scale_rows,
-            |at @ &At { rows, c, w, .. }| (rows * (c * (2 + w[2]) + 1), rows * c * (1 + w[2]), at.matrix());
+        /// Rows times a number each, or one for all.
+        SCALE_ROWS = scale_rows, |at @ &At { rows, c, w, .. }| {
+            let weights = if w[3] == 0 { rows } else { 1 };
+            (rows * c * (2 + w[2]) + weights, rows * c * (1 + w[2]), at.matrix())
+        };
         /// Inner products of the rows of two matrices.
         ROW_DOT = row_dot, |at @ &At { rows, c, w, .. }| (rows * (2 * c + 1 + w[2]), 2 * rows * c, at.matrix());
         /// Weighted sum of each tile.
@@ -32,13 +34,13 @@ fn scale_rows<T: Real>(a: &Args<T>) {
     let cols = p.cols as usize;
     let (x, weight, keep) = (a.read(0), a.read(1), T::new(p.accumulate as f64));
     for_rows(a.write(2), p.rows as usize, cols, cols, |r, out| {
-        let row = &x[r * cols..(r + 1) * cols];
-        out.iter_mut().zip(row).for_each(|(o, x)| *o = *x * weight[r] + keep_or_zero(keep, *o));
+        let (row, weight) = (&x[r * cols..(r + 1) * cols], weight[if p.one == 0 { r } else { 0 }]);
+        out.iter_mut().zip(row).for_each(|(o, x)| *o = *x * weight + keep_or_zero(keep, *o));
     });
 }
 
 fn row_dot<T: Real>(a: &Args<T>) {
-    let p: Scale = a.params();
+    let p: Dot = a.params();
     let cols = p.cols as usize;
     let (x, y, keep) = (a.read(0), a.read(1), T::new(p.accumulate as f64));
     for_rows(a.write(2), p.rows as usize, 1, cols, |r, out| {

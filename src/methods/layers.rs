@@ -410,13 +410,25 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn batch_norm(&mut self, name: &str, gain: &str, x: ValueId, channels: u32) -> Result<ValueId> {
+        self.norm(name, gain, x, channels, false)
+    }
+
+    /// The same over all nodes of graphs, which have their `channels` side by side: `[B, nodes channels]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for what does not fit together.
+    pub fn batch_norm_of_nodes(&mut self, name: &str, gain: &str, x: ValueId, channels: u32) -> Result<ValueId> {
+        self.norm(name, gain, x, channels, true)
+    }
+
+    fn norm(&mut self, name: &str, gain: &str, x: ValueId, channels: u32, last: bool) -> Result<ValueId> {
         let [gain, bias] = [(gain, 1.0), ("bias", 0.0)].map(|(part, start)| {
             let (name, init) = (format!("{name}.{part}"), Init::Constant(start));
             self.tape.param(Param { name, rows: 1, cols: channels, init, decays: false, parts: Vec::new() })
         });
         let [mean, variance] = [("mean", 0.0), ("variance", 1.0)]
             .map(|(part, start)| self.tape.buffer(&format!("{name}.{part}"), channels, start));
-        let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1 };
+        let norm = RunningBatchNorm { channels, eps: 1e-5, momentum: 0.1, last };
         self.tape.push1(norm, &[x, gain, bias, mean, variance])
     }
 

@@ -6,6 +6,7 @@ use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
 use super::{CausalMil, DpMinn, FocusMil, LossAttention, Mivae};
 use super::{ClamMb, ClamSb, Transformer};
+use super::{GnnMil, SaAbmilp};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ impl Default for Methods {
             Mirel::default().into(),
             TransMil::default().into(),
             Transformer::default().into(),
+            GnnMil::default().into(),
+            SaAbmilp::default().into(),
             DasMil::default().into(),
             MhimAttention::default().into(),
             MhimDsmil::default().into(),

@@ -22,15 +22,27 @@ pub struct BatchNorm {
     pub channels: u32,
     /// Added to the variance.
     pub eps: f32,
+    /// All channels of a place lie side by side, as those of the nodes of a graph do: x is `[R, P * channels]`.
+    pub last: bool,
 }
 
 impl BatchNorm {
+    /// Rows of one image each.
+    fn rows(&self, p: &Planner, x: ValueId) -> Word {
+        Word::Times(p.rows(x), self.images(p, x))
+    }
+
+    /// Images in a row of x.
+    fn images(&self, p: &Planner, x: ValueId) -> u32 {
+        if self.last { p.cols(x) / self.channels } else { 1 }
+    }
+
     fn channel_grid(&self) -> Grid {
         Grid::line(Count::per(Dim::Fixed(self.channels), 1, LANES))
     }
 
     fn positions(&self, p: &Planner, x: ValueId) -> u32 {
-        p.cols(x) / self.channels
+        p.cols(x) / self.channels / self.images(p, x)
     }
 
     /// Statistics of the batch, in the outputs of the node.
@@ -38,7 +50,7 @@ impl BatchNorm {
         let x = p.dense(node.inputs[0]);
         let (mean, variance) = (node.outputs[1], node.outputs[2]);
         let sums = p.temp(Dim::Fixed(1), self.channels);
-        channel_sums(p, x, self.channels, GradTarget { to: sums.into(), accumulate: false });
+        channel_sums(p, x, self.channels, self.images(p, x), GradTarget { to: sums.into(), accumulate: false });
         self.divide(p, x, sums, mean);
         let squares = p.temp(Dim::Fixed(1), self.channels);
         self.products(p, x, mean, None, squares);
@@ -57,7 +69,7 @@ impl BatchNorm {
     fn apply(&self, p: &mut Planner, node: Io, (mean, variance): (ValueId, ValueId)) {
         let x = p.dense(node.inputs[0]);
         let shape = p.value(x).shape;
-        let words = [shape.rows.into(), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
+        let words = [self.rows(p, x), self.channels.into(), self.positions(p, x).into(), self.eps.into()];
         let affine = [node.inputs[1].into(), node.inputs[2].into()];
         let operands = [x.into(), mean.into(), variance.into(), affine[0], affine[1], node.outputs[0].into()];
         p.launch(&k::BATCH_APPLY, &operands, &words, Grid::line(Count::per(shape.rows, shape.cols, LANES)));
@@ -68,12 +80,12 @@ impl BatchNorm {
         let Some(g) = p.upstream(node.outputs[0]) else { return };
         let x = p.dense(node.inputs[0]);
         let (sums, products) = (p.temp(Dim::Fixed(1), self.channels), p.temp(Dim::Fixed(1), self.channels));
-        channel_sums(p, g, self.channels, GradTarget { to: sums.into(), accumulate: false });
+        channel_sums(p, g, self.channels, self.images(p, g), GradTarget { to: sums.into(), accumulate: false });
         self.products(p, x, mean, Some(g), products);
         if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
             let shape = p.value(x).shape;
             let words = [
-                shape.rows.into(),
+                self.rows(p, x),
                 self.channels.into(),
                 self.positions(p, x).into(),
                 self.eps.into(),
@@ -108,7 +120,9 @@ impl BatchNorm {
         let chunks = rows.chunks(chunk);
         let parts = p.temp(chunks, self.channels);
         let positions = self.positions(p, x);
-        let words = [rows.into(), self.channels.into(), positions.into(), chunk.into(), g.is_some().into()];
+        let images = self.images(p, x);
+        let words =
+            [self.rows(p, x), self.channels.into(), positions.into(), (chunk * images).into(), g.is_some().into()];
         let grid = Grid::plane(Count::each(chunks), Count::each(Dim::Fixed(self.channels)));
         let operands = [x.into(), mean.into(), g.unwrap_or(x).into(), parts.into()];
         p.launch(&k::BATCH_PARTS, &operands, &words, grid);
@@ -118,7 +132,7 @@ impl BatchNorm {
 
     /// to = the sums divided by the number of values of a channel.
     fn divide(&self, p: &mut Planner, x: ValueId, sums: ValueId, to: ValueId) {
-        let words = [self.channels.into(), Word::Times(p.rows(x), self.positions(p, x))];
+        let words = [self.channels.into(), Word::Times(p.rows(x), p.cols(x) / self.channels)];
         p.launch(&k::BATCH_DIVIDE, &[sums.into(), to.into()], &words, self.channel_grid());
     }
 }
@@ -167,11 +181,13 @@ pub struct RunningBatchNorm {
     pub eps: f32,
     /// Part of the way that a running statistic moves in one update, in 0..1.
     pub momentum: f32,
+    /// All channels of a place lie side by side.
+    pub last: bool,
 }
 
 impl RunningBatchNorm {
     fn plain(&self) -> BatchNorm {
-        BatchNorm { channels: self.channels, eps: self.eps }
+        BatchNorm { channels: self.channels, eps: self.eps, last: self.last }
     }
 }
 
@@ -198,7 +214,7 @@ impl Rule for RunningBatchNorm {
             return;
         }
         let x = p.dense(node.inputs[0]);
-        let count = Word::Times(p.rows(x), plain.positions(p, x));
+        let count = Word::Times(p.rows(x), p.cols(x) / self.channels);
         for (now, running, unbiased) in [(statistics.0, node.inputs[3], false), (statistics.1, node.inputs[4], true)] {
             let words = [self.channels.into(), count, self.momentum.into(), unbiased.into()];
             p.launch(&k::BATCH_RUNNING, &[now.into(), running.into()], &words, plain.channel_grid());

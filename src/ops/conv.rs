@@ -6,7 +6,7 @@
 use super::{Locality, Rule, expect, norm, reduce};
 use crate::error::Result;
 use crate::kernels::conv as k;
-use crate::kernels::launch::{Count, Dim, Grid, bits};
+use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::planner::{GradTarget, Operand, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 
@@ -171,13 +171,13 @@ pub(crate) fn chunk_of(p: &Planner, rows: Dim, least: u32) -> u32 {
     rows.of(&p.capacity).div_ceil(CHUNKS).max(least)
 }
 
-/// target (+)= the sums over images and positions, channel by channel.
-pub(crate) fn channel_sums(p: &mut Planner, x: ValueId, channels: u32, target: GradTarget) {
+/// target (+)= the sums over images and positions, channel by channel; a row of x has `images` images side by side.
+pub(crate) fn channel_sums(p: &mut Planner, x: ValueId, channels: u32, images: u32, target: GradTarget) {
     let rows = p.rows(x);
-    let positions = p.cols(x) / channels;
+    let positions = p.cols(x) / channels / images;
     let chunk = chunk_of(p, rows, 16);
     let parts = p.temp(rows.chunks(chunk), channels);
-    let words = [rows.into(), channels.into(), positions.into(), chunk.into()];
+    let words = [Word::Times(rows, images), channels.into(), positions.into(), (chunk * images).into()];
     let grid = Grid::plane(Count::each(rows.chunks(chunk)), Count::each(Dim::Fixed(channels)));
     p.launch(&k::CHANNEL_SUMS, &[x.into(), parts.into()], &words, grid);
     reduce::add_rows(p, parts, 0, channels, 1.0, target);
@@ -234,7 +234,7 @@ impl Convolution {
         if let Some(&bias) = node.inputs.get(2)
             && let Some(target) = p.grad(bias)
         {
-            channel_sums(p, g, self.channels, target);
+            channel_sums(p, g, self.channels, 1, target);
         }
     }
 }

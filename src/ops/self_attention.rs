@@ -89,7 +89,9 @@ impl Rule for SelfAttention {
         };
         let (heads, bins) = (self.heads, self.energy.bins());
         expect((0.0..1.0).contains(&self.dropout.rate), self.name(), "a rate of dropout in [0, 1)", inputs)?;
+        let near = if let Energy::Near { limit } = self.energy { limit > 0.0 } else { true };
         let ok = heads > 0
+            && near
             && over_bags(inputs, before)
             && inputs[1].shape == inputs[0].shape
             && inputs[2].shape.rows == Dim::Instances
@@ -117,6 +119,7 @@ impl Rule for SelfAttention {
             Energy::Binned { .. } => &format!(
                 "q and k [N, heads d], v [N, heads e], two [N, heads bins] of 1 to {MOST_BINS} bins, places [N, 2]"
             ),
+            Energy::Near { .. } => "q and k [N, heads d], v [N, heads e], and a limit above 0",
             _ => "q and k [N, heads d], v [N, heads e], and alpha [1, heads] where there is one",
         };
         expect(ok, self.name(), expected, inputs)?;
@@ -132,7 +135,7 @@ impl Rule for SelfAttention {
         let (out, lse) = (node.outputs[0], node.outputs[1]);
         // Without a record to read any buffer does.
         let record = match self.energy {
-            Energy::Dot { .. } | Energy::Laplace | Energy::Module => at.q,
+            Energy::Dot { .. } | Energy::Laplace | Energy::Module | Energy::Near { .. } => at.q,
             _ => self.record(p, node, &at, None),
         };
         let shares = node.outputs.get(2).copied().unwrap_or_else(|| p.temp(Dim::Fixed(1), 1));

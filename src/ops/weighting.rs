@@ -2,13 +2,34 @@
 
 use super::columns::Splitter;
 use super::segment::{Tables, over_bags};
-use super::{Locality, Rule, expect};
+use super::{Locality, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
 use crate::kernels::{segment, weighting as k};
 use crate::planner::{GradTarget, Operand, Planner};
-use crate::value::{Io, Shape, Storage, Value};
+use crate::value::{Io, Shape, Storage, Value, ValueId};
+
+/// target (+)= x_r a_r, or x a where `one` number is for all rows.
+fn scale(p: &mut Planner, x: ValueId, weight: ValueId, one: bool, target: GradTarget) {
+    let shape = p.value(x).shape;
+    let words = [shape.rows.into(), shape.cols.into(), target.accumulate.into(), one.into()];
+    let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
+    p.launch(&k::SCALE_ROWS, &[x.into(), weight.into(), target.to], &words, grid);
+}
+
+/// target (+)= x_r . y_r.
+fn row_dots(p: &mut Planner, x: ValueId, y: ValueId, target: GradTarget) {
+    let shape = p.value(x).shape;
+    let words = [shape.rows.into(), shape.cols.into(), target.accumulate.into()];
+    let grid = Grid::line(Count::per(shape.rows, 1, LANES));
+    p.launch(&k::ROW_DOT, &[x.into(), y.into(), target.to], &words, grid);
+}
+
+/// What a value is written to.
+fn written(value: ValueId) -> GradTarget {
+    GradTarget { to: value.into(), accumulate: false }
+}
 
 /// x_r a_r. Inputs: x `[R, C]`, a `[R, 1]`. Output `[R, C]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,23 +53,53 @@ impl Rule for RowScale {
     }
     fn forward(&self, p: &mut Planner, node: Io) {
         let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), 0u32.into()];
-        let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
-        p.launch(&k::SCALE_ROWS, &[x.into(), weight.into(), node.outputs[0].into()], &words, grid);
+        scale(p, x, weight, false, written(node.outputs[0]));
     }
     fn backward(&self, p: &mut Planner, node: Io) {
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let (x, weight) = (p.dense(node.inputs[0]), p.dense(node.inputs[1]));
-        let shape = p.value(x).shape;
-        let words = |accumulate: bool| [shape.rows.into(), shape.cols.into(), accumulate.into()];
-        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[0]) {
-            let grid = Grid::line(Count::per(shape.rows, shape.cols, LANES));
-            p.launch(&k::SCALE_ROWS, &[g.into(), weight.into(), to], &words(accumulate), grid);
+        if let Some(target) = p.grad(node.inputs[0]) {
+            scale(p, g, weight, false, target);
         }
-        if let Some(GradTarget { to, accumulate }) = p.grad(node.inputs[1]) {
-            let grid = Grid::line(Count::per(shape.rows, 1, LANES));
-            p.launch(&k::ROW_DOT, &[x.into(), g.into(), to], &words(accumulate), grid);
+        if let Some(target) = p.grad(node.inputs[1]) {
+            row_dots(p, x, g, target);
+        }
+    }
+}
+
+/// x s for one number s. Inputs: x `[R, C]`, s `[1, 1]`. Output `[R, C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScaleBy;
+
+impl Rule for ScaleBy {
+    fn name(&self) -> &'static str {
+        "product with a number"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Row
+    }
+    fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
+        s.each(*self, node, node.inputs[0], 0..1)
+    }
+    fn shapes(&self, inputs: &[Value]) -> Result<Vec<(Shape, Storage)>> {
+        let ok = inputs.len() == 2 && inputs[1].shape == Shape::new(Dim::Fixed(1), 1);
+        expect(ok, self.name(), "a matrix and one number [1, 1]", inputs)?;
+        Ok(vec![(inputs[0].shape, Storage::F32)])
+    }
+    fn forward(&self, p: &mut Planner, node: Io) {
+        let x = p.dense(node.inputs[0]);
+        scale(p, x, node.inputs[1], true, written(node.outputs[0]));
+    }
+    fn backward(&self, p: &mut Planner, node: Io) {
+        let g = p.upstream(node.outputs[0]).expect("a gradient");
+        let (x, number) = (p.dense(node.inputs[0]), node.inputs[1]);
+        if let Some(target) = p.grad(node.inputs[0]) {
+            scale(p, g, number, true, target);
+        }
+        if let Some(target) = p.grad(number) {
+            let dots = p.temp(p.rows(x), 1);
+            row_dots(p, x, g, written(dots));
+            reduce::sum(p, dots, target);
         }
     }
 }

@@ -49,6 +49,9 @@ pub fn small(method: &str) -> Method {
     if method == "certainty-pooling" {
         settings.extend([("passes".into(), 4.into()), ("head".into(), serde_json::json!([9]))]);
     }
+    if method == "gnn-mil" {
+        settings.extend([("clusters".into(), 2.into()), ("eta".into(), 5.0.into()), ("entropy".into(), 0.1.into())]);
+    }
     if method.contains("attention") {
         settings.insert("attention".into(), 20.into());
     }

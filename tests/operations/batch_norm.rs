@@ -21,7 +21,7 @@ fn cases() -> Vec<Case> {
         "batch norm of columns",
         Box::new(|t, x, w| {
             let (gain, bias) = (param(t, 1, w.input), param(t, 1, w.input));
-            vec![t.push1(BatchNorm { channels: w.input, eps: 0.1 }, &[x, gain, bias]).unwrap()]
+            vec![t.push1(BatchNorm { channels: w.input, eps: 0.1, last: false }, &[x, gain, bias]).unwrap()]
         }),
     );
     case(
@@ -29,7 +29,15 @@ fn cases() -> Vec<Case> {
         Box::new(|t, x, w| {
             let (weight, gain, bias) = (param(t, 3 * 35, w.input), param(t, 1, 3), param(t, 1, 3));
             let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
-            vec![t.push1(BatchNorm { channels: 3, eps: 0.1 }, &[h, gain, bias]).unwrap()]
+            vec![t.push1(BatchNorm { channels: 3, eps: 0.1, last: false }, &[h, gain, bias]).unwrap()]
+        }),
+    );
+    case(
+        "batch norm of nodes side by side",
+        Box::new(|t, x, w| {
+            let (weight, gain, bias) = (param(t, 3 * 5, w.input), param(t, 1, 3), param(t, 1, 3));
+            let h = t.push1(Linear { activation: Activation::None }, &[x, weight]).unwrap();
+            vec![t.push1(BatchNorm { channels: 3, eps: 0.1, last: true }, &[h, gain, bias]).unwrap()]
         }),
     );
     case(
@@ -42,7 +50,7 @@ fn cases() -> Vec<Case> {
             let one = t.push1(Matmul { a_t: true, b_t: false }, &[weights, weights]).unwrap();
             let two = t.push1(Concat, &[one, one]).unwrap();
             let given = t.push1(Concat, &[two, two]).unwrap();
-            let op = BatchNorm { channels: 4, eps: 0.1 };
+            let op = BatchNorm { channels: 4, eps: 0.1, last: false };
             vec![t.push1(op, &[h, gain, bias, given, given]).unwrap()]
         }),
     );
@@ -72,7 +80,7 @@ fn channels_have_mean_zero_and_deviation_one() {
     let mut tape = Tape::new();
     let x = tape.features(12, Storage::F32, true);
     let (gain, bias) = (param(&mut tape, 1, 3), param(&mut tape, 1, 3));
-    let outputs = tape.push(BatchNorm { channels: 3, eps: 0.0 }, &[x, gain, bias]).unwrap();
+    let outputs = tape.push(BatchNorm { channels: 3, eps: 0.0, last: false }, &[x, gain, bias]).unwrap();
     for (name, value) in ["hat", "mean", "variance"].into_iter().zip(outputs) {
         tape.output(name, value);
     }

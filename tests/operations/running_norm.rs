@@ -18,7 +18,7 @@ use bagrad::tape::{Storage, Tape, ValueId};
 fn normalised(t: &mut Tape, x: ValueId, channels: u32, momentum: f32) -> ValueId {
     let (gain, bias) = (param(t, 1, channels), param(t, 1, channels));
     let (mean, variance) = (t.buffer("running_mean", channels, 0.0), t.buffer("running_var", channels, 1.0));
-    let op = RunningBatchNorm { channels, eps: 1e-3, momentum };
+    let op = RunningBatchNorm { channels, eps: 1e-3, momentum, last: false };
     t.push1(op, &[x, gain, bias, mean, variance]).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn cases() -> Vec<Case> {
         let h = t.push1(Linear { activation: Activation::Tanh }, &[x, weight]).unwrap();
         let (gain, bias) = (param(t, 1, 3), param(t, 1, 3));
         let mean = t.buffer("mean", 3, 0.0);
-        let op = RunningBatchNorm { channels: 3, eps: 9.0, momentum: 0.1 };
+        let op = RunningBatchNorm { channels: 3, eps: 9.0, momentum: 0.1, last: false };
         vec![t.push1(op, &[h, gain, bias, mean, mean]).unwrap()]
     });
     vec![Case { name: "running statistics in use".into(), build, classes: |_| 2, over_features: true }]
@@ -213,7 +213,7 @@ fn only_buffers_run() {
     let mut tape = Tape::new();
     let x = tape.features(2, Storage::F32, false);
     let p = param(&mut tape, 1, 2);
-    let op = RunningBatchNorm { channels: 2, eps: 1e-5, momentum: 0.1 };
+    let op = RunningBatchNorm { channels: 2, eps: 1e-5, momentum: 0.1, last: false };
     let refused = tape.push(op, &[x, p, p, p, p]).unwrap_err().to_string();
     assert!(refused.contains("two buffers of the model"), "{refused}");
     let b = tape.buffer("b", 2, 0.0);

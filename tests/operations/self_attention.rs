@@ -22,7 +22,10 @@ const DISTANCE: Energy = Energy::Distance { scale: 0.5, unit: 0.25 };
 /// The grid of the harness' places has no pair at the border of two of these bins.
 const BINNED: Energy = Energy::Binned { scale: 0.5, unit: 0.0871, bins: 7 };
 
-const ENERGIES: [Energy; 9] = [
+/// No pair of the numbers below is at the border.
+const NEAR: Energy = Energy::Near { limit: 1.3 };
+
+const ENERGIES: [Energy; 10] = [
     Energy::Dot { scale: 1.0 },
     Energy::Dot { scale: 0.25 },
     Energy::Rbf,
@@ -32,6 +35,7 @@ const ENERGIES: [Energy; 9] = [
     Energy::ModulePower,
     DISTANCE,
     BINNED,
+    NEAR,
 ];
 
 fn product(t: &mut Tape, x: ValueId, cols: u32) -> ValueId {
@@ -76,6 +80,9 @@ fn attend_dropping(
     for x in &mut inputs[..2] {
         let op = AddScaled { a: shrink(energy, dims), b: 0.0 };
         *x = t.push1(op, &[*x, *x]).unwrap();
+    }
+    if matches!(energy, Energy::Near { .. }) {
+        inputs[1] = inputs[0];
     }
     if matches!(energy, Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower) {
         let alpha = param(t, 1, w.heads);
@@ -158,6 +165,14 @@ fn energy_of(energy: Energy, q: &[f64], k: &[f64], alpha: f64) -> f64 {
         Energy::InverseQuadratic => 1.0 / (a * squares + 1.0),
         Energy::Laplace => -pairs().map(|(q, k)| (q - k).abs()).sum::<f64>(),
         Energy::Module => pairs().map(|(q, k)| (q - k).abs() - q.abs() - k.abs()).sum(),
+        // Rows are near themselves.
+        Energy::Near { limit } => {
+            if squares < f64::from(limit).powi(2) {
+                0.0
+            } else {
+                f64::NEG_INFINITY
+            }
+        }
         Energy::ModulePower => pairs().map(|(q, k)| (q - k).abs().powf(a) - q.abs().powf(a) - k.abs().powf(a)).sum(),
     }
 }
@@ -185,7 +200,8 @@ fn whole(energy: Energy, w: Widths, numbers: &Numbers, kept: impl Fn([usize; 3],
     let shrink = shrink(energy, dims) as f64;
     let (heads, dims, values) = (w.heads as usize, dims as usize, values as usize);
     let rows = |i: usize, s: f64| times(&x, &numbers.params[i], input).iter().map(|x| s * x).collect::<Vec<f64>>();
-    let (q, k, v) = (rows(0, shrink), rows(1, shrink), rows(2, 1.0));
+    let side = if matches!(energy, Energy::Near { .. }) { 0 } else { 1 };
+    let (q, k, v) = (rows(0, shrink), rows(side, shrink), rows(2, 1.0));
     let bins = energy.bins() as usize;
     let by_bin = if bins > 0 { [rows(3, 1.0), rows(4, 1.0)] } else { Default::default() };
     let [mut out, mut lse, mut shares] = [(); 3].map(|()| Vec::new());
@@ -540,5 +556,51 @@ fn fifty_thousand_instances_take_less_than_two_gigabytes() {
         println!("{energy:?}: {beyond} bytes");
         assert!(beyond > 8 * 4 * 50_000 * 512, "{energy:?}: {beyond} bytes cannot hold q, k, v and their gradients");
         assert!(beyond < 2_000_000_000, "{energy:?}: {beyond} bytes");
+    }
+}
+
+/// Rows that are their own only neighbours, or have one more at the other end of the bag, whichever block that is in: means
+/// of one or two values, the logarithm of their number, and a gradient that goes back to the values alone.
+#[test]
+fn neighbours_are_found_in_whichever_block() {
+    for cols in [3usize, 4] {
+        let mut tape = Tape::new();
+        let x = tape.features(cols, Storage::F32, true);
+        let op = SelfAttention { heads: 1, energy: Energy::Near { limit: 0.5 }, dropout: Dropout::default() };
+        let found = over_bags(&mut tape, op, &[x, x, x]);
+        tape.output("mean", found[0]);
+        tape.output("ln", found[1]);
+        let sizes = [400usize, 1, 65];
+        let mut numbers = Numbers::random(&tape, &sizes, cols, 2, 3);
+        // Row i of a bag of n stands at i, its last ones beside the first ones.
+        let (mut partner, mut start) = (Vec::new(), 0);
+        for n in sizes {
+            for i in 0..n {
+                let pairs = n / 4;
+                let place = if i + pairs >= n { n - 1 - i } else { i };
+                let other = if i < pairs { n - 1 - i } else { place };
+                partner.push(start + if pairs > 0 { other } else { i });
+                let row = &mut numbers.features[(start + i) * cols..][..cols];
+                row.fill(place as f32);
+                row[0] += if place == i { 0.0 } else { 0.25 };
+            }
+            start += n;
+        }
+        for (device, tolerance) in devices(1e-12, 1e-6, 1e-6) {
+            let found = run(&device, &tape, Purpose::Upstream, &numbers, true);
+            let (mean, ln) = (&found.outputs[0].1, &found.outputs[1].1);
+            let gradient = found.features.as_ref().unwrap();
+            let upstream = |row: usize, c: usize| f64::from(numbers.upstream[0][row * cols + c]);
+            for (i, &j) in partner.iter().enumerate() {
+                let count = if i == j { 1.0 } else { 2.0 };
+                assert!((ln[i] - f64::ln(count)).abs() < tolerance, "row {i} on {device:?}");
+                for c in 0..cols {
+                    let of = |row: usize| f64::from(numbers.features[row * cols + c]);
+                    let (wanted, back) = ((of(i) + of(j)) / 2.0, (upstream(i, c) + upstream(j, c)) / 2.0);
+                    assert!((mean[i * cols + c] - wanted).abs() < tolerance * (1.0 + wanted), "row {i} on {device:?}");
+                    assert!((gradient[i * cols + c] - back).abs() < tolerance * 10.0, "gradient {i} on {device:?}");
+                }
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
         "self_attention" => {
             let of =
                 |kind, bins| [("KIND", kind), ("DISTANCE", (kind == 6) as u32), ("BINNED", (kind == 7) as u32), bins];
-            let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24)]);
+            let kinds = (0..7).map(|kind| (kind, 1)).chain([(7, 1), (7, 10), (7, 24), (8, 1)]);
             let all = kinds.flat_map(|(kind, bins)| combinations(&["VEC", "DROP"], &of(kind, ("BINS", bins))));
             // Rows that an invocation owns, where it owns any.
             let owns = match kernel.name {

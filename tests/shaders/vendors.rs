@@ -109,6 +109,11 @@ impl Gpu {
             for half in [false, true] {
                 let bags = bags(&BAG_SIZES, width, half);
                 for method in Method::all() {
+                    // Its layers are as wide as the features, and their square of 4608 is more than some devices bind.
+                    let method = match method.name() {
+                        "gnn-mil" => method.with(serde_json::json!({ "hidden": 512 }).as_object().unwrap()).unwrap(),
+                        _ => method,
+                    };
                     for mixed in [false, true].into_iter().filter(|mixed| both || *mixed == half) {
                         let classes = if mixed || method.name() == "mirel" { 2 } else { 3 };
                         self.step(&method, &bags, How { half, mixed, classes, binding: None });
@@ -122,8 +127,10 @@ impl Gpu {
     fn parts(&mut self, widths: &[usize]) {
         for (n, &width) in widths.iter().enumerate() {
             let half = n % 2 == 1;
-            // MIVAE compares its reconstruction with the features, whole; the transformer adds them to its rows.
-            let parted = |method: &Method| !["mivae", "transformer"].contains(&method.name());
+            // MIVAE compares its reconstruction with the features, whole; the transformer adds them to its rows; SA-AbMILP has
+            // one head, which cannot be parted, nor can graphs.
+            let whole = ["mivae", "transformer", "sa-abmilp", "gnn-mil"];
+            let parted = |method: &Method| !whole.contains(&method.name());
             for method in Method::all().into_iter().filter(parted) {
                 // Batch norm needs all instances of a batch at once.
                 let without = serde_json::json!({ "batch_norm": false });

@@ -27,7 +27,7 @@ fn without_dropout(method: &str) -> Method {
     if method == "das-mil" {
         set.insert("attention_dropout".into(), 0.0.into());
     }
-    if method == "additive" {
+    if matches!(method, "additive" | "gnn-mil") {
         // Statistics of a batch are not those of its bags.
         set.insert("batch_norm".into(), false.into());
     }

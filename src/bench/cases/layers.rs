@@ -57,7 +57,7 @@ fn images(sizes: Sizes) -> Result<Case> {
     let conv = Conv2d { from: image, channels: 20, window: Window::valid(5, 1) };
     let h = s.push(conv, &[s.x, w, b])?;
     let (gain, bias) = (s.param(1, 20), s.param(1, 20));
-    let h = s.push(BatchNorm { channels: 20, eps: 1e-5 }, &[h, gain, bias])?;
+    let h = s.push(BatchNorm { channels: 20, eps: 1e-5, last: false }, &[h, gain, bias])?;
     let pool = MaxPool { from: Image::new(20, 24, 24), window: Window::valid(2, 2) };
     let h = s.push(pool, &[h])?;
     let mean = s.push(ChannelMean { channels: 20 }, &[h])?;

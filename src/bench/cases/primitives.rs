@@ -123,7 +123,7 @@ pub(super) fn cases(w: Widths) -> Result<Vec<Case>> {
     let mut s = Start::new(16 * 25, Storage::F32, false);
     let (gain, bias) = (s.param(1, 16), s.param(1, 16));
     let (mean, variance) = (s.tape.buffer("running_mean", 16, 0.0), s.tape.buffer("running_var", 16, 1.0));
-    let norm = RunningBatchNorm { channels: 16, eps: 1e-5, momentum: 0.1 };
+    let norm = RunningBatchNorm { channels: 16, eps: 1e-5, momentum: 0.1, last: false };
     let y = s.push(norm, &[s.x, gain, bias, mean, variance])?;
     let dropout = Dropout::new(0.1, 0);
     let y = s.push(ChannelDropout { dropout, positions: 25 }, &[y])?;

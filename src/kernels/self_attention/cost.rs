@@ -29,7 +29,7 @@ pub(super) fn pairs(at: &At, pass: Pass) -> (u64, u64, String) {
     let (energy, of_sum) = match kind {
         0 => (2, 1),
         1 | 2 => (3, 3),
-        3 => (3, 1),
+        3 | 8 => (3, 1),
         4 => (7, 0),
         5 => (16, 0),
         DISTANCE => (2, 22),

@@ -48,6 +48,12 @@ pub enum Energy {
         /// Bins, at most [`super::MOST_BINS`].
         bins: u32,
     },
+    /// 0 where |q - k| < limit, and else no energy at all: the result is the mean of the values of the neighbours, and the
+    /// log-sum-exp the logarithm of their number. A row is its own neighbour, so q has to be k. No gradient for either.
+    Near {
+        /// Neighbours are nearer than this, which is above 0.
+        limit: f32,
+    },
 }
 
 impl Energy {
@@ -70,16 +76,17 @@ impl Energy {
         matches!(self, Energy::Rbf | Energy::InverseQuadratic | Energy::ModulePower)
     }
 
-    /// Factor of the energy.
+    /// Factor of the energy; of neighbours the square of the limit.
     pub(crate) fn scale(&self) -> f32 {
         match *self {
             Energy::Dot { scale } | Energy::Distance { scale, .. } | Energy::Binned { scale, .. } => scale,
+            Energy::Near { limit } => limit * limit,
             _ => 1.0,
         }
     }
 }
 
-pub use super::super::declared::self_attention::{BINNED, DISTANCE, DOT, INVERSE, LAPLACE, MODULE, POWER, RBF};
+pub use super::super::declared::self_attention::{BINNED, DISTANCE, DOT, INVERSE, LAPLACE, MODULE, NEAR, POWER, RBF};
 
 /// Number of an energy in shader and twins.
 pub fn kind(energy: &Energy) -> u32 {
@@ -92,6 +99,7 @@ pub fn kind(energy: &Energy) -> u32 {
         Energy::ModulePower => POWER,
         Energy::Distance { .. } => DISTANCE,
         Energy::Binned { .. } => BINNED,
+        Energy::Near { .. } => NEAR,
     }
 }
 
@@ -123,7 +131,7 @@ fn sign<T: Real>(x: T) -> T {
 #[inline(always)]
 pub fn term<T: Real, const K: u32>(x: T, y: T, alpha: T) -> T {
     match K {
-        RBF | INVERSE => (x - y) * (x - y),
+        RBF | INVERSE | NEAR => (x - y) * (x - y),
         LAPLACE => (x - y).abs(),
         MODULE => (x - y).abs() - x.abs() - y.abs(),
         POWER => power((x - y).abs(), alpha) - power(x.abs(), alpha) - power(y.abs(), alpha),
@@ -154,6 +162,14 @@ pub fn energy_of<T: Real, const K: u32>(sum: T, alpha: T, scale: T) -> T {
         INVERSE => T::ONE / (alpha * sum + T::ONE),
         LAPLACE => -sum,
         MODULE | POWER => sum,
+        // Finite: the first block of a row may have none of its neighbours.
+        NEAR => {
+            if sum < scale {
+                T::ZERO
+            } else {
+                T::new(-1e30)
+            }
+        }
         _ => scale * sum,
     }
 }
@@ -167,6 +183,7 @@ pub fn slope_of<T: Real, const K: u32>(energy: T, alpha: T, scale: T) -> T {
         INVERSE => -two * alpha * energy * energy,
         LAPLACE => -T::ONE,
         MODULE | POWER => T::ONE,
+        NEAR => T::ZERO,
         _ => scale,
     }
 }
@@ -182,6 +199,7 @@ macro_rules! by_energy {
             POWER => $f::<T, POWER>($($arg),*),
             DISTANCE => $f::<T, DISTANCE>($($arg),*),
             BINNED => $f::<T, BINNED>($($arg),*),
+            NEAR => $f::<T, NEAR>($($arg),*),
             _ => $f::<T, DOT>($($arg),*),
         }
     };
