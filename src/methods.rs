@@ -22,6 +22,7 @@
 //! | [`DpMinn`] | `dp-minn` | instances are routed to capsules, whose lengths are probabilities |
 //! | [`ClamSb`] | `clam-sb` | gated attention, whose ends teach a classifier of instances for each class |
 //! | [`ClamMb`] | `clam-mb` | the same with an attention and a head for each class |
+//! | [`Extreme`] | `extreme` | attention over random features that are never trained |
 //! | [`Additive`] | `additive` | weighted instances are classified, and their contributions summed |
 //! | [`Dsmil`] | `dsmil` | an instance classifier, and attention to the instance it picks |
 //! | [`Millet`] | `millet` | instances are weighted and classified by themselves, and averaged |
@@ -54,6 +55,7 @@ pub mod dp_minn;
 pub mod dsmil;
 pub mod dtfd;
 pub mod encoder;
+pub mod extreme;
 pub mod focus_mil;
 pub mod gnn_mil;
 pub mod image;
@@ -84,6 +86,7 @@ pub use das_mil::DasMil;
 pub use dp_minn::DpMinn;
 pub use dsmil::Dsmil;
 pub use dtfd::Dtfd;
+pub use extreme::Extreme;
 pub use focus_mil::FocusMil;
 pub use gnn_mil::GnnMil;
 pub use loss_attention::LossAttention;

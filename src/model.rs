@@ -162,12 +162,15 @@ impl Model {
         for (i, param) in tape.params.iter().enumerate() {
             let (start, count) = (layout.offsets[i], param.rows as usize * param.cols as usize);
             // A stream a parameter: adding one leaves the others as they were.
+            let seed = if let Init::Drawn { seed, .. } = param.init { seed } else { seed };
             let mut random = Random::new(seed, INIT_STREAM + i as u64);
             for (i, v) in values[start..start + count].iter_mut().enumerate() {
                 *v = match param.init {
                     Init::Constant(c) => c,
                     Init::Rows(of) => of[(i >= param.cols as usize) as usize],
-                    Init::Uniform(bound) => ((random.uniform() * 2.0 - 1.0) * bound as f64) as f32,
+                    Init::Uniform(bound) | Init::Drawn { bound, .. } => {
+                        ((random.uniform() * 2.0 - 1.0) * bound as f64) as f32
+                    }
                     Init::Normal(std) => (random.normal() * std as f64) as f32,
                 };
             }

@@ -144,6 +144,13 @@ pub enum Init {
     Uniform(f32),
     /// Normal with mean 0.
     Normal(f32),
+    /// Uniform in plus or minus the bound, drawn by a seed of its own and not by the model's.
+    Drawn {
+        /// The bound.
+        bound: f32,
+        /// The seed.
+        seed: u64,
+    },
 }
 
 /// A trainable matrix.

@@ -223,10 +223,14 @@ def draw(spec, rng):
     return params, data
 
 
+# Parameters that nothing trains, for methods that have some.
+FROZEN = ()
+
+
 def widen(params, data, dtype=torch.float64):
-    """Leaves for differentiation, in another precision."""
-    leaf = lambda t: t.to(dtype).requires_grad_()
-    return {k: leaf(v) for k, v in params.items()}, {**data, "x": leaf(data["x"])}
+    """Leaves for differentiation, in another precision; what is frozen has no gradient."""
+    leaf = lambda t, name=None: t.to(dtype).requires_grad_(name not in FROZEN)
+    return {k: leaf(v, k) for k, v in params.items()}, {**data, "x": leaf(data["x"])}
 
 
 def half_clamped(spec, data, logits):
@@ -255,7 +259,8 @@ def well_posed(spec, name):
             continue
         loss.backward()
         # The softmax ignores a shift of the scores: this one gradient is zero.
-        alive = (v.grad.abs().max() > 1e-4 for k, v in p.items() if k != "attention.w.bias")
+        alive = (v.grad.abs().max() > 1e-4
+                 for k, v in p.items() if k != "attention.w.bias" and v.requires_grad)
         if all(alive):
             return params, data
     raise SystemExit(f"{name}: no well-posed draw")
@@ -302,6 +307,8 @@ def forward_fixture(spec, params, data):
     tensors = {**data, **{f"param/{k}": v for k, v in params.items()},
                **outputs, "loss": loss.reshape(1), "grad/x": d["x"].grad}
     for name, value in p.items():
+        if not value.requires_grad:
+            continue
         if value.grad.numel() > 2048:
             tensors["gradrow/" + name] = value.grad.sum(1)
             tensors["gradcol/" + name] = value.grad.sum(0)
@@ -347,7 +354,7 @@ def train(spec, params, data, dtype=torch.float64):
         update = keras_sgd(p, opt)
     else:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[opt["name"]]
-        torch_opt = kind(p.values(), lr=opt["lr"], betas=tuple(opt["betas"]),
+        torch_opt = kind([v for v in p.values() if v.requires_grad], lr=opt["lr"], betas=tuple(opt["betas"]),
                          eps=opt["eps"], weight_decay=opt["weight_decay"])
         update = lambda step: torch_opt.step()
     losses = []
@@ -439,7 +446,8 @@ def check(name, spec, params, data, tensors):
         loss, found = forward(spec, p, d)
         loss.backward()
         found = {**found, "loss": loss.reshape(1), "grad/x": d["x"].grad,
-                 **{f"grad/{k}": v.grad for k, v in p.items() if k != "attention.w.bias"}}
+                 **{f"grad/{k}": v.grad for k, v in p.items()
+                    if k != "attention.w.bias" and v.requires_grad}}
     errors = {k: relative(v.detach(), tensors[k].detach())
               for k, v in found.items() if k in tensors}
     worst = max(errors, key=errors.get)

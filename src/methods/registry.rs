@@ -4,7 +4,7 @@ use super::Dtfd;
 use super::encoder::Encoder;
 use super::{AdaptivePooling, CertaintyPooling, PowerPooling};
 use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, MhimDsmil, MhimTransMil};
-use super::{CausalMil, DpMinn, FocusMil, LossAttention, Mivae};
+use super::{CausalMil, DpMinn, Extreme, FocusMil, LossAttention, Mivae};
 use super::{ClamMb, ClamSb, Transformer};
 use super::{GnnMil, SaAbmilp};
 use super::{Method, MilMethod};
@@ -35,6 +35,7 @@ impl Default for Methods {
             DpMinn::default().into(),
             ClamSb::default().into(),
             ClamMb::default().into(),
+            Extreme::default().into(),
             Additive::default().into(),
             Dsmil::default().into(),
             Millet::default().into(),

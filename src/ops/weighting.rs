@@ -2,7 +2,7 @@
 
 use super::columns::Splitter;
 use super::segment::{Tables, over_bags};
-use super::{Locality, Rule, expect, reduce};
+use super::{Locality, Merge, Rule, expect, reduce};
 use crate::error::Result;
 use crate::kernels::elementwise::LANES;
 use crate::kernels::launch::{Count, Dim, Grid, Word, bits};
@@ -115,6 +115,9 @@ pub struct WeightedSum {
 impl Rule for WeightedSum {
     fn name(&self) -> &'static str {
         "weighted sum over bags"
+    }
+    fn locality(&self) -> Locality {
+        Locality::Pool(if self.mean { Merge::Mean } else { Merge::Sum })
     }
     fn split(&self, s: &mut Splitter, node: Io) -> Result<()> {
         // Column by column; the other inputs belong to rows or bags.

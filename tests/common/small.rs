@@ -39,7 +39,7 @@ pub fn small(method: &str) -> Method {
         }
         _ => serde_json::json!({
             "embed": [16, 12], "dropout": 0.25, "code": 12, "latent": 5, "classifier": [12], "prior": 8,
-            "classification": 1.0,
+            "classification": 1.0, "projection": 12,
         }),
     };
     let mut settings = settings.as_object().unwrap().clone();

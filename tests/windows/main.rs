@@ -77,6 +77,7 @@ fn methods(dropout: f64) -> Vec<Method> {
             "dropout": dropout});
         all.push(named("additive", settings));
     }
+    all.push(named("extreme", serde_json::json!({"projection": 5, "head": [4], "dropout": dropout})));
     for mean in [false, true] {
         let settings =
             serde_json::json!({"embed": [5], "lambda": 0.5, "mean_over_instances": mean, "dropout": dropout});
