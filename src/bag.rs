@@ -221,6 +221,25 @@ impl Bags {
         })
     }
 
+    /// The same bags with other features of their instances, which are no picture and have no names.
+    pub(crate) fn with_features(&self, features: Features, width: usize) -> Bags {
+        let Bags { offsets, names, labels, label_sets, class_names, groups, instance_labels, coords, .. } = self;
+        Bags {
+            features,
+            width,
+            offsets: offsets.clone(),
+            names: names.clone(),
+            labels: labels.clone(),
+            label_sets: label_sets.clone(),
+            class_names: class_names.clone(),
+            groups: groups.clone(),
+            instance_labels: instance_labels.clone(),
+            coords: coords.clone(),
+            image: None,
+            columns: None,
+        }
+    }
+
     /// Feature number `at` is not finite.
     pub(crate) fn not_finite(&self, at: usize) -> Error {
         let (row, column, value) = (at / self.width, at % self.width, self.features.get(at));

@@ -2,6 +2,7 @@
 
 mod batch;
 mod classes;
+mod front;
 mod inputs;
 #[cfg(test)]
 mod label_set_tests;
@@ -60,6 +61,12 @@ pub struct Gradients {
     pub instances: Option<Tensor>,
 }
 
+/// A number that no session has had.
+fn next_number() -> u64 {
+    static SESSIONS: AtomicU64 = AtomicU64::new(0);
+    SESSIONS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// One model on one device.
 ///
 /// Programs are planned when first needed and for the largest batch seen or [reserved](Session::reserve);
@@ -74,6 +81,8 @@ pub struct Session {
     tape: Tape,
     executor: Executor,
     storage: Storage,
+    /// Columns of the features that it takes.
+    width: usize,
     instance_grads: bool,
     programs: Vec<(Purpose, ProgramId)>,
     capacity: Extent,
@@ -129,15 +138,20 @@ impl Session {
             return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
         }
         let tape = model.record(storage, instance_grads)?;
+        Self::on_tape(device, model, tape, storage, instance_grads)
+    }
+
+    /// Of a model that was recorded.
+    fn on_tape(device: &Device, model: Model, tape: Tape, storage: Storage, instance_grads: bool) -> Result<Self> {
         let mut batch = Batch::default();
         batch.tables.pseudo = tape.pseudo;
-        static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let mut session = Self {
-            number: SESSIONS.fetch_add(1, Ordering::Relaxed),
+            number: next_number(),
             device: device.clone(),
             tape,
             executor: Executor::new(device),
             storage,
+            width: model.spec().width,
             instance_grads,
             programs: Vec::new(),
             capacity: Extent::default(),
@@ -361,7 +375,7 @@ impl Session {
     }
 
     fn check_width(&self, bags: &Bags) -> Result<()> {
-        let width = self.model.spec().width;
+        let width = self.width;
         if bags.width != width {
             return Err(Error::Shape {
                 operation: "features",
@@ -444,7 +458,7 @@ impl Session {
         }
         let id = self.prepare(purpose)?;
         let places = inputs.resident.map(|r| inputs.indices.iter().map(|&i| r.places[i]).collect::<Vec<_>>());
-        let row = feature_stride(self.model.spec().width) as u64 * self.element();
+        let row = feature_stride(self.width) as u64 * self.element();
         let program = self.executor.program(id);
         let mut uploads = uploads(program, &self.batch, self.storage, row, places.as_deref().unwrap_or(&[]))?;
         uploads.extend(purpose.optimiser().and_then(|_| self.classes.upload()));

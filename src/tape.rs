@@ -1,5 +1,7 @@
 //! The tape: values and nodes as plain data. Model code only pushes nodes; nothing is computed here.
 
+pub mod front;
+
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input, Pseudo};
 use crate::ops::{Op, Recorder};
@@ -201,6 +203,8 @@ pub struct Tape {
     sources: Vec<(u32, u32)>,
     /// Parameters that every update leaves at some value or above (see [`Tape::keep_above`]).
     floors: Vec<(ValueId, f32)>,
+    /// Where the frozen front ends (see [`Tape::freeze_front`]).
+    front: Option<ValueId>,
 }
 
 impl Tape {
@@ -280,6 +284,44 @@ impl Tape {
         self.buffers.push(self.params.len() as u32 - 1);
         self.values[value.index()].needs_grad = false;
         value
+    }
+
+    /// Says that a value of instances is the same in every step, as it is made of features and constants
+    /// ([`Tape::constant`]) alone, row by row: a training computes it once and takes its rows for features. Where
+    /// gradients of the features are wanted, which lead through it, nothing is said.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a value of which that is not so, or after something random.
+    pub fn freeze_front(&mut self, end: ValueId) -> Result<()> {
+        let refused = |message: &str| Err(Error::setting("frozen front", message));
+        if self.dropouts > 0 {
+            return refused("something random comes before its end, which is not the same in every step");
+        }
+        if self.values.iter().any(|v| v.source == Source::Input(Input::Features) && v.needs_grad) {
+            return Ok(());
+        }
+        if self.shape(end).rows != Dim::Instances || front::ancestors(self, end).is_none() {
+            return refused("its end is not made of features and constants alone, each row of the same row");
+        }
+        self.front = Some(end);
+        Ok(())
+    }
+
+    /// Where the frozen front ends, of a tape that has one.
+    pub fn front(&self) -> Option<ValueId> {
+        self.front
+    }
+
+    /// Lets rows that come with the batch stand for a value, in the place of the features there were.
+    pub(crate) fn take_for_features(&mut self, value: ValueId, stride: u32) {
+        for v in self.values.iter_mut().filter(|v| v.source == Source::Input(Input::Features)) {
+            v.source = Source::Node;
+        }
+        let of = &mut self.values[value.index()];
+        (of.source, of.stride) = (Source::Input(Input::Features), stride);
+        self.inputs.retain(|(input, _)| *input != Input::Features);
+        self.inputs.push((Input::Features, value));
+        self.front = None;
     }
 
     /// Keeps the values of a parameter at `least` or above: each update is followed by a projection, so that training is

@@ -201,6 +201,8 @@ impl Work {
         let mut session = Session::new(device, model, storage)?;
         session.set_budget(memory);
         let bags = batch.draw(half)?;
+        // As a training does, which computes a frozen front once.
+        let bags = session.pass_front(&bags)?.unwrap_or(bags);
         let all: Vec<usize> = (0..bags.len()).collect();
         let extent = session.extent_of(&bags, &all)?;
         let windows = session.make_ready(Purpose::Train(optimiser), extent)?;

@@ -85,6 +85,7 @@ impl MilMethod for Extreme {
         let (name, rows) = ("projection.weight".into(), self.projection);
         let v = net.tape.constant(Param { name, rows, cols: width, init, decays: true, parts: Vec::new() });
         let u = net.tape.push1(Linear { activation: Activation::Tanh }, &[net.features, v])?;
+        net.tape.freeze_front(u)?;
         let scores = net.unbiased("attention.w", u, 1)?;
         // In two steps, so that the weighted sum may read it while a bag is in windows.
         let [tiles, bag_tiles, offsets] = net.tables();

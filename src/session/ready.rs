@@ -148,7 +148,7 @@ impl Session {
         Ok(false)
     }
 
-    fn ready_whole(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {
+    pub(super) fn ready_whole(&mut self, purpose: Purpose, extent: Extent) -> Result<()> {
         self.reserve(extent)?;
         self.prepare(purpose)?;
         self.looks_before(purpose).into_iter().try_for_each(|look| self.prepare(look).map(|_| ()))

@@ -1,13 +1,14 @@
 //! Where features are while a model trains.
 
-use crate::bag::Bags;
+use crate::bag::{Bags, Features};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::session::{Resident, Session};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// Where features are while a model trains. Results do not depend on it.
+/// Where features are while a model trains. Results do not depend on it, but for rounding where a method has a frozen
+/// front ([`crate::tape::Tape::freeze_front`]): it is computed once, and in each step where features are in their file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cache {
@@ -40,6 +41,19 @@ impl Cache {
     /// What nobody has to ask for; files of settings leave it out.
     pub fn is_auto(&self) -> bool {
         *self == Self::Auto
+    }
+
+    /// What a frozen front of the model makes of all bags, in the place of their features: not of features that are left
+    /// in their file, whose memory is what nobody wanted to take.
+    pub(super) fn pass_front(self, session: &mut Session, bags: &Bags) -> Result<Option<Bags>> {
+        if self == Self::None || matches!(bags.features, Features::Mapped(_)) {
+            return Ok(None);
+        }
+        match session.pass_front(bags) {
+            // Then each step computes its own.
+            Err(Error::Limit { limit: "memory that is free", .. }) => Ok(None),
+            passed => passed,
+        }
     }
 
     /// Puts the features of `bags` on the device, if that is asked for.

@@ -308,6 +308,8 @@ pub fn train_on(
     let updates = Update::of_epoch(training.len(), settings.batch, settings.accumulate);
     let total = updates.len() as u64 * settings.epochs as u64;
     session.set_planned(Some(total));
+    let passed = settings.cache.pass_front(&mut session, bags)?;
+    let bags = passed.as_ref().unwrap_or(bags);
     let mut fit = Fit { settings, bags, training, validation, class_weights, updates, total, resident: None };
     fit.make_ready(&mut session)?;
     fit.resident = settings.cache.keep(&mut session, bags)?;

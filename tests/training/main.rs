@@ -5,6 +5,7 @@
 mod common;
 
 mod accumulate;
+mod frozen;
 mod killed;
 mod resume;
 mod terms;
