@@ -13,7 +13,8 @@ use bagrad::training::{Settings, train};
 use bagrad::{Bags, Error};
 
 fn without_dropout(method: &str) -> Method {
-    let mut set = serde_json::Map::from_iter([("dropout".to_owned(), 0.0.into())]);
+    let rates = ["dropout", "attention_dropout"].map(|name| (name.to_owned(), 0.0.into()));
+    let mut set = serde_json::Map::from_iter(rates);
     if method == "certainty-pooling" {
         // It is nothing without; this much drops nothing here.
         set.insert("dropout".into(), 1e-9.into());
@@ -23,9 +24,6 @@ fn without_dropout(method: &str) -> Method {
     }
     if method == "mhim-transmil" {
         set.insert("row_dropout".into(), 0.0.into());
-    }
-    if method == "das-mil" {
-        set.insert("attention_dropout".into(), 0.0.into());
     }
     if matches!(method, "additive" | "gnn-mil") {
         // Statistics of a batch are not those of its bags.
@@ -76,8 +74,8 @@ fn batches_add_up_to_one() {
         };
         error(&run(batch), &run(bags.len()))
     };
-    // What samples are drawn goes by places in a batch.
-    let sampled = |method: &Method| ["focus-mil", "causal-mil", "mivae"].contains(&method.name());
+    // What samples and pseudo-bags are drawn goes by places in a batch.
+    let sampled = |method: &Method| ["focus-mil", "causal-mil", "mivae", "dtfd"].contains(&method.name());
     for method in Method::all().iter().filter(|method| !sampled(method)) {
         let found = distance(&Device::Oracle, method.name(), 1, &|_| ());
         // Snapshots are of f32.
