@@ -188,6 +188,13 @@ fn svm_loss(@builtin(local_invocation_index) lane: u32) {
         if !row.hard {
             value += v.temperature * log(sum_of_margins(row, v.margin, v.temperature, largest));
         }
+        // Not every exp and maximum carries a NaN on.
+        for (var c = 0u; c < row.cols; c++) {
+            let score = x[row.start + c];
+            if (bitcast<u32>(score) & 0x7fffffffu) > 0x7f800000u {
+                value = score;
+            }
+        }
         sum += weights[i] * value;
     }
     finish(lane, sum, v.scale);
