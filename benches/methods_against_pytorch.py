@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time training steps of DSMIL, TransMIL and DAS-MIL in PyTorch (eager, f32, CPU) and in bagrad, side by side.
+"""Time training steps of methods with their defaults in PyTorch (eager, f32, CPU) and in bagrad, side by side.
 
 One bag of N instances with D features; forward, loss, backward to every parameter, one update with the optimiser of
 the method's recipe. The PyTorch side is written for speed, not for reading: one matrix product where there can be
@@ -27,7 +27,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CASES = ["dsmil 2000,512", "dsmil 10000,512", "transmil 2000,512", "transmil 10000,512", "das-mil 2000,512",
-         "das-mil 10000,512"]
+         "das-mil 10000,512", "clam-sb 2000,1024", "clam-sb 10000,1024", "dtfd 2000,1024", "dtfd 10000,1024",
+         "transformer 2000,512", "sa-abmilp 2000,512", "loss-attention 10000,512", "dp-minn 10000,512"]
 
 
 class Dsmil(nn.Module):
@@ -124,7 +125,157 @@ class DasMil(nn.Module):
         return torch.optim.AdamW(self.parameters(), 1e-3, weight_decay=0.01)
 
 
-MODELS = {"dsmil": Dsmil, "transmil": Transmil, "das-mil": DasMil}
+class Gated(nn.Module):
+    """Attention before its softmax."""
+
+    def __init__(self, d, hidden, dropout=0.0, gated=True):
+        super().__init__()
+        self.v, self.u, self.w = nn.Linear(d, hidden), nn.Linear(d, hidden) if gated else None, nn.Linear(hidden, 1)
+        self.rate = dropout
+
+    def forward(self, h):
+        a = F.dropout(self.v(h).tanh(), self.rate)
+        if self.u is not None:
+            a = a * F.dropout(self.u(h).sigmoid(), self.rate)
+        return self.w(a)
+
+
+class Clam(nn.Module):
+    """One branch, both losses cross-entropy, for a bag of class 1."""
+
+    def __init__(self, d, k=8):
+        super().__init__()
+        self.fc, self.attention, self.head = nn.Linear(d, 512), Gated(512, 256, 0.25), nn.Linear(512, 2)
+        self.instances, self.k = nn.ModuleList(nn.Linear(512, 2) for _ in range(2)), k
+
+    def loss(self, x, places):
+        h = F.dropout(self.fc(x).relu(), 0.25)
+        e = self.attention(h)
+        logits = self.head(e.softmax(0).T @ h)
+        ends = torch.cat([e[:, 0].topk(self.k).indices, (-e[:, 0]).topk(self.k).indices])
+        wanted = torch.cat([torch.ones(self.k), torch.zeros(self.k)]).long()
+        of_instances = F.cross_entropy(self.instances[1](h[ends]), wanted)
+        return 0.7 * F.cross_entropy(logits, torch.tensor([1])) + 0.3 * of_instances
+
+    def optimiser(self):
+        return torch.optim.Adam(self.parameters(), 1e-4, weight_decay=1e-5)
+
+
+class Dtfd(nn.Module):
+    """Features of pseudo-bags are distilled, with one logit; gradients of four parts are clipped."""
+
+    def __init__(self, d, parts=4):
+        super().__init__()
+        self.reduce, self.parts = nn.Linear(d, 512, bias=False), parts
+        self.first, self.head1 = Gated(512, 128), nn.Linear(512, 1)
+        self.second, self.head2 = Gated(512, 128), nn.Linear(512, 1)
+
+    def loss(self, x, places):
+        r, losses, features = self.reduce(x).relu(), [], []
+        for part in torch.randperm(len(x)).chunk(self.parts):
+            h = r[part]
+            features.append(self.first(h).softmax(0).T @ h)
+            losses.append(F.binary_cross_entropy_with_logits(self.head1(features[-1]), torch.ones(1, 1)))
+        h = torch.cat(features).detach()
+        logit = self.head2(self.second(h).softmax(0).T @ h)
+        return F.binary_cross_entropy_with_logits(logit, torch.ones(1, 1)) + torch.stack(losses).mean()
+
+    def optimiser(self):
+        return torch.optim.Adam(self.parameters(), 1e-4, weight_decay=1e-4)
+
+    def clip(self):
+        for part in [[self.reduce], [self.first], [self.head1], [self.second, self.head2]]:
+            nn.utils.clip_grad_norm_([p for module in part for p in module.parameters()], 5.0)
+
+
+class Transformer(nn.Module):
+    """One layer; the features are as wide as it is."""
+
+    def __init__(self, d, heads=8):
+        super().__init__()
+        self.norms, self.qkv = nn.ModuleList(nn.LayerNorm(d) for _ in range(3)), nn.Linear(d, 3 * d, bias=False)
+        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+        self.v, self.w, self.head, self.heads = nn.Linear(d, 128), nn.Linear(128, 1, bias=False), nn.Linear(d, 1), heads
+
+    def loss(self, x, places):
+        q, k, v = (t.unflatten(1, (self.heads, -1)).transpose(0, 1) for t in self.qkv(self.norms[0](x)).chunk(3, -1))
+        if hasattr(F, "scaled_dot_product_attention"):
+            o = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+        else:
+            o = (q @ k.transpose(1, 2) / math.sqrt(q.shape[2])).softmax(2) @ v
+        z = x + o.transpose(0, 1).flatten(1)
+        h = self.norms[2](z + self.mlp(self.norms[1](z)) + x)
+        logit = self.head(self.w(self.v(h).tanh()).softmax(0).T @ h)
+        return F.binary_cross_entropy_with_logits(logit, torch.ones(1, 1))
+
+    def optimiser(self):
+        return torch.optim.Adam(self.parameters(), 5e-5)
+
+
+class SaAbmilp(nn.Module):
+    """The energy is the inner product."""
+
+    def __init__(self, d, width=512):
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Linear(i, width) for i in (d, width))
+        self.q, self.k, self.v = (nn.Linear(width, o) for o in (width // 8, width // 8, width))
+        self.gamma, self.attention, self.head = nn.Parameter(torch.zeros(1)), Gated(width, 128, gated=False), nn.Linear(width, 1)
+
+    def loss(self, x, places):
+        h = x
+        for layer in self.embed:
+            h = F.dropout(layer(h).relu(), 0.2)
+        h = h + self.gamma * ((self.q(h) @ self.k(h).T).softmax(1) @ self.v(h))
+        p = self.head(self.attention(h).softmax(0).T @ h).sigmoid().clamp(1e-5, 1 - 1e-5)
+        return -p.log().sum()
+
+    def optimiser(self):
+        return torch.optim.Adam(self.parameters(), 1e-5, weight_decay=1e-4)
+
+
+class Dense(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Linear(i, o) for i, o in [(d, 256), (256, 128), (128, 64)])
+
+    def rows(self, h):
+        for layer in self.embed:
+            h = layer(h).relu()
+        return F.dropout(h, 0.5)
+
+    def optimiser(self):
+        return torch.optim.Adam(self.parameters(), 1e-4, weight_decay=5e-4)
+
+
+class LossAttention(Dense):
+    def __init__(self, d):
+        super().__init__(d)
+        self.head = nn.Linear(64, 2)
+
+    def loss(self, x, places):
+        z = self.head(self.rows(x))
+        a = z.logsumexp(1).softmax(0)
+        label = torch.ones(len(x), dtype=torch.long)
+        bag = F.cross_entropy((a[:, None] * z).sum(0, keepdim=True), label[:1])
+        return bag + 0.1 * (a * F.cross_entropy(z, label, reduction="none")).sum()
+
+
+class DpMinn(Dense):
+    """Three rounds of routing to one capsule."""
+
+    def loss(self, x, places):
+        f = self.rows(x)
+        b = torch.zeros(len(f))
+        for _ in range(3):
+            s = b.softmax(0) @ f
+            n = s.norm()
+            v = n / (1 + n * n) * s
+            b = b + f @ v
+        return F.relu(0.9 - v.norm()) ** 2
+
+
+MODELS = {"dsmil": Dsmil, "transmil": Transmil, "das-mil": DasMil, "clam-sb": Clam, "dtfd": Dtfd,
+          "transformer": Transformer, "sa-abmilp": SaAbmilp, "loss-attention": LossAttention, "dp-minn": DpMinn}
 
 
 def torch_step(method, n, d):
@@ -137,6 +288,8 @@ def torch_step(method, n, d):
         optimiser.zero_grad()
         loss = net.loss(x, places)
         loss.backward()
+        if hasattr(net, "clip"):
+            net.clip()
         optimiser.step()
         return loss.item()
 
