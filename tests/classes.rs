@@ -202,13 +202,15 @@ const STEPS: [(u32, &[usize], usize); 8] = [
     (1027, &[50, 7], 2),
 ];
 
-/// A method with its defaults, but for landmarks, passes and the width of graphs: all of them take a driver on the CPU a minute.
+/// A method with its defaults, but for landmarks, passes and the width of graphs and transformers: all of them take a driver on the CPU a minute.
 fn method_to_run(method: &Method) -> Method {
     if method.name() == "certainty-pooling" {
         return method.with(serde_json::json!({ "passes": 4 }).as_object().unwrap()).unwrap();
     }
-    if method.name() == "gnn-mil" {
-        return method.with(serde_json::json!({ "hidden": 128 }).as_object().unwrap()).unwrap();
+    if let Some(width) =
+        [("gnn-mil", "hidden"), ("transformer", "width")].iter().find(|(name, _)| *name == method.name())
+    {
+        return method.with(serde_json::json!({ width.1: 128 }).as_object().unwrap()).unwrap();
     }
     if !method.name().contains("transmil") {
         return method.clone();
