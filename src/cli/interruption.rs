@@ -59,6 +59,14 @@ impl Interruption {
         Ok(if self.resume && place.exists() { Some(Checkpoint::load(&place)?) } else { None })
     }
 
+    /// True when it was asked to go on with a run that is over: `result` is there and no checkpoint is.
+    ///
+    /// # Errors
+    /// For an `out` that names nothing.
+    pub fn is_over(&self, out: &Path, result: &Path, force: bool) -> Result<bool> {
+        Ok(self.resume && !force && result.is_file() && !place_of(out)?.exists())
+    }
+
     /// What a run to `out` goes on from and where it writes how it stands; `note_of_run` is kept with that. The place is
     /// claimed already.
     ///

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::csv::Csv;
 use super::experiment::{Finished, part_name};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bagrad::data::Split;
 use bagrad::files::{self, Claim};
 use bagrad::report::Report;
@@ -16,9 +16,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// The configuration in it.
-const CONFIG: &str = "config.toml";
+pub const CONFIG: &str = "config.toml";
 /// The model in it.
-const MODEL: &str = "model.safetensors";
+pub const MODEL: &str = "model.safetensors";
+/// A line for each epoch in it, and one for the result.
+const METRICS: &str = "metrics.jsonl";
 
 /// The model file that a path names: itself, or that of the run folder. What a killed run left there is put right first.
 ///
@@ -54,12 +56,25 @@ pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String
     let (bags, predictions) = (&done.set.bags, &done.predictions);
     let place = claim.staging();
     files::write_atomically(place.join(CONFIG), &config)?;
-    files::write_atomically(place.join("metrics.jsonl"), &lines)?;
+    files::write_atomically(place.join(METRICS), &lines)?;
     done.outcome.model.save(place.join(MODEL))?;
     table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, &bags.class_names, split))?;
     table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, &bags.class_names))?;
     page.write(place.join("report.html"))?;
     Ok(claim.commit()?)
+}
+
+/// What a run gave, from its folder.
+///
+/// # Errors
+/// With the path, for a folder that is no run's.
+pub fn result(folder: &Path) -> Result<Map<String, Value>> {
+    let path = folder.join(METRICS);
+    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let last = text.lines().last().unwrap_or_default();
+    let mut last: Map<String, Value> = serde_json::from_str(last).with_context(|| path.display().to_string())?;
+    last.remove("kind");
+    Ok(last)
 }
 
 /// Fills a file that may be too large to hold in memory, in a folder that nobody sees yet.

@@ -7,7 +7,7 @@ use super::interruption::{self, Interruption};
 use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bagrad::files::Claim;
 use bagrad::precision::Precision;
 use bagrad::training::Cache;
@@ -246,12 +246,39 @@ impl Args {
     }
 }
 
+/// What `--resume` answers of a run that is over: what it gave, unless another is asked for.
+fn tell_of_finished(args: &Args, out: &Path) -> Result<()> {
+    let done = Config::read(&out.join(run_folder::CONFIG))?;
+    let mut asked = args.asked()?;
+    if let Some(file) = &args.config {
+        asked = asked.over(Config::read(file)?);
+    }
+    let (asked, done) = (asked.over(done.clone()).to_toml()?, done.to_toml()?);
+    let differs = asked.lines().find(|line| !done.lines().any(|other| other == *line));
+    if let Some(line) = differs {
+        bail!(
+            "{}: this run is over, so there is nothing to go on with, and it was not asked the same ({line}); give another --out, \
+             or --force to train anew",
+            out.display()
+        );
+    }
+    note(args.output.quiet, format!("{}: this run is over; nothing was trained (--force trains anew)", out.display()));
+    let mut result = run_folder::result(out)?;
+    result.insert("out".into(), json!(out.display().to_string()));
+    if args.output.json { answer_json(&result) } else { Ok(()) }
+}
+
 /// Trains, evaluates, writes, tells.
 ///
 /// # Errors
 /// Of the arguments, the data, the device, or the run folder.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
+    if let Some(out) = &args.out
+        && args.interruption.is_over(out, &out.join(run_folder::MODEL), args.force)?
+    {
+        return tell_of_finished(args, out);
+    }
     let resume = args.interruption.found(args.out.as_deref())?;
     let below = match (&args.config, &resume) {
         (Some(file), _) => Config::read(file)?,

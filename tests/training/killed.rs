@@ -83,6 +83,30 @@ fn a_hundred_kills_change_nothing() {
     assert_eq!(left, ["whole"], "after {kills} kills in {rounds} rounds");
 }
 
+/// To go on with a run that is over is no mistake, as it may have been killed at its very end; to ask for another is one.
+#[test]
+fn a_run_that_is_over_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    let first = "train --data digits-bags,train=20,test=10,mean=5 --method attention --set embed=[8] --epochs 2 --device \
+                 host --quiet --out";
+    let first: Vec<&str> = first.split_whitespace().chain([out.as_str()]).collect();
+    good(&first);
+    let model = std::fs::read(Path::new(&out).join("model.safetensors")).unwrap();
+    let run = |args: &[&str]| {
+        let output = command(args).stdout(Stdio::piped()).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.success(), out, err)
+    };
+    let (well, _, err) = run(&["train", "--resume", "--out", &out]);
+    assert!(well && err.contains("this run is over; nothing was trained"), "{err}");
+    let (well, json, _) = run(&[&first[..], &["--resume", "--json"]].concat());
+    assert!(well && json.contains("\"method\"") && json.contains("\"out\""), "{json}");
+    let (well, _, err) = run(&["train", "--resume", "--out", &out, "--epochs", "3"]);
+    assert!(!well && err.contains("epochs = 3") && err.contains("--force to train anew"), "{err}");
+    assert_eq!(std::fs::read(Path::new(&out).join("model.safetensors")).unwrap(), model);
+}
+
 /// Runs until there is a checkpoint, and kills.
 fn good_start(args: &[&str], out: &str) {
     let checkpoint = format!("{out}.checkpoint");
