@@ -222,7 +222,9 @@ def well_posed(spec, name):
         if "gain" in spec and not (outputs["logits"].detach().abs() > 30).any():
             continue
         loss.backward()
-        if not all(v.grad is not None and v.grad.abs().max() > 1e-4 for k, v in p.items() if not dead(spec, k)):
+        # A sum over hundreds of nodes of which next to nothing is left is rounding noise in float32.
+        alive = 2e-3 if sum(spec["sizes"]) > 100 else 1e-4
+        if not all(v.grad is not None and v.grad.abs().max() > alive for k, v in p.items() if not dead(spec, k)):
             continue
         if "optimizer" not in spec:
             tensors = base.forward_fixture(spec, params, data)
