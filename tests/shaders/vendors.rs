@@ -141,7 +141,9 @@ impl Gpu {
                 };
                 // All parameters still fit, as an update binds them at once; as many rows as this do not.
                 let model = Model::new(Spec::new(method.clone(), width, 2), 1).unwrap();
-                let binding = (5 * model.parameter_count()).max(2 << 20).next_multiple_of(256);
+                // Those included that nothing trains.
+                let values: usize = model.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+                let binding = (5 * values).max(2 << 20).next_multiple_of(256);
                 let bags = bags(&[1, binding / (4 * width.min(512)) + 500], width, half);
                 self.step(&method, &bags, How { half, mixed: half, classes: 2, binding: Some(binding as u64) });
             }
