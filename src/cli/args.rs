@@ -52,9 +52,17 @@ pub struct Bags {
     /// Folders of slides: the table (csv or tsv with a line of column names) of slides, labels and patients
     #[arg(long, value_name = "TABLE")]
     pub labels: Option<PathBuf>,
-    /// Folders of slides: which slides train, validate and test, as a splits_0.csv or splits_0_bool.csv of CLAM
+    /// Folders of slides: the table of slides and their patients, where --labels is one of patients (STAMP's slide table
+    /// beside its clini table)
+    #[arg(long, value_name = "TABLE")]
+    pub slides: Option<PathBuf>,
+    /// Folders of slides: which slides train, validate and test: CLAM's splits_0.csv, a table with a column of parts, a
+    /// splits.json of STAMP
     #[arg(long, value_name = "FILE")]
     pub splits: Option<PathBuf>,
+    /// Of several divisions in --splits which one: a column such as fold_3, or its number in a splits.json
+    #[arg(long, value_name = "WHICH")]
+    pub which_split: Option<String>,
     /// Folders of slides: whether files that cannot be used are an error (fail), or left out (skip) [default: fail]
     #[arg(long, value_name = "WHAT")]
     pub on_bad: Option<OnBad>,
@@ -79,8 +87,8 @@ impl Bags {
 
     /// All of it.
     pub fn opening(&self) -> Opening {
-        let (labels, splits, on_bad) = (self.labels.clone(), self.splits.clone(), self.on_bad.unwrap_or_default());
-        Opening { columns: self.columns(), labels, splits, on_bad }
+        let Self { labels, slides, splits, which_split, on_bad, .. } = self.clone();
+        Opening { columns: self.columns(), labels, slides, splits, which_split, on_bad: on_bad.unwrap_or_default() }
     }
 }
 

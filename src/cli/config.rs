@@ -35,8 +35,12 @@ pub struct Config {
     pub seed: Option<u64>,
     /// The table with the labels of slides, as `--labels`.
     pub labels: Option<PathBuf>,
+    /// The table with the slides of patients, as `--slides`.
+    pub slides: Option<PathBuf>,
     /// The file that says which slides train, validate and test, as `--splits`.
     pub splits: Option<PathBuf>,
+    /// Of several divisions in that file which one, as `--which-split`.
+    pub which_split: Option<String>,
     /// What becomes of slides whose files cannot be used, as `--on-bad`.
     pub on_bad: Option<OnBad>,
     /// Columns of a text file or table that are called by their names, as `--label-column` and its like.
@@ -124,6 +128,7 @@ impl Config {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.data = config.data.map(|data| Source::seen_from(&data, folder));
         config.labels = config.labels.map(|labels| folder.join(labels));
+        config.slides = config.slides.map(|slides| folder.join(slides));
         config.splits = config.splits.map(|splits| folder.join(splits));
         config.training.start = config.training.start.map(|start| folder.join(start));
         Ok(config)
@@ -142,7 +147,8 @@ impl Config {
         let lower = below.training.optimiser_below.iter().copied();
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
-        first_set!(self, below, data, positive, device, key, standardise, seed, labels, splits, on_bad);
+        first_set!(self, below, data, positive, device, key, standardise, seed, labels, slides, splits, on_bad);
+        first_set!(self, below, which_split);
         first_set!(self.columns, below.columns, label, bag, group);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
@@ -208,7 +214,9 @@ impl Config {
             opening: Opening {
                 columns: self.columns.clone(),
                 labels: self.labels.clone(),
+                slides: self.slides.clone(),
                 splits: self.splits.clone(),
+                which_split: self.which_split.clone(),
                 on_bad: self.on_bad.unwrap_or_default(),
             },
             positive: self.positive.clone(),
@@ -263,7 +271,9 @@ impl Config {
         Ok(Self {
             data: Some(Source::seen_from(&plan.data, &here)),
             labels: o.labels.as_ref().map(|labels| here.join(labels)),
+            slides: o.slides.as_ref().map(|slides| here.join(slides)),
             splits: o.splits.as_ref().map(|splits| here.join(splits)),
+            which_split: o.which_split.clone(),
             on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
             columns: o.columns.clone(),
             positive: plan.positive.clone(),
@@ -366,7 +376,9 @@ mod tests {
         let mut plan = asked(&method).plan().unwrap();
         plan.opening.columns.group = Some("hospital".into());
         (plan.opening.labels, plan.opening.on_bad) = (Some("/data/slides.csv".into()), OnBad::Skip);
+        plan.opening.slides = Some("/data/slide.csv".into());
         plan.opening.splits = Some("/data/splits_0.csv".into());
+        plan.opening.which_split = Some("fold_3".into());
         assert_eq!(again(&plan).opening, plan.opening);
         let rule = UpdateRule::AdamW { beta1: 0.7, beta2: 0.83, epsilon: 1e-5 };
         let second = RuleSettings { rule, rate: 0.3, weight_decay: 0.11, decay_biases: true, clip_norm: Some(0.7) };

@@ -196,7 +196,9 @@ impl Args {
         Ok(Config {
             data: self.data.clone(),
             labels: b.opening.labels.clone(),
+            slides: b.opening.slides.clone(),
             splits: b.opening.splits.clone(),
+            which_split: b.opening.which_split.clone(),
             on_bad: b.opening.on_bad,
             columns: b.opening.columns(),
             positive: b.positive.clone(),

@@ -55,8 +55,12 @@ pub struct Opening {
     pub columns: ColumnNames,
     /// The table with the label of each slide, for a folder with a file for each slide ([`super::slides`]).
     pub labels: Option<PathBuf>,
-    /// The file that says which slides train, validate and test, as CLAM writes it.
+    /// The table of the slides of each patient, where [`Opening::labels`] is one of patients.
+    pub slides: Option<PathBuf>,
+    /// The file that says which slides train, validate and test ([`super::slides`] has the forms).
     pub splits: Option<PathBuf>,
+    /// Of several divisions in that file which one: the name of a column, or the number of one in a `splits.json`.
+    pub which_split: Option<String>,
     /// What becomes of slides whose files cannot be used.
     pub on_bad: OnBad,
 }
@@ -64,7 +68,7 @@ pub struct Opening {
 impl Opening {
     /// The files that are read beside the data.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&self.labels, &self.splits].into_iter().flatten().map(PathBuf::as_path)
+        [&self.labels, &self.slides, &self.splits].into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// True when nothing is asked for that some sources do not know.

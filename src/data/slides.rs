@@ -8,8 +8,10 @@
 //! - [`Opening::labels`] is a text table with a line of column names: the slide, its label and, where there is one, its
 //!   patient, by which bags are grouped. Ids are text; a path in front and the endings of slides and features are left out
 //!   where that brings an id and a file together.
+//! - A table of patients goes with one of their slides, [`Opening::slides`].
 //! - With a table the slides that it has are read, without one all, and they have no labels.
-//! - [`Opening::splits`] is a file of CLAM's that says which slides train, validate and test; the others are left out.
+//! - [`Opening::splits`] says which slides train, validate and test; the others are left out. It has a column of slides for
+//!   each part, a line for each slide with its part, or lists of patients; [`Opening::which_split`] chooses one of several.
 //! - All files are looked through before anything is trained. Those that cannot be used are listed together, and
 //!   [`Opening::on_bad`] says whether that is an error.
 
@@ -17,7 +19,9 @@ mod about;
 mod file;
 mod gather;
 mod hdf5;
+mod ids;
 mod inspect;
+mod sheet;
 mod splits;
 mod table;
 mod torch;

@@ -178,7 +178,7 @@ impl Source {
                 }
             };
         }
-        if opening.labels.is_some() || opening.splits.is_some() {
+        if opening.files().next().is_some() {
             return Err(Error::setting(
                 "labels",
                 "and splits are given as tables, which go with a folder that has a file for each slide; a folder of npy \

@@ -31,6 +31,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "hdf5" => slides(),
         "torch" => torch(),
         "labels" => labels(),
+        "splits" => splits(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [
             "digits-bags,target=3,mean=20,seed=7",
@@ -143,7 +144,23 @@ fn labels() -> Vec<Vec<u8>> {
     [
         "slide_id,label\n007,1\nb,0\n",
         "\u{feff}case_id;slide_id;label\r\np1;007.svs;tumour\r\np2;x/b.tif;normal\r\n",
+        "PATIENT;isMSIH\np1;MSIH\np;no\n",
+        "train_slide_path,train_label,val_slide_path,val_label\nx/007.pt,0,y/b.pt,1\n",
         "\tFILENAME\tPATIENT\tisMSIH\n0\tb.h5\tp\tNA\n1\t007.h5\tp\tyes\n2\tc.h5\tq\tno\n",
+    ]
+    .map(|s| s.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn splits() -> Vec<Vec<u8>> {
+    [
+        ",train,val,test\n0,007,,b.svs\n",
+        ",train,val,test\n007,True,False,False\nb,False,False,True\n",
+        "train_slide_path,train_label,val_slide_path,val_label\nx/007.pt,0,y/b.pt,1\n",
+        "case_id\tslide_id\tfold_0\tfold_1\np\t007\ttrain\ttest\nq\tb\ttest\ttrain\n",
+        "patient,split\np,train\nq,test\n",
+        r#"{"splits": [{"train_patients": ["p"], "test_patients": ["q", 7]}]}"#,
+        r#"{"splits": [{"train_patients": ["q"], "test_patients": []}, {"train_patients": ["p"], "test_patients": ["q"]}]}"#,
     ]
     .map(|s| s.as_bytes().to_vec())
     .to_vec()

@@ -253,6 +253,99 @@ fn a_division_comes_from_a_file() {
     assert!(message.contains("'p'"), "{message}");
 }
 
+/// The clini and the slide table of STAMP, with its list of patients for each part.
+#[test]
+fn patients_and_their_slides_come_from_two_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let labels = write("clini.csv", "PATIENT,isMSIH\n1,MSIH\n2,nonMSIH\n3,MSIH\n");
+    let slides = write("slide.csv", "PATIENT,FILENAME\n1,s0.h5\n1,x/s1.h5\n2,s2.h5\n");
+    let splits = r#"{"splits": [{"train_patients": ["2"], "test_patients": ["1"]},
+                               {"train_patients": ["1"], "test_patients": ["2", "3"]}]}"#;
+    let (splits, which) = (write("splits.json", splits), Some("1".to_owned()));
+    let opening = Opening { labels, slides, splits, which_split: which, ..Opening::default() };
+    let set = Dataset::open_with(fixture("stamp"), &opening).unwrap();
+    assert_eq!(set.bags.names, ["s0", "s1", "s2"]);
+    assert_eq!(set.bags.class_names, ["MSIH", "nonMSIH"]);
+    assert_eq!(
+        (set.bags.labels, set.bags.groups),
+        (Some(vec![0, 0, 1]), Some(vec!["1".into(), "1".into(), "2".into()]))
+    );
+    assert_eq!(set.split, Some(vec![Split::Train, Split::Train, Split::Test]));
+    let found = slides::inspect(&fixture("stamp"), &opening, false).unwrap();
+    assert_eq!((found.slides, found.patients, found.classes[1].slides), (3, Some(2), 1));
+    let remarks = found.remarks.join("\n");
+    assert!(
+        remarks.contains("clini.csv with slide.csv: 1 patients have no slide in slide.csv, such as '3'"),
+        "{remarks}"
+    );
+
+    // One of the two alone, and a choice without a file.
+    let refused = |opening| refused(Dataset::open_with(fixture("stamp"), &opening));
+    let message = refused(Opening { slides: None, ..opening.clone() });
+    assert!(message.contains("(a table of patients goes with one of their slides: --slides TABLE)"), "{message}");
+    let message = refused(Opening { labels: None, ..opening.clone() });
+    assert!(
+        message.contains("setting slides: is the table of slides beside one of patients (--labels TABLE)"),
+        "{message}"
+    );
+    let message = refused(Opening { splits: None, ..opening.clone() });
+    assert!(message.contains("setting which-split: chooses a division of the file of splits"), "{message}");
+    let message = refused(Opening { labels: None, slides: None, ..opening });
+    assert!(
+        message.contains("whose each slide is has to be known (--labels TABLE with a column of patients)"),
+        "{message}"
+    );
+}
+
+/// One table that has slides, labels and parts, given as both.
+#[test]
+fn a_table_of_labels_may_have_the_parts_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = |text: &str| {
+        let path = dir.path().join("dataset.csv");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let opened = |path: &Path, splits: bool, which: Option<&str>| {
+        let which_split = which.map(str::to_owned);
+        let splits = splits.then(|| path.to_owned());
+        Dataset::open_with(
+            fixture("trident"),
+            &Opening { labels: Some(path.into()), splits, which_split, ..Opening::default() },
+        )
+    };
+    let expected = Some(vec![Split::Train, Split::Validation, Split::Test]);
+    let nnmil = table("slide_id,patient_id,split,label\n000,p,train,0\n001,q,val,1\n002,r,test,1\n");
+    let set = opened(&nnmil, true, None).unwrap();
+    assert_eq!((set.split, set.bags.labels), (expected.clone(), Some(vec![0, 1, 1])));
+    let set = opened(&nnmil, false, None).unwrap();
+    assert_eq!(set.split, None);
+    let remarks = set.remarks.join("\n");
+    assert!(
+        remarks.contains("column 'split' says which slides train; it is used with --splits dataset.csv"),
+        "{remarks}"
+    );
+    // MIL_BASELINE's, side by side.
+    let header = "train_slide_path,train_label,val_slide_path,val_label,test_slide_path,test_label";
+    let beside = table(&format!("{header}\n/x/000.pt,0,/y/001.h5,1,002.pt,1\n"));
+    let set = opened(&beside, true, None).unwrap();
+    assert_eq!((set.split, set.bags.labels), (expected.clone(), Some(vec![0, 1, 1])));
+    // Patho-Bench: the only column that is no fold has the labels.
+    let bench = table(
+        "case_id\tslide_id\tfold_0\tfold_1\tgrade\np\t000\ttest\ttrain\tlow\nq\t001\ttrain\tval\thigh\n\
+                       r\t002\ttrain\ttest\thigh\n",
+    );
+    assert!(refused(opened(&bench, true, None)).contains("has 2 divisions, the columns 'fold_0', 'fold_1'"));
+    let set = opened(&bench, true, Some("fold_1")).unwrap();
+    assert_eq!((set.split, set.bags.labels), (expected, Some(vec![1, 0, 0])));
+    assert_eq!(set.bags.class_names, ["high", "low"]);
+}
+
 #[test]
 fn folders_are_inspected() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -24,6 +24,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "hdf5", run: hdf5 },
     Target { name: "torch", run: torch },
     Target { name: "labels", run: labels },
+    Target { name: "splits", run: splits },
 ];
 
 /// What holds of bags that a reader gave out.
@@ -151,16 +152,38 @@ fn slide(input: &[u8], folder: &Path, name: &str) {
     }
 }
 
-/// A table of labels beside two slides.
-fn labels(input: &[u8], folder: &Path) {
+/// The folder of two slides, called 007 and b.svs.
+fn two_slides(folder: &Path) -> PathBuf {
     let inner = folder.join("slides");
     if !inner.exists() {
         std::fs::create_dir(&inner).unwrap();
         let slide = include_bytes!("slides/kinds/latest.h5");
         ["007", "b.svs"].iter().for_each(|name| drop(file(&inner, &format!("{name}.h5"), slide)));
     }
+    inner
+}
+
+/// A table of labels beside two slides, alone and as one of patients.
+fn labels(input: &[u8], folder: &Path) {
+    let inner = two_slides(folder);
     let labels = Some(file(folder, "labels.csv", input));
-    if let Ok(set) = slides::open(&inner, &Opening { labels, ..Opening::default() }) {
-        check(&set);
+    let slides = Some(file(folder, "slides.csv", b"PATIENT,FILENAME\np1,007.h5\np,b.h5\n"));
+    for slides in [None, slides] {
+        if let Ok(set) = slides::open(&inner, &Opening { labels: labels.clone(), slides, ..Opening::default() }) {
+            check(&set);
+        }
+    }
+}
+
+/// A file of splits beside two slides and their patients.
+fn splits(input: &[u8], folder: &Path) {
+    let inner = two_slides(folder);
+    let labels = Some(file(folder, "labels.csv", b"slide_id,case_id,label\n007,p,0\nb,q,1\n"));
+    let splits = Some(file(folder, "splits", input));
+    for which_split in [None, Some("1".to_owned()), Some("fold_1".to_owned())] {
+        let (labels, splits) = (labels.clone(), splits.clone());
+        if let Ok(set) = slides::open(&inner, &Opening { labels, splits, which_split, ..Opening::default() }) {
+            check(&set);
+        }
     }
 }

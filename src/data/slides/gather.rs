@@ -3,8 +3,9 @@
 use super::super::{Opening, Split};
 use super::about::counted;
 use super::file::{Format, Head, Reason};
-use super::splits;
-use super::table::{self, Table, examples};
+use super::ids::examples;
+use super::splits::{self, Candidate};
+use super::table::{self, Table};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -63,17 +64,22 @@ pub(super) struct Gathered {
 /// When there is none, or what is wrong with the tables.
 pub(super) fn gather(path: &Path, opening: &Opening) -> Result<Gathered> {
     let Found { folder, entries, remarks } = find(path)?;
-    let table = opening.labels.as_deref().map(|labels| table::read(labels, &opening.columns)).transpose()?;
+    let table = table::read(opening)?;
     let (known, without_file, without_line) = Default::default();
     let mut gathered = Gathered { folder, known, width: 0, table: None, without_file, without_line, remarks };
-    match (&table, &opening.labels) {
-        (Some(table), Some(labels)) => choose(table, labels, entries, &mut gathered)?,
-        _ => gathered.known = entries.into_iter().map(|entry| Known::new(entry, None)).collect(),
+    match &table {
+        Some(table) => choose(table, entries, &mut gathered)?,
+        None => gathered.known = entries.into_iter().map(|entry| Known::new(entry, None)).collect(),
     }
     let known = &mut gathered.known;
+    if opening.which_split.is_some() && opening.splits.is_none() {
+        return Err(Error::setting("which-split", "chooses a division of the file of splits (--splits FILE)"));
+    }
     if let Some(file) = &opening.splits {
-        let stems: Vec<String> = known.iter().map(|k| k.entry.stem.clone()).collect();
-        let (parts, told) = splits::parts(file, &stems)?;
+        let patient = |line: Option<usize>| table.as_ref()?.lines[line?].group.clone();
+        let candidate = |k: &Known| Candidate { stem: k.entry.stem.clone(), patient: patient(k.line) };
+        let candidates: Vec<Candidate> = known.iter().map(candidate).collect();
+        let (parts, told) = splits::parts(file, opening, &candidates)?;
         gathered.remarks.extend(told);
         known.iter_mut().zip(parts).for_each(|(known, part)| known.part = part);
         known.retain(|k| k.part.is_some());
@@ -176,9 +182,9 @@ fn find(path: &Path) -> Result<Found> {
 }
 
 /// The files that the table has a line for, with it; tells of what has no counterpart.
-fn choose(table: &Table, labels: &Path, entries: Vec<Entry>, gathered: &mut Gathered) -> Result<()> {
+fn choose(table: &Table, entries: Vec<Entry>, gathered: &mut Gathered) -> Result<()> {
     let stems: Vec<String> = entries.iter().map(|e| e.stem.clone()).collect();
-    let matched = table.matched(labels, &stems)?;
+    let matched = table.matched(&stems)?;
     let Gathered { known, remarks, without_file, without_line, .. } = gathered;
     remarks.extend(table.remarks.iter().map(|remark| format!("{}: {remark}", table.name)));
     without_file.extend(matched.without_file.iter().map(|&line| table.lines[line].id.clone()));

@@ -1,16 +1,30 @@
-//! Files that say which slides train, validate and test, as CLAM writes them: `splits_0.csv` has a column of slides for each
-//! part, `splits_0_bool.csv` a line for each slide with True under its part.
+//! Files that say which slides train, validate and test. Each form is a file of its own here:
+//!
+//! - `in_columns`: a column of slides for each part, or a line for each slide with True under its part (CLAM); slides and
+//!   labels of the parts side by side (MIL_BASELINE);
+//! - `in_lines`: a line for each slide or patient, and a column with the name of its part (nnMIL, torchmil, MHIM), or several
+//!   such columns, one for each fold (Patho-Bench);
+//! - `in_json`: lists of patients (STAMP).
+
+mod in_columns;
+mod in_json;
+mod in_lines;
+
+pub(super) use in_lines::columns_of_parts;
 
 use super::super::file;
+use super::super::opening::Opening;
 use super::super::split::Split;
-use super::table::{Finder, examples, rows};
+use super::ids::{Finder, examples};
+use super::sheet::Sheet;
+use crate::bounded;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Names of the columns.
-fn part_of(name: &str) -> Option<Split> {
-    match name.to_lowercase().as_str() {
+/// The part that is called so.
+pub(super) fn part_of(name: &str) -> Option<Split> {
+    match name.trim().to_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),
         "val" | "valid" | "validation" => Some(Split::Validation),
         "test" | "testing" => Some(Split::Test),
@@ -18,97 +32,102 @@ fn part_of(name: &str) -> Option<Split> {
     }
 }
 
+/// A slide as far as parts are concerned.
+pub(super) struct Candidate {
+    pub stem: String,
+    pub patient: Option<String>,
+}
+
+/// What a file says, in its order.
+#[derive(Debug, Default)]
+struct Division {
+    /// Names are those of patients, not of slides.
+    of_patients: bool,
+    parts: Vec<(String, Split)>,
+    remarks: Vec<String>,
+}
+
+/// What stands in `path`.
+fn read(path: &Path, opening: &Opening) -> Result<Division> {
+    let which = opening.which_split.as_deref();
+    let wrong = |message: String| Error::format(path, message);
+    let mut start = file::open(path)?;
+    let start = start.fill_buf().map_err(|e| file::reading(path, e))?;
+    if start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start).trim_ascii_start().starts_with(b"{") {
+        return in_json::read(&bounded::text(path)?, which).map_err(wrong);
+    }
+    let sheet = Sheet::read(path)?;
+    if let Some(division) = in_columns::read(&sheet).map_err(wrong)? {
+        return match which {
+            None => Ok(division),
+            Some(which) => {
+                Err(wrong(format!("has one division alone, and none that is called '{which}' (--which-split)")))
+            }
+        };
+    }
+    in_lines::read(&sheet, which, &opening.columns).map_err(wrong)
+}
+
 /// A column of ids beside one that is longer is padded, and pandas then writes whole numbers with a point.
 fn without_point(id: &str) -> &str {
     id.strip_suffix(".0").filter(|whole| whole.bytes().all(|b| b.is_ascii_digit())).unwrap_or(id)
 }
 
-fn truth(field: &str) -> Option<bool> {
-    match field.to_lowercase().as_str() {
-        "true" | "1" | "1.0" => Some(true),
-        "false" | "0" | "0.0" => Some(false),
-        _ => None,
-    }
-}
-
-/// Slides with their parts, in the order of the file.
-fn read(path: &Path) -> Result<Vec<(String, Split)>> {
-    let mut names: Option<Vec<Option<Split>>> = None;
-    let mut lines: Vec<Vec<String>> = Vec::new();
-    rows(path, file::open(path)?, |_, fields| {
-        match &names {
-            None => {
-                let parts: Vec<Option<Split>> = fields.iter().map(|name| part_of(name)).collect();
-                for part in Split::ALL {
-                    let count = parts.iter().filter(|p| **p == Some(part)).count();
-                    if count > 1 || (count == 0 && part == Split::Train) {
-                        let listed = fields.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
-                        return Err(format!("expected columns called train, val and test, once each; found {listed}"));
-                    }
-                }
-                names = Some(parts);
-            }
-            Some(_) => lines.push(fields.iter().map(|f| (*f).to_owned()).collect()),
-        }
-        Ok(())
-    })?;
-    let names = names.unwrap_or_default();
-    let field = |line: &[String], at: usize| line.get(at).map_or(String::new(), |f| f.trim().to_owned());
-    let columns = || (0..names.len()).filter(|&at| names[at].is_some());
-    let of_bools = !lines.is_empty()
-        && names.first() == Some(&None)
-        && lines.iter().all(|line| columns().all(|at| truth(&field(line, at)).is_some()));
-    let mut slides = Vec::new();
-    for line in &lines {
-        for at in columns() {
-            let (Some(part), text) = (names[at], field(line, at)) else { continue };
-            if of_bools && truth(&text) == Some(true) {
-                slides.push((field(line, 0), part));
-            } else if !of_bools && !super::super::classes::is_unknown(&text) {
-                slides.push((text, part));
-            }
-        }
-    }
-    Ok(slides)
-}
-
-/// The part of each of the slides that are called `stems`, and what is told of it.
+/// The part of each of `slides` as the file of splits in `path` has it, and what is told of it.
 ///
 /// # Errors
 /// [`Error::Format`] when a slide is in two parts, or none of the file is among the slides, and what is wrong with the file.
-pub(super) fn parts(path: &Path, stems: &[String]) -> Result<(Vec<Option<Split>>, Vec<String>)> {
+pub(super) fn parts(path: &Path, opening: &Opening, slides: &[Candidate]) -> Result<(Vec<Option<Split>>, Vec<String>)> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let slides = read(path)?;
-    let finder = Finder::new(stems);
-    let (mut parts, mut absent) = (vec![None; stems.len()], Vec::new());
-    let mut seen: HashMap<&str, Split> = HashMap::new();
-    for (id, part) in &slides {
-        let before = *seen.entry(id).or_insert(*part);
-        let Some(at) = finder.find(id).or_else(|| finder.find(without_point(id))) else {
-            absent.push(id.as_str());
-            continue;
-        };
-        if before != *part || parts[at].is_some_and(|before| before != *part) {
-            let other = parts[at].unwrap_or(before).name();
-            return Err(Error::format(path, format!("slide '{id}' is both in {other} and in {}", part.name())));
+    let Division { of_patients, parts: said, mut remarks } = read(path, opening)?;
+    let what = if of_patients { "patient" } else { "slide" };
+    let stems: Vec<String> = slides.iter().map(|slide| slide.stem.clone()).collect();
+    let finder = Finder::new(&stems);
+    let mut of_patient: HashMap<&str, Vec<usize>> = HashMap::new();
+    if of_patients {
+        for (at, slide) in slides.iter().enumerate() {
+            let Some(patient) = &slide.patient else {
+                let message = "says which patients train and test: whose each slide is has to be known (--labels TABLE with \
+                               a column of patients)";
+                return Err(Error::format(path, message));
+            };
+            of_patient.entry(patient).or_default().push(at);
         }
-        parts[at] = Some(*part);
+    }
+    let found = |id: &str| match of_patients {
+        true => of_patient.get(id).cloned().unwrap_or_default(),
+        false => finder.find(id).into_iter().collect(),
+    };
+    let (mut parts, mut absent) = (vec![None; slides.len()], Vec::new());
+    let mut seen: HashMap<&str, Split> = HashMap::new();
+    for (id, part) in &said {
+        let before = *seen.entry(id).or_insert(*part);
+        let mut places = found(id);
+        if places.is_empty() {
+            places = found(without_point(id));
+        }
+        if places.is_empty() {
+            absent.push(id.as_str());
+        }
+        let other = places.iter().filter_map(|&at| parts[at]).find(|before| before != part);
+        if let Some(other) = other.or(Some(before).filter(|before| before != part)) {
+            let message = format!("{what} '{id}' is both in {} and in {}", other.name(), part.name());
+            return Err(Error::format(path, message));
+        }
+        places.into_iter().for_each(|at| parts[at] = Some(*part));
     }
     if parts.iter().all(Option::is_none) {
-        let ids: Vec<&str> = slides.iter().map(|(id, _)| id.as_str()).collect();
-        return Err(Error::format(
-            path,
-            format!(
-                "none of its {} slides is there: it has {}, the folder has {}",
-                ids.len(),
-                examples(&ids),
-                examples(stems)
-            ),
-        ));
+        let ids: Vec<&str> = said.iter().map(|(id, _)| id.as_str()).collect();
+        let patients: Vec<&str> = slides.iter().filter_map(|slide| slide.patient.as_deref()).collect();
+        let there = match of_patients {
+            true => format!("the slides are of {}", examples(&patients)),
+            false => format!("the folder has {}", examples(&stems)),
+        };
+        let (count, has) = (ids.len(), examples(&ids));
+        return Err(Error::format(path, format!("none of its {count} {what}s is there: it has {has}, {there}")));
     }
-    let mut remarks = Vec::new();
     if !absent.is_empty() {
-        remarks.push(format!("{} slides of {name} are not there, such as {}", absent.len(), examples(&absent)));
+        remarks.push(format!("{} {what}s of {name} are not there, such as {}", absent.len(), examples(&absent)));
     }
     let without: Vec<&str> = stems.iter().zip(&parts).filter(|(_, p)| p.is_none()).map(|(s, _)| s.as_str()).collect();
     if !without.is_empty() {
@@ -119,43 +138,5 @@ pub(super) fn parts(path: &Path, stems: &[String]) -> Result<(Vec<Option<Split>>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts_of(text: &str) -> Result<String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("splits_0.csv");
-        std::fs::write(&path, text).unwrap();
-        let stems = ["a", "b.svs", "7", "d"].map(String::from);
-        let (parts, remarks) = parts(&path, &stems)?;
-        let letter = |p: &Option<Split>| p.map_or("-".to_owned(), |p| p.name()[..2].to_owned());
-        Ok(format!("{} {}", parts.iter().map(letter).collect::<Vec<_>>().join(" "), remarks.join("; ")))
-    }
-
-    #[test]
-    fn both_forms_are_read() {
-        assert_eq!(parts_of(",train,val,test\n0,a,b,7.0\n1,d,,\n").unwrap(), "tr va te tr ");
-        assert_eq!(parts_of("train,val,test\na,b,7\nd,nan,\n").unwrap(), "tr va te tr ");
-        let bools = ",train,val,test\na,True,False,False\nb,False,True,False\n7,False,False,True\nd,TRUE,False,False\n";
-        assert_eq!(parts_of(bools).unwrap(), "tr va te tr ");
-        assert_eq!(
-            parts_of("train,test\na.svs,b\n").unwrap(),
-            "tr te - - 2 slides are in no part of splits_0.csv and are left out, such as '7', 'd'"
-        );
-        assert!(
-            parts_of("train,test\na,b\nx,\n").unwrap().contains("1 slides of splits_0.csv are not there, such as 'x'")
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_is_told() {
-        let refused = |text: &str, what: &str| {
-            let message = parts_of(text).unwrap_err().to_string();
-            assert!(message.contains(what), "{message}");
-        };
-        refused("train,val,test\na,b,a\n", "slide 'a' is both in train and in test");
-        refused(",train,val,test\na,True,True,False\n", "slide 'a' is both in train and in validation");
-        refused("slide,fold\na,0\n", "expected columns called train, val and test, once each; found 'slide', 'fold'");
-        refused("train,val\nx,y\n", "it has 'x', 'y', the folder has 'a', 'b.svs', '7', ..");
-    }
-}
+#[path = "splits/tests.rs"]
+mod tests;

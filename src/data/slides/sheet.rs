@@ -1,0 +1,81 @@
+//! A table of text with a line of column names, whatever it says: of labels, of slides, of parts.
+
+use super::super::file;
+use super::super::text::dialect::{Limits, Opened};
+use crate::error::{Error, Result};
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+/// A line of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// In the file, from 1.
+    pub number: u64,
+    fields: Vec<String>,
+}
+
+impl Row {
+    /// What stands under the column `at`; nothing where the line is shorter.
+    pub fn field(&self, at: usize) -> &str {
+        self.fields.get(at).map_or("", String::as_str)
+    }
+}
+
+/// A table whose first line names the columns.
+#[derive(Clone, Debug)]
+pub(super) struct Sheet {
+    pub path: PathBuf,
+    /// What the file is called.
+    pub name: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Row>,
+}
+
+impl Sheet {
+    /// Reads the table in `path`, packed with gzip or not.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Format`] that names the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::from_text(path, file::open(path)?)
+    }
+
+    /// As [`Sheet::read`], from a reader; `path` is what errors call it.
+    pub fn from_text(path: &Path, reader: impl BufRead) -> Result<Self> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let mut sheet = Self { path: path.into(), name, columns: Vec::new(), rows: Vec::new() };
+        let mut opened = Opened::new(path, reader, &Limits::default())?;
+        let mut record = csv::ByteRecord::new();
+        while opened.next(path, &mut record)? {
+            let line = opened.line;
+            let wrong = |m: String| Error::format(path, format!("line {line}: {m}"));
+            let fields: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
+            let fields = fields.map_err(|_| wrong("expected UTF-8 text".into()))?;
+            sheet.take(line, fields).map_err(wrong)?;
+        }
+        Ok(sheet)
+    }
+
+    /// Takes a line that is not empty: the first has the names.
+    fn take(&mut self, number: u64, fields: Vec<&str>) -> Result<(), String> {
+        if fields.iter().all(|field| field.is_empty()) {
+            return Ok(());
+        }
+        let fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
+        if self.columns.is_empty() {
+            self.columns = fields;
+            return Ok(());
+        }
+        let (count, found) = (self.columns.len(), fields.len());
+        if found > count {
+            return Err(format!("expected {count} columns as in the line of names, found {found}"));
+        }
+        self.rows.push(Row { number, fields });
+        Ok(())
+    }
+
+    /// The names of all columns, for a message.
+    pub fn listed(&self) -> String {
+        self.columns.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+    }
+}
