@@ -10,6 +10,7 @@
 //! | [`tape`], [`ops`] | a model as plain data; forward and backward rules, update rules; an operation of your own |
 //! | [`value`], [`planner`] | values on a tape, and what rules write launches into |
 //! | [`objectives`] | the terms of what is minimised, whose weights may move |
+//! | [`stages`] | what is made of a model that was trained before another |
 //! | [`passes`], [`masking`] | what a step does before its update; which instances a student is trained on |
 //! | [`groups`], [`precision`] | parameters that learn otherwise than the others; mixed precision |
 //! | [`plan`] | launches with fixed buffers from a tape |
@@ -29,7 +30,7 @@ pub use crate::{bench, reproduce};
 #[doc(inline)]
 pub use crate::{
     bounded, files, groups, kernels, kmeans, masking, objectives, ops, passes, plan, planner, precision, printable,
-    session, tape, tuning, value,
+    session, stages, tape, tuning, value,
 };
 
 /// Inside of devices: executors, and what is asked of GPUs.

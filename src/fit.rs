@@ -306,6 +306,7 @@ impl Written<'_> {
         let checkpoint = Checkpoint {
             identity: self.identity.clone(),
             note: String::new(),
+            before: None,
             device: session.device().name().to_owned(),
             epoch,
             update: update as u64,

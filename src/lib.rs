@@ -128,6 +128,8 @@ pub mod reproduce;
 #[doc(hidden)]
 pub mod session;
 pub mod split;
+#[doc(hidden)]
+pub mod stages;
 pub mod standardise;
 #[doc(hidden)]
 pub mod tape;

@@ -36,6 +36,8 @@
 //! | [`MhimAttention`] | `mhim-attention` | a teacher masks what its student learns from; attention pooling |
 //! | [`MhimDsmil`] | `mhim-dsmil` | the same with DSMIL |
 //! | [`MhimTransMil`] | `mhim-transmil` | the same with TransMIL |
+//! | [`Mhim`] | `mhim` | the same with any method that has features of bags |
+//! | [`Ibmil`] | `ibmil` | bags are classified beside a context from clusters of what a first training makes of bags |
 //! | [`FocusMil`] | `focus-mil` | the largest logit of a bag, of a Gaussian code of each instance |
 //! | [`CausalMil`] | `causal-mil` | the same, and the instance that has it is reconstructed, by a prior that the bag gives |
 //! | [`Mivae`] | `mivae` | instances are reconstructed and classified by a code of their own and one of their bag |
@@ -45,6 +47,7 @@
 pub mod adaptive_pooling;
 pub mod additive;
 pub mod attention;
+pub mod base;
 pub mod causal_mil;
 pub mod certainty_pooling;
 mod checks;
@@ -58,6 +61,7 @@ pub mod encoder;
 pub mod extreme;
 pub mod focus_mil;
 pub mod gnn_mil;
+pub mod ibmil;
 pub mod image;
 pub mod layers;
 pub mod loss_attention;
@@ -79,6 +83,7 @@ mod variational;
 pub use adaptive_pooling::AdaptivePooling;
 pub use additive::Additive;
 pub use attention::{Attention, GatedAttention};
+pub use base::Base;
 pub use causal_mil::CausalMil;
 pub use certainty_pooling::CertaintyPooling;
 pub use clam::{ClamMb, ClamSb};
@@ -89,9 +94,10 @@ pub use dtfd::Dtfd;
 pub use extreme::Extreme;
 pub use focus_mil::FocusMil;
 pub use gnn_mil::GnnMil;
+pub use ibmil::Ibmil;
 pub use loss_attention::LossAttention;
 pub use method::{About, Info, Level, Method, MilMethod, Recipe, Setting};
-pub use mhim::{MhimAttention, MhimDsmil, MhimTransMil};
+pub use mhim::{Mhim, MhimAttention, MhimDsmil, MhimTransMil};
 pub use mi_net::MiNet;
 pub use mi_net_bag::{MiNetBag, MiNetDs, MiNetRc};
 pub use millet::Millet;
@@ -103,6 +109,9 @@ pub use sa_abmilp::SaAbmilp;
 pub use transformer::Transformer;
 pub use transmil::TransMil;
 
+/// What the last layer classifies, one row a bag, of methods that pool to it: `[B, width]`, or such rows of all classes
+/// side by side.
+pub const BAG_FEATURES: &str = "bag_features";
 /// Logits of the bags `[B, outputs]`, on every tape.
 pub const BAG_LOGITS: &str = "bag_logits";
 /// Scores of the instances `[N, heads or outputs]`, on every tape: higher means more like a key instance.

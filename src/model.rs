@@ -14,7 +14,7 @@ use crate::tape::{Init, ParamLayout, Storage, Tape};
 use described::Described;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Everything but the numbers: enough to record the model again.
@@ -74,6 +74,8 @@ pub struct ParamInfo {
     pub shape: Vec<usize>,
     /// False for what no optimiser changes, such as the running statistics of a batch norm.
     pub trained: bool,
+    /// It is made of another model before this one is trained ([`crate::stages`]).
+    pub(crate) derived: bool,
     /// First value in the flat layout.
     pub(crate) offset: usize,
 }
@@ -135,15 +137,15 @@ fn outline(spec: &Spec) -> Result<(Tape, ParamLayout, Vec<ParamInfo>)> {
             true => vec![cols as usize],
             false => vec![rows as usize, cols as usize],
         };
-        let trained = !tape.is_buffer(i);
+        let (trained, derived) = (!tape.is_buffer(i), param.init == Init::Derived);
         if param.parts.is_empty() {
             let (name, shape) = (param.name.clone(), shape(param.rows, param.cols));
-            infos.push(ParamInfo { name, shape, trained, offset: start });
+            infos.push(ParamInfo { name, shape, trained, derived, offset: start });
         }
         let mut at = start;
         for (name, rows) in &param.parts {
             let shape = if is_bias { vec![*rows as usize] } else { shape(*rows, param.cols) };
-            let info = ParamInfo { name: name.clone(), shape, trained, offset: at };
+            let info = ParamInfo { name: name.clone(), shape, trained, derived, offset: at };
             at += info.len();
             infos.push(info);
         }
@@ -167,6 +169,7 @@ impl Model {
             for (i, v) in values[start..start + count].iter_mut().enumerate() {
                 *v = match param.init {
                     Init::Constant(c) => c,
+                    Init::Derived => 0.0,
                     Init::Rows(of) => of[(i >= param.cols as usize) as usize],
                     Init::Uniform(bound) | Init::Drawn { bound, .. } => {
                         ((random.uniform() * 2.0 - 1.0) * bound as f64) as f32
@@ -176,6 +179,39 @@ impl Model {
             }
         }
         Ok(Self { spec, infos, layout, values, follower: None, standardisation: None, columns: None, seen: None })
+    }
+
+    fn values_of(&self, info: &ParamInfo) -> &[f32] {
+        &self.values[info.offset..info.offset + info.len()]
+    }
+
+    /// True when every constant that is made of another model has been made.
+    pub(crate) fn is_derived(&self) -> bool {
+        self.infos.iter().filter(|info| info.derived).all(|info| self.values_of(info).iter().any(|v| *v != 0.0))
+    }
+
+    /// Takes constants from values in the same layout.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for values in another layout or that are not finite.
+    pub(crate) fn take_constants(&mut self, names: &[&str], values: &[f32]) -> Result<()> {
+        if values.len() != self.values.len() {
+            let message = format!("expected {} parameters, found {}", self.values.len(), values.len());
+            return Err(Error::setting("checkpoint", message));
+        }
+        for name in names {
+            let info = self.info(name)?;
+            let values = values[info.offset..info.offset + info.len()].to_vec();
+            self.set_parameter(name, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Names and fingerprints of the constants that were made of another model.
+    fn fingerprints(&self) -> BTreeMap<String, String> {
+        let derived = self.infos.iter().filter(|info| info.derived);
+        let of = |info: &ParamInfo| Fingerprint::default().values(self.values_of(info)).to_string();
+        derived.map(|info| (info.name.clone(), of(info))).collect()
     }
 
     /// Mean and deviation of each feature over the instances that the model was trained on, as the files have them:
@@ -348,7 +384,12 @@ impl Model {
         }
         // One key: the order of several would differ from run to run.
         let format_version = if self.spec.multi_label { FORMAT_VERSION } else { 1 };
-        let described = Described { format_version, spec: self.spec.clone(), columns: self.columns.clone() };
+        let described = Described {
+            format_version,
+            spec: self.spec.clone(),
+            columns: self.columns.clone(),
+            derived: self.fingerprints(),
+        };
         let described = serde_json::to_string(&described).expect("a spec is plain data");
         let metadata = HashMap::from([("bagrad".to_string(), described)]);
         safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
@@ -389,7 +430,7 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { spec, columns, .. } =
+        let Described { spec, columns, derived, .. } =
             Described::read(spec, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
@@ -425,6 +466,15 @@ impl Model {
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
         let model = Model { spec, infos, layout, values, follower: None, standardisation, columns, seen };
         model.check_finite().map_err(|e| e.to_string())?;
+        for (name, found) in model.fingerprints() {
+            let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;
+            if *said != found {
+                return Err(format!(
+                    "tensor {name:?} is not the one that the model was trained with: its fingerprint is {found}, \
+                     expected {said}"
+                ));
+            }
+        }
         Ok(model)
     }
 }

@@ -146,6 +146,8 @@ pub enum Init {
     Uniform(f32),
     /// Normal with mean 0.
     Normal(f32),
+    /// Nothing yet: what it is comes from a training before ([`crate::stages`]).
+    Derived,
     /// Uniform in plus or minus the bound, drawn by a seed of its own and not by the model's.
     Drawn {
         /// The bound.
@@ -193,6 +195,8 @@ pub struct Tape {
     pub groups: crate::groups::Groups,
     /// What a step does besides its update.
     pub passes: crate::passes::Passes,
+    /// What constants are made of before a training.
+    pub derived: Vec<crate::stages::Derived>,
     /// How bags are cut into pseudo-bags, where they are.
     pub pseudo: Option<Pseudo>,
     inputs: Vec<(Input, ValueId)>,

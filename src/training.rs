@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod predict;
 pub mod removal;
+pub mod stages;
 mod told;
 pub mod trainer;
 mod weights;
@@ -17,5 +18,6 @@ pub use cache::Cache;
 pub(crate) use predict::gather;
 pub use predict::{Loss, Predictions, evaluate, predict};
 pub use removal::aopcr;
+pub use stages::Before;
 pub use told::Told;
 pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};

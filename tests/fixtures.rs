@@ -131,6 +131,11 @@ impl Fixture {
     }
 }
 
+/// Gradients that are zero in theory are rounding noise: compared with the size of the others.
+fn or_zeros(wanted: &[f64]) -> Vec<f64> {
+    if largest(wanted) < 1e-12 { vec![0.0; wanted.len()] } else { wanted.to_vec() }
+}
+
 fn compare(device: &Device, storage: Storage, tolerance: f64) {
     let (mut checked, mut of_labels) = (0, 0);
     for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "forward") {
@@ -143,16 +148,15 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         session.set_epoch(fixture.epoch());
         let found = session.gradients(&bags, Some(&fixture.f32("weights"))).unwrap();
         let check = |what: &str, found: &[f64], wanted: &[f64]| {
-            // Gradients that are zero in theory are rounding noise: compared with the size of the others.
-            let zeros = vec![0.0; wanted.len()];
-            let wanted = if largest(wanted) < 1e-12 { &zeros[..] } else { wanted };
-            let e = error(found, wanted);
+            let e = error(found, &or_zeros(wanted));
             assert!(e < tolerance, "{} {what}: error {e:.2e} on {}", fixture.name, device.name());
         };
         check("loss", &[found.loss], &fixture.tensors["loss"]);
         check("bag logits", &found.outputs["bag_logits"].values, &fixture.tensors["logits"]);
         check("scores", &found.outputs["scores"].values, &fixture.tensors["scores"]);
-        for name in ["attention", "reconstruction", "deviation", "selection", "evidence", "pseudo-bag-attention"] {
+        for name in
+            ["attention", "reconstruction", "deviation", "selection", "evidence", "pseudo-bag-attention", "context"]
+        {
             if let Some(wanted) = fixture.tensors.get(name) {
                 check(name, &found.outputs[name].values, wanted);
             }
@@ -236,7 +240,8 @@ fn train(device: &Device, tolerance: f64) {
         let model = session.model().unwrap();
         for p in model.parameters() {
             // Its gradient is zero in theory (softmax ignores a shift), so Adam moves it by rounding noise.
-            if p.name.ends_with("attention.w.bias") {
+            // So does the softmax over contexts.
+            if p.name.ends_with("attention.w.bias") || p.name.ends_with("context.key.bias") {
                 assert!(model.parameter(&p.name).unwrap().iter().all(|v| v.is_finite()), "{}", fixture.name);
                 continue;
             }
@@ -276,7 +281,7 @@ fn compare_masked(device: &Device, tolerance: f64) {
         }
         assert_eq!(flags, fixture.tensors["kept"], "{}: rows kept on {}", fixture.name, device.name());
         let check = |what: &str, found: &[f64], wanted: &[f64]| {
-            let e = error(found, wanted);
+            let e = error(found, &or_zeros(wanted));
             assert!(e < tolerance, "{} {what}: error {e:.2e} on {}", fixture.name, device.name());
         };
         check("loss", &[found.loss], &fixture.tensors["loss"]);
@@ -312,7 +317,8 @@ fn train_masked(device: &Device, tolerance: f64) {
         assert!(e < tolerance, "{}: losses {e:.2e} on {}", fixture.name, device.name());
         let (teacher, student) = (session.follower().unwrap().unwrap(), session.into_model().unwrap());
         for (kind, model) in [("final", student), ("followed", teacher)] {
-            for p in model.parameters() {
+            // Adam moves by rounding noise what has no gradient in theory.
+            for p in model.parameters().iter().filter(|p| !p.name.ends_with("attention.w.bias")) {
                 let found: Vec<f64> = model.parameter(&p.name).unwrap().iter().map(|&v| v as f64).collect();
                 let e = error(&found, &fixture.tensors[&format!("{kind}/{}", p.name)]);
                 assert!(e < tolerance, "{} {kind} {}: {e:.2e} on {}", fixture.name, p.name, device.name());

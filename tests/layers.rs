@@ -14,7 +14,7 @@ const ROOMS: &[&[&str]] = &[
     &["value"],
     &["planner"],
     &["ops"],
-    &["tape", "groups", "masking", "objectives", "passes"],
+    &["tape", "groups", "masking", "objectives", "passes", "stages"],
     &["plan"],
     &["device"],
     &["methods"],

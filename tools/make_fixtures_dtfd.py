@@ -5,7 +5,8 @@ The format, the precision and the way random cases are drawn are those of make_f
 uses; only the twin is new. Our own code, in plain PyTorch and float64.
 
 In a forward file the rows of each bag are dealt out to its pseudo-bags like cards; in a training file they are shuffled
-anew in each step by bagrad's counter-based numbers, which are spelt out here, with the seed 0. Gradients are clipped for
+anew in each step by bagrad's counter-based numbers, which are spelt out here, with the seed 0 unless the
+spec has another. Gradients are clipped for
 each of four parts before an update (optimizer.clip).
 
 Finite differences would not agree with these gradients, since the second tier's loss stops at what was distilled.
@@ -63,7 +64,7 @@ def dtfd(spec, params, x, label, kinks, step=None):
     else:
         row = np.arange(len(x))
         counters = np.stack([row, 0 * row, 0 * row + step, 0 * row + 1], 1)
-        parts = np.array_split(np.argsort(philox(counters, [0, 0])[:, 0], kind="stable"), m)
+        parts = np.array_split(np.argsort(philox(counters, [spec.get("seed", 0), 0])[:, 0], kind="stable"), m)
     losses, distilled = [], []
     signals, attention = r.new_zeros(len(x), spec["classes"]), r.new_zeros(len(x), 1)
     for part in parts:

@@ -26,6 +26,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear, log_softmax, relu
 
 import make_fixtures as base
+import make_fixtures_dtfd as double
 import make_fixtures_transmil as transformer
 
 SEED = 7
@@ -88,7 +89,9 @@ def top(scores, k, vote, sign):
 
 
 def kept(spec, scores, high, rng):
-    n, vote, strategy = len(scores), spec["method"] == "mhim-transmil", spec["strategy"]
+    n, strategy = len(scores), spec["strategy"]
+    # Columns are heads, which vote, or classes, of which the largest counts.
+    vote = spec["method"] == "mhim-transmil" or spec.get("base") == "gated-attention"
     masked = set()
     if strategy in ("random", "r-ham", "lr-ham"):
         masked |= set(rng.sample(n, part(spec["random"], n)))
@@ -165,12 +168,55 @@ def transmil(spec, p, x, label, kinks):
     return z, entropy(z, label), rows(second).mean(1, keepdim=True), f, rows(first)
 
 
-NETWORKS = {"mhim-attention": attention, "mhim-dsmil": dsmil, "mhim-transmil": transmil}
+def heads(spec, p, x, label, kinks):
+    """Gated attention as it is alone."""
+    seen = Seen()
+    z, loss, extra = seen(base.attention, {**spec, "method": "gated-attention"}, p, x, label, kinks)
+    return z, loss, extra["scores"], seen.of["head"].unsqueeze(0), extra["scores"]
+
+
+def tiers(spec, p, x, label, kinks, step=None):
+    """DTFD-MIL. Its instances are ranked by the attention of the first tier before the softmax."""
+    seen = Seen()
+    z, loss, extra = seen(double.dtfd, spec, p, x, label, kinks, step)
+    r = relu(linear(x, p["reduce.weight"]))
+    u = base.layer(p, "tier1.attention.v", r).tanh() * base.layer(p, "tier1.attention.u", r).sigmoid()
+    return z, loss, extra["scores"], seen.of["tier2.head"].unsqueeze(0), base.layer(p, "tier1.attention.w", u)
+
+
+class Seen:
+    """Calls a twin and keeps what each layer was last given."""
+
+    def __init__(self):
+        self.of = {}
+
+    def __call__(self, twin, *args):
+        plain = base.layer
+
+        def layer(params, name, x):
+            self.of[name] = x
+            return plain(params, name, x)
+
+        base.layer = layer
+        try:
+            return twin(*args)
+        finally:
+            base.layer = plain
+
+
+NETWORKS = {"mhim-attention": attention, "mhim-dsmil": dsmil, "mhim-transmil": transmil, "gated-attention": heads,
+            "dtfd": tiers}
+
+
+plain_shapes = base.shapes
 
 
 def shapes(spec):
     if spec["method"] == "mhim-transmil":
         return transformer.shapes(spec)
+    if "base" in spec:
+        of = double.shapes if spec["base"] == "dtfd" else plain_shapes
+        return of({**spec, "method": spec["base"], "pool": "max"})
     widths = [spec["inputs"], *spec["embed"]]
     c, m = spec["classes"], widths[-1]
     named = {}
@@ -198,9 +244,11 @@ def shapes(spec):
 
 # ---------------------------------------------------------------- steps
 
-def step(spec, p, teacher, bags, high, rng, kinks):
+def step(spec, p, teacher, bags, high, rng, kinks, number=None):
     """(loss, outputs, rows kept of each bag) of bags [(x, label, weight)]; None where masks are not steady."""
-    network, losses, outputs, masks = NETWORKS[spec["method"]], [], [], []
+    network, losses, outputs, masks = NETWORKS[spec.get("base", spec["method"])], [], [], []
+    # Pseudo-bags of a training step are drawn by its number.
+    drawn = {"step": number} if spec.get("base") == "dtfd" else {}
     position = Counted(rng)
     for x, label, weight in bags:
         with torch.no_grad():
@@ -211,7 +259,7 @@ def step(spec, p, teacher, bags, high, rng, kinks):
             return None
         position = Counted(rng, at)
         kept(spec, scores, high, position)
-        z, loss, s, f, _ = network(spec, p, x[rows], label, kinks)
+        z, loss, s, f, _ = network(spec, p, x[rows], label, kinks, **drawn)
         wanted = (f_teacher / spec["temperature"]).softmax(1)
         same = -(wanted * log_softmax(f, 1)).sum(1).mean()
         losses.append(weight * (loss + spec["consistency"] * same))
@@ -255,7 +303,8 @@ def masked(spec, params, teacher, data):
         flags += [int(i in rows) for i in range(len(x))]
         grads += [start + i for i in rows]
         start += len(x)
-    if any(v.grad is None or v.grad.abs().max() < 1e-5 for v in p.values()):
+    alive = lambda k, v: v.grad is not None and (v.grad.abs().max() >= 1e-5 or k.endswith("attention.w.bias"))
+    if not all(alive(k, v) for k, v in p.items()):
         return None
     return {**data, **{f"param/{k}": v for k, v in params.items()}, **{f"teacher/{k}": v for k, v in teacher.items()},
             "kept": torch.tensor(flags), "loss": loss.reshape(1), **outputs, "grad/x": d["x"].grad[grads],
@@ -274,7 +323,8 @@ def train(spec, params, teacher, data, dtype=torch.float64):
     for at in range(steps):
         x, label, _ = bags_of(d)[at % len(d["labels"])]
         rule.zero_grad()
-        done = step(spec, p, t, [(x, label, 1.0)], spec["high"] * cosine(at), (SEED, MASK_STREAM + at), [])
+        key = (SEED, MASK_STREAM + at)
+        done = step(spec, p, t, [(x, label, 1.0)], spec["high"] * cosine(at), key, [], at)
         if done is None:
             return None
         done[0].backward()
@@ -301,6 +351,10 @@ def catalogue():
     streams = {**common, "method": "mhim-dsmil", "embed": [6], "query": 4, "strategy": "lr-ham", "random": 0.3}
     tokens = {**common, "method": "mhim-transmil", "width": 6, "heads": 3, "landmarks": 4, "iterations": 6,
               "residual": 5, "strategy": "l-ham", "noise": 1e-3}
+    any_heads = {**common, "method": "mhim", "base": "gated-attention", "embed": [6], "attention": 4, "heads": 2,
+                 "strategy": "lr-ham", "random": 0.3}
+    any_tiers = {**common, "method": "mhim", "base": "dtfd", "reduce": 6, "attention": 3, "gated": True,
+                 "pseudo_bags": 3, "distil": "afs", "instances": 1, "first_tier": 1.0, "clip": 0.0, "seed": SEED}
     adam = {"name": "adam", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 1e-4}
     return {
         "mhim-attention-r-ham": pool,
@@ -311,6 +365,11 @@ def catalogue():
         "mhim-dsmil-multi": {**streams, "classes": 3},
         "mhim-transmil-l-ham": tokens,
         "mhim-transmil-multi": {**tokens, "classes": 3, "strategy": "lr-ham", "random": 0.3, "sizes": [70, 3, 24]},
+        "mhim-any-heads": any_heads,
+        "mhim-any-dtfd": any_tiers,
+        "mhim-any-dtfd-multi": {**any_tiers, "classes": 3, "distil": "max-min-s", "strategy": "l-ham"},
+        # What the teacher compares in a step hangs on the pseudo-bags that it draws; what it ranks by does not.
+        "train-mhim-any-dtfd-adam": {**any_tiers, "consistency": 0.0, "optimizer": adam},
         "train-mhim-attention-adam": {**pool, "optimizer": adam},
         "train-mhim-dsmil-adam": {**streams, "optimizer": adam, "momentum_rises": True},
         "train-mhim-transmil-adam": {**tokens, "optimizer": {**adam, "lr": 3e-4}, "momentum_rises": True, "heads": 2},
@@ -318,11 +377,17 @@ def catalogue():
 
 
 def metadata(spec):
-    network = {"mhim-attention": ["embed", "attention", "gated"], "mhim-dsmil": ["embed", "query"],
+    own = {"gated-attention": ["embed", "attention", "heads"],
+           "dtfd": ["reduce", "attention", "gated", "pseudo_bags", "distil", "instances", "first_tier", "clip"]}
+    network = {"mhim": [], "mhim-attention": ["embed", "attention", "gated"], "mhim-dsmil": ["embed", "query"],
                "mhim-transmil": ["width", "heads", "landmarks", "iterations", "residual"]}[spec["method"]]
     settings = {k: spec[k] for k in [*network, *MASKS]}
     if spec["method"] == "mhim-transmil":
         settings["row_dropout"] = 0.0
+    if "base" in spec:
+        of_base = {k: spec[k] for k in own[spec["base"]]}
+        more = {"dropout": 0.0} if spec["base"] == "gated-attention" else {}
+        settings["base"] = {"method": spec["base"], **of_base, **more}
     out = {"kind": "masked-train" if "optimizer" in spec else "masked", "method": spec["method"],
            "classes": str(spec["classes"]), "settings": json.dumps(settings), "seed": str(SEED),
            "generator": "tools/make_fixtures_mhim.py"}
@@ -339,7 +404,8 @@ def draw(spec, rng):
 
 
 def close(a, b):
-    return max(base.relative(a[k], b[k]) for k in b if k.startswith(("final", "followed", "losses")))
+    return max(base.relative(a[k], b[k]) for k in b
+               if k.startswith(("final", "followed", "losses")) and not k.endswith("attention.w.bias"))
 
 
 def main():

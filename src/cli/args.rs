@@ -102,9 +102,32 @@ pub fn settings(pairs: &[String]) -> Result<Map<String, Value>> {
         let Some((name, value)) = pair.split_once('=') else {
             bail!("--set {pair}: expected name=value, such as embed=[64] or dropout=0.1");
         };
-        all.insert(name.trim().to_owned(), value_of(value.trim()));
+        put(&mut all, name.trim(), value_of(value.trim()));
     }
     Ok(all)
+}
+
+/// A setting by its name; `base.query` is the setting `query` of the method that the setting `base` is, in any order with
+/// `base=NAME`.
+fn put(all: &mut Map<String, Value>, name: &str, value: Value) {
+    let (outer, inner) = name.split_once('.').map_or((name, None), |(outer, inner)| (outer, Some(inner)));
+    let of_method = |name: Value| Map::from_iter([("method".to_owned(), name)]);
+    match (inner, all.remove(outer)) {
+        (Some(inner), before) => {
+            let mut settings = match before {
+                Some(Value::Object(settings)) => settings,
+                Some(name) => of_method(name),
+                None => Map::new(),
+            };
+            put(&mut settings, inner, value);
+            all.insert(outer.to_owned(), settings.into());
+        }
+        (None, Some(Value::Object(mut settings))) if value.is_string() => {
+            settings.insert("method".to_owned(), value);
+            all.insert(outer.to_owned(), settings.into());
+        }
+        (None, _) => drop(all.insert(outer.to_owned(), value)),
+    }
 }
 
 fn value_of(text: &str) -> Value {
@@ -236,6 +259,10 @@ mod tests {
         let pairs = ["embed=[64, 32]", "dropout = 0.5", "init=glorot", "pool=\"max\"", "on=true"].map(String::from);
         let expected = json!({ "embed": [64, 32], "dropout": 0.5, "init": "glorot", "pool": "max", "on": true });
         assert_eq!(Value::Object(settings(&pairs).unwrap()), expected);
+        for pairs in [["base=dsmil", "base.query=64"], ["base.query=64", "base=dsmil"]] {
+            let expected = json!({ "base": { "method": "dsmil", "query": 64 } });
+            assert_eq!(Value::Object(settings(&pairs.map(String::from)).unwrap()), expected);
+        }
         assert!(settings(&["embed".into()]).unwrap_err().to_string().contains("name=value"));
     }
 

@@ -68,6 +68,11 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn stage(&mut self, method: &str, [number, of]: [usize; 2]) {
+        self.bar.set_prefix(format!("{} {number}/{of} ({method})", self.name));
+        self.scores.clear();
+    }
+
     fn step(&mut self, progress: &bagrad::training::Progress) {
         self.epoch.0 += progress.bags as u64;
         // Steps can be shorter than drawing a line takes.

@@ -24,6 +24,9 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
     put("steps", json!(done.outcome.steps));
     put("epochs", json!(done.outcome.epochs.len()));
     put("kept_epoch", json!(done.outcome.kept));
+    if let Some(before) = &done.outcome.before {
+        put("before", json!(before));
+    }
     put("precision", json!(plan.settings.precision));
     if let Some(state) = done.outcome.loss_scale {
         put("loss_scale", json!(state.scale));

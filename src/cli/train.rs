@@ -51,7 +51,8 @@ pub struct Args {
     /// Method (`bagrad methods` lists them)
     #[arg(long)]
     method: Option<String>,
-    /// Setting of the method, repeatable; values as in TOML or JSON
+    /// Setting of the method, repeatable; values as in TOML or JSON; base.query=64 is a setting of the method that the
+    /// setting base is
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Run folder to write; without it nothing is written

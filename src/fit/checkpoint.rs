@@ -70,6 +70,7 @@ pub struct Checkpoints {
     path: PathBuf,
     every: Every,
     note: String,
+    before: Option<Value>,
     to_the_end: bool,
     last: Instant,
     updates: u64,
@@ -83,6 +84,7 @@ impl Checkpoints {
             path: path.into(),
             every,
             note: String::new(),
+            before: None,
             to_the_end: false,
             last: Instant::now(),
             updates: 0,
@@ -93,6 +95,11 @@ impl Checkpoints {
     /// Keeps a text of the caller's with them, which [`Checkpoint::note`] gives back.
     pub fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
+    }
+
+    /// Keeps with them what is told of a training that came before.
+    pub(crate) fn with_before(self, before: Value) -> Self {
+        Self { before: Some(before), ..self }
     }
 
     pub(super) fn is_due(&mut self, event: Event) -> bool {
@@ -110,6 +117,7 @@ impl Checkpoints {
 
     pub(super) fn save(&mut self, mut checkpoint: Checkpoint) -> Result<()> {
         checkpoint.note.clone_from(&self.note);
+        checkpoint.before.clone_from(&self.before);
         checkpoint.save(&self.path)?;
         (self.last, self.updates, self.epochs) = (Instant::now(), 0, 0);
         Ok(())
@@ -173,6 +181,19 @@ impl Persistence {
         self.resume.is_some() || self.checkpoints.is_some() || self.shelf.is_some()
     }
 
+    /// For a training and one that comes before it. A checkpoint of the latter is written at its end, too, from which the
+    /// other one begins.
+    pub(crate) fn of_stages(self) -> [Persistence; 2] {
+        let Persistence { resume, checkpoints, shelf } = self;
+        let (before, after) = match resume {
+            Some(checkpoint) if checkpoint.before.is_none() => (Some(checkpoint), None),
+            resume => (None, resume),
+        };
+        let to_the_end = checkpoints.clone().map(|checkpoints| Checkpoints { to_the_end: true, ..checkpoints });
+        let first = Persistence { resume: before, checkpoints: to_the_end, shelf: shelf.clone() };
+        [first, Persistence { resume: after, checkpoints, shelf }]
+    }
+
     /// What a training that this decides goes on from, and where it writes.
     pub(super) fn of(self, identity: &Value) -> Result<(Option<Checkpoint>, Option<Checkpoints>)> {
         match self.shelf {
@@ -188,6 +209,7 @@ pub struct Checkpoint {
     /// All that decides the result: model, settings, data.
     pub(super) identity: Value,
     pub(super) note: String,
+    pub(super) before: Option<Value>,
     pub(super) device: String,
     pub(super) epoch: u32,
     /// Updates of the epoch that are done.
@@ -243,6 +265,8 @@ struct Described {
     format_version: u32,
     identity: Value,
     note: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
     device: String,
     epoch: u32,
     update: u64,
@@ -286,6 +310,16 @@ impl Checkpoint {
         &self.note
     }
 
+    /// What is told of a training that came before this one and is over.
+    pub(crate) fn before(&self) -> Option<&Value> {
+        self.before.as_ref()
+    }
+
+    /// The parameters as they stand, in the flat layout.
+    pub(crate) fn parameters(&self) -> &[f32] {
+        &self.state.parameters
+    }
+
     /// Refuses to go on with another training than it is of, naming what differs.
     pub(super) fn check(&self, identity: &Value) -> Result<()> {
         let mut differences = Vec::new();
@@ -322,6 +356,7 @@ impl Checkpoint {
             format_version: FORMAT_VERSION,
             identity: self.identity.clone(),
             note: self.note.clone(),
+            before: self.before.clone(),
             device: self.device.clone(),
             epoch: self.epoch,
             update: self.update,
@@ -398,6 +433,7 @@ impl Checkpoint {
         Ok(Self {
             identity: found.identity,
             note: found.note,
+            before: found.before,
             device: found.device,
             epoch: found.epoch,
             update: found.update,
@@ -448,6 +484,7 @@ mod tests {
         Checkpoint {
             identity: json!({ "settings": { "epochs": 3, "rate": 1e-3 / 3.0 } }),
             note: String::new(),
+            before: Some(json!({ "method": "attention" })),
             device: "host".into(),
             epoch: 1,
             update: 2,

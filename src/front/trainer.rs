@@ -12,7 +12,7 @@ use crate::precision::ScaleState;
 use crate::split::{self, Split};
 use crate::standardise::Standardiser;
 use crate::training::metrics::Metric;
-use crate::training::{ClassWeights, Epoch, Observer, Outcome, Settings, train_on};
+use crate::training::{Before, ClassWeights, Epoch, Observer, Outcome, Settings, train_on};
 use std::borrow::Cow;
 
 /// What happens to features before a model sees them. The model does the same to the bags it predicts.
@@ -305,8 +305,8 @@ impl<'a> Trainer<'a> {
             model.standardisation.clone_from(&standardisation);
             model.seen.clone_from(&seen);
         }
-        let Outcome { model, epochs, kept, average, follower, steps, loss_scale, seconds } = outcome;
-        Ok(Fitted { model, training, validation, epochs, kept, average, follower, steps, loss_scale, seconds })
+        let Outcome { model, epochs, kept, average, follower, steps, loss_scale, seconds, before } = outcome;
+        Ok(Fitted { model, training, validation, epochs, kept, average, follower, steps, loss_scale, seconds, before })
     }
 }
 
@@ -354,6 +354,8 @@ pub struct Fitted {
     pub steps: u64,
     /// Where the scale of the loss ended, in mixed precision.
     pub loss_scale: Option<ScaleState>,
-    /// Seconds for all of it.
+    /// Seconds for all of it, without what came before.
     pub seconds: f64,
+    /// The training that came before, where the method has one.
+    pub before: Option<Before>,
 }

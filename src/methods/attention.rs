@@ -98,6 +98,7 @@ fn record<const GATED: bool>(net: &mut Network, settings: &Settings<GATED>) -> R
     };
     let [z, scores] = net.attention_pool(h, GATED, settings.attention, settings.heads)?;
     let outputs = net.outputs();
+    let z = net.bag_features(z, 1, "")?;
     let logits = net.linear("head", z, outputs, Activation::None)?;
     let weights = net.softmax_over_bags(scores)?;
     let link = net.one_of_all();

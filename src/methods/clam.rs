@@ -16,7 +16,7 @@ use crate::ops::matmul::Linear;
 use crate::ops::pointwise::{Activation, Affine, Multiply};
 use crate::ops::pseudo_label::EndLabels;
 use crate::ops::reduce::RowSoftmax;
-use crate::ops::rows::{Concat, GatherRows, SliceColumns};
+use crate::ops::rows::{GatherRows, SliceColumns};
 use crate::ops::sort::{SegmentEnds, SegmentSort};
 use crate::ops::update::Optimiser;
 use crate::tape::{Columns, Link, Meaning, ValueId};
@@ -198,6 +198,7 @@ impl<const MULTI: bool> Settings<MULTI> {
     fn classify(&self, net: &mut Network, h: ValueId, a: ValueId) -> Result<ValueId> {
         if !MULTI {
             let z = net.weighted_sum(h, a)?;
+            let z = net.bag_features(z, 1, "")?;
             return net.linear("head", z, net.classes as u32, Activation::None);
         }
         let mut columns = Vec::new();
@@ -206,7 +207,7 @@ impl<const MULTI: bool> Settings<MULTI> {
             let z = net.weighted_sum(h, weights)?;
             columns.push(net.linear(&format!("head.{class}"), z, 1, Activation::None)?);
         }
-        beside(net, &columns)
+        net.beside(&columns)
     }
 
     /// The loss of the instances, and for each of them the evidence of each class.
@@ -254,18 +255,9 @@ impl<const MULTI: bool> Settings<MULTI> {
             let shares = net.tape.push1(RowSoftmax, &[scores])?;
             evidence.push(net.tape.push1(SliceColumns { first: 1, count: 1 }, &[shares])?);
         }
-        let evidence = beside(net, &evidence)?;
+        let evidence = net.beside(&evidence)?;
         Ok((total.expect("there are at least two classes"), evidence))
     }
-}
-
-/// Values with the same rows, side by side.
-fn beside(net: &mut Network, columns: &[ValueId]) -> Result<ValueId> {
-    let mut all = columns[0];
-    for column in &columns[1..] {
-        all = net.tape.push1(Concat, &[all, *column])?;
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

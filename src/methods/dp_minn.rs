@@ -11,8 +11,7 @@ use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::ops::pointwise::{Activation, Affine, Multiply};
 use crate::ops::reduce::RowSum;
-use crate::ops::rows::Concat;
-use crate::tape::{Columns, ValueId};
+use crate::tape::Columns;
 use serde::{Deserialize, Serialize};
 
 /// DP-MINN; the defaults are the paper's where it is known.
@@ -125,7 +124,7 @@ impl MilMethod for DpMinn {
             squares.push(net.tape.push1(RowSum, &[square])?);
             weights.push(routed.weights);
         }
-        let [lengths, squares, weights] = [lengths, squares, weights].map(|columns| beside(net, &columns));
+        let [lengths, squares, weights] = [lengths, squares, weights].map(|columns| net.beside(&columns));
         let (lengths, squares, weights) = (lengths?, squares?, weights?);
         // p / (1 - p) = |s|^2, which keeps its digits where p is nearly 0 or 1.
         let above_zero = net.tape.push1(Affine { factor: 1.0, offset: LEAST }, &[squares])?;
@@ -142,13 +141,6 @@ impl MilMethod for DpMinn {
 
 /// Added to |s|^2, whose logarithm a capsule of length 0 has none of.
 const LEAST: f32 = 1e-12;
-
-/// Columns side by side.
-fn beside(net: &mut Network, columns: &[ValueId]) -> Result<ValueId> {
-    let mut columns = columns.iter().copied();
-    let first = columns.next().expect("an output at least");
-    columns.try_fold(first, |all, column| net.tape.push1(Concat, &[all, column]))
-}
 
 impl DpMinn {
     fn check(&self) -> Result<()> {

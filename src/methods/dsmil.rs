@@ -168,7 +168,8 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let keys = net.tape.push1(CriticalRows, &[q, critical])?;
     let attended = net.tape.push(CriticalAttention, &[q, v, keys, tiles, bag_tiles, offsets])?;
     // The authors' convolution over [C, H] with C filters of full length is this layer over the C H values.
-    let bag = net.linear("head", attended[0], outputs, Activation::None)?;
+    let described = net.bag_features(attended[0], outputs, "")?;
+    let bag = net.linear("head", described, outputs, Activation::None)?;
     let weights = net.tape.push1(SegmentSoftmax, &[attended[1], tiles, bag_tiles, offsets])?;
     let losses = [net.cross_entropy(largest, link, 0.0)?, net.cross_entropy(bag, link, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;

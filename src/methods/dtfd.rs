@@ -2,6 +2,7 @@
 //! into pseudo-bags, which inherit its label; the first tier learns from those and distils features of each; the second
 //! learns from the bag of what was distilled, which leads no gradient back.
 
+use super::base::Ranking;
 use super::layers::{Activation, Columns, Link, Meaning, Network, Start, ValueId, Weight};
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
@@ -155,13 +156,19 @@ impl MilMethod for Dtfd {
         let over = distilled_tables(&mut net.tape);
         let [pooled, _] = net.attention_pool_over("tier2.attention", over, distilled, self.attention_settings())?;
         let outputs = net.outputs();
-        let logits = net.linear("tier2.head", pooled, outputs, Activation::None)?;
+        let described = net.bag_features(pooled, 1, "tier2.")?;
+        let logits = net.linear("tier2.head", described, outputs, Activation::None)?;
         let loss = net.cross_entropy(logits, link, 0.0)?;
 
         let scores = back(net, tier.signals, &tier)?;
         net.finish((logits, link), (scores, Columns::Classes), loss)?;
         net.scores_are(Meaning::Contribution);
         net.objective("pseudo-bags", tier.loss, Weight::Fixed(self.first_tier))?;
+        if net.is_asked_for_ranking() {
+            // Before the softmax, which is over pseudo-bags, so that instances of all of them can be compared.
+            let value = back(net, tier.attention, &tier)?;
+            net.instances_rank_by(Ranking { value, vote: false });
+        }
         let weights = back(net, tier.weights, &tier)?;
         net.tell_of_instances("pseudo-bag-attention", weights, Meaning::Weight)
     }

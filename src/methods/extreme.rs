@@ -98,6 +98,7 @@ impl MilMethod for Extreme {
             z = net.dropout(z, self.dropout)?;
         }
         let outputs = net.outputs();
+        let z = net.bag_features(z, 1, "")?;
         let logits = net.linear(&format!("head.{}", self.head.len()), z, outputs, Activation::None)?;
         let link = net.one_of_all();
         let loss = net.cross_entropy(logits, link, 0.0)?;

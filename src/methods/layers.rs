@@ -1,7 +1,8 @@
 //! What methods are built from: layers with named parameters, pools, heads and losses.
 
+use super::base::{BagFeatures, Hook, Ranking};
 use super::checks::check_widths;
-use super::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES, outputs_for};
+use super::{ATTENTION_WEIGHTS, BAG_FEATURES, BAG_LOGITS, SCORES, outputs_for};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 pub use crate::objectives::Weight;
@@ -14,6 +15,7 @@ pub use crate::ops::pointwise::Activation;
 use crate::ops::pointwise::{Activate, AddScaled, Affine, Logit, Multiply};
 use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
 use crate::ops::routing::{BagDot, Squash};
+use crate::ops::rows::Concat;
 pub use crate::ops::segment::Pool;
 use crate::ops::segment::{SegmentReduce, SegmentSoftmax, Tables};
 use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
@@ -88,6 +90,23 @@ pub struct Network {
     /// A bag has any subset of the classes: one logit and one weight in the loss for each of them.
     multi_label: bool,
     tables: [ValueId; 3],
+    /// What this network says of itself to a method around its own, and what that one wants.
+    pub(super) around: Around,
+}
+
+/// Between a network and a method around its method.
+#[derive(Default)]
+pub(super) struct Around {
+    /// Makes of the features of bags what is classified.
+    pub hook: Option<Hook>,
+    /// A method is around.
+    pub taken: bool,
+    /// It may want to know by what instances are ranked.
+    pub asks: bool,
+    /// The features of the bags.
+    pub features: Option<BagFeatures>,
+    /// What instances are ranked by, where it is not what the network gives anyway.
+    pub ranking: Option<Ranking>,
 }
 
 impl Network {
@@ -101,7 +120,8 @@ impl Network {
     /// More layers on a tape that has features.
     pub fn on(mut tape: Tape, features: ValueId, classes: usize) -> Self {
         let tables = Tables::on(&mut tape);
-        Self { tape, features, classes, start: Start::Torch, multi_label: false, tables }
+        let around = Around::default();
+        Self { tape, features, classes, start: Start::Torch, multi_label: false, tables, around }
     }
 
     /// The same for bags that have any subset of the classes.
@@ -259,6 +279,15 @@ impl Network {
             h = self.dropout(h, rate)?;
         }
         Ok(h)
+    }
+
+    /// Values with the same rows, side by side.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for none, [`Error::Shape`] for what does not fit together.
+    pub fn beside(&mut self, values: &[ValueId]) -> Result<ValueId> {
+        let [first, others @ ..] = values else { return Err(Error::setting("network", "nothing to put side by side")) };
+        others.iter().try_fold(*first, |all, value| self.tape.push1(Concat, &[all, *value]))
     }
 
     /// A pool over each bag.
@@ -523,6 +552,40 @@ impl Network {
     /// [`crate::Error::Shape`] for what does not fit together.
     pub fn logit(&mut self, p: ValueId, clip: f32) -> Result<ValueId> {
         self.tape.push1(Logit { clip }, &[p])
+    }
+
+    /// Says what the features of the bags are that the last layer is to classify, `[B, parts width]`: as many rows side by
+    /// side as there are parts. Answers what it is to classify, which is another value where a method is around this one
+    /// (see [`crate::methods::Ibmil`]). `prefix` is what names of parameters of the same part of the network begin with.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when they have been told already, [`Error::Shape`] for what has no row for each bag, or no
+    /// columns for all parts.
+    pub fn bag_features(&mut self, value: ValueId, parts: u32, prefix: &'static str) -> Result<ValueId> {
+        let found = self.tape.shape(value);
+        if found.rows != Dim::Bags || parts == 0 || !found.cols.is_multiple_of(parts) {
+            let expected = format!("a row for each bag, of {parts} parts");
+            return Err(Error::Shape { operation: "bag features", expected, found: found.to_string() });
+        }
+        let features = BagFeatures { value, parts, prefix };
+        if self.around.features.replace(features.clone()).is_some() {
+            return Err(Error::setting("network", "the features of the bags have been told already"));
+        }
+        self.tape.output_as(BAG_FEATURES, value, Role::Features);
+        match self.around.hook.take() {
+            Some(hook) => hook(self, &features),
+            None => Ok(value),
+        }
+    }
+
+    /// True when a method around this one may want to know by what instances are ranked.
+    pub fn is_asked_for_ranking(&self) -> bool {
+        self.around.asks
+    }
+
+    /// Says what ranks instances, where that is not the attention or the scores.
+    pub fn instances_rank_by(&mut self, ranking: Ranking) {
+        self.around.ranking = Some(ranking);
     }
 
     /// Names what every method gives: the logits of the bags and how they become probabilities, and the scores of the

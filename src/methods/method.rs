@@ -61,6 +61,12 @@ pub trait MilMethod: Clone + fmt::Debug + Default + Serialize + DeserializeOwned
         false
     }
 
+    /// What is trained before it, with the same settings and bags, where it needs something of such a model
+    /// ([`crate::stages`]).
+    fn before(&self) -> Option<Method> {
+        None
+    }
+
     /// Pushes the network, and ends in [`Network::finish`].
     ///
     /// # Errors
@@ -143,6 +149,7 @@ trait Known: fmt::Debug + Send + Sync {
     fn schedule(&self) -> Schedule;
     fn groups(&self) -> Vec<Group>;
     fn takes_label_sets(&self) -> bool;
+    fn before(&self) -> Option<Method>;
     fn record(&self, network: &mut Network) -> Result<()>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -185,6 +192,9 @@ impl<T: MilMethod> Known for T {
     }
     fn takes_label_sets(&self) -> bool {
         MilMethod::takes_label_sets(self)
+    }
+    fn before(&self) -> Option<Method> {
+        MilMethod::before(self)
     }
     fn record(&self, network: &mut Network) -> Result<()> {
         MilMethod::record(self, network)
@@ -357,6 +367,16 @@ impl Method {
     /// True when bags may have several labels at once ([`crate::Bags::label_sets`]): the loss knows each by itself.
     pub fn takes_label_sets(&self) -> bool {
         self.0.takes_label_sets()
+    }
+
+    /// What is trained before it, where it needs something of such a model.
+    pub fn before(&self) -> Option<Method> {
+        self.0.before()
+    }
+
+    /// Pushes its network, as [`MilMethod::record`].
+    pub(super) fn push(&self, network: &mut Network) -> Result<()> {
+        self.0.record(network)
     }
 
     /// Records the model for `width` features and `classes` classes, of which a bag has exactly one.

@@ -1,14 +1,17 @@
 //! MHIM-MIL (Tang, Huang, Zhang, Zhou, Zhang, Liu 2023, arXiv 2307.15254): a student learns from the instances that
 //! its teacher, a moving average of it, leaves it: without the easiest ones it has to find the hard ones.
 //!
-//! Three students: attention pooling, DSMIL and TransMIL. What is masked is in [`crate::masking`], the step of teacher
+//! The paper's three students, attention pooling, DSMIL and TransMIL, and with [`Mhim`] any method that tells of the features
+//! of its bags. What is masked is in [`crate::masking`], the step of teacher
 //! and student in [`crate::session`]. The loss is that of the student's network and
 //! alpha times the cross-entropy of softmax(F_student) against softmax(F_teacher / tau), over the columns of the
 //! bags' features F.
 
+use super::base::{self, BagFeatures, Base, Ranking};
 use super::layers::{Network, Start};
-use super::{About, Dsmil, Level, MilMethod, Recipe, TransMil, dsmil, transmil};
+use super::{About, Dsmil, GatedAttention, Level, MilMethod, Recipe, TransMil, dsmil, transmil};
 use crate::error::{Error, Result};
+use crate::groups::Group;
 use crate::kernels::launch::Input;
 use crate::masking::{self, Masks, Strategy};
 use crate::objectives::Weight;
@@ -20,7 +23,7 @@ use crate::ops::target_loss::{Distance, TargetLoss};
 use crate::ops::update::Optimiser;
 use crate::ops::weighting::WeightedSum;
 use crate::passes::{Follower, HostRule, Parameters};
-use crate::tape::{Columns, Link, ValueId};
+use crate::tape::{Columns, Role, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the student that pools by attention; the defaults are the paper's for Camelyon16.
@@ -113,47 +116,61 @@ impl Default for MhimTransMil {
     }
 }
 
+/// Settings of any other student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mhim {
+    /// The student: a method that tells of the features of its bags ([`Network::bag_features`]).
+    pub base: Base,
+    /// Masks and teacher.
+    #[serde(flatten)]
+    pub masks: Masks,
+}
+
+impl Default for Mhim {
+    fn default() -> Self {
+        let base = GatedAttention { embed: vec![512], dropout: 0.25, ..GatedAttention::default() };
+        Self { base: base.into(), masks: Masks::default() }
+    }
+}
+
+/// The setting that says which student, for people.
+const BASE_HELP: &[(&str, &str)] =
+    &[("base", "the student: the name of a method, or a table with it under `method` and settings beside it")];
+
 /// The setting of TransMIL that its network does not have, for people.
 const TRANSMIL_HELP: &[(&str, &str)] = &[("row_dropout", "dropout of the instances' rows before the transformer")];
 
-/// What a student's network gives.
-struct Student {
-    logits: (ValueId, Link),
-    scores: (ValueId, Columns),
-    loss: ValueId,
-    /// Features of the bags, and the distributions side by side in them.
-    features: ValueId,
-    parts: u32,
-    /// What its teacher scores instances by.
-    teacher_scores: ValueId,
-    vote: bool,
+/// What the teacher compares and ranks by.
+struct Teacher {
+    /// Features of the bags.
+    features: BagFeatures,
+    /// What instances are ranked by.
+    ranking: Ranking,
 }
 
-/// Adds the consistency loss, and the passes before an update: what the teacher is asked, and what the host makes of it.
-fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
+/// Adds the consistency loss to a network that is whole, and the passes before an update: what the teacher is asked, and
+/// what the host makes of it.
+fn teach(net: &mut Network, teacher: Teacher, masks: &Masks) -> Result<()> {
     masks.validate()?;
-    let Student { features, parts, .. } = student;
-    let mut agreement = Vec::new();
+    let Teacher { features: BagFeatures { value: features, parts, .. }, ranking } = teacher;
     if masks.consistency > 0.0 {
         let width = net.tape.cols(features);
         let wanted = net.tape.batch(Input::Given, width);
         let weights = net.tape.batch(Input::Weights, 1);
         let scale = (masks.consistency / parts as f64) as f32;
         let count = width / parts;
-        for first in (0..width).step_by(count as usize) {
+        for (n, first) in (0..width).step_by(count as usize).enumerate() {
             let mut part = |x| match parts {
                 1 => Ok(x),
                 _ => net.tape.push1(SliceColumns { first, count }, &[x]),
             };
             let (x, y) = (part(features)?, part(wanted)?);
             let op = TargetLoss { distance: Distance::SoftTargets, scale };
-            agreement.push(net.tape.push1(op, &[x, y, weights])?);
+            let loss = net.tape.push1(op, &[x, y, weights])?;
+            let name = if parts == 1 { "consistency".into() } else { format!("consistency {}", n + 1) };
+            net.objective(&name, loss, Weight::Fixed(1.0))?;
         }
-    }
-    net.finish(student.logits, student.scores, student.loss)?;
-    for (n, loss) in agreement.into_iter().enumerate() {
-        let name = if parts == 1 { "consistency".into() } else { format!("consistency {}", n + 1) };
-        net.objective(&name, loss, Weight::Fixed(1.0))?;
     }
     let (scored, compared) = (masks.needs_scores(), masks.consistency > 0.0);
     if masks.strategy == Strategy::None && !compared {
@@ -162,22 +179,22 @@ fn finish(net: &mut Network, student: Student, masks: &Masks) -> Result<()> {
     // The teacher looks first: what it scores is masked, and its features are those to agree with.
     let passes = &mut net.tape.passes;
     passes.follower = Some(Follower { momentum: masks.momentum, rises: masks.momentum_rises });
-    let wanted = [(scored, student.teacher_scores), (compared, features)];
+    let wanted = [(scored, ranking.value), (compared, features)];
     let values: Vec<ValueId> = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, value)| value).collect();
     let mut read = if values.is_empty() { Vec::new() } else { passes.look(Parameters::Follower, &values) }.into_iter();
     let scores = if scored { read.next() } else { None };
     if let Some(from) = read.next() {
         passes.rules.push(HostRule::Soften { from, parts, temperature: masks.temperature });
     }
-    passes.rules.push(HostRule::KeepRows { masks: *masks, scores, vote: student.vote });
+    passes.rules.push(HostRule::KeepRows { masks: *masks, scores, vote: ranking.vote });
     Ok(())
 }
 
-/// Where all three were published.
+/// Where they were published.
 const PAPER: &str = "Tang, Huang, Zhang, Zhou, Zhang, Liu: Multiple Instance Learning Framework with Masked Hard Instance \
                      Mining for Whole Slide Image Classification, 2023 (arXiv 2307.15254)";
 
-/// The recipe of all three. The authors stop early, by the AUC of the validation bags.
+/// The recipe of all. The authors stop early, by the AUC of the validation bags.
 fn recipe() -> Recipe {
     Recipe { optimiser: Optimiser::adam(1e-5), learning_rate: 2e-4, time_decay: 0.0, epochs: 200, bags: 1 }
 }
@@ -262,6 +279,36 @@ impl MilMethod for MhimTransMil {
     }
 }
 
+impl MilMethod for Mhim {
+    const NAME: &'static str = "mhim";
+
+    fn about() -> About {
+        About { title: "MHIM-MIL with any student", paper: PAPER, level: Level::Bag }
+    }
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [BASE_HELP, masking::HELP].concat()
+    }
+
+    fn recipe(&self) -> Recipe {
+        recipe()
+    }
+
+    fn schedule(&self) -> Schedule {
+        SCHEDULE
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        self.base.0.groups()
+    }
+
+    /// # Errors
+    /// As of the base, and [`Error::Setting`] for one without features of bags or a setting of the masks out of range.
+    fn record(&self, net: &mut Network) -> Result<()> {
+        any(net, self)
+    }
+}
+
 /// Records the student that pools by attention: e_n = w . relu(V h_n) without biases, z = sum of softmax(e)_n h_n.
 fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
     let s = settings;
@@ -284,13 +331,13 @@ fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
     let sum = WeightedSum { mean: false };
     let features = net.tape.push1(sum, &[h, weights, tiles, bag_tiles, offsets])?;
     let outputs = net.outputs();
-    let logits = net.linear("head", features, outputs, Activation::None)?;
+    let described = net.bag_features(features, 1, "")?;
+    let logits = net.linear("head", described, outputs, Activation::None)?;
     let link = net.one_of_all();
     let loss = net.cross_entropy(logits, link, 0.0)?;
-    let (logits, teacher_scores) = ((logits, link), scores);
-    let scores = (scores, Columns::Heads);
-    let student = Student { logits, scores, loss, features, parts: 1, teacher_scores, vote: false };
-    finish(net, student, &s.masks)?;
+    net.finish((logits, link), (scores, Columns::Heads), loss)?;
+    let features = BagFeatures { value: features, parts: 1, prefix: "" };
+    teach(net, Teacher { features, ranking: Ranking { value: scores, vote: false } }, &s.masks)?;
     net.attention(weights, Columns::Heads);
     Ok(())
 }
@@ -298,11 +345,9 @@ fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
 /// Records the student of two streams. Its teacher scores instances by the largest of their classes' logits.
 fn dsmil(net: &mut Network, settings: &MhimDsmil) -> Result<()> {
     let dsmil::Streams { logits, link, scores, weights, features, loss } = dsmil::network(net, &settings.network)?;
-    let parts = net.tape.cols(logits);
-    let (logits, teacher_scores) = ((logits, link), scores);
-    let scores = (scores, Columns::Classes);
-    let student = Student { logits, scores, loss, features, parts, teacher_scores, vote: false };
-    finish(net, student, &settings.masks)?;
+    let features = BagFeatures { value: features, parts: net.tape.cols(logits), prefix: "" };
+    net.finish((logits, link), (scores, Columns::Classes), loss)?;
+    teach(net, Teacher { features, ranking: Ranking { value: scores, vote: false } }, &settings.masks)?;
     net.attention(weights, Columns::Classes);
     Ok(())
 }
@@ -313,7 +358,26 @@ fn transmil(net: &mut Network, settings: &MhimTransMil) -> Result<()> {
     let asked = settings.masks.needs_scores();
     let transmil::Parts { logits, link, scores, features, first, loss } =
         transmil::network(net, &settings.network, settings.row_dropout, asked)?;
-    let teacher_scores = first.unwrap_or(scores);
-    let (logits, scores) = ((logits, link), (scores, Columns::Heads));
-    finish(net, Student { logits, scores, loss, features, parts: 1, teacher_scores, vote: true }, &settings.masks)
+    net.finish((logits, link), (scores, Columns::Heads), loss)?;
+    let features = BagFeatures { value: features, parts: 1, prefix: "" };
+    teach(net, Teacher { features, ranking: Ranking { value: first.unwrap_or(scores), vote: true } }, &settings.masks)
+}
+
+/// Records any student that tells of the features of its bags. Its teacher ranks instances by what the student says, else by
+/// the scores it gives.
+fn any(net: &mut Network, settings: &Mhim) -> Result<()> {
+    let asks = settings.masks.needs_scores();
+    let features = base::put_around(net, Mhim::NAME, &settings.base.0, None, asks)?;
+    if !net.tape.passes.is_update_alone() {
+        let message = format!("{} has a teacher or masks of its own", settings.base.0.name());
+        return Err(Error::setting("base", message));
+    }
+    let scores = net.tape.outputs.iter().find_map(|output| match output.role {
+        Role::Scores(columns, _) => Some(Ranking { value: output.value, vote: columns == Columns::Heads }),
+        _ => None,
+    });
+    let Some(ranking) = net.around.ranking.or(scores) else {
+        return Err(Error::setting("base", format!("{} gives no scores of instances", settings.base.0.name())));
+    };
+    teach(net, Teacher { features, ranking }, &settings.masks)
 }

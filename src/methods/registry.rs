@@ -7,6 +7,7 @@ use super::{Additive, Attention, DasMil, Dsmil, GatedAttention, MhimAttention, M
 use super::{CausalMil, DpMinn, Extreme, FocusMil, LossAttention, Mivae};
 use super::{ClamMb, ClamSb, Transformer};
 use super::{GnnMil, SaAbmilp};
+use super::{Ibmil, Mhim};
 use super::{Method, MilMethod};
 use super::{MiNet, MiNetBag, MiNetDs, MiNetRc, Millet, Mirel, TransMil};
 use crate::error::{Error, Result};
@@ -48,7 +49,9 @@ impl Default for Methods {
             MhimAttention::default().into(),
             MhimDsmil::default().into(),
             MhimTransMil::default().into(),
+            Mhim::default().into(),
             Dtfd::default().into(),
+            Ibmil::default().into(),
             FocusMil::default().into(),
             CausalMil::default().into(),
             Mivae::default().into(),

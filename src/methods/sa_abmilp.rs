@@ -127,6 +127,7 @@ impl MilMethod for SaAbmilp {
         let attended = self.attend(net, h)?;
         let [z, scores] = net.attention_pool(attended, false, self.attention, 1)?;
         let outputs = net.outputs();
+        let z = net.bag_features(z, 1, "")?;
         let logits = net.linear("head", z, outputs, Activation::None)?;
         let weights = net.softmax_over_bags(scores)?;
         let link = net.one_of_all();

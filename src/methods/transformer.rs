@@ -116,6 +116,7 @@ impl MilMethod for Transformer {
         let a = net.softmax_over_bags(f)?;
         let z = net.weighted_sum(h, a)?;
         let outputs = net.outputs();
+        let z = net.bag_features(z, 1, "")?;
         let logits = net.linear("head", z, outputs, Activation::None)?;
         let link = net.one_of_all();
         let loss = net.cross_entropy(logits, link, 0.0)?;

@@ -6,6 +6,7 @@
 //! convolutions of the square, T <- T + A(LN T) with the Nyström attention A, and a layer behind a
 //! last layer norm of the class token. Only the class token of the second attention is computed.
 
+use super::base::Ranking;
 use super::layers::Network;
 use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
@@ -86,7 +87,10 @@ impl MilMethod for TransMil {
     /// [`Error::Setting`] for a width that is no multiple of the heads, nothing where there must be something, an even
     /// number of taps, or a dropout rate out of range.
     fn record(&self, net: &mut Network) -> Result<()> {
-        let parts = network(net, self, 0.0, false)?;
+        let parts = network(net, self, 0.0, net.is_asked_for_ranking())?;
+        if let Some(value) = parts.first {
+            net.instances_rank_by(Ranking { value, vote: true });
+        }
         net.finish((parts.logits, parts.link), (parts.scores, Columns::Heads), parts.loss)?;
         Ok(())
     }
@@ -167,7 +171,8 @@ pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_s
 
     let z = norm(net, "norm", t)?;
     let outputs = net.outputs();
-    let logits = net.linear("head", z, outputs, Activation::None)?;
+    let described = net.bag_features(z, 1, "")?;
+    let logits = net.linear("head", described, outputs, Activation::None)?;
     let tokens_get = second.received(net, weights, landmarks, &seen)?;
     let op = TokenScores;
     let scores = net.tape.push1(op, &[tokens_get, tiles, offsets, tokens[0], tokens[1]])?;

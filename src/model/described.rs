@@ -5,6 +5,7 @@ use crate::methods::{Methods, ordered};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What a model file's metadata says.
 #[derive(Serialize)]
@@ -14,6 +15,9 @@ pub(super) struct Described {
     pub spec: Spec,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    /// Fingerprints of constants that were made of another model.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub derived: BTreeMap<String, String>,
 }
 
 impl Described {
@@ -40,10 +44,15 @@ impl Described {
         let multi_label =
             if of_model(&pairs, "multi_label") { take(&mut pairs, "multi_label")?.unwrap_or(false) } else { false };
         let columns = if of_model(&pairs, "columns") { take(&mut pairs, "columns")? } else { None };
+        let derived = if of_model(&pairs, "derived") {
+            take(&mut pairs, "derived")?.unwrap_or_default()
+        } else {
+            BTreeMap::new()
+        };
         if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
             return Err(format!("duplicate field `{twice}`"));
         }
         let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
-        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns })
+        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns, derived })
     }
 }

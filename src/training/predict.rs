@@ -206,14 +206,21 @@ pub fn evaluate(
     Ok((predictions, all))
 }
 
+/// The bags `indices` in batches that are looked at together.
+pub(super) fn batches<'a>(bags: &'a Bags, indices: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
+    let mut rest = indices;
+    std::iter::from_fn(move || {
+        let (batch, next) = rest.split_at(if rest.is_empty() { 0 } else { batch_of(bags, rest) });
+        rest = next;
+        Some(batch).filter(|batch| !batch.is_empty())
+    })
+}
+
 /// Makes room, and programs, for every batch of an evaluation of the bags `indices`.
 pub(super) fn make_ready(session: &mut Session, bags: &Bags, indices: &[usize]) -> Result<()> {
-    let mut rest = indices;
-    while !rest.is_empty() {
-        let (batch, next) = rest.split_at(batch_of(bags, rest));
+    for batch in batches(bags, indices) {
         let extent = session.extent_of(bags, batch)?;
         session.make_ready(Purpose::Evaluate, extent)?;
-        rest = next;
     }
     Ok(())
 }
@@ -242,10 +249,7 @@ pub(crate) fn gather(
     let multi_label = session.is_multi_label();
     let scores_are = session.scores_are();
     let mut all = Predictions { classes, link, multi_label, scores_are, offsets: vec![0], ..Default::default() };
-    let mut rest = indices;
-    while !rest.is_empty() {
-        let (batch, next) = rest.split_at(batch_of(bags, rest));
-        rest = next;
+    for batch in batches(bags, indices) {
         let outputs = outputs(session, batch)?;
         let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
             return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));

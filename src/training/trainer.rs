@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::metrics::{BagScores, LabelSetScores, Metric};
 use super::predict::{self, evaluate};
+use super::stages::{self, Before, Setting};
 use super::weights;
 use crate::bag::Bags;
 use crate::class_match;
@@ -202,6 +203,9 @@ pub struct Epoch {
 
 /// Someone who watches training. Every method has an empty default.
 pub trait Observer {
+    /// Called before each training of a method that trains in stages ([`crate::stages`]): what is trained, and its number
+    /// (from 1) and how many there are.
+    fn stage(&mut self, _method: &str, _of: [usize; 2]) {}
     /// Called after each update was handed to the device.
     fn step(&mut self, _progress: &Progress) {}
     /// Called after each epoch.
@@ -230,8 +234,10 @@ pub struct Outcome {
     pub steps: u64,
     /// Where the scale of the loss ended, in mixed precision.
     pub loss_scale: Option<ScaleState>,
-    /// Seconds for all of it.
+    /// Seconds for all of it, without what came before.
     pub seconds: f64,
+    /// The training that came before, where the method has one.
+    pub before: Option<Before>,
 }
 
 /// Streams of the run's seed for the order of bags, one an epoch.
@@ -274,6 +280,17 @@ pub fn train_on(
     observer: &mut dyn Observer,
     persistence: Persistence,
 ) -> Result<Outcome> {
+    stages::run(&Setting { device, settings, bags, training, validation }, model, observer, persistence)
+}
+
+/// Trains a model that needs nothing more.
+pub(super) fn train_alone(
+    of: &Setting,
+    model: Model,
+    observer: &mut dyn Observer,
+    persistence: Persistence,
+) -> Result<Outcome> {
+    let &Setting { device, settings, bags, training, validation } = of;
     if !bags.has_labels() {
         return Err(Error::bags("training needs a label for every bag"));
     }
@@ -332,7 +349,7 @@ pub fn train_on(
     let steps = session.updates();
     let loss_scale = epochs.last().and_then(|e| e.loss_scale);
     let model = session.into_model()?;
-    Ok(Outcome { model, average, follower, epochs, kept, steps, loss_scale, seconds: done.seconds })
+    Ok(Outcome { model, average, follower, epochs, kept, steps, loss_scale, seconds: done.seconds, before: None })
 }
 
 /// All that decides the result of a training, to tell its checkpoints from those of others.

@@ -37,6 +37,13 @@ pub fn small(method: &str) -> Method {
         "transformer" => {
             serde_json::json!({ "width": 12, "heads": 2, "attention": 9, "dropout": 0.25, "attention_dropout": 0.25 })
         }
+        "ibmil" => serde_json::json!({
+            "base": { "method": "attention", "embed": [16, 12], "dropout": 0.25, "attention": 20 },
+            "clusters": 3, "hidden": 7, "dropout": 0.25,
+        }),
+        "mhim" => serde_json::json!({
+            "base": { "method": "gated-attention", "embed": [16, 12], "dropout": 0.25, "attention": 20, "heads": 2 },
+        }),
         _ => serde_json::json!({
             "embed": [16, 12], "dropout": 0.25, "code": 12, "latent": 5, "classifier": [12], "prior": 8,
             "classification": 1.0, "projection": 12,

@@ -29,6 +29,11 @@ fn without_dropout(method: &str) -> Method {
         // Statistics of a batch are not those of its bags.
         set.insert("batch_norm".into(), false.into());
     }
+    if let Some(base) = small(method).settings().get("base") {
+        let mut base = base.as_object().unwrap().clone();
+        base.insert("dropout".into(), 0.0.into());
+        set.insert("base".into(), base.into());
+    }
     let known = small(method).info().parameters;
     set.retain(|name, _| known.iter().any(|p| p.name == *name));
     small(method).with(&set).unwrap()

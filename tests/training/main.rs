@@ -8,4 +8,5 @@ mod accumulate;
 mod frozen;
 mod killed;
 mod resume;
+mod stages;
 mod terms;

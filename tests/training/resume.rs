@@ -51,6 +51,9 @@ impl Case {
     }
 }
 
+/// Updates of each of two trainings: three epochs of five batches.
+const STAGE: u64 = 15;
+
 /// Everything of an outcome but times.
 fn result(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug + use<> {
     let epochs: Vec<_> = outcome
@@ -71,7 +74,7 @@ fn result(outcome: &Outcome) -> impl PartialEq + std::fmt::Debug + use<> {
         .collect();
     let bytes = |model: &Model| model.to_bytes();
     let models = (bytes(&outcome.model), outcome.average.as_ref().map(bytes), outcome.follower.as_ref().map(bytes));
-    (epochs, models, outcome.kept, outcome.steps, outcome.loss_scale)
+    (epochs, models, outcome.kept, outcome.steps, outcome.loss_scale, outcome.before.clone())
 }
 
 fn cases() -> Vec<(&'static str, Case)> {
@@ -95,6 +98,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("mixed", case("attention", &|s| (s.precision, s.monitor) = (Precision::Mixed, Metric::Auc))),
         ("accumulated", case("dsmil", &|s| (s.batch, s.accumulate) = (1, 3))),
         ("teacher", case("mhim-attention", &|_| ())),
+        ("stages", case("ibmil", &|_| ())),
         ("windows", case("gated-attention", &|s| s.memory = Some(1 << 20))),
         ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
@@ -121,7 +125,9 @@ fn a_training_goes_on_with_the_same_bits() {
             let mut count = 0;
             for (n, path) in taken {
                 let checkpoint = Checkpoint::load(path).unwrap();
-                assert_eq!((checkpoint.updates(), checkpoint.device()), (n as u64 + 1, device.name()), "{what}");
+                // The updates of a training that comes before are counted by themselves.
+                let updates = if name == "stages" { n as u64 % STAGE + 1 } else { n as u64 + 1 };
+                assert_eq!((checkpoint.updates(), checkpoint.device()), (updates, device.name()), "{what}");
                 let persistence = Persistence { resume: Some(checkpoint), checkpoints: None, ..Default::default() };
                 let found = result(&case.run(&device, persistence, &mut ()).unwrap());
                 assert!(found == wanted, "{what}, from update {n}");
