@@ -16,6 +16,8 @@ pub mod collage;
 pub mod digits;
 pub mod fit;
 pub mod focus;
+pub mod ibmil;
+mod kept;
 pub mod measures;
 pub mod mhim;
 pub mod mirel;
@@ -104,7 +106,7 @@ impl Task<'_> {
 }
 
 /// From seed to metrics.
-pub type Run = Box<dyn Fn(&Task) -> Result<Metrics>>;
+pub type Run = Box<dyn Fn(&Task) -> Result<Metrics> + Send + Sync>;
 
 /// A row and a column of the table: one setting, run with several seeds.
 pub struct Cell {
@@ -142,7 +144,7 @@ impl Grid {
         [row, column]: [&str; 2],
         settings: Value,
         published: Option<Published>,
-        run: impl Fn(&Task) -> Result<Metrics> + 'static,
+        run: impl Fn(&Task) -> Result<Metrics> + Send + Sync + 'static,
     ) {
         let (row, column) = (row.to_owned(), column.to_owned());
         self.cells.push(Cell { row, column, settings, published, run: Box::new(run) });
@@ -160,6 +162,7 @@ pub fn all() -> Vec<Experiment> {
         classic::EXPERIMENT,
         additive::EXPERIMENT,
         mhim::EXPERIMENT,
+        ibmil::EXPERIMENT,
         mirel::EXPERIMENT,
         simclr::EXPERIMENT,
         assumptions::EXPERIMENT,

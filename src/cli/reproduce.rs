@@ -4,6 +4,7 @@ use super::args::{Output, Where};
 use super::interruption::Interval;
 use super::{answer, answer_json, note, open_device};
 use anyhow::{Context, Result, bail};
+use bagrad::device::Device;
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::reproduce::runs::{self, Runs};
@@ -54,6 +55,10 @@ pub struct Args {
     /// Run nothing: write the table of the runs that are there
     #[arg(long)]
     table: bool,
+    /// Runs side by side, which changes none of their results [default: as many as there are cores on the host, which they
+    /// share; one on a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// How often the training of a run writes down how it stands, so that a run that was cut short goes on there: 30s, 10m,
     /// 2h, 500u (updates), 5e (epochs), or never [default: 1m]
     #[arg(long, value_name = "INTERVAL")]
@@ -94,7 +99,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let (device, _) = open_device(&args.device, None, quiet)?;
     if !args.table {
-        let done = runs.complete(&grid, seeds, &device, &|text| note(quiet, text));
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let jobs = args.jobs.map(usize::from).unwrap_or(if matches!(device, Device::Host(_)) { cores } else { 1 });
+        let done = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text));
         if let Ok([done, there]) = &done {
             note(quiet, format!("{done} runs done, {there} were there"));
         }

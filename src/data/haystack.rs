@@ -5,7 +5,7 @@
 
 use super::Dataset;
 use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, bags_with, check_sizes};
-use crate::bag::Features;
+use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
@@ -20,6 +20,11 @@ pub struct Haystack {
     pub share: [f64; 2],
     /// Standard deviation of normal noise on every feature of every instance, which makes keys hard to tell.
     pub noise: f64,
+    /// How strong the stain of a bag is, its context: all its instances are moved by so many times a pattern of normal
+    /// numbers, or by as much the other way; 0 for none.
+    pub stain: f64,
+    /// Share of the training bags whose stain is that of their class; test bags have either by chance.
+    pub confounded: f64,
     /// Number of training bags.
     pub train: usize,
     /// Number of test bags.
@@ -29,14 +34,26 @@ pub struct Haystack {
 }
 
 impl Default for Haystack {
-    /// Target 9, 500 to 5000 instances of which 1 to 5 % are key, 100 training and 100 test bags.
+    /// Target 9, 500 to 5000 instances of which 1 to 5 % are key, no stain, 100 training and 100 test bags.
     fn default() -> Self {
-        Self { target: 9, size: [500, 5000], share: [0.01, 0.05], noise: 0.0, train: 100, test: 100, seed: 1 }
+        Self {
+            target: 9,
+            size: [500, 5000],
+            share: [0.01, 0.05],
+            noise: 0.0,
+            stain: 0.0,
+            confounded: 0.5,
+            train: 100,
+            test: 100,
+            seed: 1,
+        }
     }
 }
 
 /// Stream of the seed for the noise; those of bags and pools are in [`super::mil_bags`].
 const NOISE: u64 = 3;
+/// Those for the pattern of stains, and for the stains of the bags of a part.
+const STAIN: u64 = 5;
 
 impl Haystack {
     fn check(&self) -> Result<()> {
@@ -51,6 +68,12 @@ impl Haystack {
         }
         if !(0.0..=1e3).contains(&self.noise) {
             return Err(Error::setting("noise", format!("expected 0 to 1000, found {}", self.noise)));
+        }
+        if !(0.0..=1e3).contains(&self.stain) {
+            return Err(Error::setting("stain", format!("expected 0 to 1000, found {}", self.stain)));
+        }
+        if !(0.0..=1.0).contains(&self.confounded) {
+            return Err(Error::setting("confounded", format!("expected 0 to 1, found {}", self.confounded)));
         }
         check_sizes((least + most) as f64 / 2.0, 0.0, [self.train, self.test])
     }
@@ -91,7 +114,29 @@ impl Haystack {
                 values.iter_mut().for_each(|v| *v += (self.noise * random.normal()) as f32);
             }
         }
+        self.stain(&mut set.bags);
         Ok(set)
+    }
+
+    /// Moves the instances of each bag by its stain.
+    fn stain(&self, bags: &mut Bags) {
+        let (true, Features::F32(values), Some(labels)) = (self.stain > 0.0, &mut bags.features, &bags.labels) else {
+            return;
+        };
+        let mut random = Random::new(self.seed, STAIN);
+        let pattern: Vec<f32> = (0..bags.width).map(|_| (self.stain * random.normal()) as f32).collect();
+        for (part, numbers) in [0..self.train, self.train..labels.len()].into_iter().enumerate() {
+            // A stream a part, as of the noise.
+            let mut random = Random::new(self.seed, STAIN + 1 + part as u64);
+            for bag in numbers {
+                let own = random.uniform() < if part == 0 { self.confounded } else { 0.5 };
+                let side = if (labels[bag] == 1) == own { 1.0 } else { -1.0 };
+                let range = bags.offsets[bag] * bags.width..bags.offsets[bag + 1] * bags.width;
+                for row in values[range].chunks_exact_mut(bags.width) {
+                    row.iter_mut().zip(&pattern).for_each(|(value, move_by)| *value += side * move_by);
+                }
+            }
+        }
     }
 
     /// Bags of the shipped digits; training and test bags come from disjoint images, as those of
@@ -177,6 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn stains_go_with_classes_as_often_as_they_should() {
+        let of = |stain: f64| Haystack { stain, confounded: 0.9, train: 400, test: 400, size: [2, 4], ..small() };
+        let (plain, stained) = (of(0.0).digits().unwrap(), of(2.0).digits().unwrap());
+        let (a, b) = (plain.bags.features.to_f32(), stained.bags.features.to_f32());
+        let labels = plain.bags.labels.as_ref().unwrap();
+        let first: Vec<f32> = b[..64].iter().zip(&a).map(|(b, a)| b - a).collect();
+        let mut with = [0; 2];
+        for (bag, &label) in labels.iter().enumerate() {
+            let rows = plain.bags.rows(bag);
+            let moved = |row: usize, c: usize| b[row * 64 + c] - a[row * 64 + c];
+            let side = (moved(rows.start, 0) / first[0]).round();
+            assert!(side.abs() == 1.0);
+            assert!(rows.clone().all(|row| (0..64).all(|c| (moved(row, c) - side * first[c]).abs() < 1e-3)));
+            with[usize::from(bag >= 400)] += usize::from((side > 0.0) == (label == 1));
+        }
+        // The sign of the pattern is that of the first bag.
+        let with = if with[0] < 200 { with.map(|n| 400 - n) } else { with };
+        assert!((340..=380).contains(&with[0]) && (160..=240).contains(&with[1]), "{with:?}");
+    }
+
+    #[test]
     fn impossible_settings_are_refused() {
         let refused = |haystack: Haystack| haystack.digits().unwrap_err().to_string();
         assert!(refused(Haystack { size: [0, 5], ..small() }).contains("found 0:5"));
@@ -184,6 +250,8 @@ mod tests {
         assert!(refused(Haystack { share: [0.0, 0.1], ..small() }).starts_with("setting share"));
         assert!(refused(Haystack { share: [0.1, f64::NAN], ..small() }).starts_with("setting share"));
         assert!(refused(Haystack { noise: -1.0, ..small() }).starts_with("setting noise"));
+        assert!(refused(Haystack { stain: -1.0, ..small() }).starts_with("setting stain"));
+        assert!(refused(Haystack { confounded: 1.5, ..small() }).starts_with("setting confounded"));
         assert!(refused(Haystack { target: 10, ..small() }).contains("found 10 on 0 of 1000"));
         assert!(refused(Haystack { train: 0, test: 0, ..small() }).contains("at least one"));
     }

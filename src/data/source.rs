@@ -296,11 +296,13 @@ fn haystack(text: Option<&str>) -> Result<Haystack> {
             "size" => haystack.size = range(name, value)?,
             "share" => haystack.share = range(name, value)?,
             "noise" => haystack.noise = number(name, value)?,
+            "stain" => haystack.stain = number(name, value)?,
+            "confounded" => haystack.confounded = number(name, value)?,
             "train" => haystack.train = number(name, value)?,
             "test" => haystack.test = number(name, value)?,
             "seed" => haystack.seed = number(name, value)?,
             _ => {
-                let known = "target, size, share, noise, train, test or seed";
+                let known = "target, size, share, noise, stain, confounded, train, test or seed";
                 return Err(Error::setting(name, format!("unknown; expected {known}")));
             }
         }
@@ -466,9 +468,19 @@ mod tests {
     #[test]
     fn haystacks_take_settings() {
         assert_eq!(Source::parse("digits-haystack").unwrap(), Source::DigitsHaystack(Haystack::default()));
-        let set = "digits-haystack,target=3,size=20:30,share=0.1,noise=0.5,train=5,test=6,seed=9";
-        let expected =
-            Haystack { target: 3, size: [20, 30], share: [0.1, 0.1], noise: 0.5, train: 5, test: 6, seed: 9 };
+        let set =
+            "digits-haystack,target=3,size=20:30,share=0.1,noise=0.5,stain=2,confounded=0.9,train=5,test=6,seed=9";
+        let expected = Haystack {
+            target: 3,
+            size: [20, 30],
+            share: [0.1, 0.1],
+            noise: 0.5,
+            stain: 2.0,
+            confounded: 0.9,
+            train: 5,
+            test: 6,
+            seed: 9,
+        };
         assert_eq!(Source::parse(set).unwrap(), Source::DigitsHaystack(expected));
         let Source::MnistHaystack { folder, haystack } = Source::parse("mnist-haystack:some/where,train=5").unwrap()
         else {

@@ -151,6 +151,12 @@ impl Shelf {
         Self { folder: folder.into(), name: name.into(), every }
     }
 
+    /// A part of it: files in the same folder that are called `.NAME.PART.*.checkpoint`. [`Shelf::clear`] of the whole
+    /// removes those too.
+    pub fn part(&self, part: &str) -> Self {
+        Self { name: format!("{}.{part}", self.name), ..self.clone() }
+    }
+
     /// Removes all of them.
     ///
     /// # Errors

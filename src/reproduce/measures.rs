@@ -1,11 +1,10 @@
 //! Tables whose columns are measures of the same runs: each run is done once for all of them.
 
+use super::kept::Kept;
 use super::{Grid, Metrics, Published, Run, Task};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The metric that such a table shows: of each column its own.
 pub const SHOWN: &str = "shown";
@@ -20,20 +19,15 @@ pub fn row(
     settings: &Value,
     measures: &[Measure],
     published: impl Fn(&str) -> Option<Published>,
-    run: impl Fn(&Task) -> Result<Metrics> + 'static,
+    run: impl Fn(&Task) -> Result<Metrics> + Send + Sync + 'static,
 ) {
-    let run: Rc<Run> = Rc::new(Box::new(run));
-    let done: Rc<RefCell<BTreeMap<u64, Metrics>>> = Rc::default();
+    let run: Arc<Run> = Arc::new(Box::new(run));
+    let done = Kept::new(usize::MAX);
     for &(heading, metric) in measures {
         let (run, done) = (run.clone(), done.clone());
         let settings = json!({ "run": settings, "measure": metric });
         grid.cell([name, heading], settings, published(heading), move |task| {
-            let known = done.borrow().get(&task.seed).cloned();
-            let mut metrics = match known {
-                Some(metrics) => metrics,
-                None => run(task)?,
-            };
-            done.borrow_mut().insert(task.seed, metrics.clone());
+            let mut metrics = (*done.get(task.seed, || run(task))?).clone();
             let shown = *metrics.get(metric).with_context(|| format!("{metric} is not defined"))?;
             metrics.insert(SHOWN.into(), shown);
             Ok(metrics)
@@ -45,11 +39,11 @@ pub fn row(
 mod tests {
     use super::*;
     use crate::device::Device;
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn a_run_is_done_once_for_all_columns() {
-        let (mut grid, runs) = (Grid::new(SHOWN, ["method", "measure"]), Rc::new(Cell::new(0)));
+        let (mut grid, runs) = (Grid::new(SHOWN, ["method", "measure"]), Arc::new(AtomicU32::new(0)));
         let counted = runs.clone();
         let measures = [("A", "a"), ("B", "b"), ("C", "c")];
         row(
@@ -59,7 +53,7 @@ mod tests {
             &measures,
             |_| None,
             move |task| {
-                counted.set(counted.get() + 1);
+                counted.fetch_add(1, Ordering::SeqCst);
                 Ok(Metrics::from([("a".into(), task.seed as f64), ("b".into(), 7.0)]))
             },
         );
@@ -69,6 +63,6 @@ mod tests {
         };
         assert_eq!([shown(0, 3).unwrap(), shown(1, 3).unwrap(), shown(0, 4).unwrap()], [3.0, 7.0, 4.0]);
         assert!(shown(2, 3).unwrap_err().to_string().contains("c is not defined"));
-        assert_eq!(runs.get(), 2);
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
     }
 }

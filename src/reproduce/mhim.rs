@@ -2,15 +2,12 @@
 //! without.
 
 use super::fit::Fit;
-use super::{Experiment, Grid, Options, Task};
+use super::kept::Kept;
+use super::{Experiment, Grid, Options};
 use crate::data::{Dataset, Haystack, split};
 use crate::metrics::Metric;
-use crate::model::Model;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// Masks over attention pooling and DSMIL.
 pub const EXPERIMENT: Experiment = Experiment {
@@ -46,36 +43,12 @@ const ROWS: [(&str, &str, f64, u32, bool); 8] = [
 /// Seeds up to this one served to choose the data and the learning rate.
 const SPENT: u64 = 100;
 
-/// What the runs of a seed share: its bags, and the networks that teachers start from.
-#[derive(Default)]
-struct Shared {
-    seed: u64,
-    set: Option<Rc<Dataset>>,
-    starts: BTreeMap<String, Rc<Model>>,
-}
-
-impl Shared {
-    fn set(&mut self, haystack: &Haystack, seed: u64) -> Result<Rc<Dataset>> {
-        if self.seed != seed {
-            *self = Self { seed, ..Self::default() };
-        }
-        if self.set.is_none() {
-            let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
-            let labels = set.bags.labels.clone().context("drawn bags have labels")?;
-            split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
-            self.set = Some(Rc::new(set));
-        }
-        self.set.clone().context("it was drawn just now")
-    }
-
-    fn start(&mut self, plain: &Fit, task: &Task, set: &Dataset) -> Result<Rc<Model>> {
-        let name = plain.method.name().to_owned();
-        if !self.starts.contains_key(&name) {
-            let (_, model) = plain.run_from(task, set, self.seed, None)?;
-            self.starts.insert(name.clone(), Rc::new(model));
-        }
-        Ok(self.starts[&name].clone())
-    }
+/// The bags of a seed.
+fn draw(haystack: &Haystack, seed: u64) -> Result<Dataset> {
+    let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
+    let labels = set.bags.labels.clone().context("drawn bags have labels")?;
+    split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
+    Ok(set)
 }
 
 fn grid(options: &Options) -> Result<Grid> {
@@ -84,7 +57,8 @@ fn grid(options: &Options) -> Result<Grid> {
         false => (Haystack { size: [500, 2000], noise: 0.2, train: 60, test: 100, ..Haystack::default() }, 60),
         true => (Haystack { size: [50, 100], train: 16, test: 10, ..Haystack::default() }, 2),
     };
-    let shared = Rc::new(RefCell::new(Shared::default()));
+    // What the runs of a seed share: its bags, and the networks that teachers start from.
+    let (sets, starts) = (Kept::new(4), Kept::new(8));
     for (column, method, widths) in [
         ("attention", "mhim-attention", json!({ "embed": [64], "attention": 32 })),
         ("DSMIL", "mhim-dsmil", json!({ "embed": [64], "query": 32 })),
@@ -102,12 +76,12 @@ fn grid(options: &Options) -> Result<Grid> {
                                "train": train, "test": test, "validation": 0.25, "first_seed": SPENT + 1 });
             let mut settings = fit.settings(data)?;
             settings["start"] = if teacher { plain.settings(Value::Null)? } else { Value::Null };
-            let (haystack, shared) = (haystack.clone(), shared.clone());
+            let (haystack, sets, starts) = (haystack.clone(), sets.clone(), starts.clone());
             grid.cell([row, column], settings, None, move |task| {
                 let seed = SPENT + task.seed;
-                let mut shared = shared.borrow_mut();
-                let set = shared.set(&haystack, seed)?;
-                let start = if teacher { Some(shared.start(&plain, task, &set)?) } else { None };
+                let set = sets.get(seed, || draw(&haystack, seed))?;
+                let trained = || Ok(plain.run_from(task, &set, seed, None)?.1);
+                let start = if teacher { Some(starts.get((method, seed), trained)?) } else { None };
                 Ok(fit.run_from(task, &set, seed, start.as_deref())?.0)
             });
         }

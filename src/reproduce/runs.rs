@@ -2,6 +2,7 @@
 
 use super::{Cell, Grid, Metrics, Task};
 use crate::device::Device;
+use crate::fingerprint::Fingerprint;
 use crate::fit::{Every, Shelf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,8 @@ use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// One run that is over.
@@ -89,39 +92,98 @@ impl Runs {
         Ok(())
     }
 
-    /// Does the runs of `grid` with seeds 1 to `seeds` that are not there yet, all cells with one seed before the next
-    /// seed, and tells of each to `say`. Returns how many were done and how many were there.
+    /// Adds a run that is over, or tells how it failed.
+    fn keep(&mut self, over: Over, metric: &str, device: &Device, say: impl Fn(String)) -> Result<()> {
+        let Over { cell, seed, metrics, seconds, shelf } = over;
+        let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
+        let metrics = metrics.with_context(what)?;
+        let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
+        say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()));
+        let key = key(cell, seed, device.name());
+        self.add(Line { key, metrics, seconds, machine: device.description(), date: today() })?;
+        Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
+    }
+
+    /// Does the runs of `grid` with seeds 1 to `seeds` that are not there yet, `jobs` of them side by side, all cells with one
+    /// seed before those of the next, column by column, and tells of each to `say`. Returns how many were done and how many
+    /// were there.
+    ///
+    /// Results do not depend on `jobs`. On the host each of several runs has its share of the cores.
     ///
     /// # Errors
-    /// Of the first run that fails, with its cell and seed; those before it are kept.
-    pub fn complete(&mut self, grid: &Grid, seeds: u64, device: &Device, say: &dyn Fn(String)) -> Result<[usize; 2]> {
-        let all: Vec<_> = (1..=seeds).flat_map(|seed| grid.cells.iter().map(move |cell| (cell, seed))).collect();
+    /// Of a run that fails, with its cell and seed, once those beside it are over; what is over is kept.
+    pub fn complete(
+        &mut self,
+        grid: &Grid,
+        seeds: u64,
+        device: &Device,
+        jobs: usize,
+        say: &dyn Fn(String),
+    ) -> Result<[usize; 2]> {
+        // Cells of one row may be measures of one run: with columns outside, runs side by side are others.
+        let mut cells: Vec<&Cell> = grid.cells.iter().collect();
+        cells.sort_by_key(|cell| grid.cells.iter().position(|other| other.column == cell.column));
+        let all: Vec<_> = (1..=seeds).flat_map(|seed| cells.iter().map(move |&cell| (cell, seed))).collect();
         let missing: Vec<_> =
             all.iter().copied().filter(|&(cell, seed)| self.get(cell, seed, device.name()).is_none()).collect();
-        let begun = Instant::now();
-        for (done, &(cell, seed)) in missing.iter().enumerate() {
-            let clock = Instant::now();
-            let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
-            let metrics = (cell.run)(&Task { device, seed, shelf: self.shelf.as_ref() }).with_context(what)?;
-            let Some(&value) = metrics.get(grid.metric) else {
-                bail!("{}: the run has no {}", what(), grid.metric);
-            };
-            let seconds = clock.elapsed().as_secs_f64();
-            let left = begun.elapsed().as_secs_f64() / (done + 1) as f64 * (missing.len() - done - 1) as f64;
-            say(format!(
-                "[{}/{}] {}: {} {value:.3} ({seconds:.1} s; {} left)",
-                done + 1,
-                missing.len(),
-                what(),
-                grid.metric,
-                duration(left)
-            ));
-            let key = key(cell, seed, device.name());
-            self.add(Line { key, metrics, seconds, machine: device.description(), date: today() })?;
-            self.shelf.as_ref().map_or(Ok(()), Shelf::clear)?;
-        }
+        let jobs = jobs.clamp(1, missing.len().max(1));
+        let threads = (rayon::current_num_threads() / jobs).max(1);
+        let (next, shelf, begun) = (AtomicUsize::new(0), self.shelf.clone(), Instant::now());
+        let work = |over: mpsc::Sender<_>| -> Result<()> {
+            // Threads of its own: while one waits for others, it takes up no other run.
+            let pool =
+                if jobs > 1 { Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?) } else { None };
+            while let Some(&(cell, seed)) = missing.get(next.fetch_add(1, Ordering::SeqCst)) {
+                let clock = Instant::now();
+                let shelf = shelf.as_ref().map(|shelf| shelf.part(&part(cell, seed, device.name())));
+                let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref() });
+                let metrics = pool.as_ref().map_or_else(run, |pool| pool.install(run));
+                // Nobody listens any more after an error.
+                let _ = over.send(Over { cell, seed, metrics, seconds: clock.elapsed().as_secs_f64(), shelf });
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| -> Result<()> {
+            let (send, over) = mpsc::channel();
+            let workers: Vec<_> = (0..jobs)
+                .map(|_| {
+                    let (work, send) = (&work, send.clone());
+                    scope.spawn(move || work(send))
+                })
+                .collect();
+            drop(send);
+            let mut failed = Ok(());
+            for (done, over) in over.iter().enumerate() {
+                let left = begun.elapsed().as_secs_f64() / (done + 1) as f64 * (missing.len() - done - 1) as f64;
+                let place = format!("[{}/{}]", done + 1, missing.len());
+                let kept = self
+                    .keep(over, grid.metric, device, |told| say(format!("{place} {told}; {} left)", duration(left))));
+                if kept.is_err() {
+                    // No other run begins.
+                    next.store(missing.len(), Ordering::SeqCst);
+                    failed = failed.and(kept);
+                }
+            }
+            workers.into_iter().try_for_each(|worker| worker.join().expect("runs return errors"))?;
+            failed
+        })?;
         Ok([missing.len(), all.len() - missing.len()])
     }
+}
+
+/// A run that is over.
+struct Over<'a> {
+    cell: &'a Cell,
+    seed: u64,
+    metrics: Result<Metrics>,
+    seconds: f64,
+    /// Where its trainings kept how they stood.
+    shelf: Option<Shelf>,
+}
+
+/// What tells a run apart, as a part of a file's name.
+fn part(cell: &Cell, seed: u64, device: &str) -> String {
+    Fingerprint::default().text(&key(cell, seed, device).to_string()).to_string()
 }
 
 /// Where the runs of an experiment are kept.
@@ -174,13 +236,44 @@ mod tests {
     }
 
     #[test]
+    fn runs_side_by_side_are_those_of_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = Device::host();
+        let grid = || {
+            let mut grid = Grid::new("auc", ["method", "bags"]);
+            for (row, column) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")] {
+                let settings = json!([row, column]);
+                let of = format!("{row}{column}");
+                grid.cell([row, column], settings, None, move |task| match (&of[..], task.seed) {
+                    ("b1", 3) => bail!("it was to fail"),
+                    _ => Ok([("auc".to_owned(), of.len() as f64 + task.seed as f64)].into()),
+                });
+            }
+            grid
+        };
+        let complete = |name: &str, jobs: usize, seeds: u64| {
+            let mut runs = Runs::open(file(dir.path(), name)).unwrap().with_checkpoints(Every::Updates(1));
+            let done = runs.complete(&grid(), seeds, &device, jobs, &|_| ());
+            let mut lines: Vec<String> = runs.lines.iter().map(|l| json!([l.key, l.metrics]).to_string()).collect();
+            lines.sort();
+            (done.map_err(|e| format!("{e:#}")), lines)
+        };
+        assert_eq!(complete("one", 1, 2), complete("three", 3, 2));
+        assert_eq!(complete("three", 3, 2).0, Ok([0, 8]));
+        let (failed, lines) = complete("three", 3, 5);
+        assert_eq!(failed, Err("b, 1, seed 3: it was to fail".into()));
+        // What went on beside it is kept, and little begins after it.
+        assert!((9..=15).contains(&lines.len()), "{}", lines.len());
+    }
+
+    #[test]
     fn a_rerun_does_what_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = file(dir.path(), "e");
         let device = Device::host();
         let complete = |factor, seeds| {
             let mut runs = Runs::open(&path).unwrap();
-            let counts = runs.complete(&grid(factor), seeds, &device, &|_| ()).unwrap();
+            let counts = runs.complete(&grid(factor), seeds, &device, 1, &|_| ()).unwrap();
             let values: Vec<f64> =
                 runs.of(&grid(factor).cells[0], seeds, device.name()).iter().map(|l| l.metrics["auc"]).collect();
             (counts, values)
@@ -203,7 +296,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut runs = Runs::open(file(dir.path(), "e")).unwrap();
         let grid = Grid { metric: "accuracy", ..grid(1.0) };
-        let message = runs.complete(&grid, 1, &Device::host(), &|_| ()).unwrap_err().to_string();
+        let message = runs.complete(&grid, 1, &Device::host(), 1, &|_| ()).unwrap_err().to_string();
         assert_eq!(message, "m, 5, seed 1: the run has no accuracy");
     }
 

@@ -2,15 +2,14 @@
 
 use crate::data::{Dataset, Folds, Pool, idx};
 use anyhow::{Context, Result, bail};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 /// What a folder holds, read when it is first asked for.
 pub struct Lazy<T> {
     folder: PathBuf,
     read: fn(&Path) -> Result<T>,
-    content: Rc<OnceCell<T>>,
+    content: Arc<OnceLock<T>>,
 }
 
 impl<T> Clone for Lazy<T> {
@@ -22,7 +21,7 @@ impl<T> Clone for Lazy<T> {
 impl<T> Lazy<T> {
     /// `read` is handed `folder`.
     pub fn new(folder: impl Into<PathBuf>, read: fn(&Path) -> Result<T>) -> Self {
-        Self { folder: folder.into(), read, content: Rc::default() }
+        Self { folder: folder.into(), read, content: Arc::default() }
     }
 
     /// The content.

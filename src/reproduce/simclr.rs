@@ -1,15 +1,14 @@
 //! What pretraining gives: DSMIL's first half (Li, Li, Eliceiri 2021) against its two references, on textures.
 
 use super::fit::Fit;
+use super::kept::Kept;
 use super::{Experiment, Grid, Options};
-use crate::data::{Dataset, Split, Textures, split};
+use crate::data::{Split, Textures, split};
 use crate::methods::encoder::{self, Objective};
 use crate::metrics::Metric;
 use crate::pretrain::{self, Augmentation, embed, pretrain_on};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::rc::Rc;
 
 /// Features from three encoders, each under two pools.
 pub const EXPERIMENT: Experiment = Experiment {
@@ -27,9 +26,6 @@ pub const EXPERIMENT: Experiment = Experiment {
     seeds: 3,
     grid,
 };
-
-/// Features of one row and seed, for all of its columns.
-type Kept = Rc<RefCell<Option<(&'static str, u64, Dataset)>>>;
 
 /// Share of the training bags that chooses the epoch of the bags' model.
 const HELD: f64 = 0.2;
@@ -55,7 +51,8 @@ fn grid(options: &Options) -> Result<Grid> {
     // As DSMIL's first stream alone: a linear classifier of instances, trained in the same way.
     let mut max = linear(Fit::new("mi-net", json!({ "embed": [], "dropout": 0.0, "init": "torch" }))?);
     max.training = dsmil.training.clone();
-    let kept = Kept::default();
+    // Features of a row and seed, for all of its columns.
+    let kept = Kept::new(8);
     for (row, objective, epochs) in rows {
         let network = encoder::Encoder { objective, ..encoder::Encoder::default() };
         let settings = pretrain::Settings {
@@ -75,8 +72,7 @@ fn grid(options: &Options) -> Result<Grid> {
             let (textures, network, settings) = (textures.clone(), network.clone(), settings.clone());
             let (fit, kept) = (fit.clone(), kept.clone());
             grid.cell([row, column], key, None, move |task| {
-                let there = matches!(&*kept.borrow(), Some((of, seed, _)) if *of == row && *seed == task.seed);
-                if !there {
+                let set = kept.get((row, task.seed), || {
                     let patches = Textures { seed: task.seed, ..textures.clone() }.patches()?;
                     let settings = pretrain::Settings { seed: task.seed, ..settings.clone() };
                     let persistence = task.persistence();
@@ -86,11 +82,9 @@ fn grid(options: &Options) -> Result<Grid> {
                     let labels = set.bags.labels.clone().context("textures have labels")?;
                     let parts: &mut Vec<Split> = set.split.as_mut().context("textures have test bags")?;
                     split::hold_out(parts, &labels, None, HELD, task.seed)?;
-                    *kept.borrow_mut() = Some((row, task.seed, set));
-                }
-                let kept = kept.borrow();
-                let (_, _, set) = kept.as_ref().context("it was put there")?;
-                fit.run(task, set, task.seed)
+                    Ok(set)
+                })?;
+                fit.run(task, &set, task.seed)
             });
         }
     }

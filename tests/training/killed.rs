@@ -208,7 +208,11 @@ fn experiments_go_on_too() {
     let runs = |folder: &str| -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(Path::new(folder).join("mhim-quick.runs.jsonl")).unwrap();
         let line = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
-        text.lines().map(line).map(|run| serde_json::json!([run["key"], run["metrics"]])).collect()
+        let told = |run: serde_json::Value| serde_json::json!([run["key"], run["metrics"]]);
+        let mut runs: Vec<serde_json::Value> = text.lines().map(line).map(told).collect();
+        // Runs go on side by side, and are written down as they end.
+        runs.sort_by_key(ToString::to_string);
+        runs
     };
     let mut kills = 0;
     for _ in 0..20 {
