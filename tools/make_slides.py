@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small folders of slides in the layouts of CLAM, TRIDENT and STAMP, for tests and for docs/from-trident.md.
+"""Small folders of slides as CLAM, TRIDENT, STAMP and others lay them out, for tests and for docs/from-trident.md.
 
     tools/make_slides.py                      the fixtures in tests/readers/slides
     tools/make_slides.py trident FOLDER       a cohort in TRIDENT's layout with its table: 24 patients, 32 slides
@@ -9,6 +9,7 @@ Needs h5py and NumPy; the fixtures of PyTorch files need torch.
 import collections
 import csv
 import itertools
+import json
 import os
 import pathlib
 import sys
@@ -157,6 +158,89 @@ def torch_fixtures(root):
         (bad / f"cut-{name}.pt").write_bytes(whole[: len(whole) - 30])
 
 
+def safetensors(path, tensors, **said):
+    """The format by hand: the length of the head, the head, the values."""
+    head, at, body = {"__metadata__": said} if said else {}, 0, b""
+    for name, (kind, array) in tensors.items():
+        raw = array.tobytes()
+        head[name] = dict(dtype=kind, shape=list(array.shape), data_offsets=[at, at + len(raw)])
+        at, body = at + len(raw), body + raw
+    head = json.dumps(head).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + body)
+
+
+def bfloat16(x):
+    """The upper half of each float32, which the values of `features` fit."""
+    return (x.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def array_fixtures(root):
+    """Files of one slide in NumPy's formats and in safetensors."""
+    folder = lambda name: (root / name).mkdir(parents=True, exist_ok=True) or root / name
+    one, coords = features(1, 3), places(3)
+    npy, npz, tensors = folder("npy"), folder("npz"), folder("safetensors")
+    for name, x in [
+        ("single", one),
+        ("half", one.astype(np.float16)),
+        ("double", one.astype(np.float64)),
+        ("big-endian", one.astype(">f4")),
+        ("fortran", np.asfortranarray(one)),
+        ("batch", one[None]),
+    ]:
+        np.save(npy / f"{name}.npy", x)
+    np.savez(npz / "stored.npz", features=one, coords=coords)
+    np.savez_compressed(npz / "deflate.npz", feats=one.astype(np.float16), coords=coords.astype(np.float64), slide="s1")
+    np.savez_compressed(npz / "only.npz", one)
+    np.savez(npz / "matrix.npz", embeddings=one, scores=one[:, 0], coords=coords)
+    safetensors(tensors / "single.safetensors", {"features": ("F32", one), "coords": ("I64", coords)}, encoder="uni_v1", patch_size_level0="512")
+    safetensors(tensors / "half.safetensors", {"feats": ("F16", one.astype(np.float16))})
+    safetensors(tensors / "bfloat16.safetensors", {"coords": ("I32", coords.astype(np.int32)), "x": ("BF16", bfloat16(one))})
+    safetensors(tensors / "double.safetensors", {"patch_embeddings": ("F64", one.astype(np.float64)[None])})
+    bad = folder("arrays-bad")
+    np.savez(bad / "several.npz", a=one, b=one)
+    np.savez(bad / "dataset.npz", features=one, bag_ids=np.zeros(3, int))
+    np.savez(bad / "places.npz", features=one, coords=places(2))
+    np.savez(bad / "integers.npz", features=coords)
+    np.savez_compressed(bad / "checksum.npz", features=one)
+    whole = bytearray((bad / "checksum.npz").read_bytes())
+    at = whole.rindex(b"PK\x01\x02") + 16
+    whole[at] ^= 1  # the checksum in the list of the archive
+    (bad / "checksum.npz").write_bytes(whole)
+    whole = (npz / "stored.npz").read_bytes()
+    (bad / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (bad / "module.npz").write_bytes(b"no archive\n")
+
+
+def layout_fixtures(root):
+    """Folders of torchmil, slideflow and dsmil, and one HDF5 file with a group for each slide."""
+    folder = lambda name: (root / name).mkdir(parents=True, exist_ok=True) or root / name
+    inst = [np.arange(rows) % 2 for rows in ROWS]
+    for slide, rows in enumerate(ROWS):
+        x, coords, name = features(slide, rows), places(rows), f"s{slide}"
+        np.save(folder("torchmil/features") / f"{name}.npy", x)
+        np.save(folder("torchmil/labels") / f"{name}.npy", np.array(slide % 2))
+        np.save(folder("torchmil/inst_labels") / f"{name}.npy", inst[slide][:, None])
+        np.save(folder("torchmil/coords") / f"{name}.npy", coords)
+        for what, array in dict(features=x, labels=np.array([slide % 2]), inst_labels=inst[slide], coords=coords).items():
+            with h5py.File(folder(f"torchmil-h5/{what}") / f"{name}.h5", "w") as file:
+                file[what] = array
+        np.savez(folder("slideflow") / f"{name}.index.npz", coords)
+        lines = [",".join(map(str, range(WIDTH))), *(",".join(f"{v:.4f}" for v in row) for row in x)]
+        (folder(f"dsmil/{slide % 2}-{['normal', 'tumour'][slide % 2]}") / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    (root / "torchmil/splits.csv").write_text("bag_name,split\ns0,train\ns1,val\ns2,test\n")
+    with h5py.File(root / "groups.h5", "w") as file:
+        for slide, rows in enumerate(ROWS):
+            group = file.create_group(f"s{slide}")
+            group["features"], group["coords"] = features(slide, rows).astype(np.float16), places(rows)
+
+
+def torch_layout_fixtures(root):
+    import torch
+
+    for slide, rows in enumerate(ROWS):
+        torch.save(torch.from_numpy(features(slide, rows)), root / "slideflow" / f"s{slide}.pt")
+
+
 def cohort(folder, seed=7):
     """Slides whose class can be told from a few of their patches, as TRIDENT would leave them."""
     random = np.random.default_rng(seed)
@@ -191,7 +275,10 @@ if __name__ == "__main__":
         case []:
             where = pathlib.Path(__file__).parent.parent / "tests/readers/slides"
             fixtures(where)
+            array_fixtures(where)
+            layout_fixtures(where)
             torch_fixtures(where)
+            torch_layout_fixtures(where)
         case ["trident", where]:
             cohort(pathlib.Path(where))
         case _:

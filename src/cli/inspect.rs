@@ -22,7 +22,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder with a file of features for each slide, or one such file
+    /// Folder with a file of features for each slide, one such file, or a table of their paths
     data: String,
     #[command(flatten)]
     bags: Bags,

@@ -19,7 +19,7 @@
 //!
 //! Both byte orders are read; Fortran order in one and two dimensions.
 
-mod array;
+pub(super) mod array;
 mod labels;
 mod save;
 
@@ -35,6 +35,20 @@ use array::{Array, check_finite};
 use labels::{labels, several_labels};
 use npyz::TypeChar;
 use std::path::Path;
+
+/// What the files of the layout are called.
+pub(super) const FILES: [&str; 10] = [
+    "features.npy",
+    "pixels.npy",
+    "bag_ids.npy",
+    "labels.npy",
+    "instance_labels.npy",
+    "key_instances.npy",
+    "coords.npy",
+    "split.npy",
+    "folds.npy",
+    "groups.npy",
+];
 
 /// Features, width and image shape.
 type Instances = (Features, usize, Option<[usize; 3]>);

@@ -37,7 +37,7 @@ pub(super) fn open(folder: &Path, reading: &Reading) -> Result<Patches> {
     if bags.is_empty() {
         let message = "expected features.npy, pixels.npy, or PNG or JPEG files in this folder or in folders in it, \
                        found none";
-        return Err(super::foreign::refusal(folder).unwrap_or_else(|| Error::format(folder, message)));
+        return Err(Error::format(folder, message));
     }
     let classed = bags.iter().filter(|b| b.class.is_some()).count();
     if classed != 0 && classed != bags.len() {

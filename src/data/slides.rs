@@ -1,33 +1,36 @@
-//! Folders with a file of features for each slide, as CLAM, TRIDENT and STAMP write them, and the table that goes with them.
+//! Folders with a file of features for each slide, as other programs write them, and the table that goes with them.
 //!
+//! - How files are laid out is found in `layouts`: CLAM, TRIDENT, STAMP, torchmil, slideflow, dsmil, one file with a group for
+//!   each slide, a table of paths. Another layout is another file there, another format of a file one in `format`.
 //! - A file is known by its first bytes. In HDF5 the features are called `features`, `feats` or `patch_embeddings`,
 //!   `[patches, width]` or `[1, patches, width]`, of any float; a vector is a slide with one instance. `coords` are the
 //!   places of the patches. In PyTorch files the features are a tensor, in a list of one or not, or that of a dict under one
-//!   of these names. Such files are pickles; nothing in them is executed.
+//!   of these names. Such files are pickles; nothing in them is executed. npy, npz and safetensors files are read, too.
 //! - A slide is a bag, called as its file without the ending. Bags are in the order of their names.
 //! - [`Opening::labels`] is a text table with a line of column names: the slide, its label and, where there is one, its
 //!   patient, by which bags are grouped. Ids are text; a path in front and the endings of slides and features are left out
 //!   where that brings an id and a file together.
 //! - A table of patients goes with one of their slides, [`Opening::slides`].
-//! - With a table the slides that it has are read, without one all, and they have no labels.
+//! - With a table the slides that it has are read, without one all; then labels are those that come with the layout, if any.
 //! - [`Opening::splits`] says which slides train, validate and test; the others are left out. It has a column of slides for
 //!   each part, a line for each slide with its part, or lists of patients; [`Opening::which_split`] chooses one of several.
 //! - All files are looked through before anything is trained. Those that cannot be used are listed together, and
 //!   [`Opening::on_bad`] says whether that is an error.
 
 mod about;
-mod file;
+mod entry;
+mod format;
 mod gather;
-mod hdf5;
 mod ids;
 mod inspect;
+mod layouts;
+mod said;
 mod sheet;
 mod splits;
 mod table;
-mod torch;
 
-pub(super) use gather::is_slides;
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
+pub(super) use layouts::is_slides;
 
 use super::{Dataset, OnBad, Opening};
 use crate::bag::Bags;
@@ -35,7 +38,7 @@ use crate::bounded;
 use crate::error::{Error, Result};
 use crate::features::Features;
 use about::{counted, describe, told};
-use file::{Head, Number, Reason};
+use format::{Head, Number, Reason};
 use gather::{Gathered, Known, gather};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -45,6 +48,7 @@ use table::Table;
 struct Slide {
     features: Features,
     coords: Option<Vec<[f32; 2]>>,
+    instance_labels: Option<Vec<i32>>,
 }
 
 /// Opens a folder of slides, or the file of one.
@@ -66,7 +70,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
     let room = values as usize;
     let mut features =
         if half { Features::F16(Vec::with_capacity(room)) } else { Features::F32(Vec::with_capacity(room)) };
-    let mut coords = Some(Vec::new());
+    let (mut coords, mut instance_labels, mut with_labels) = (Some(Vec::new()), Some(Vec::new()), 0);
     let (mut bad, mut good): (Vec<(PathBuf, Reason)>, Vec<Known>) = Default::default();
     let mut rest = known.into_iter();
     loop {
@@ -91,6 +95,11 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
                         (Some(all), Some(places)) => all.extend(places),
                         (all, _) => *all = None,
                     }
+                    with_labels += usize::from(slide.instance_labels.is_some());
+                    match (&mut instance_labels, slide.instance_labels) {
+                        (Some(all), Some(labels)) => all.extend(labels),
+                        (all, _) => *all = None,
+                    }
                     good.push(known);
                 }
                 Err(reason) => bad.push((known.entry.path, reason)),
@@ -104,11 +113,15 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
     let mut bags = Bags::packed(features, width, &sizes)?;
     bags.names = good.iter().map(|k| k.entry.stem.clone()).collect();
     bags.coords = coords;
+    bags.instance_labels = instance_labels;
+    if with_labels > 0 && bags.instance_labels.is_none() {
+        remarks.push(format!("{with_labels} of {} slides have labels of instances: none is used", good.len()));
+    }
     describe(&heads, &good, &mut remarks);
     let mut set = Dataset::new(bags, super::name_of(&folder));
-    if let (Some(table), Some(labels)) = (table, &opening.labels) {
+    if let Some(table) = table {
         let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
-        label(&mut set, &table, &lines, &mut remarks).map_err(|message| Error::format(labels, message))?;
+        label(&mut set, &table, &lines, &mut remarks).map_err(|message| Error::format(&table.path, message))?;
     }
     if let Some(mut split) = good.iter().map(|k| k.part).collect::<Option<Vec<_>>>() {
         set.leave_out_unlabelled(&mut split);
@@ -122,7 +135,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
 /// The features and places of a slide, which are all finite.
 fn read(known: &Known) -> Result<Slide, Reason> {
     let head = known.head.as_ref().map_err(Reason::clone)?;
-    let file = known.entry.format.clone()?.open(&known.entry.path)?;
+    let file = known.entry.open()?;
     let features = file.features()?;
     if file.head() != head || features.len() != head.rows * head.width {
         return Err("the file changed while it was read".to_owned());
@@ -133,7 +146,7 @@ fn read(known: &Known) -> Result<Slide, Reason> {
             "row {row}, column {column} (0-based): expected finite features within float32, found {value}"
         ));
     }
-    Ok(Slide { features, coords: file.coords()? })
+    Ok(Slide { features, coords: file.coords()?, instance_labels: file.instance_labels()? })
 }
 
 /// Puts the features of a slide behind those of others.

@@ -12,7 +12,7 @@ use std::str::FromStr;
 pub enum Source {
     /// A folder of npy files; see [`super::npy`].
     Npy(PathBuf),
-    /// A folder with a file of features for each slide, or one such file; see [`super::slides`].
+    /// A folder with a file of features for each slide, one such file, or a table of their paths; see [`super::slides`].
     Slides(PathBuf),
     /// A text file, one instance a line; see [`super::text`].
     Text(PathBuf),
@@ -124,11 +124,11 @@ impl Source {
             let message = format!("there is no such file or folder; the generators are {GENERATORS}");
             return Err(Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message)));
         }
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-            return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
-        }
         if slides::is_slides(path) {
             return Ok(Self::Slides(path.into()));
+        }
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
         }
         if let Some(error) = foreign::refusal(path) {
             return Err(error);
@@ -171,12 +171,7 @@ impl Source {
     /// that a source of this kind does not know.
     pub fn open_with(&self, opening: &Opening) -> Result<Dataset> {
         if let Self::Slides(path) = self {
-            return match opening.labels.is_some() || opening.columns.is_empty() {
-                true => slides::open(path, opening),
-                false => {
-                    Err(Error::setting("columns", "are named, but there is no table that has them (--labels TABLE)"))
-                }
-            };
+            return slides::open(path, opening);
         }
         if opening.files().next().is_some() {
             return Err(Error::setting(
@@ -538,11 +533,11 @@ mod tests {
         refused(dir.path(), "found neither");
         std::fs::write(path("features.npy.bak"), "").unwrap();
         refused(dir.path(), "found neither");
-        for name in ["bags.npz", "BAGS.NPZ"] {
-            std::fs::write(path(name), "PK").unwrap();
-            refused(&path(name), &format!("np.load('{name}').items()"));
+        for name in ["bags.parquet", "BAGS.PARQUET"] {
+            std::fs::write(path(name), "PAR1").unwrap();
+            refused(&path(name), &format!("found {name}, and parquet files are not read"));
         }
-        refused(dir.path(), "found BAGS.NPZ, and npz files are not read");
+        refused(dir.path(), "found 2 files such as BAGS.PARQUET, and parquet files are not read");
         std::fs::create_dir(path("alone")).unwrap();
         std::fs::write(path("alone/features.npy"), "").unwrap();
         refused(&path("alone/features.npy"), "give the folder of the npy files");

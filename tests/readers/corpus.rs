@@ -30,6 +30,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "png" => pictures(image::ImageFormat::Png),
         "hdf5" => slides(),
         "torch" => torch(),
+        "array" => fixtures(&["npy/single.npy", "npy/half.npy", "npy/fortran.npy", "npy/batch.npy"]),
+        "archive" => fixtures(&["npz/stored.npz", "npz/deflate.npz", "npz/only.npz", "npz/matrix.npz"]),
+        "safetensors" => fixtures(&["safetensors/single.safetensors", "safetensors/bfloat16.safetensors"]),
+        "dsmil" => fixtures(&["dsmil/0-normal/s0.csv"]),
         "labels" => labels(),
         "splits" => splits(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
@@ -132,6 +136,10 @@ fn slides() -> Vec<Vec<u8>> {
     let files = ["latest", "user-block", "gzip", "lzf"].map(|kind| format!("kinds/{kind}.h5"));
     let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into()]);
     files.map(|name| std::fs::read(crate::slides::fixture(&name)).unwrap()).collect()
+}
+
+fn fixtures(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| std::fs::read(crate::slides::fixture(name)).unwrap()).collect()
 }
 
 fn torch() -> Vec<Vec<u8>> {

@@ -4,6 +4,7 @@
 //! number alone, and a failure names it. `fuzz/` has the same targets for cargo-fuzz.
 
 mod corpus;
+mod layouts;
 mod slides;
 mod targets;
 

@@ -10,11 +10,11 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// What `tools/make_slides.py` writes for this slide.
-fn features(slide: usize, rows: usize, width: usize) -> Vec<f32> {
+pub fn features(slide: usize, rows: usize, width: usize) -> Vec<f32> {
     (0..rows * width).map(|at| (slide * 16 + at / width) as f32 + (at % width) as f32 / 8.0).collect()
 }
 
-fn place(row: usize, scale: f32) -> [f32; 2] {
+pub fn place(row: usize, scale: f32) -> [f32; 2] {
     [(row % 3 * 512) as f32 * scale, (row / 3 * 512 + 1024) as f32 * scale]
 }
 
@@ -25,7 +25,7 @@ fn labelled(folder: &Path, table: &str) -> bagrad::Result<Dataset> {
     Dataset::open_with(folder, &Opening { labels: Some(labels), ..Opening::default() })
 }
 
-fn refused(done: bagrad::Result<Dataset>) -> String {
+pub fn refused(done: bagrad::Result<Dataset>) -> String {
     done.map(|set| format!("{:?}", set.bags.names)).expect_err("expected an error").to_string()
 }
 
@@ -199,7 +199,7 @@ fn torch_files_are_read() {
     assert_eq!(set.bags.names, ["a", "b"]);
     let remarks = set.remarks.join("\n");
     assert!(
-        remarks.contains("1 slides have an HDF5 file, which is read, and a PyTorch file, such as 'a'"),
+        remarks.contains("1 slides have a file of HDF5, which is read, and one of PyTorch, such as 'a'"),
         "{remarks}"
     );
     assert!(remarks.contains("1 of 2 slides have coordinates: no place is used"), "{remarks}");

@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -23,6 +23,10 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "source", run: source },
     Target { name: "hdf5", run: hdf5 },
     Target { name: "torch", run: torch },
+    Target { name: "array", run: array },
+    Target { name: "archive", run: archive },
+    Target { name: "safetensors", run: safetensors },
+    Target { name: "dsmil", run: dsmil },
     Target { name: "labels", run: labels },
     Target { name: "splits", run: splits },
 ];
@@ -142,6 +146,27 @@ fn hdf5(input: &[u8], folder: &Path) {
 
 fn torch(input: &[u8], folder: &Path) {
     slide(input, folder, "slide.pt");
+}
+
+fn array(input: &[u8], folder: &Path) {
+    slide(input, folder, "slide.npy");
+}
+
+fn archive(input: &[u8], folder: &Path) {
+    slide(input, folder, "slide.npz");
+}
+
+fn safetensors(input: &[u8], folder: &Path) {
+    slide(input, folder, "slide.safetensors");
+}
+
+/// A class with a slide.
+fn dsmil(input: &[u8], folder: &Path) {
+    let _ = std::fs::create_dir(folder.join("class"));
+    file(folder, "class/slide.csv", input);
+    if let Ok(set) = slides::open(folder, &Opening::default()) {
+        check(&set);
+    }
 }
 
 /// The file of a slide.

@@ -20,6 +20,32 @@ fn cohort(at: &Path) -> (PathBuf, PathBuf) {
     (folder, table)
 }
 
+/// Layouts that bring labels and parts of their own, and tables that lead to the files.
+#[test]
+fn layouts_are_inspected() {
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/slides").join(name);
+    let (torchmil, splits) = (fixture("torchmil"), fixture("torchmil/splits.csv"));
+    let told = good(&["inspect", text(&torchmil), "--splits", text(&splits)]);
+    for what in ["slides        3 in", "(npy)", "a unit that the files do not tell", "validation       1"] {
+        assert!(told.contains(what), "{what} is not in:\n{told}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("table.csv");
+    let slide = |name: &str| fixture("stamp").join(name).display().to_string();
+    fs::write(&table, format!("slide_path,label\n{},no\n{},yes\n", slide("s0.h5"), slide("s2.h5"))).unwrap();
+    let found = json(&["inspect", text(&table), "--json"]);
+    assert_eq!((&found["slides"], &found["classes"][1]["name"]), (&serde_json::json!(2), &serde_json::json!("yes")));
+    let (clini, slides) = (dir.path().join("clini.csv"), dir.path().join("slide.csv"));
+    fs::write(&clini, "PATIENT,sex,isMSIH\n1,f,no\n2,m,yes\n").unwrap();
+    fs::write(&slides, "PATIENT,FILENAME\n1,s0.h5\n1,s1.h5\n2,s2.h5\n").unwrap();
+    let args =
+        ["inspect", text(&fixture("stamp")), "--labels", text(&clini), "--slides", text(&slides)].map(String::from);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    assert!(refused(&args).contains("or --label-column NAME; the columns are 'PATIENT', 'sex', 'isMSIH'"));
+    let found = json(&[&args[..], &["--label-column", "isMSIH", "--json"]].concat());
+    assert_eq!((&found["patients"], &found["classes"][0]["slides"]), (&serde_json::json!(2), &serde_json::json!(2)));
+}
+
 /// Bags in all parts of a run.
 fn bags(result: &serde_json::Value) -> u64 {
     ["train_bags", "validation_bags", "test_bags"].map(|part| result[part].as_u64().unwrap()).iter().sum()

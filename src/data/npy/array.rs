@@ -17,7 +17,7 @@ const LONGEST_HEADER: usize = 10_000;
 const LONGEST_TEXT: usize = 1 << 16;
 
 /// An npy file whose header has been read and fits the length of the file.
-pub(super) struct Array {
+pub(in crate::data) struct Array {
     pub path: PathBuf,
     pub shape: Vec<usize>,
     pub kind: TypeChar,
@@ -27,14 +27,18 @@ pub(super) struct Array {
     pub fortran: bool,
     /// Bytes in front of the items.
     pub header: usize,
-    reader: BufReader<File>,
+    reader: Box<dyn Read>,
 }
 
 impl Array {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
-        let mut reader = BufReader::with_capacity(1 << 16, file);
+        Self::from_reader(path, Box::new(BufReader::with_capacity(1 << 16, file)), length)
+    }
+
+    /// As [`Array::open`], of `length` bytes that a reader gives; `path` is what errors call it.
+    pub fn from_reader(path: &Path, mut reader: Box<dyn Read>, length: u64) -> Result<Self> {
         let text = header(path, &mut reader)?;
         let parsed = NpyHeader::from_reader(&text[..]).map_err(|e| file::reading(path, e))?;
         let DType::Plain(dtype) = parsed.dtype() else {
@@ -100,6 +104,17 @@ impl Array {
                 (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| items[c * rows + r]).collect();
         }
         Ok(items)
+    }
+
+    /// The little-endian bytes of all items in C order.
+    pub fn bytes(&mut self) -> Result<Vec<u8>> {
+        Ok(match self.size {
+            1 => self.items(|b: [u8; 1]| b)?.into_flattened(),
+            2 => self.items(|b: [u8; 2]| b)?.into_flattened(),
+            4 => self.items(|b: [u8; 4]| b)?.into_flattened(),
+            8 => self.items(|b: [u8; 8]| b)?.into_flattened(),
+            _ => return self.wrong("numbers of at most 8 bytes", &self.descr),
+        })
     }
 
     pub fn integers(&mut self) -> Result<Vec<i64>> {

@@ -1,8 +1,8 @@
 //! What slides say of themselves: encoder, unit of the places, width of patches.
 
-use super::file::{About, Head, Unit};
-use super::gather::{Entry, Known};
-use super::hdf5;
+use super::entry::Entry;
+use super::format::{self, About, Head, Unit};
+use super::gather::Known;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -53,7 +53,7 @@ pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String
 pub(super) fn completed(head: &Head, entry: &Entry) -> About {
     let mut about = head.about.clone();
     if head.coords == Some(Unit::Pixels) && about.patch.is_none() {
-        let beside = hdf5::patches_beside(&entry.path, &entry.stem).map(|path| hdf5::about_patches(&path));
+        let beside = format::patches_beside(&entry.path, &entry.stem).map(|path| format::about_patches(&path));
         let beside = beside.unwrap_or_default();
         (about.patch, about.magnification) = (beside.patch, about.magnification.or(beside.magnification));
     }

@@ -2,31 +2,15 @@
 
 use super::super::{Opening, Split};
 use super::about::counted;
-use super::file::{Format, Head, Reason};
+use super::entry::Entry;
+use super::format::{Head, Reason};
 use super::ids::examples;
+use super::layouts::{self, Found};
 use super::splits::{self, Candidate};
 use super::table::{self, Table};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-/// A file of a slide.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub path: PathBuf,
-    /// Its name without the ending.
-    pub stem: String,
-    /// What it is, or why it is nothing.
-    pub format: Result<Format, Reason>,
-}
-
-/// The files of a folder.
-struct Found {
-    folder: PathBuf,
-    entries: Vec<Entry>,
-    remarks: Vec<String>,
-}
 
 /// A file with what its head says.
 pub(super) struct Known {
@@ -63,8 +47,11 @@ pub(super) struct Gathered {
 /// # Errors
 /// When there is none, or what is wrong with the tables.
 pub(super) fn gather(path: &Path, opening: &Opening) -> Result<Gathered> {
-    let Found { folder, entries, remarks } = find(path)?;
-    let table = table::read(opening)?;
+    let Found { folder, entries, table: theirs, remarks } = layouts::find(path, opening)?;
+    let table = table::read(opening)?.or(theirs);
+    if table.is_none() && !opening.columns.is_empty() {
+        return Err(Error::setting("columns", "are named, but there is no table that has them (--labels TABLE)"));
+    }
     let (known, without_file, without_line) = Default::default();
     let mut gathered = Gathered { folder, known, width: 0, table: None, without_file, without_line, remarks };
     match &table {
@@ -87,98 +74,6 @@ pub(super) fn gather(path: &Path, opening: &Opening) -> Result<Gathered> {
     known.par_iter_mut().for_each(|known| known.head = look(&known.entry));
     (gathered.width, gathered.table) = (agree_on_width(known), table);
     Ok(gathered)
-}
-
-/// True for a file of a slide, or a folder with such files or with the folders that CLAM makes.
-pub(in crate::data) fn is_slides(path: &Path) -> bool {
-    let is = |path: &Path| path.is_file() && matches!(Format::by_content(path), Ok(Some(_)));
-    if path.is_file() {
-        return is(path);
-    }
-    files(path).is_ok_and(|files| files.iter().any(|f| is(f) || Format::by_name(f).is_some())) || clam(path).is_some()
-}
-
-/// The folder of features in what CLAM writes, the one with places before the one without.
-fn clam(folder: &Path) -> Option<PathBuf> {
-    ["h5_files", "pt_files"].map(|name| folder.join(name)).into_iter().find(|f| f.is_dir() && is_slides(f))
-}
-
-/// Files of a folder that are not hidden, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let io = |e| Error::io(folder, e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        if !hidden && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort_by_cached_key(|path| super::super::pictures::natural(Path::new(path.file_stem().unwrap_or_default())));
-    Ok(files)
-}
-
-fn find(path: &Path) -> Result<Found> {
-    let mut remarks = Vec::new();
-    let (folder, paths) = match (path.is_file(), clam(path)) {
-        (true, _) => (path.to_owned(), vec![path.to_owned()]),
-        (false, Some(inner)) if !files(path)?.iter().any(|f| Format::by_name(f).is_some()) => {
-            let other = path.join("pt_files");
-            let why =
-                if other.is_dir() && other != inner { ", which has places too, and not from pt_files" } else { "" };
-            remarks.push(format!("features are read from {}{why}", inner.display()));
-            let paths = files(&inner)?;
-            (inner, paths)
-        }
-        _ => (path.to_owned(), files(path)?),
-    };
-    let mut entries: Vec<Entry> = Vec::new();
-    let (mut others, mut twice, mut at_stem) = (Vec::new(), Vec::new(), HashMap::new());
-    for path in paths {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let promised = Format::by_name(&path);
-        let format = match (Format::by_content(&path), promised) {
-            (Ok(Some(format)), _) => Ok(format),
-            (Ok(None), None) => {
-                others.push(name);
-                continue;
-            }
-            (Ok(None), Some(promised)) => Err(format!("it does not begin as {} files do", promised.name())),
-            (Err(e), _) => Err(e.to_string()),
-        };
-        let stem = name.rsplit_once('.').filter(|_| promised.is_some()).map_or(name.as_str(), |(stem, _)| stem);
-        let mut entry = Entry { stem: stem.to_owned(), path, format };
-        let before = at_stem.get(&entry.stem).map(|&at: &usize| &mut entries[at]);
-        match before {
-            None => {
-                at_stem.insert(entry.stem.clone(), entries.len());
-                entries.push(entry);
-            }
-            Some(before) => match (&before.format, &entry.format) {
-                (Ok(first), Ok(second)) if first != second => {
-                    twice.push(entry.stem.clone());
-                    if second < first {
-                        *before = entry;
-                    }
-                }
-                _ => {
-                    entry.format = Err(format!("{} is a file of the same slide", before.path.display()));
-                    entries.push(entry);
-                }
-            },
-        }
-    }
-    if let Some(first) = twice.first() {
-        let count = twice.len();
-        remarks.push(format!("{count} slides have an HDF5 file, which is read, and a PyTorch file, such as '{first}'"));
-    }
-    if entries.is_empty() {
-        return Err(Error::format(&folder, "expected a file of features for each slide in this folder, found none"));
-    }
-    if !others.is_empty() {
-        remarks.push(format!("{} other files are left out, such as {}", others.len(), examples(&others)));
-    }
-    Ok(Found { folder, entries, remarks })
 }
 
 /// The files that the table has a line for, with it; tells of what has no counterpart.
@@ -206,7 +101,7 @@ fn choose(table: &Table, entries: Vec<Entry>, gathered: &mut Gathered) -> Result
 }
 
 fn look(entry: &Entry) -> Result<Head, Reason> {
-    Ok(entry.format.clone()?.open(&entry.path)?.head().clone())
+    Ok(entry.open()?.head().clone())
 }
 
 /// The width that most slides have; others are bad.

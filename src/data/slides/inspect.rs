@@ -1,7 +1,7 @@
 //! What a folder of slides holds, without training anything.
 
 use super::about::{completed, counted};
-use super::file::Unit;
+use super::format::Unit;
 use super::gather::{Known, gather};
 use crate::bag::Bags;
 use crate::data::{Opening, Split};
@@ -145,9 +145,9 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
     let (mut classes, mut labels) = (Vec::new(), vec![None; good.len()]);
     let mut patients: Vec<Option<&str>> = vec![None; good.len()];
     let mut remarks = gathered.remarks;
-    if let (Some(table), Some(path)) = (&gathered.table, &opening.labels) {
+    if let Some(table) = &gathered.table {
         patients = lines.iter().map(|&line| table.lines[line].group.as_deref()).collect();
-        if let Some(found) = table.classes(&lines).map_err(|message| Error::format(path, message))? {
+        if let Some(found) = table.classes(&lines).map_err(|message| Error::format(&table.path, message))? {
             labels = found.labels.iter().map(|&l| (l != Bags::UNKNOWN).then_some(l as usize)).collect();
             (classes, remarks) = (found.names, [remarks, found.remarks].concat());
         }

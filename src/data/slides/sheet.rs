@@ -37,16 +37,26 @@ impl Sheet {
     /// # Errors
     /// [`Error::Io`], and [`Error::Format`] that names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::from_text(path, file::open(path)?)
+        Self::beginning(path, usize::MAX)
+    }
+
+    /// As [`Sheet::read`], of at most so many lines behind that of the names.
+    pub fn beginning(path: &Path, lines: usize) -> Result<Self> {
+        Self::lines(path, file::open(path)?, lines)
     }
 
     /// As [`Sheet::read`], from a reader; `path` is what errors call it.
+    #[cfg(test)]
     pub fn from_text(path: &Path, reader: impl BufRead) -> Result<Self> {
+        Self::lines(path, reader, usize::MAX)
+    }
+
+    fn lines(path: &Path, reader: impl BufRead, lines: usize) -> Result<Self> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let mut sheet = Self { path: path.into(), name, columns: Vec::new(), rows: Vec::new() };
         let mut opened = Opened::new(path, reader, &Limits::default())?;
         let mut record = csv::ByteRecord::new();
-        while opened.next(path, &mut record)? {
+        while sheet.rows.len() < lines && opened.next(path, &mut record)? {
             let line = opened.line;
             let wrong = |m: String| Error::format(path, format!("line {line}: {m}"));
             let fields: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();

@@ -12,7 +12,7 @@ use super::sheet::Sheet;
 use super::splits::columns_of_parts;
 use crate::error::{Error, Result};
 use columns::{Columns, side_by_side};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A line of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn read(opening: &Opening) -> Result<Option<Table>> {
     let sheet = Sheet::read(labels)?;
     let mut table = match opening.slides.as_deref() {
         Some(slides) => pair::read(labels, &sheet, slides, &opening.columns)?,
-        None => of(&sheet, &opening.columns).map_err(|message| Error::format(labels, message))?,
+        None => of(&sheet, &opening.columns)?,
     };
     if table.lines.is_empty() {
         return Err(Error::format(labels, "expected a line of column names and a line for each slide, found none"));
@@ -80,7 +80,14 @@ pub(super) fn read(opening: &Opening) -> Result<Option<Table>> {
 }
 
 /// The table of `sheet`.
-fn of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
+///
+/// # Errors
+/// [`Error::Format`] that says what it lacks.
+pub(super) fn of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table> {
+    lines_of(sheet, asked).map_err(|message| Error::format(&sheet.path, message))
+}
+
+fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
     let mut table = Table {
         name: sheet.name.clone(),
         path: sheet.path.clone(),
@@ -128,6 +135,24 @@ fn of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
 }
 
 impl Table {
+    /// A table without lines, of labels that stand in `path` otherwise than as a table.
+    pub fn beside(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let (lines, remarks, first) = Default::default();
+        Self { name, path: path.into(), lines, remarks, first, by_patient: false }
+    }
+
+    /// Adds the label of a slide.
+    pub fn add(&mut self, id: &str, label: &str) {
+        let number = self.lines.len() as u64 + 1;
+        self.add_line(id, label, None, number);
+    }
+
+    /// Adds what the line with this number says of a slide.
+    pub fn add_line(&mut self, id: &str, label: &str, group: Option<String>, number: u64) {
+        self.lines.push(Line { id: id.into(), label: label.into(), group, number });
+    }
+
     /// The line of each of the files that are called `stems`.
     ///
     /// # Errors
@@ -195,12 +220,10 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn table(text: &str, asked: &ColumnNames) -> Result<Table> {
         let path = Path::new("labels.csv");
-        let table = of(&Sheet::from_text(path, text.as_bytes())?, asked);
-        table.map_err(|message| Error::format(path, message))
+        of(&Sheet::from_text(path, text.as_bytes())?, asked)
     }
 
     /// Id, label and group of each line.

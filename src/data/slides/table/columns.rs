@@ -96,6 +96,11 @@ impl<'a> Names<'a> {
         found
     }
 
+    /// Takes the column `at` for something else.
+    pub fn take(&mut self, at: usize) {
+        self.taken.push(at);
+    }
+
     /// The column with a usual name for slides.
     pub fn id(&mut self) -> Option<usize> {
         self.usual(&IDS)

@@ -3,17 +3,16 @@
 mod container;
 mod pickle;
 
-use super::file::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
+use super::arrays::COORDS;
+use super::zip::read_at;
+use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::features::Features;
-use container::{Container, read_at};
+use container::Container;
 use pickle::{Pickle, Tensor, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub(super) use container::{LEGACY, ZIP};
-
-/// What the places of patches are called in a dict.
-const COORDS: [&str; 3] = ["coords", "coordinates", "coord"];
+pub(super) use container::LEGACY;
 
 /// One file of a slide.
 pub(super) struct TorchSlide {

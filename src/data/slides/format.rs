@@ -1,7 +1,21 @@
-//! A file with the features of one slide, whatever format it has.
+//! A file with the features of one slide, whatever format it has. Each format is a file of its own here; those that hold
+//! arrays by name implement [`arrays::Arrays`], and what the arrays are is found in one place.
 
-use super::{hdf5, torch};
+pub(super) mod arrays;
+mod csv;
+mod hdf5;
+mod npy;
+mod npz;
+mod safetensors;
+mod torch;
+mod zip;
+
+pub(super) use hdf5::{about_patches, groups, patches_beside};
+
+use super::said::Said;
+use crate::error::Error;
 use crate::features::Features;
+use arrays::{ArraySlide, Arrays};
 use half::{bf16, f16};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,6 +23,15 @@ use std::path::Path;
 
 /// What is wrong with a file, without its path.
 pub(super) type Reason = String;
+
+/// An error without the path that it names.
+pub(super) fn reason(error: Error) -> Reason {
+    match error {
+        Error::Format { message, .. } => message,
+        Error::Io { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    }
+}
 
 /// What features are called in a file with several things, the usual name first.
 pub(super) const NAMES: [&str; 3] = ["features", "feats", "patch_embeddings"];
@@ -137,6 +160,14 @@ pub(super) trait SlideFile {
     /// # Errors
     /// What is wrong with them.
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason>;
+
+    /// The label of each row.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
+        Ok(None)
+    }
 }
 
 /// A kind of file with the features of a slide; of two for one slide the first goes before, as it has places too.
@@ -144,6 +175,10 @@ pub(super) trait SlideFile {
 pub(super) enum Format {
     Hdf5,
     Torch,
+    Safetensors,
+    Npz,
+    Npy,
+    Csv,
 }
 
 impl Format {
@@ -151,28 +186,60 @@ impl Format {
         match self {
             Self::Hdf5 => "HDF5",
             Self::Torch => "PyTorch",
+            Self::Safetensors => "safetensors",
+            Self::Npz => "npz",
+            Self::Npy => "npy",
+            Self::Csv => "csv",
         }
     }
 
-    /// The format that the ending promises.
+    /// Folders of features often have other things beside them: with files of one rank those of later ones are none of slides.
+    pub fn rank(self) -> usize {
+        match self {
+            Self::Hdf5 | Self::Torch => 0,
+            Self::Safetensors => 1,
+            Self::Npz => 2,
+            Self::Npy => 3,
+            Self::Csv => 4,
+        }
+    }
+
+    /// The format that the ending promises. That of csv promises nothing: most are tables.
     pub fn by_name(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_string_lossy().to_lowercase();
         match ending.as_str() {
             "h5" | "hdf5" | "hdf" | "he5" => Some(Self::Hdf5),
             "pt" | "pth" => Some(Self::Torch),
+            "safetensors" => Some(Self::Safetensors),
+            "npz" => Some(Self::Npz),
+            "npy" => Some(Self::Npy),
             _ => None,
         }
     }
 
     /// The format that the first bytes are of. HDF5 may have a block of the user's in front, 512 bytes or twice, four
-    /// times, .. as many. Zip archives are many things: of PyTorch those are that are called so.
+    /// times, .. as many. Zip archives and braces are many things: of those the name tells.
     pub fn by_content(path: &Path) -> std::io::Result<Option<Self>> {
         let mut file = File::open(path)?;
         let named = Self::by_name(path);
         let mut start = Vec::new();
         file.by_ref().take(torch::LEGACY.len() as u64).read_to_end(&mut start)?;
-        if start == torch::LEGACY || (named == Some(Self::Torch) && start.starts_with(&torch::ZIP)) {
+        if start == torch::LEGACY {
             return Ok(Some(Self::Torch));
+        }
+        if start.starts_with(&npy::MAGIC) {
+            return Ok(Some(Self::Npy));
+        }
+        match named {
+            Some(Self::Torch | Self::Npz) if start.starts_with(&zip::ZIP) => return Ok(named),
+            Some(Self::Safetensors) => {
+                let length = file.metadata()?.len();
+                return Ok(named.filter(|_| safetensors::head_length(&start, length).is_some()));
+            }
+            None if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) => {
+                return Ok(csv::is(path)?.then_some(Self::Csv));
+            }
+            _ => {}
         }
         let places = [0, 512, 1024, 2048, 4096, 8192];
         for place in &places[..if named == Some(Self::Hdf5) { places.len() } else { 1 }] {
@@ -188,15 +255,38 @@ impl Format {
         Ok(None)
     }
 
-    /// Opens a file of this format.
+    /// Opens a file of this format; `group` is that of the slide where a file has several.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn open(self, path: &Path) -> Result<Box<dyn SlideFile>, Reason> {
-        match self {
-            Self::Hdf5 => Ok(Box::new(hdf5::Hdf5Slide::open(path)?)),
-            Self::Torch => Ok(Box::new(torch::TorchSlide::open(path)?)),
-        }
+    pub fn open(self, path: &Path, group: Option<&str>) -> Result<Box<dyn SlideFile>, Reason> {
+        Ok(match self {
+            Self::Hdf5 => Box::new(hdf5::Hdf5Slide::open(path, group)?),
+            Self::Torch => Box::new(torch::TorchSlide::open(path)?),
+            Self::Safetensors => {
+                let (file, said) = safetensors::Safetensors::open(path)?;
+                Box::new(ArraySlide::of(file, &said)?)
+            }
+            Self::Npz => Box::new(ArraySlide::of(npz::Npz::open(path)?, &Said::default())?),
+            Self::Npy => Box::new(ArraySlide::of(npy::Npy::open(path)?, &Said::default())?),
+            Self::Csv => Box::new(csv::CsvSlide::open(path)?),
+        })
+    }
+
+    /// Opens a file of this format that has something beside features, such as places.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that such files have no arrays.
+    pub fn arrays(self, path: &Path) -> Result<Box<dyn Arrays>, Reason> {
+        Ok(match self {
+            Self::Hdf5 => Box::new(hdf5::Hdf5Arrays::open(path)?),
+            Self::Safetensors => Box::new(safetensors::Safetensors::open(path)?.0),
+            Self::Npz => Box::new(npz::Npz::open(path)?),
+            Self::Npy => Box::new(npy::Npy::open(path)?),
+            Self::Torch | Self::Csv => {
+                return Err(format!("expected an npy, npz or HDF5 file, found one of {}", self.name()));
+            }
+        })
     }
 }
 

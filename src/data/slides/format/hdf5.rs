@@ -1,6 +1,8 @@
 //! HDF5 files as CLAM, TRIDENT and STAMP write them, one for each slide.
 
-use super::file::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
+use super::super::said::Said;
+use super::arrays::{Array, Arrays};
+use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::bounded;
 use crate::features::Features;
 use hdf5_reader::{Attribute, ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
@@ -84,27 +86,57 @@ fn told(error: &hdf5_reader::error::Error) -> Reason {
     format!("the file cannot be read ({message})")
 }
 
+/// The file in `path`, within bounds that its `length` in bytes sets.
+fn file(path: &Path) -> Result<(Hdf5File, u64), Reason> {
+    let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    let within = |bytes: u64| usize::try_from(bytes.min(isize::MAX as u64)).unwrap_or(usize::MAX);
+    let mut filters = FilterRegistry::new();
+    filters.register(LZF, Box::new(|_, packed, _| lzf(packed).ok_or_else(broken_lzf)));
+    // Each chunk is read once, so none is kept.
+    let options = OpenOptions::default()
+        .with_chunk_cache_bytes(0)
+        .with_filter_registry(filters)
+        .with_max_chunk_bytes(within(length.saturating_mul(CLOSEST).min(1 << 30)))
+        .with_max_read_bytes(within(length.saturating_mul(CLOSEST)))
+        .with_max_object_header_bytes(within(length.min(16 << 20)));
+    Ok((Hdf5File::open_with_options(path, options).map_err(|e| told(&e))?, length))
+}
+
+/// The groups of a file that has a group for each slide and no features beside them; none of another.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(in super::super) fn groups(path: &Path) -> Result<Vec<String>, Reason> {
+    let root = file(path)?.0.root_group().map_err(|e| told(&e))?;
+    let (groups, names) = root.member_names().map_err(|e| told(&e))?;
+    let is_features = |name: &String| NAMES.contains(&&name[..]);
+    let of_slides = match groups.first() {
+        Some(first) if !names.iter().any(is_features) => {
+            root.group(first).and_then(|group| group.member_names()).map_err(|e| told(&e))?.1.iter().any(is_features)
+        }
+        _ => false,
+    };
+    Ok(if of_slides { groups } else { Vec::new() })
+}
+
 impl Hdf5Slide {
-    pub fn open(path: &Path) -> Result<Self, Reason> {
-        let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-        let within = |bytes: u64| usize::try_from(bytes.min(isize::MAX as u64)).unwrap_or(usize::MAX);
-        let mut filters = FilterRegistry::new();
-        filters.register(LZF, Box::new(|_, packed, _| lzf(packed).ok_or_else(broken_lzf)));
-        // Each chunk is read once, so none is kept.
-        let options = OpenOptions::default()
-            .with_chunk_cache_bytes(0)
-            .with_filter_registry(filters)
-            .with_max_chunk_bytes(within(length.saturating_mul(CLOSEST).min(1 << 30)))
-            .with_max_read_bytes(within(length.saturating_mul(CLOSEST)))
-            .with_max_object_header_bytes(within(length.min(16 << 20)));
-        let file = Hdf5File::open_with_options(path, options).map_err(|e| told(&e))?;
-        let root = file.root_group().map_err(|e| told(&e))?;
+    /// The slide in `path`, in its root or in the group that is named.
+    pub fn open(path: &Path, group: Option<&str>) -> Result<Self, Reason> {
+        let (file, length) = file(path)?;
+        let mut root = file.root_group().map_err(|e| told(&e))?;
+        if let Some(group) = group {
+            root = root.group(group).map_err(|e| told(&e))?;
+        }
         let (groups, names) = root.member_names().map_err(|e| told(&e))?;
         let Some(name) = NAMES.iter().find(|name| names.iter().any(|n| n == *name)) else {
             let (coords, only) = (names.iter().any(|n| n == "coords"), names.len() == 1);
             let found = match (names.is_empty(), groups.first()) {
                 (true, None) => "nothing in it".into(),
-                (true, Some(group)) => format!("no dataset, and a group {group}"),
+                (true, Some(group)) => {
+                    format!(
+                        "no dataset, and a group {group} (a file with a group for each slide is given as --data FILE)"
+                    )
+                }
                 (false, _) if coords && only => "coords alone: a file of patches, not of features".into(),
                 (false, _) => names.join(", "),
             };
@@ -122,11 +154,12 @@ impl Hdf5Slide {
         if let Some(coords) = &coords {
             coords_columns(coords.dataset.shape(), rows)?;
         }
-        let mut said = root.attributes().map_err(|e| told(&e))?;
-        said.extend(features.dataset.attributes());
-        said.extend(coords.iter().flat_map(|c| c.dataset.attributes()));
-        let unit = coords.as_ref().map(|coords| unit(&said, coords.number));
-        let head = Head { rows, width, number: features.number, coords: unit, of_slide, about: about(&said, unit) };
+        let mut attributes = root.attributes().map_err(|e| told(&e))?;
+        attributes.extend(features.dataset.attributes());
+        attributes.extend(coords.iter().flat_map(|c| c.dataset.attributes()));
+        let said = said(&attributes);
+        let unit = coords.as_ref().map(|coords| said.unit(coords.number));
+        let head = Head { rows, width, number: features.number, coords: unit, of_slide, about: said.about(unit) };
         Ok(Self { head, features, coords })
     }
 }
@@ -147,44 +180,10 @@ impl SlideFile for Hdf5Slide {
     }
 }
 
-/// The text of an attribute that has one of these names.
-fn text(said: &[Attribute], names: &[&str]) -> Option<String> {
-    let of = |name: &&str| said.iter().find(|a| a.name == **name).and_then(|a| a.read_string().ok());
-    names.iter().find_map(of).map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
-}
-
-/// The positive number of an attribute that has one of these names, however it is written.
-fn number(said: &[Attribute], names: &[&str]) -> Option<f64> {
-    let of = |name: &&str| {
-        let attribute = said.iter().find(|a| a.name == **name)?;
-        attribute.read_as_f64().ok().or_else(|| attribute.read_string().ok()?.trim().parse().ok())
-    };
-    names.iter().find_map(of).filter(|v| v.is_finite() && *v > 0.0)
-}
-
-/// STAMP says its unit. Whole numbers are pixels of level 0, as CLAM and TRIDENT write them.
-fn unit(said: &[Attribute], coords: Number) -> Unit {
-    match text(said, &["unit"]).map(|u| u.to_lowercase()).as_deref() {
-        Some("um" | "µm" | "mum" | "micrometer" | "micrometre" | "microns") => Unit::Micrometres,
-        Some("px" | "pixel" | "pixels") => Unit::Pixels,
-        Some(_) => Unit::Unknown,
-        None if number(said, &["tile_size_um"]).is_some() => Unit::Micrometres,
-        None if number(said, &["patch_size_level0"]).is_some() || !coords.is_float() => Unit::Pixels,
-        None => Unit::Unknown,
-    }
-}
-
-fn about(said: &[Attribute], unit: Option<Unit>) -> About {
-    let patch = match unit {
-        Some(Unit::Micrometres) => number(said, &["tile_size_um", "tile_size"]),
-        Some(Unit::Pixels) => number(said, &["patch_size_level0"]).or_else(|| {
-            // CLAM's patch files: pixels of the level that patches are from, and how much coarser that is.
-            Some(number(said, &["patch_size"])? * number(said, &["downsample"])?)
-        }),
-        _ => None,
-    };
-    let magnification = number(said, &["target_magnification"]);
-    About { encoder: text(said, &["encoder", "extractor"]), patch, magnification }
+/// Attributes by their names, numbers as text.
+fn said(attributes: &[Attribute]) -> Said {
+    let value = |a: &Attribute| a.read_string().ok().or_else(|| Some(a.read_as_f64().ok()?.to_string()));
+    Said(attributes.iter().filter_map(|a| Some((a.name.clone(), value(a)?))).collect())
 }
 
 fn broken_lzf() -> hdf5_reader::error::Error {
@@ -219,9 +218,40 @@ fn lzf(packed: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The arrays of numbers in the root of a file.
+pub(in super::super) struct Hdf5Arrays {
+    arrays: Vec<Array>,
+    numbers: Vec<Numbers>,
+}
+
+impl Hdf5Arrays {
+    pub fn open(path: &Path) -> Result<Self, Reason> {
+        let (file, length) = file(path)?;
+        let root = file.root_group().map_err(|e| told(&e))?;
+        let (mut arrays, mut numbers) = (Vec::new(), Vec::new());
+        for name in root.member_names().map_err(|e| told(&e))?.1 {
+            // What is no array of numbers is nothing of a slide.
+            let Ok(found) = Numbers::of(root.dataset(&name).map_err(|e| told(&e))?, length) else { continue };
+            arrays.push(Array::new(name, found.dataset.shape().to_vec(), found.number)?);
+            numbers.push(found);
+        }
+        Ok(Self { arrays, numbers })
+    }
+}
+
+impl Arrays for Hdf5Arrays {
+    fn arrays(&self) -> &[Array] {
+        &self.arrays
+    }
+
+    fn bytes(&self, at: usize) -> Result<Vec<u8>, Reason> {
+        self.numbers[at].bytes()
+    }
+}
+
 /// Where CLAM and TRIDENT keep the patches of a slide whose features are in `path`: in a folder `patches` beside the folder
 /// of the features, or one above.
-pub(super) fn patches_beside(path: &Path, stem: &str) -> Option<PathBuf> {
+pub(in super::super) fn patches_beside(path: &Path, stem: &str) -> Option<PathBuf> {
     let folder = path.parent()?;
     let around = [folder.parent(), folder.parent().and_then(Path::parent)];
     let names = [format!("{stem}.h5"), format!("{stem}_patches.h5")];
@@ -230,11 +260,11 @@ pub(super) fn patches_beside(path: &Path, stem: &str) -> Option<PathBuf> {
 }
 
 /// What a file of patches says of them; nothing where it cannot be read.
-pub(super) fn about_patches(path: &Path) -> About {
+pub(in super::super) fn about_patches(path: &Path) -> About {
     let read = || {
         let file =
             Hdf5File::open_with_options(path, OpenOptions::default().with_max_object_header_bytes(16 << 20)).ok()?;
-        Some(about(&file.root_group().ok()?.dataset("coords").ok()?.attributes(), Some(Unit::Pixels)))
+        Some(said(&file.root_group().ok()?.dataset("coords").ok()?.attributes()).about(Some(Unit::Pixels)))
     };
     read().unwrap_or_default()
 }

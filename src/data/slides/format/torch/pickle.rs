@@ -1,7 +1,7 @@
 //! Pickles as `torch.save` writes them, read without executing anything: a list of opcodes and a list of names, and whatever
 //! is on neither is refused. A tensor is what the pickle says of it; its values lie elsewhere in the file.
 
-use super::super::file::{Number, Reason};
+use super::super::{Number, Reason};
 use std::collections::HashMap;
 
 /// Values of a pickle, at most; that of a tensor has some thirty.
