@@ -4,7 +4,7 @@
     tools/make_slides.py                      the fixtures in tests/readers/slides
     tools/make_slides.py trident FOLDER       a cohort in TRIDENT's layout with its table: 24 patients, 32 slides
 
-Needs h5py and NumPy; the fixtures of PyTorch files need torch.
+Needs h5py and NumPy; the fixtures of PyTorch files need torch, those of workbooks openpyxl.
 """
 import collections
 import csv
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import sys
+import zipfile
 
 import h5py
 import numpy as np
@@ -234,6 +235,30 @@ def layout_fixtures(root):
             group["features"], group["coords"] = features(slide, rows).astype(np.float16), places(rows)
 
 
+def workbook_fixtures(root):
+    """The two tables of STAMP as workbooks; the second by hand, as other programs than Excel write them."""
+    import openpyxl
+
+    folder = root / "workbooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    book = openpyxl.Workbook()
+    for row in [["PATIENT", "age", "isMSIH"], ["007", 61, "MSIH"], [8, 55.5, "nonMSIH"], ["é & <x>", None, "MSIH"]]:
+        book.active.append(row)
+    book.create_sheet("notes").append(["not read"])
+    book.save(folder / "clini.xlsx")
+    cells = lambda row: "".join(f'<x:c t="inlineStr"><x:is><x:t>{value}</x:t></x:is></x:c>' for value in row)
+    rows = [["PATIENT", "FILENAME"], ["007", "s0.h5"], ["8", "s1.h5"], ["é &amp; &lt;x&gt;", "s2.h5"]]
+    start = '<?xml version="1.0" encoding="UTF-8"?>'
+    main = 'xmlns:x="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    with zipfile.ZipFile(folder / "slide.xlsx", "w") as file:
+        for name, text in {
+            "xl/workbook.xml": f'<x:workbook {main}><x:sheets><x:sheet name="a" sheetId="1" r:id="rId7"/></x:sheets></x:workbook>',
+            "xl/_rels/workbook.xml.rels": '<Relationships><Relationship Id="rId7" Target="/xl/worksheets/one.xml"/></Relationships>',
+            "xl/worksheets/one.xml": f"<x:worksheet {main}><x:sheetData>{''.join(f'<x:row>{cells(row)}</x:row>' for row in rows)}</x:sheetData></x:worksheet>",
+        }.items():
+            file.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), start + text)
+
+
 def torch_layout_fixtures(root):
     import torch
 
@@ -277,6 +302,7 @@ if __name__ == "__main__":
             fixtures(where)
             array_fixtures(where)
             layout_fixtures(where)
+            workbook_fixtures(where)
             torch_fixtures(where)
             torch_layout_fixtures(where)
         case ["trident", where]:

@@ -49,7 +49,7 @@ pub struct Memory {
 /// What is said of the data beside where they are.
 #[derive(Args, Clone)]
 pub struct Bags {
-    /// Folders of slides: the table (csv or tsv with a line of column names) of slides, labels and patients
+    /// Folders of slides: the table (csv, tsv or xlsx with a line of column names) of slides, labels and patients
     #[arg(long, value_name = "TABLE")]
     pub labels: Option<PathBuf>,
     /// Folders of slides: the table of slides and their patients, where --labels is one of patients (STAMP's slide table

@@ -28,6 +28,7 @@ mod said;
 mod sheet;
 mod splits;
 mod table;
+mod zip;
 
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
 pub(super) use layouts::is_slides;

@@ -34,6 +34,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "archive" => fixtures(&["npz/stored.npz", "npz/deflate.npz", "npz/only.npz", "npz/matrix.npz"]),
         "safetensors" => fixtures(&["safetensors/single.safetensors", "safetensors/bfloat16.safetensors"]),
         "dsmil" => fixtures(&["dsmil/0-normal/s0.csv"]),
+        "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),
         "labels" => labels(),
         "splits" => splits(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),

@@ -284,6 +284,22 @@ fn patients_and_their_slides_come_from_two_tables() {
         "{remarks}"
     );
 
+    // The same as workbooks, of which the first table is read.
+    let workbook = |name: &str| Some(fixture("workbooks").join(name));
+    let mut books = Opening { labels: workbook("clini.xlsx"), slides: workbook("slide.xlsx"), ..Opening::default() };
+    books.columns.label = Some("isMSIH".into());
+    let set = Dataset::open_with(fixture("stamp"), &books).unwrap();
+    let groups = ["007", "8", "é & <x>"].map(String::from).to_vec();
+    assert_eq!((set.bags.labels, set.bags.groups), (Some(vec![0, 1, 0]), Some(groups)));
+    let remarks = set.remarks.join("\n");
+    assert!(remarks.contains("clini.xlsx: the first table of the workbook is read, and not 'notes'"), "{remarks}");
+    let message =
+        refused(Dataset::open_with(fixture("stamp"), &Opening { slides: workbook("none.xlsx"), ..books.clone() }));
+    assert!(message.contains("none.xlsx"), "{message}");
+    books.slides = Some(fixture("npz/stored.npz"));
+    let message = refused(Dataset::open_with(fixture("stamp"), &books));
+    assert!(message.contains("expected a table as csv or xlsx; the archive has no xl/workbook.xml"), "{message}");
+
     // One of the two alone, and a choice without a file.
     let refused = |opening| refused(Dataset::open_with(fixture("stamp"), &opening));
     let message = refused(Opening { slides: None, ..opening.clone() });

@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -29,6 +29,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "dsmil", run: dsmil },
     Target { name: "labels", run: labels },
     Target { name: "splits", run: splits },
+    Target { name: "workbook", run: labels },
 ];
 
 /// What holds of bags that a reader gave out.

@@ -8,11 +8,11 @@ mod npy;
 mod npz;
 mod safetensors;
 mod torch;
-mod zip;
 
 pub(super) use hdf5::{about_patches, groups, patches_beside};
 
 use super::said::Said;
+use super::zip;
 use crate::error::Error;
 use crate::features::Features;
 use arrays::{ArraySlide, Arrays};

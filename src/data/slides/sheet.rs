@@ -1,10 +1,18 @@
-//! A table of text with a line of column names, whatever it says: of labels, of slides, of parts.
+//! A table with a line of column names, as text or as a workbook, whatever it says: of labels, of slides, of parts.
+
+mod xlsx;
+mod xml;
 
 use super::super::file;
 use super::super::text::dialect::{Limits, Opened};
+use super::ids::examples;
+use super::zip::ZIP;
 use crate::error::{Error, Result};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+
+/// How workbooks begin that Excel wrote before xlsx.
+const OLD_EXCEL: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
 
 /// A line of a table.
 #[derive(Clone, Debug)]
@@ -29,6 +37,8 @@ pub(super) struct Sheet {
     pub name: String,
     pub columns: Vec<String>,
     pub rows: Vec<Row>,
+    /// What was assumed.
+    pub remarks: Vec<String>,
 }
 
 impl Sheet {
@@ -40,9 +50,37 @@ impl Sheet {
         Self::beginning(path, usize::MAX)
     }
 
-    /// As [`Sheet::read`], of at most so many lines behind that of the names.
+    /// As [`Sheet::read`], of at most so many lines of text behind that of the names.
     pub fn beginning(path: &Path, lines: usize) -> Result<Self> {
-        Self::lines(path, file::open(path)?, lines)
+        let mut reader = file::open(path)?;
+        let start = reader.fill_buf().map_err(|e| file::reading(path, e))?;
+        if start.starts_with(&OLD_EXCEL) {
+            return Err(Error::format(path, "expected a table as csv or xlsx, found a workbook from before 2007"));
+        }
+        match start.starts_with(&ZIP) {
+            true => Self::workbook(path).map_err(|message| Error::format(path, message)),
+            false => Self::lines(path, reader, lines),
+        }
+    }
+
+    /// The first table of the workbook in `path`.
+    fn workbook(path: &Path) -> Result<Self, String> {
+        let mut sheet = Self::empty(path);
+        let (rows, others) = xlsx::read(path)?;
+        for (number, fields) in rows {
+            let fields = fields.iter().map(String::as_str).collect();
+            sheet.take(number, fields).map_err(|m| format!("row {number}: {m}"))?;
+        }
+        if !others.is_empty() {
+            sheet.remarks.push(format!("the first table of the workbook is read, and not {}", examples(&others)));
+        }
+        Ok(sheet)
+    }
+
+    fn empty(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let (columns, rows, remarks) = Default::default();
+        Self { path: path.into(), name, columns, rows, remarks }
     }
 
     /// As [`Sheet::read`], from a reader; `path` is what errors call it.
@@ -52,8 +90,7 @@ impl Sheet {
     }
 
     fn lines(path: &Path, reader: impl BufRead, lines: usize) -> Result<Self> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let mut sheet = Self { path: path.into(), name, columns: Vec::new(), rows: Vec::new() };
+        let mut sheet = Self::empty(path);
         let mut opened = Opened::new(path, reader, &Limits::default())?;
         let mut record = csv::ByteRecord::new();
         while sheet.rows.len() < lines && opened.next(path, &mut record)? {

@@ -57,7 +57,9 @@ fn read(path: &Path, opening: &Opening) -> Result<Division> {
         return in_json::read(&bounded::text(path)?, which).map_err(wrong);
     }
     let sheet = Sheet::read(path)?;
-    if let Some(division) = in_columns::read(&sheet).map_err(wrong)? {
+    let remarks = || sheet.remarks.iter().map(|remark| format!("{}: {remark}", sheet.name));
+    if let Some(mut division) = in_columns::read(&sheet).map_err(wrong)? {
+        division.remarks.extend(remarks());
         return match which {
             None => Ok(division),
             Some(which) => {
@@ -65,7 +67,9 @@ fn read(path: &Path, opening: &Opening) -> Result<Division> {
             }
         };
     }
-    in_lines::read(&sheet, which, &opening.columns).map_err(wrong)
+    let mut division = in_lines::read(&sheet, which, &opening.columns).map_err(wrong)?;
+    division.remarks.extend(remarks());
+    Ok(division)
 }
 
 /// A column of ids beside one that is longer is padded, and pandas then writes whole numbers with a point.

@@ -92,7 +92,7 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
         name: sheet.name.clone(),
         path: sheet.path.clone(),
         lines: Vec::new(),
-        remarks: Vec::new(),
+        remarks: sheet.remarks.clone(),
         first: sheet.columns.first().cloned().unwrap_or_default(),
         by_patient: false,
     };

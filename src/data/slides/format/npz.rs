@@ -1,9 +1,9 @@
 //! An npz file that is a slide: a zip archive of npy files, packed or not.
 
 use super::super::super::npy::array::Array as Opened;
+use super::super::zip::{Archive, Member};
 use super::arrays::{Array, Arrays};
 use super::npy::described;
-use super::zip::{Archive, Member};
 use super::{Reason, reason};
 use std::fs::File;
 use std::path::{Path, PathBuf};

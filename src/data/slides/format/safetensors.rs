@@ -1,8 +1,8 @@
 //! A safetensors file that is a slide.
 
 use super::super::said::Said;
+use super::super::zip::read_at;
 use super::arrays::{Array, Arrays};
-use super::zip::read_at;
 use super::{Number, Reason};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;

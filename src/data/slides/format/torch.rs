@@ -3,8 +3,8 @@
 mod container;
 mod pickle;
 
+use super::super::zip::read_at;
 use super::arrays::COORDS;
-use super::zip::read_at;
 use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::features::Features;
 use container::Container;

@@ -50,6 +50,7 @@ pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
     let paths = columns(path, &sheet);
     let mut found = Found { folder: path.into(), entries: Vec::new(), table: None, remarks: Vec::new() };
     let mut table = Table::beside(path);
+    table.remarks.extend(sheet.remarks.iter().cloned());
     let Some(&first) = paths.first() else {
         return Err(wrong("expected a column of paths to files, found none".into()));
     };

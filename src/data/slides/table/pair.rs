@@ -67,6 +67,8 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
         "patients are in column '{}', their labels in '{}'; {theirs}: column '{}' names the slide, '{}' its patient",
         patients.columns[patient], patients.columns[label], sheet.columns[id], sheet.columns[of]
     )];
+    remarks.extend(patients.remarks.iter().map(|remark| format!("{ours}: {remark}")));
+    remarks.extend(sheet.remarks.iter().map(|remark| format!("{theirs}: {remark}")));
     if !without.is_empty() {
         let (count, which) = (without.len(), examples(&without));
         remarks.push(format!("{count} slides of {theirs} are of patients that are not there, such as {which}"));

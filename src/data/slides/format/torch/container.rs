@@ -1,8 +1,8 @@
 //! The two containers that `torch.save` writes: a zip archive with a pickle and a file for each storage, and, before
 //! PyTorch 1.6, pickles behind one another with the storages at the end.
 
+use super::super::super::zip::{Archive, ZIP, read_at, u64_at};
 use super::super::Reason;
-use super::super::zip::{Archive, ZIP, read_at, u64_at};
 use super::pickle::{Pickle, Storage, Value};
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,6 +1,6 @@
-//! Zip archives, as `torch.save` and `numpy.savez` write them. No length in them is believed.
+//! Zip archives, as `torch.save`, `numpy.savez` and spreadsheets write them. No length in them is believed.
 
-use super::Reason;
+use super::format::Reason;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use std::fs::File;
@@ -118,6 +118,23 @@ impl Archive {
 impl Member {
     pub fn packed(&self) -> bool {
         self.method != 0
+    }
+
+    /// The content, of at most `most` bytes.
+    ///
+    /// # Errors
+    /// When it is longer, broken, or not there.
+    pub fn content(&self, file: File, most: u64) -> Result<Vec<u8>, Reason> {
+        let (name, size) = (&self.name, self.size);
+        if size > most {
+            return Err(format!("{name} has {size} bytes, more than {most}"));
+        }
+        let mut content = Vec::with_capacity(size as usize);
+        self.reader(file)?.read_to_end(&mut content).map_err(|e| format!("{name}: {e}"))?;
+        match content.len() as u64 == size {
+            true => Ok(content),
+            false => Err(format!("{name} ends early: {} of {size} bytes are there", content.len())),
+        }
     }
 
     /// A reader of the content, which has [`Member::size`] bytes, or ends in an error.
