@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 pub(crate) use crate::features::Features;
 use crate::fingerprint::Fingerprint;
 use crate::label_sets::LabelSets;
+use crate::origin::Origin;
 
 /// A packed set of bags.
 ///
@@ -37,6 +38,8 @@ pub struct Bags {
     pub image: Option<[usize; 3]>,
     /// A name for each feature, where the source has them.
     pub columns: Option<Vec<String>>,
+    /// Who made the features and what places mean, where the source says it of all bags.
+    pub origin: Option<Origin>,
 }
 
 impl Bags {
@@ -76,6 +79,7 @@ impl Bags {
             coords: None,
             image: None,
             columns: None,
+            origin: None,
         };
         bags.validate()?;
         Ok(bags)
@@ -218,12 +222,14 @@ impl Bags {
             coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
             image: self.image,
             columns: self.columns.clone(),
+            origin: self.origin.clone(),
         })
     }
 
     /// The same bags with other features of their instances, which are no picture and have no names.
     pub(crate) fn with_features(&self, features: Features, width: usize) -> Bags {
-        let Bags { offsets, names, labels, label_sets, class_names, groups, instance_labels, coords, .. } = self;
+        let Bags { offsets, names, labels, label_sets, class_names, groups, instance_labels, coords, origin, .. } =
+            self;
         Bags {
             features,
             width,
@@ -237,6 +243,7 @@ impl Bags {
             coords: coords.clone(),
             image: None,
             columns: None,
+            origin: origin.clone().map(|origin| Origin { encoder: None, ..origin }),
         }
     }
 

@@ -40,7 +40,7 @@
 //!
 //! | to do this | there is |
 //! |---|---|
-//! | hold bags, in memory or in a file | [`Bags`], [`Features`], [`Mapped`], [`LabelSets`] |
+//! | hold bags, in memory or in a file | [`Bags`], [`Features`], [`Mapped`], [`LabelSets`], [`Origin`], [`PlaceUnit`] |
 //! | read or draw them | `data` (feature `data`) |
 //! | choose a method | [`methods`]: settings as structs, or by name; a method of your own |
 //! | train | [`Trainer`], [`training::Settings`]; [`fit`] for checkpoints |
@@ -107,6 +107,7 @@ pub mod model;
 pub mod objectives;
 #[doc(hidden)]
 pub mod ops;
+mod origin;
 #[doc(hidden)]
 pub mod passes;
 #[doc(hidden)]
@@ -146,3 +147,4 @@ pub use features::{Features, Mapped};
 pub use front::{Evaluation, Fitted, Look, Predictor, Scaling, Trainer};
 pub use label_sets::LabelSets;
 pub use model::Model;
+pub use origin::{Origin, PlaceUnit};

@@ -8,6 +8,7 @@ use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::methods::{Method, Methods};
+use crate::origin::Origin;
 use crate::random::Random;
 use crate::standardise::Standardiser;
 use crate::tape::{Init, ParamLayout, Storage, Tape};
@@ -108,6 +109,8 @@ pub struct Model {
     pub standardisation: Option<Standardiser>,
     /// Names of the features it was trained on, where they had any (see [`crate::Bags::arrange_columns`]).
     pub columns: Option<Vec<String>>,
+    /// Who made the features that it was trained on, and what their places mean, where that was known.
+    pub origin: Option<Origin>,
     /// Statistics of the features that the model was trained on, where they were not standardised: see
     /// [`Model::statistics`].
     pub seen: Option<Standardiser>,
@@ -178,7 +181,17 @@ impl Model {
                 };
             }
         }
-        Ok(Self { spec, infos, layout, values, follower: None, standardisation: None, columns: None, seen: None })
+        Ok(Self {
+            spec,
+            infos,
+            layout,
+            values,
+            follower: None,
+            standardisation: None,
+            columns: None,
+            origin: None,
+            seen: None,
+        })
     }
 
     fn values_of(&self, info: &ParamInfo) -> &[f32] {
@@ -241,7 +254,7 @@ impl Model {
         all.fold(Fingerprint::default(), |of, values| of.values(values)).to_string()
     }
 
-    /// Refuses statistics and names of features that are not of the model's width.
+    /// Refuses statistics and names of features that are not of the model's width, and an origin that is none.
     pub(crate) fn check_fields(&self) -> Result<()> {
         let width = self.spec.width;
         for statistics in [&self.standardisation, &self.seen].into_iter().flatten() {
@@ -253,7 +266,7 @@ impl Model {
         }
         match self.columns.as_ref().map(Vec::len).filter(|&found| found != width) {
             Some(found) => Err(Error::setting("columns", format!("expected names of {width} features, found {found}"))),
-            None => Ok(()),
+            None => self.origin.as_ref().map_or(Ok(()), Origin::check).map_err(|m| Error::setting("origin", m)),
         }
     }
 
@@ -388,6 +401,7 @@ impl Model {
             format_version,
             spec: self.spec.clone(),
             columns: self.columns.clone(),
+            origin: self.origin.clone(),
             derived: self.fingerprints(),
         };
         let described = serde_json::to_string(&described).expect("a spec is plain data");
@@ -430,7 +444,7 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { spec, columns, derived, .. } =
+        let Described { spec, columns, origin, derived, .. } =
             Described::read(spec, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
@@ -464,7 +478,7 @@ impl Model {
             Ok(Some(found))
         };
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
-        let model = Model { spec, infos, layout, values, follower: None, standardisation, columns, seen };
+        let model = Model { spec, infos, layout, values, follower: None, standardisation, columns, origin, seen };
         model.check_finite().map_err(|e| e.to_string())?;
         for (name, found) in model.fingerprints() {
             let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;

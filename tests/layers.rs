@@ -8,7 +8,7 @@ const ROOMS: &[&[&str]] = &[
     &["error", "random", "printable", "precision", "fingerprint"],
     &["bounded", "files", "label_sets"],
     &["metrics"],
-    &["bag", "columns", "features", "standardise"],
+    &["bag", "columns", "features", "origin", "standardise"],
     &["kernels"],
     &["tuning"],
     &["value"],

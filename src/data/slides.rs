@@ -118,7 +118,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
     if with_labels > 0 && bags.instance_labels.is_none() {
         remarks.push(format!("{with_labels} of {} slides have labels of instances: none is used", good.len()));
     }
-    describe(&heads, &good, &mut remarks);
+    bags.origin = describe(&heads, &good, &mut remarks);
     let mut set = Dataset::new(bags, super::name_of(&folder));
     if let Some(table) = table {
         let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();

@@ -16,7 +16,7 @@ use crate::training::{Predictions, gather};
 pub struct Look {
     /// How much of them is far from what the model was trained on; `None` of a model that was not told.
     pub far: Option<Far>,
-    /// What was assumed of their columns, for people to see.
+    /// What was assumed of their columns, and where else they come from, for people to see.
     pub remark: Option<String>,
     /// The column of the bags for each of the model's, where they stand in another order.
     order: Option<Vec<usize>>,
@@ -32,6 +32,11 @@ impl Model {
     pub fn look(&self, bags: &Bags) -> Result<Look> {
         self.check_fields()?;
         let mut look = arrangement(self.spec(), self.columns.as_deref(), bags)?;
+        if let Some(told) =
+            self.origin.as_ref().zip(bags.origin.as_ref()).and_then(|(ours, theirs)| ours.differs(theirs))
+        {
+            look.remark = Some(look.remark.map_or_else(|| told.clone(), |before| format!("{before}; {told}")));
+        }
         if let Some(statistics) = self.statistics() {
             let far = match &look.order {
                 // The statistics of the bags' columns in the order that those have.

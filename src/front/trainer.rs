@@ -287,6 +287,7 @@ impl<'a> Trainer<'a> {
         let Prepared { training, validation, statistics, standardises } = prepared;
         let mut model = Model::new(Spec::of(self.method, bags), self.settings.seed)?;
         model.columns.clone_from(&bags.columns);
+        model.origin.clone_from(&bags.origin);
         let (standardisation, seen) = if standardises { (Some(statistics), None) } else { (None, Some(statistics)) };
         if let Some(start) = self.start {
             check_start(start, standardisation.as_ref(), bags)?;

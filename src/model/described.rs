@@ -2,6 +2,7 @@
 
 use super::{FORMAT_VERSION, Spec};
 use crate::methods::{Methods, ordered};
+use crate::origin::Origin;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -15,6 +16,8 @@ pub(super) struct Described {
     pub spec: Spec,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Fingerprints of constants that were made of another model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub derived: BTreeMap<String, String>,
@@ -49,10 +52,12 @@ impl Described {
         } else {
             BTreeMap::new()
         };
+        let origin: Option<Origin> = if of_model(&pairs, "origin") { take(&mut pairs, "origin")? } else { None };
+        origin.as_ref().map_or(Ok(()), Origin::check).map_err(|message| format!("origin: {message}"))?;
         if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
             return Err(format!("duplicate field `{twice}`"));
         }
         let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
-        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns, derived })
+        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns, origin, derived })
     }
 }

@@ -7,7 +7,7 @@ use bagrad::engine::session::Session;
 use bagrad::engine::tape::Storage;
 use bagrad::model::Model;
 use bagrad::training::{Predictions, predict};
-use bagrad::{Bags, Features, LabelSets, Mapped, Trainer};
+use bagrad::{Bags, Features, LabelSets, Mapped, Origin, PlaceUnit, Trainer};
 use std::io::Write;
 
 fn trained(device: &Device) -> Model {
@@ -100,6 +100,26 @@ fn columns_are_found_by_their_names() {
     let narrow = Bags::packed(Features::F32(vec![0.0; 6]), 3, &[2]).unwrap();
     let message = said(predictor.predict(&narrow));
     assert!(message.contains("instances of 5 features") && message.contains("found 3 features"), "{message}");
+}
+
+#[test]
+fn where_features_come_from_goes_with_the_model() {
+    let device = Device::host();
+    let mut given = bags(12, 3);
+    let encoder = |name: &str| Some(name.to_owned());
+    let unit = Some(PlaceUnit::Pixels);
+    given.origin = Some(Origin { encoder: encoder("uni"), unit, patch: Some(512.0), magnification: Some(20.0) });
+    let model = trainer(&device).epochs(1).fit(&given).unwrap().model;
+    let mut again = Model::from_bytes(&model.to_bytes()).unwrap();
+    assert_eq!((&model.origin, &again.origin), (&given.origin, &given.origin));
+    assert_eq!(again.look(&given.select(&[0, 1]).unwrap()).unwrap().remark, None);
+    given.origin = Some(Origin { encoder: encoder("conch"), ..Origin::default() });
+    let told = again.look(&given).unwrap().remark.unwrap();
+    assert!(told.contains("of the encoder conch, and the model was trained on those of uni"), "{told}");
+    again.origin = Some(Origin { patch: Some(-1.0), ..Origin::default() });
+    assert!(
+        said(again.look(&given)).contains("setting origin: expected a side of patches and a magnification above 0")
+    );
 }
 
 /// Labels that mean nothing to the model do not disturb its predictions, and are matched by name where they count.

@@ -76,7 +76,7 @@ fn arrays_that_are_no_slide_are_told() {
     ] {
         let line = message.lines().find(|line| line.contains(&format!("{file}: ")));
         // A checksum is seen when the values are read.
-        let line = line.map(str::to_owned).unwrap_or_else(|| refused(Dataset::open(fixture("arrays-bad").join(file))));
+        let line = line.map_or_else(|| refused(Dataset::open(fixture("arrays-bad").join(file))), str::to_owned);
         assert!(line.contains(reason), "{file}: {line}");
     }
     let dir = tempfile::tempdir().unwrap();

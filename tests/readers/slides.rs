@@ -2,7 +2,7 @@
 
 use bagrad::data::text::ColumnNames;
 use bagrad::data::{Dataset, OnBad, Opening, Source, Split, slides};
-use bagrad::{Bags, Features};
+use bagrad::{Bags, Features, Origin, PlaceUnit};
 use std::path::{Path, PathBuf};
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -56,6 +56,16 @@ fn layouts_are_read() {
     check_three("trident", ["000", "001", "002"], true, 1.0, &told);
     let told = ["places are in micrometres; a patch is 256 of them wide", "is ctranspath"];
     check_three("stamp", names, true, 0.5, &told);
+    // What all slides say goes with the bags.
+    let origin = |folder: &str| Dataset::open(fixture(folder)).unwrap().bags.origin;
+    let (pixels, micrometres) = (Some(PlaceUnit::Pixels), Some(PlaceUnit::Micrometres));
+    let of = |encoder: Option<&str>, unit, patch, magnification| {
+        Some(Origin { encoder: encoder.map(str::to_owned), unit, patch: Some(patch), magnification })
+    };
+    assert_eq!(origin("clam"), of(None, pixels, 512.0, None));
+    assert_eq!(origin("trident"), of(Some("uni_v1"), pixels, 512.0, Some(20.0)));
+    assert_eq!(origin("stamp"), of(Some("ctranspath"), micrometres, 256.0, None));
+    assert_eq!(origin("torch"), None);
 }
 
 #[test]

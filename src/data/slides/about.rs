@@ -3,15 +3,38 @@
 use super::entry::Entry;
 use super::format::{self, About, Head, Unit};
 use super::gather::Known;
+use crate::origin::{Origin, PlaceUnit};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// What the slides say of themselves.
-pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String>) {
+/// What all slides say of themselves: remarks for people, and what is the same in all.
+pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String>) -> Option<Origin> {
     if heads.iter().any(|h| h.of_slide) {
         remarks.push("features are of whole slides: a vector is a bag with one instance".into());
     }
     let abouts: Vec<About> = heads.iter().zip(good).map(|(head, known)| completed(head, &known.entry)).collect();
+    let origin = Origin {
+        encoder: same(abouts.iter().map(|a| a.encoder.clone())).filter(|name| name.len() <= Origin::LONGEST),
+        unit: same(heads.iter().map(|h| h.coords)).and_then(|unit| match unit {
+            Unit::Pixels => Some(PlaceUnit::Pixels),
+            Unit::Micrometres => Some(PlaceUnit::Micrometres),
+            Unit::Unknown => None,
+        }),
+        patch: same(abouts.iter().map(|a| a.patch)),
+        magnification: same(abouts.iter().map(|a| a.magnification)),
+    };
+    tell(heads, &abouts, remarks);
+    (!origin.is_empty()).then_some(origin)
+}
+
+/// What all have, where it is the same.
+fn same<T: PartialEq>(mut all: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = all.next()??;
+    all.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Encoders, and what places mean, for people.
+fn tell(heads: &[&Head], abouts: &[About], remarks: &mut Vec<String>) {
     let encoders = counted(abouts.iter().filter_map(|a| a.encoder.clone()));
     match &encoders[..] {
         [] => {}

@@ -14,11 +14,14 @@ const MOST_COLUMNS: usize = 16_384;
 /// Text of all cells together, at most: many cells may be of one long text.
 const MOST_TEXT: usize = 256 << 20;
 
+/// The number of a row, and what its cells say.
+type Row = (u64, Vec<String>);
+
 /// The rows of the first table, each with its number, and the names of the tables behind it.
 ///
 /// # Errors
 /// What is wrong with the workbook.
-pub(super) fn read(path: &Path) -> Result<(Vec<(u64, Vec<String>)>, Vec<String>), String> {
+pub(super) fn read(path: &Path) -> Result<(Vec<Row>, Vec<String>), String> {
     let open = || File::open(path).map_err(|e| e.to_string());
     let archive = Archive::open(&mut open()?)?;
     let member = |name: &str| archive.members.iter().find(|m| m.name == name);
@@ -92,8 +95,8 @@ fn text_until(events: &mut Events, outer: &str) -> Result<String, String> {
 }
 
 /// The rows of a table. Cells behind the last name of a column are refused as soon as they are seen.
-fn rows(sheet: &[u8], texts: &[String]) -> Result<Vec<(u64, Vec<String>)>, String> {
-    let (mut rows, mut events): (Vec<(u64, Vec<String>)>, _) = (Vec::new(), Events::of(sheet)?);
+fn rows(sheet: &[u8], texts: &[String]) -> Result<Vec<Row>, String> {
+    let (mut rows, mut events): (Vec<Row>, _) = (Vec::new(), Events::of(sheet)?);
     let (mut number, mut next, mut length) = (0, 0, 0);
     let (mut fields, mut width): (Vec<String>, usize) = (Vec::new(), MOST_COLUMNS);
     while let Some(event) = events.next()? {
