@@ -72,8 +72,10 @@ pub(super) fn is_comment(line: &[u8]) -> bool {
 
 /// 0 for a clearly negative name, 2 for a clearly positive one, 1 for the rest.
 fn rank(name: &str) -> u8 {
+    // nonMSIH, as tables of patients have it: a capital begins the word that is denied.
+    let denied = name.trim().strip_prefix("non").is_some_and(|word| word.starts_with(char::is_uppercase));
     let name = name.trim().to_lowercase().replace(['_', ' '], "-");
-    if NEGATIVE.contains(&name.as_str()) || NEGATIVE_STARTS.iter().any(|start| name.starts_with(start)) {
+    if denied || NEGATIVE.contains(&name.as_str()) || NEGATIVE_STARTS.iter().any(|start| name.starts_with(start)) {
         0
     } else if POSITIVE.contains(&name.as_str()) {
         2
@@ -338,6 +340,7 @@ mod tests {
             ("no", "maybe"),
             ("FALSE", "TRUE"),
             ("non-musk", "musk"),
+            ("nonMSIH", "MSIH"),
             ("No tumour", "many"),
             ("stroma", "cancer"),
             ("others", "positive"),

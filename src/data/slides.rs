@@ -31,7 +31,7 @@ mod table;
 mod zip;
 
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
-pub(super) use layouts::is_slides;
+pub(super) use layouts::{folders_within, is_slides};
 
 use super::{Dataset, OnBad, Opening};
 use crate::bag::Bags;

@@ -227,7 +227,18 @@ fn folder(path: &Path) -> Result<Source> {
         let message = format!("this folder has images but no bags; mnist-bags:{} draws bags from it", path.display());
         return Err(Error::format(path, message));
     }
-    let nothing = || Error::format(path, "expected features.npy or pixels.npy in this folder, found neither");
+    let nothing = || {
+        let within = slides::folders_within(path);
+        let message = match &within[..] {
+            [] => "expected features.npy or pixels.npy in this folder, found neither".to_owned(),
+            _ => format!(
+                "this folder has no files of slides, but folders in it have files of slides: expected one of {}, or a table \
+                 of the paths of all",
+                within.join(", ")
+            ),
+        };
+        Error::format(path, message)
+    };
     Err(foreign::refusal(path).unwrap_or_else(nothing))
 }
 

@@ -109,6 +109,18 @@ fn other_files_beside_slides_are_left_out() {
     let set = Dataset::open(dir.path()).unwrap();
     assert_eq!(set.bags.names, ["s0"]);
     told(&set, "2 other files are left out, such as 's0_att.npz', 'scores.npy'");
+    // Beside the folders of CLAM, too; and a folder of folders says what to give.
+    let other = tempfile::tempdir().unwrap();
+    let clam = other.path().join("clam");
+    std::fs::create_dir_all(clam.join("h5_files")).unwrap();
+    std::fs::copy(fixture("clam/h5_files/s1.h5"), clam.join("h5_files/s1.h5")).unwrap();
+    std::fs::copy(fixture("npy/single.npy"), clam.join("mean.npy")).unwrap();
+    assert_eq!(Dataset::open(&clam).unwrap().bags.names, ["s1"]);
+    let outer = tempfile::tempdir().unwrap();
+    std::fs::create_dir(outer.path().join("site-a")).unwrap();
+    std::fs::copy(fixture("stamp/s0.h5"), outer.path().join("site-a/s0.h5")).unwrap();
+    let message = refused(Dataset::open(outer.path()));
+    assert!(message.contains("folders in it have files of slides") && message.contains("site-a"), "{message}");
     // Files of the folder layout are no slides, wherever they are.
     std::fs::remove_file(dir.path().join("s0.h5")).unwrap();
     std::fs::remove_file(dir.path().join("s0_att.npz")).unwrap();
@@ -198,6 +210,16 @@ fn bags_of_slideflow_and_groups_of_a_file_are_read() {
     assert!(matches!(set.bags.features, Features::F16(_)));
     assert_eq!(set.bags.coords, Some([places(4), places(3), places(5)].concat()));
     told(&set, "each of the 3 groups of the file is a slide");
+    // What is wrong with a group names it.
+    let whole = std::fs::read(fixture("groups.h5")).unwrap();
+    let shape: Vec<u8> = [5u64, 6].iter().flat_map(|d| d.to_le_bytes()).collect();
+    let at = whole.windows(16).position(|w| w == shape).expect("the shape of the features of s2");
+    let mut changed = whole;
+    changed[at..at + 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    let broken = tempfile::tempdir().unwrap();
+    std::fs::write(broken.path().join("a.h5"), changed).unwrap();
+    let message = refused(Dataset::open(broken.path().join("a.h5")));
+    assert!(message.contains("1 slides cannot be used") && message.contains("a.h5: group s2: "), "{message}");
     let dir = tempfile::tempdir().unwrap();
     let labels = Some(write(dir.path(), "labels.csv", "slide,label\ns0,0\ns2,1\n"));
     let set = Dataset::open_with(fixture("groups.h5"), &Opening { labels, ..Opening::default() }).unwrap();
@@ -251,6 +273,11 @@ fn tables_of_paths_are_read() {
     let set = Dataset::open_with(&beside, &Opening { splits: Some(beside.clone()), ..Opening::default() }).unwrap();
     assert_eq!(set.split, Some(vec![Split::Train, Split::Validation, Split::Test]));
     assert_eq!((set.bags.features.to_f32(), set.bags.labels), (three(), Some(vec![0, 1, 0])));
+
+    let placed =
+        write(dir.path(), "placed.csv", &format!("slide_path,h5_path,label\n{a},{},1\n", at("trident/000.h5")));
+    let set = Dataset::open(&placed).unwrap();
+    assert_eq!((set.bags.coords, set.bags.labels), (Some(places(4)), Some(vec![1])));
 
     // eva: pieces of slides, which have names of their own; paths count from the table.
     std::fs::create_dir(dir.path().join("pieces")).unwrap();

@@ -280,14 +280,14 @@ fn patients_and_their_slides_come_from_two_tables() {
     let opening = Opening { labels, slides, splits, which_split: which, ..Opening::default() };
     let set = Dataset::open_with(fixture("stamp"), &opening).unwrap();
     assert_eq!(set.bags.names, ["s0", "s1", "s2"]);
-    assert_eq!(set.bags.class_names, ["MSIH", "nonMSIH"]);
+    assert_eq!(set.bags.class_names, ["nonMSIH", "MSIH"]);
     assert_eq!(
         (set.bags.labels, set.bags.groups),
-        (Some(vec![0, 0, 1]), Some(vec!["1".into(), "1".into(), "2".into()]))
+        (Some(vec![1, 1, 0]), Some(vec!["1".into(), "1".into(), "2".into()]))
     );
     assert_eq!(set.split, Some(vec![Split::Train, Split::Train, Split::Test]));
     let found = slides::inspect(&fixture("stamp"), &opening, false).unwrap();
-    assert_eq!((found.slides, found.patients, found.classes[1].slides), (3, Some(2), 1));
+    assert_eq!((found.slides, found.patients, found.classes[1].slides), (3, Some(2), 2));
     let remarks = found.remarks.join("\n");
     assert!(
         remarks.contains("clini.csv with slide.csv: 1 patients have no slide in slide.csv, such as '3'"),
@@ -300,7 +300,7 @@ fn patients_and_their_slides_come_from_two_tables() {
     books.columns.label = Some("isMSIH".into());
     let set = Dataset::open_with(fixture("stamp"), &books).unwrap();
     let groups = ["007", "8", "é & <x>"].map(String::from).to_vec();
-    assert_eq!((set.bags.labels, set.bags.groups), (Some(vec![0, 1, 0]), Some(groups)));
+    assert_eq!((set.bags.labels, set.bags.groups), (Some(vec![1, 0, 1]), Some(groups)));
     let remarks = set.remarks.join("\n");
     assert!(remarks.contains("clini.xlsx: the first table of the workbook is read, and not 'notes'"), "{remarks}");
     let message =

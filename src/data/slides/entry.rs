@@ -36,7 +36,9 @@ impl Entry {
     /// # Errors
     /// What is wrong with it.
     pub fn open(&self) -> Result<Box<dyn SlideFile>, Reason> {
-        let mut file = self.format.clone()?.open(&self.path, self.group.as_deref())?;
+        let group = self.group.as_deref();
+        let named = |reason: Reason| group.map_or_else(|| reason.clone(), |group| format!("group {group}: {reason}"));
+        let mut file = self.format.clone()?.open(&self.path, group).map_err(named)?;
         if !self.pieces.is_empty() {
             let more = self.pieces.iter().map(|path| {
                 let open = || format_of(path)?.open(path, None);

@@ -14,6 +14,9 @@ use crate::data::Opening;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// Folders in a message, at most.
+const SHOWN: usize = 5;
+
 /// What a layout has.
 pub(super) struct Found {
     /// The folder of the features, for messages.
@@ -30,20 +33,26 @@ struct Layout {
     find: fn(&Path, &Opening) -> Result<Found>,
 }
 
-/// All of them, those that are told by more than a few files first.
+/// All of them, those first that are told by more than a few files.
 const ALL: [Layout; 7] = [
     Layout { is: groups::is, find: groups::find },
     Layout { is: paths::is, find: paths::find },
     Layout { is: torchmil::is, find: torchmil::find },
     Layout { is: slideflow::is, find: slideflow::find },
-    Layout { is: folder::is, find: folder::find },
     Layout { is: clam::is, find: clam::find },
+    Layout { is: folder::is, find: folder::find },
     Layout { is: dsmil::is, find: dsmil::find },
 ];
 
 /// True for what one of the layouts is known by.
 pub(in crate::data) fn is_slides(path: &Path) -> bool {
     ALL.iter().any(|layout| (layout.is)(path))
+}
+
+/// Folders in `path` that are layouts, a few of them.
+pub(in crate::data) fn folders_within(path: &Path) -> Vec<String> {
+    let folders = list(path, Path::is_dir).unwrap_or_default();
+    folders.iter().filter(|folder| is_slides(folder)).take(SHOWN).map(|folder| folder.display().to_string()).collect()
 }
 
 /// The slides in `path`.

@@ -1,5 +1,6 @@
 //! The folder that CLAM writes, with `h5_files` and `pt_files` in it.
 
+use super::super::format::Format;
 use super::{Found, folder};
 use crate::data::Opening;
 use crate::error::Result;
@@ -11,7 +12,9 @@ fn inner(path: &Path) -> Option<PathBuf> {
 }
 
 pub(super) fn is(path: &Path) -> bool {
-    inner(path).is_some()
+    // What lies beside the folders, such as statistics, is no slide; files of the formats that CLAM writes are.
+    let own = |file: &PathBuf| Format::by_name(file).is_some_and(|format| format.rank() == 0);
+    inner(path).is_some() && !folder::files(path).is_ok_and(|files| files.iter().any(own))
 }
 
 pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {

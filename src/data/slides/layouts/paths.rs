@@ -2,7 +2,7 @@
 //! or not, the manifest of eva.
 
 use super::super::entry::Entry;
-use super::super::format::Format;
+use super::super::format::{Format, Unit};
 use super::super::ids::reduced;
 use super::super::sheet::Sheet;
 use super::super::table::Table;
@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Lines that are looked at to tell a table of paths from another.
 const LOOKED_AT: usize = 8;
+
+/// What MIL_BASELINE calls the column of files with the places, where features have none.
+const PLACES: &str = "h5_path";
 
 /// Where a path of the table in `table` leads.
 fn leads(table: &Path, path: &str) -> PathBuf {
@@ -57,7 +60,7 @@ pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
     let name = |at: usize| &sheet.columns[at];
 
     // What a slide is called, and what its label is.
-    let (mut id, mut group, mut labels) = (None, None, vec![None; paths.len()]);
+    let (mut id, mut group, mut places, mut labels) = (None, None, None, vec![None; paths.len()]);
     if paths.len() > 1 || side_by_side(&sheet).is_some() {
         let beside = side_by_side(&sheet).unwrap_or_default();
         labels = beside.iter().map(|b| b.label).collect();
@@ -75,7 +78,10 @@ pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
         labels[0] = labels[0].or_else(|| names.label().ok());
         let told =
             |what: &str, at: Option<usize>| at.map(|at| format!(", {what} in '{}'", name(at))).unwrap_or_default();
-        let told = [told("the slide", id), told("the label", labels[0]), told("the patient", group)].concat();
+        places = (0..sheet.columns.len()).find(|&at| at != first && name(at).eq_ignore_ascii_case(PLACES));
+        let told =
+            [told("the slide", id), told("the label", labels[0]), told("the patient", group), told("places", places)]
+                .concat();
         table.remarks.push(format!("paths of files are in column '{}'{told}", name(first)));
     }
 
@@ -113,7 +119,11 @@ pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
                 }
                 None => {
                     at_id.insert(id.clone(), found.entries.len());
-                    found.entries.push(entry(file, &id));
+                    let mut entry = entry(file, &id);
+                    // MIL_BASELINE's are files of TRIDENT.
+                    let beside = places.map(|at| row.field(at)).filter(|text| !is_unknown(text));
+                    entry.coords = beside.map(|text| (leads(path, text), Unit::Pixels));
+                    found.entries.push(entry);
                 }
             }
             table.add_line(&id, label, group, row.number);
