@@ -66,8 +66,8 @@ pub fn check_memory(path: &Path, bytes: u64) -> Result<()> {
     match available() {
         Some(there) if bytes > there => {
             let message = format!(
-                "its values need {bytes} bytes of memory, {there} are free; features.npy can stay in its file \
-                 (--cache none)"
+                "its values need {bytes} bytes of memory, {there} are free; features can stay in their file in a folder \
+                 of npy files (--cache none), and in the file that bagrad pack makes of a folder of slides"
             );
             Err(Error::format(path, message))
         }

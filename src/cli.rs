@@ -1,4 +1,4 @@
-//! `bagrad demo | inspect | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
+//! `bagrad demo | inspect | pack | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
 //! runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
@@ -16,6 +16,7 @@ mod inspect;
 mod interruption;
 mod methods;
 mod optimiser;
+mod pack;
 mod page;
 mod patches;
 mod predict;
@@ -42,6 +43,7 @@ Examples:
   bagrad train --data digits-bags --method gated-attention --out runs/digits
   bagrad train --data my-bags/ --method mi-net-bag --validation 0.2 --patience 10 --out runs/mine
   bagrad inspect features_uni_v1/ --labels slides.csv    what a folder of slides holds
+  bagrad pack features_uni_v1/ --labels slides.csv --out uni.bags   one file, for --data
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
@@ -66,6 +68,8 @@ enum Command {
     Demo(demo::Args),
     /// Tell what a folder of slides holds, and what is wrong with it
     Inspect(inspect::Args),
+    /// Put the features of many slides into one file that is read at the speed of the disk
+    Pack(pack::Args),
     /// Train a model and write a run folder
     Train(Box<train::Args>),
     /// Predict bags, labelled or not, with a trained model
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),

@@ -4,6 +4,8 @@
 
 #[path = "label_sets/commands.rs"]
 mod label_sets;
+#[path = "slides/packed.rs"]
+mod packed;
 #[path = "pretrain/commands.rs"]
 mod patches;
 #[path = "slides/commands.rs"]

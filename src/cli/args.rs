@@ -63,7 +63,7 @@ pub struct Bags {
     /// Of several divisions in --splits which one: a column such as fold_3, or its number in a splits.json
     #[arg(long, value_name = "WHICH")]
     pub which_split: Option<String>,
-    /// Folders of slides: whether files that cannot be used are an error (fail), or left out (skip) [default: fail]
+    /// Slides: whether files that cannot be used are an error (fail), or left out (skip) [default: fail]
     #[arg(long, value_name = "WHAT")]
     pub on_bad: Option<OnBad>,
     /// Text files and tables: the column of the labels [default: label, class, target or the like]

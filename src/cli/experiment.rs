@@ -10,7 +10,7 @@ use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
 use bagrad::training::{Cache, Predictions, Settings};
-use bagrad::{Bags, Error, Fitted, Model, Scaling, Trainer, class_match};
+use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, Trainer, bounded, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -150,6 +150,11 @@ pub fn open(data: &str, opening: &Opening, key: Option<&[i32]>, cache: Cache, qu
     let opened = if mapped { source.open_mapped() } else { source.open_with(opening) };
     let mut set = opened.with_context(|| format!("data {data}"))?;
     set.remarks.iter().for_each(|remark| note(quiet, format!("data {data}: {remark}")));
+    if let (Cache::Host, Features::Mapped(mapped)) = (cache, &set.bags.features) {
+        let bytes = mapped.len() as u64 * if mapped.is_half() { 2 } else { 4 };
+        bounded::check_memory(mapped.path(), bytes)?;
+        set.bags.features = set.bags.features.slice(0..set.bags.features.len());
+    }
     if let Some(labels) = key {
         if set.bags.instance_labels.is_none() {
             bail!("--key: {data}: expected labels of the instances, found none");

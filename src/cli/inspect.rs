@@ -22,7 +22,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder with a file of features for each slide, one such file, or a table of their paths
+    /// Folder with a file of features for each slide, one such file, a table of their paths, or a packed file
     data: String,
     #[command(flatten)]
     bags: Bags,
@@ -42,8 +42,8 @@ const SHOWN: usize = 10;
 /// # Errors
 /// When there are no slides, or a table is wrong; and in the end when slides cannot be used.
 pub fn run(args: &Args) -> Result<()> {
-    let Source::Slides(path) = Source::parse(&args.data)? else {
-        bail!("{}: expected a folder with a file of features for each slide", args.data);
+    let (Source::Slides(path) | Source::Packed(path)) = Source::parse(&args.data)? else {
+        bail!("{}: expected a folder with a file of features for each slide, or a packed file", args.data);
     };
     let opening = args.bags.opening();
     let found = slides::inspect(&path, &opening, args.values).with_context(|| format!("data {}", args.data))?;

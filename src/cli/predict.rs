@@ -30,7 +30,7 @@ pub struct Args {
     /// Model file, or the run folder it is in
     #[arg(long)]
     model: PathBuf,
-    /// Folder of npy files or of slides, text file, or a generator, as for `train`
+    /// Folder of npy files or of slides, packed file, text file, or a generator, as for `train`
     #[arg(long)]
     data: String,
     /// File to write (.csv), or a folder for bags and instances [default: csv to stdout]

@@ -44,7 +44,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Folder of npy files, folder with a file of features for each slide (with --labels), text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
+    /// Folder of npy files, folder with a file of features for each slide (with --labels), packed file (bagrad pack), text file (csv and the like: label, bag, features; docs/data.md tells all), or a generator: digits-bags, mnist-bags:DIR, digits-classes,
     /// mnist-classes:DIR, digits-collage, mnist-collage:DIR, digits-haystack, mnist-haystack:DIR, textures, mil-assumption, each with [,k=v...]
     #[arg(long)]
     data: Option<String>,
@@ -140,7 +140,7 @@ struct Training {
     #[arg(long)]
     half: bool,
     /// Where features are meanwhile: auto (on the device if they fit), device, host (each step uploads its own), or
-    /// none (left in features.npy, and read when they are wanted)
+    /// none (left in features.npy, and read when they are wanted). Those of a packed file stay there but for device and host
     #[arg(long)]
     cache: Option<Cache>,
     /// What matrix products compute with: f32, or mixed (f16 factors, f32 sums and parameters, a scaled loss)

@@ -24,6 +24,7 @@ mod gather;
 mod ids;
 mod inspect;
 mod layouts;
+pub mod packed;
 mod said;
 mod sheet;
 mod splits;
@@ -43,6 +44,7 @@ use format::{Head, Number, Reason};
 use gather::{Gathered, Known, gather};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use table::Table;
 
 /// What has been read of a slide.
@@ -52,19 +54,31 @@ struct Slide {
     instance_labels: Option<Vec<i32>>,
 }
 
+/// The slides that were read, and those that cannot be used.
+struct Read {
+    good: Vec<Known>,
+    bad: Vec<(PathBuf, Reason)>,
+    features: Features,
+    coords: Option<Vec<[f32; 2]>>,
+    instance_labels: Option<Vec<i32>>,
+    /// How many slides have such labels.
+    with_labels: usize,
+}
+
 /// Opens a folder of slides, or the file of one.
 ///
 /// # Errors
 /// [`Error::Format`] that lists every file that cannot be used with its reason, or says what is wrong with the table.
 pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
-    let Gathered { folder, known, width, table, mut remarks, .. } = gather(path, opening)?;
+    let mut gathered = gather(path, opening)?;
+    let known = std::mem::take(&mut gathered.known);
     let heads = || known.iter().filter_map(|k| k.head.as_ref().ok());
     let half = heads().all(|h| h.number == Number::F16);
     let values: u64 = heads().map(|h| h.rows as u64 * h.width as u64).sum();
-    bounded::check_memory(&folder, values.saturating_mul(if half { 2 } else { 4 }))?;
+    bounded::check_memory(&gathered.folder, values.saturating_mul(if half { 2 } else { 4 }))?;
     let kinds = counted(heads().map(|h| h.number.name()));
     if kinds.len() > 1 {
-        remarks.push(format!("features are {}: all become float32", told(&kinds)));
+        gathered.remarks.push(format!("features are {}: all become float32", told(&kinds)));
     }
 
     // Room for all at once: a vector that grows holds its values several times for a moment.
@@ -82,7 +96,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         let read: Vec<(Known, Result<Slide, Reason>)> = batch
             .into_par_iter()
             .map(|known| {
-                let slide = read(&known);
+                let slide = read(&known, None);
                 (known, slide)
             })
             .collect();
@@ -92,62 +106,90 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
                 Ok(_) if !bad.is_empty() && opening.on_bad == OnBad::Fail => {}
                 Ok(slide) => {
                     append(&mut features, slide.features);
-                    match (&mut coords, slide.coords) {
-                        (Some(all), Some(places)) => all.extend(places),
-                        (all, _) => *all = None,
-                    }
                     with_labels += usize::from(slide.instance_labels.is_some());
-                    match (&mut instance_labels, slide.instance_labels) {
-                        (Some(all), Some(labels)) => all.extend(labels),
-                        (all, _) => *all = None,
-                    }
+                    join(&mut coords, slide.coords);
+                    join(&mut instance_labels, slide.instance_labels);
                     good.push(known);
                 }
                 Err(reason) => bad.push((known.entry.path, reason)),
             }
         }
     }
-    judge(&folder, &bad, &good, opening.on_bad, &mut remarks)?;
+    assembled(gathered, Read { good, bad, features, coords, instance_labels, with_labels }, opening)
+}
 
+/// Puts what slides have behind that of others; nothing where one has none.
+fn join<T>(all: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+    match (&mut *all, more) {
+        (Some(all), Some(more)) => all.extend(more),
+        _ => *all = None,
+    }
+}
+
+/// The data set of slides that were read.
+fn assembled(gathered: Gathered, read: Read, opening: &Opening) -> Result<Dataset> {
+    let Read { good, bad, features, coords, instance_labels, with_labels } = read;
+    let mut remarks = gathered.remarks.clone();
+    judge(&gathered.folder, &bad, &good, opening.on_bad, &mut remarks)?;
     let heads: Vec<&Head> = good.iter().filter_map(|k| k.head.as_ref().ok()).collect();
     let sizes: Vec<usize> = heads.iter().map(|h| h.rows).collect();
-    let mut bags = Bags::packed(features, width, &sizes)?;
+    let mut bags = Bags::packed(features, gathered.width, &sizes)?;
     bags.names = good.iter().map(|k| k.entry.stem.clone()).collect();
-    bags.coords = coords;
-    bags.instance_labels = instance_labels;
+    (bags.coords, bags.instance_labels) = (coords, instance_labels);
     if with_labels > 0 && bags.instance_labels.is_none() {
         remarks.push(format!("{with_labels} of {} slides have labels of instances: none is used", good.len()));
     }
     bags.origin = describe(&heads, &good, &mut remarks);
-    let mut set = Dataset::new(bags, super::name_of(&folder));
-    if let Some(table) = table {
-        let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
-        label(&mut set, &table, &lines, &mut remarks).map_err(|message| Error::format(&table.path, message))?;
-    }
-    if let Some(mut split) = good.iter().map(|k| k.part).collect::<Option<Vec<_>>>() {
-        set.leave_out_unlabelled(&mut split);
-        set.split = Some(split);
-    }
+    let mut set = Dataset::new(bags, super::name_of(&gathered.folder));
     set.remarks = remarks;
+    label_all(&mut set, &gathered, &good)?;
     set.bags.validate()?;
     Ok(set)
 }
 
+/// Labels, groups and parts of slides: from the tables, else from a packed file.
+fn label_all(set: &mut Dataset, gathered: &Gathered, good: &[Known]) -> Result<()> {
+    if let Some(cohort) = &gathered.cohort {
+        let wrong = |message| Error::format(&gathered.folder, message);
+        cohort.index.describe(good.len(), set).map_err(wrong)?;
+        if gathered.table.is_none() {
+            let places: Vec<usize> = good.iter().filter_map(|k| cohort.at_name.get(&k.entry.stem).copied()).collect();
+            cohort.index.label(&places, set).map_err(wrong)?;
+        }
+    }
+    if let Some(table) = &gathered.table {
+        let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
+        label(set, table, &lines).map_err(|message| Error::format(&table.path, message))?;
+    }
+    let split = good.iter().map(|k| k.part).collect::<Option<Vec<_>>>();
+    if let Some(mut split) = split.or(set.split.take()) {
+        set.leave_out_unlabelled(&mut split);
+        set.split = Some(split);
+    }
+    Ok(())
+}
+
 /// The features and places of a slide, which are all finite.
-fn read(known: &Known) -> Result<Slide, Reason> {
+fn read(known: &Known, cohort: Option<&Arc<packed::Cohort>>) -> Result<Slide, Reason> {
     let head = known.head.as_ref().map_err(Reason::clone)?;
+    if let Some(cohort) = cohort {
+        return packed::slide(cohort, &known.entry.stem);
+    }
     let file = known.entry.open()?;
     let features = file.features()?;
     if file.head() != head || features.len() != head.rows * head.width {
         return Err("the file changed while it was read".to_owned());
     }
     if let Some(at) = features.first_not_finite() {
-        let (row, column, value) = (at / head.width, at % head.width, features.get(at));
-        return Err(format!(
-            "row {row}, column {column} (0-based): expected finite features within float32, found {value}"
-        ));
+        return Err(not_finite(at, features.get(at), head.width));
     }
     Ok(Slide { features, coords: file.coords()?, instance_labels: file.instance_labels()? })
+}
+
+/// What is wrong with a feature, one of `width` a row.
+fn not_finite(at: usize, value: f32, width: usize) -> Reason {
+    let (row, column) = (at / width, at % width);
+    format!("row {row}, column {column} (0-based): expected finite features within float32, found {value}")
 }
 
 /// Puts the features of a slide behind those of others.
@@ -186,9 +228,9 @@ fn judge(
 }
 
 /// Labels and groups of the bags, which have these lines of the table.
-fn label(set: &mut Dataset, table: &Table, lines: &[usize], remarks: &mut Vec<String>) -> Result<(), String> {
+fn label(set: &mut Dataset, table: &Table, lines: &[usize]) -> Result<(), String> {
     if let Some(classes) = table.classes(lines)? {
-        classes.put_in(&mut set.bags, remarks);
+        classes.put_in(&mut set.bags, &mut set.remarks);
     }
     let groups: Option<Vec<String>> = lines.iter().map(|&line| table.lines[line].group.clone()).collect();
     set.bags.groups = groups;

@@ -1,7 +1,8 @@
 //! Where a data set comes from, read from what a user writes.
 
 use super::{
-    Assumption, ClassBags, Collage, Dataset, Haystack, Opening, Protocol, Textures, foreign, idx, npy, slides, text,
+    Assumption, ClassBags, Collage, Dataset, Haystack, Opening, Protocol, Textures, foreign, idx, npy, packed, slides,
+    text,
 };
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub enum Source {
     Npy(PathBuf),
     /// A folder with a file of features for each slide, one such file, or a table of their paths; see [`super::slides`].
     Slides(PathBuf),
+    /// A file with the features of many slides; see [`super::packed`].
+    Packed(PathBuf),
     /// A text file, one instance a line; see [`super::text`].
     Text(PathBuf),
     /// Bags drawn from the shipped digits; see [`super::mil_bags`].
@@ -124,6 +127,9 @@ impl Source {
             let message = format!("there is no such file or folder; the generators are {GENERATORS}");
             return Err(Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message)));
         }
+        if packed::is_packed(path) {
+            return Ok(Self::Packed(path.into()));
+        }
         if slides::is_slides(path) {
             return Ok(Self::Slides(path.into()));
         }
@@ -153,7 +159,8 @@ impl Source {
         }
     }
 
-    /// As [`Source::open`], with the features left in their file where that is possible: in a folder of npy files.
+    /// As [`Source::open`], with the features left in their file where that is possible: in a folder of npy files. Those of a
+    /// packed file always are.
     ///
     /// # Errors
     /// As [`Source::open`].
@@ -170,6 +177,9 @@ impl Source {
     /// As [`Source::open`], [`text::open_naming`] and [`slides::open`], and [`Error::Setting`] when something is asked for
     /// that a source of this kind does not know.
     pub fn open_with(&self, opening: &Opening) -> Result<Dataset> {
+        if let Self::Packed(path) = self {
+            return packed::open(path, opening);
+        }
         if let Self::Slides(path) = self {
             return slides::open(path, opening);
         }
@@ -194,13 +204,14 @@ impl Source {
     /// Reads or draws the bags.
     ///
     /// # Errors
-    /// As [`npy::open`], [`slides::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
+    /// As [`npy::open`], [`slides::open`], [`packed::open`], [`text::open`], [`Protocol::digits_bags`], [`Protocol::mnist_bags`],
     /// [`ClassBags::digits`], [`ClassBags::mnist`], [`Collage::digits`], [`Collage::mnist`], [`Haystack::digits`],
     /// [`Haystack::mnist`], [`Textures::bags`] and [`Assumption::bags`].
     pub fn open(&self) -> Result<Dataset> {
         match self {
             Self::Npy(folder) => npy::open(folder),
             Self::Slides(path) => slides::open(path, &Opening::default()),
+            Self::Packed(path) => packed::open(path, &Opening::default()),
             Self::Text(path) => text::open(path),
             Self::DigitsBags(protocol) => protocol.digits_bags(),
             Self::MnistBags { folder, protocol } => protocol.mnist_bags(folder),

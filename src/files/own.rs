@@ -1,6 +1,6 @@
 //! How bagrad knows what it wrote: a marker in a folder, the content of a file. Only that is ever replaced.
 
-use super::GENERATOR;
+use super::{GENERATOR, PACKED};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -27,6 +27,8 @@ pub enum Kind {
     Tuning,
     /// What `bagrad reproduce` keeps: runs, and tables of them as Markdown and JSON.
     Experiment,
+    /// Many slides in one file.
+    Packed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Epochs => "list of epochs",
             Kind::Tuning => "tuning",
             Kind::Experiment => "table of an experiment",
+            Kind::Packed => "packed file",
         }
     }
 
@@ -74,6 +77,9 @@ impl Kind {
         File::open(path)?.take(HEAD).read_to_end(&mut head)?;
         if self == Kind::Model {
             return model(path, &head);
+        }
+        if self == Kind::Packed {
+            return Ok(head.starts_with(&PACKED));
         }
         let text = String::from_utf8_lossy(&head);
         let first = text.lines().next().unwrap_or_default();
@@ -91,7 +97,7 @@ impl Kind {
                 starts.starts_with("# ") && text.contains("bagrad reproduce ")
                     || starts.starts_with('{') && text.contains("\"experiment\"") && text.contains("\"protocol\"")
             }
-            Kind::Folder | Kind::Model => unreachable!("told by other means"),
+            Kind::Folder | Kind::Model | Kind::Packed => unreachable!("told by other means"),
         })
     }
 }

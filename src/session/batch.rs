@@ -133,6 +133,15 @@ impl Rows {
         let sizes @ (_, stride) = (width, feature_stride(width));
         match (features, storage) {
             (Features::Mapped(file), _) => {
+                if file.is_half() == (storage == Storage::F16)
+                    && let Some(lying) = file.as_they_lie(rows.clone(), stride)
+                {
+                    match storage {
+                        Storage::F16 => lying.for_each(|b| self.f16.extend_from_slice(bytemuck::cast_slice(b))),
+                        _ => lying.for_each(|b| self.f32.extend_from_slice(bytemuck::cast_slice(b))),
+                    }
+                    return;
+                }
                 let count = rows.len();
                 self.append(&file.read(rows.start * width..rows.end * width), width, storage, 0..count);
             }

@@ -1,6 +1,7 @@
 //! Right files of every kind, made here, and what mutation makes of them.
 
 use super::targets;
+use bagrad::data::packed::{self, Packing};
 use bagrad::data::{Protocol, npy};
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
@@ -37,6 +38,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),
         "labels" => labels(),
         "splits" => splits(),
+        "packed" => packed(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [
             "digits-bags,target=3,mean=20,seed=7",
@@ -173,6 +175,20 @@ fn splits() -> Vec<Vec<u8>> {
     ]
     .map(|s| s.as_bytes().to_vec())
     .to_vec()
+}
+
+fn packed() -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let set = Protocol { train: 2, test: 2, mean: 2.0, ..Protocol::digits() };
+    npy::save(&set.digits_bags().unwrap(), dir.path()).unwrap();
+    let folders = ["trident", "clam", "vector"].map(crate::slides::fixture);
+    let folders = folders.into_iter().chain([dir.path().to_owned()]);
+    let pack = |(number, folder)| {
+        let out = dir.path().join(format!("{number}.bags"));
+        packed::pack(folder, &out, &Packing::default(), &mut |_| {}).unwrap();
+        std::fs::read(out).unwrap()
+    };
+    folders.enumerate().map(pack).collect()
 }
 
 fn pictures(format: image::ImageFormat) -> Vec<Vec<u8>> {

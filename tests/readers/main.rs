@@ -5,6 +5,7 @@
 
 mod corpus;
 mod layouts;
+mod packed;
 mod slides;
 mod targets;
 
@@ -118,6 +119,18 @@ fn promises_are_not_believed() {
     let images = sparse("sparse.idx", &[[0, 0, 8, 3].as_slice(), &[0, 1, 0, 0].repeat(3)].concat(), 0);
     let message = bagrad::data::idx::read(&images, 3).unwrap_err().to_string();
     assert!(message.contains("281474976710656 values; the limit is"), "{message}");
+    // A packed file that is right but for its length, and one whose index would be most of it.
+    let packed = corpus::of("packed").remove(0);
+    let long = sparse("long.bags", &packed, large);
+    let message = bagrad::data::Dataset::open(&long).unwrap_err().to_string();
+    assert!(message.contains("expected an index of"), "{message}");
+    let mut head = packed[..128].to_vec();
+    head[48..56].copy_from_slice(&128u64.to_le_bytes());
+    head[56..64].copy_from_slice(&large.to_le_bytes());
+    let sum = crc32fast::hash(&head[..124]).to_le_bytes();
+    head[124..].copy_from_slice(&sum);
+    let message = bagrad::data::Dataset::open(sparse("index.bags", &head, large)).unwrap_err().to_string();
+    assert!(message.contains("expected an index of 100000000000 bytes"), "{message}");
     // More than any machine has.
     let folder = dir.path().join("npy");
     std::fs::create_dir(&folder).unwrap();

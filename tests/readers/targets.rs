@@ -2,7 +2,7 @@
 //! The test `readers` and the programs of `fuzz/` share it.
 
 use bagrad::Bags;
-use bagrad::data::{Dataset, Opening, Patches, Source, idx, npy, patches::Reading, slides, text};
+use bagrad::data::{Dataset, Opening, Patches, Source, idx, npy, packed, patches::Reading, slides, text};
 use bagrad::model::Model;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -30,6 +30,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "labels", run: labels },
     Target { name: "splits", run: splits },
     Target { name: "workbook", run: labels },
+    Target { name: "packed", run: packed },
 ];
 
 /// What holds of bags that a reader gave out.
@@ -212,4 +213,47 @@ fn splits(input: &[u8], folder: &Path) {
             check(&set);
         }
     }
+}
+
+/// A packed file; checksums are put right, or all that is behind them would hardly be seen.
+fn packed(input: &[u8], folder: &Path) {
+    let path = file(folder, "slides.bags", &sealed(input));
+    if let Ok(set) = packed::open(&path, &Opening::default()) {
+        check(&set);
+        assert_eq!(packed::verify(&path, &mut |_| {}).map(|found| found.slides).ok(), Some(set.bags.len()));
+    }
+    let skip = Opening { on_bad: bagrad::data::OnBad::Skip, ..Opening::default() };
+    if let Ok(set) = packed::open(&path, &skip) {
+        check(&set);
+    }
+    let _ = slides::inspect(&path, &Opening::default(), true);
+    // What an interrupted call left behind.
+    let (slide, out) = (folder.join("slide.h5"), folder.join("out.bags"));
+    if !slide.exists() {
+        std::fs::write(&slide, include_bytes!("slides/kinds/latest.h5")).unwrap();
+    }
+    let part = file(folder, "out.bags.part", &sealed(input));
+    if packed::pack(&slide, &out, &packed::Packing::default(), &mut |_| {}).is_ok() {
+        assert_eq!(packed::open(&out, &Opening::default()).unwrap().bags.len(), 1);
+        std::fs::remove_file(&out).unwrap();
+    }
+    let _ = std::fs::remove_file(part);
+}
+
+/// A packed file with the checksums of its header and its index as they should be.
+pub fn sealed(input: &[u8]) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    let sum = |bytes: &[u8]| crc32fast::hash(bytes).to_le_bytes();
+    if let Some(at) = bytes.get(48..56).map(|at| u64::from_le_bytes(at.try_into().unwrap()) as usize)
+        && bytes.len() >= 128
+    {
+        if let Some(index) = bytes.get(at..) {
+            let (long, of) = (index.len() as u64, sum(index));
+            bytes[56..64].copy_from_slice(&long.to_le_bytes());
+            bytes[64..68].copy_from_slice(&of);
+        }
+        let of = sum(&bytes[..124]);
+        bytes[124..128].copy_from_slice(&of);
+    }
+    bytes
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Twelve slides of six patients, and their table.
-fn cohort(at: &Path) -> (PathBuf, PathBuf) {
+pub fn cohort(at: &Path) -> (PathBuf, PathBuf) {
     let (folder, table) = (at.join("features_uni_v1"), at.join("slides.csv"));
     fs::create_dir(&folder).unwrap();
     let mut lines = String::from("case_id,slide_id,label\n");

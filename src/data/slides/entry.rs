@@ -31,6 +31,12 @@ impl Entry {
         Self { path, stem: stem.into(), format, group: None, coords: None, labels: None, pieces: Vec::new() }
     }
 
+    /// The files of the slide, that of its features first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let beside = self.coords.iter().map(|(path, _)| path).chain(&self.labels);
+        std::iter::once(&self.path).chain(&self.pieces).chain(beside).map(PathBuf::as_path)
+    }
+
     /// Opens all that belongs to the slide. Heads are checked, values are not read.
     ///
     /// # Errors

@@ -179,6 +179,8 @@ pub(super) enum Format {
     Npz,
     Npy,
     Csv,
+    /// One of many in a packed file, which is opened as a whole.
+    Packed,
 }
 
 impl Format {
@@ -190,6 +192,7 @@ impl Format {
             Self::Npz => "npz",
             Self::Npy => "npy",
             Self::Csv => "csv",
+            Self::Packed => "packed",
         }
     }
 
@@ -201,6 +204,7 @@ impl Format {
             Self::Npz => 2,
             Self::Npy => 3,
             Self::Csv => 4,
+            Self::Packed => 5,
         }
     }
 
@@ -270,6 +274,7 @@ impl Format {
             Self::Npz => Box::new(ArraySlide::of(npz::Npz::open(path)?, &Said::default())?),
             Self::Npy => Box::new(ArraySlide::of(npy::Npy::open(path)?, &Said::default())?),
             Self::Csv => Box::new(csv::CsvSlide::open(path)?),
+            Self::Packed => return Err("a packed file is opened as a whole".into()),
         })
     }
 
@@ -283,7 +288,7 @@ impl Format {
             Self::Safetensors => Box::new(safetensors::Safetensors::open(path)?.0),
             Self::Npz => Box::new(npz::Npz::open(path)?),
             Self::Npy => Box::new(npy::Npy::open(path)?),
-            Self::Torch | Self::Csv => {
+            Self::Torch | Self::Csv | Self::Packed => {
                 return Err(format!("expected an npy, npz or HDF5 file, found one of {}", self.name()));
             }
         })

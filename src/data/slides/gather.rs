@@ -6,11 +6,13 @@ use super::entry::Entry;
 use super::format::{Head, Reason};
 use super::ids::examples;
 use super::layouts::{self, Found};
+use super::packed::{self, Cohort};
 use super::splits::{self, Candidate};
 use super::table::{self, Table};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file with what its head says.
 pub(super) struct Known {
@@ -40,6 +42,8 @@ pub(super) struct Gathered {
     pub without_file: Vec<String>,
     pub without_line: Vec<String>,
     pub remarks: Vec<String>,
+    /// The packed file that they are in, which is `folder` then.
+    pub cohort: Option<Arc<Cohort>>,
 }
 
 /// Looks at all files but for their values.
@@ -47,13 +51,17 @@ pub(super) struct Gathered {
 /// # Errors
 /// When there is none, or what is wrong with the tables.
 pub(super) fn gather(path: &Path, opening: &Opening) -> Result<Gathered> {
-    let Found { folder, entries, table: theirs, remarks } = layouts::find(path, opening)?;
+    let cohort = if packed::is_packed(path) { Some(Arc::new(Cohort::open(path)?)) } else { None };
+    let Found { folder, entries, table: theirs, remarks } = match &cohort {
+        Some(cohort) => packed::found(cohort, path),
+        None => layouts::find(path, opening)?,
+    };
     let table = table::read(opening)?.or(theirs);
     if table.is_none() && !opening.columns.is_empty() {
         return Err(Error::setting("columns", "are named, but there is no table that has them (--labels TABLE)"));
     }
     let (known, without_file, without_line) = Default::default();
-    let mut gathered = Gathered { folder, known, width: 0, table: None, without_file, without_line, remarks };
+    let mut gathered = Gathered { folder, known, width: 0, table: None, without_file, without_line, remarks, cohort };
     match &table {
         Some(table) => choose(table, entries, &mut gathered)?,
         None => gathered.known = entries.into_iter().map(|entry| Known::new(entry, None)).collect(),
@@ -63,15 +71,20 @@ pub(super) fn gather(path: &Path, opening: &Opening) -> Result<Gathered> {
         return Err(Error::setting("which-split", "chooses a division of the file of splits (--splits FILE)"));
     }
     if let Some(file) = &opening.splits {
-        let patient = |line: Option<usize>| table.as_ref()?.lines[line?].group.clone();
-        let candidate = |k: &Known| Candidate { stem: k.entry.stem.clone(), patient: patient(k.line) };
+        let cohort = gathered.cohort.as_deref();
+        let patient = |k: &Known| match &table {
+            Some(table) => table.lines[k.line?].group.clone(),
+            None => cohort?.patient(&k.entry.stem),
+        };
+        let candidate = |k: &Known| Candidate { stem: k.entry.stem.clone(), patient: patient(k) };
         let candidates: Vec<Candidate> = known.iter().map(candidate).collect();
         let (parts, told) = splits::parts(file, opening, &candidates)?;
         gathered.remarks.extend(told);
         known.iter_mut().zip(parts).for_each(|(known, part)| known.part = part);
         known.retain(|k| k.part.is_some());
     }
-    known.par_iter_mut().for_each(|known| known.head = look(&known.entry));
+    let cohort = gathered.cohort.as_deref();
+    known.par_iter_mut().for_each(|known| known.head = look(&known.entry, cohort));
     (gathered.width, gathered.table) = (agree_on_width(known), table);
     Ok(gathered)
 }
@@ -100,8 +113,11 @@ fn choose(table: &Table, entries: Vec<Entry>, gathered: &mut Gathered) -> Result
     Ok(())
 }
 
-fn look(entry: &Entry) -> Result<Head, Reason> {
-    Ok(entry.open()?.head().clone())
+fn look(entry: &Entry, cohort: Option<&Cohort>) -> Result<Head, Reason> {
+    match cohort {
+        Some(cohort) => packed::head(cohort, &entry.stem),
+        None => Ok(entry.open()?.head().clone()),
+    }
 }
 
 /// The width that most slides have; others are bad.

@@ -3,6 +3,7 @@
 use super::about::{completed, counted};
 use super::format::Unit;
 use super::gather::{Known, gather};
+use super::packed;
 use crate::bag::Bags;
 use crate::data::{Opening, Split};
 use crate::error::{Error, Result};
@@ -120,8 +121,9 @@ pub struct Inspection {
 pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspection> {
     let mut gathered = gather(path, opening)?;
     if values {
+        let cohort = gathered.cohort.clone();
         let seen = |slide: &mut Known| {
-            if let Some(reason) = super::read(slide).err() {
+            if let Some(reason) = super::read(slide, cohort.as_ref()).err() {
                 slide.head = Err(reason);
             }
         };
@@ -152,6 +154,19 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
             (classes, remarks) = (found.names, [remarks, found.remarks].concat());
         }
     }
+    // Without a table a packed file tells what it was packed with.
+    let frame = gathered.cohort.as_deref().filter(|_| gathered.table.is_none());
+    let frame = frame.map(|cohort| packed::labels(cohort, good.iter().map(|k| &k.entry.stem)));
+    let frame = frame.transpose().map_err(|message| Error::format(path, message))?;
+    if let Some(set) = &frame {
+        labels = (0..good.len()).map(|slide| set.bags.label(slide).map(|l| l as usize)).collect();
+        patients = (0..good.len()).map(|slide| Some(set.bags.groups.as_ref()?[slide].as_str())).collect();
+        if set.bags.labels.is_some() {
+            (classes, remarks) = (set.bags.class_names.clone(), [remarks, set.remarks.clone()].concat());
+        }
+    }
+    let split = frame.as_ref().and_then(|set| set.split.as_deref());
+    let part_of = |slide: usize| good[slide].part.or_else(|| Some(split?[slide]));
     let known_patients = patients.iter().all(Option::is_some) && !patients.is_empty();
     let of = |slides: &dyn Fn(usize) -> bool| {
         let picked: Vec<usize> = (0..good.len()).filter(|&slide| slides(slide)).collect();
@@ -162,8 +177,8 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
         let (slides, patients) = of(&|slide| labels[slide] == Some(class));
         ClassCount { name: name.clone(), slides: slides.len(), patients }
     });
-    let parts = Split::ALL.into_iter().filter(|_| opening.splits.is_some()).map(|part| {
-        let (slides, patients) = of(&|slide| good[slide].part == Some(part));
+    let parts = Split::ALL.into_iter().filter(|_| opening.splits.is_some() || split.is_some()).map(|part| {
+        let (slides, patients) = of(&|slide| part_of(slide) == Some(part));
         let named = slides.iter().filter_map(|&slide| classes.get(labels[slide]?).cloned());
         PartCount { name: part.name(), slides: slides.len(), patients, classes: counted(named).into_iter().collect() }
     });
@@ -176,8 +191,9 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
         }
         seen.into_iter().filter(|(_, what)| what.len() > 1).map(|(patient, _)| patient.to_owned()).collect()
     };
-    let part_number = |slide: usize| Split::ALL.iter().position(|part| Some(*part) == good[slide].part);
+    let part_number = |slide: usize| Split::ALL.iter().position(|part| Some(*part) == part_of(slide));
     let count = |items: &mut dyn Iterator<Item = String>| counted(items).into_iter().collect::<BTreeMap<_, _>>();
+    let labelled = gathered.table.is_some() || frame.as_ref().is_some_and(|set| set.bags.labels.is_some());
     Ok(Inspection {
         slides: good.len(),
         patches,
@@ -190,7 +206,7 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
         coordinates: count(&mut heads.iter().filter_map(|h| h.coords).map(|unit| Unit::name(unit).to_owned())),
         patch_widths: count(&mut abouts.iter().filter_map(|a| a.patch).map(|p| p.to_string())),
         classes: class_counts.collect(),
-        unlabelled: if gathered.table.is_some() { labels.iter().filter(|l| l.is_none()).count() } else { 0 },
+        unlabelled: if labelled { labels.iter().filter(|l| l.is_none()).count() } else { 0 },
         patients: of(&|_| true).1,
         patients_of_several_classes: several(&|slide| labels[slide]),
         parts: parts.collect(),

@@ -1,0 +1,380 @@
+//! What a packed file says of its slides, as JSON: of each in front of it, of all together at the end.
+
+use super::super::format::{About, Reason, Unit};
+use super::format::{Head, Header, LONGEST_INDEX, Places};
+use crate::bag::Bags;
+use crate::data::{Dataset, Folds, Key, Split};
+use crate::error::{Error, Result};
+use crate::features::MappedFile;
+use crate::label_sets::LabelSets;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file that a slide came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its name, without the folder.
+    pub name: String,
+    pub bytes: u64,
+    /// When it was written, in nanoseconds from the beginning of 1970.
+    pub modified: Option<i64>,
+}
+
+/// What rounding to float16 did to the values of a slide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rounding {
+    /// Values that float16 does not have.
+    pub values: u64,
+    /// Those of them that became 0.
+    pub to_zero: u64,
+    /// The largest change of one that did not, relative to it.
+    pub largest: f64,
+}
+
+impl Rounding {
+    /// That of several slides together.
+    pub(super) fn of_all<'a>(slides: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let of = slides.into_iter().filter_map(|slide| slide.description.rounding);
+        of.fold(Self::default(), |all, of| Self {
+            values: all.values.saturating_add(of.values),
+            to_zero: all.to_zero.saturating_add(of.to_zero),
+            largest: all.largest.max(of.largest),
+        })
+    }
+}
+
+/// What is said of a slide.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    pub name: String,
+    /// The files that it came from, that of its features first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Origin>,
+    /// The type of the values there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// Of the coordinates: px, um, or unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Side of a patch in that unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub magnification: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Features are of the slide as a whole: a vector.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_slide: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
+}
+
+impl Description {
+    /// What the file said of its patches.
+    pub fn about(&self) -> About {
+        About { encoder: self.encoder.clone(), patch: self.patch, magnification: self.magnification }
+    }
+
+    pub fn unit(&self) -> Unit {
+        match self.unit.as_deref() {
+            Some("px") => Unit::Pixels,
+            Some("um") => Unit::Micrometres,
+            _ => Unit::Unknown,
+        }
+    }
+
+    /// What [`Description::unit`] reads.
+    pub fn unit_name(unit: Unit) -> &'static str {
+        match unit {
+            Unit::Pixels => "px",
+            Unit::Micrometres => "um",
+            Unit::Unknown => "unknown",
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("text and numbers become JSON")
+    }
+}
+
+/// A slide and where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The byte where its head begins.
+    pub at: u64,
+    pub rows: u64,
+    /// The byte where its features begin, and so on.
+    pub features: u64,
+    pub coords: Option<u64>,
+    pub instance_labels: Option<u64>,
+    /// From the features on to the next slide.
+    pub crc32: u32,
+    #[serde(flatten)]
+    pub description: Description,
+}
+
+impl Entry {
+    pub fn new(at: u64, head: &Head, places: &Places, description: Description) -> Self {
+        Self {
+            at,
+            rows: head.rows,
+            features: places.features,
+            coords: head.coords.then_some(places.coords),
+            instance_labels: head.instance_labels.then_some(places.instance_labels),
+            crc32: head.sum,
+            description,
+        }
+    }
+
+    /// Where its parts are, when they are where they have to be.
+    pub fn places(&self, header: &Header) -> Option<Places> {
+        let description = self.features.checked_sub(self.at.checked_add(super::format::UNIT as u64)?)?;
+        let head = Head {
+            rows: self.rows,
+            description,
+            coords: self.coords.is_some(),
+            instance_labels: self.instance_labels.is_some(),
+            sum: self.crc32,
+            sum_of_description: 0,
+        };
+        let places = head.places(self.at, header)?;
+        let right = places.features == self.features
+            && self.coords.is_none_or(|at| at == places.coords)
+            && self.instance_labels.is_none_or(|at| at == places.instance_labels);
+        right.then_some(places)
+    }
+}
+
+/// A file that was left out of the pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub file: String,
+    pub reason: String,
+}
+
+/// All that is known of the slides together. Lists have a value for each slide, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Index {
+    /// The version that packed it.
+    pub bagrad: String,
+    /// What the data was called.
+    pub name: String,
+    pub slides: Vec<Entry>,
+    pub classes: Vec<String>,
+    /// Which of the classes; null where nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<Option<u32>>>,
+    /// In the place of labels: of each class 1 or 0, or null where nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_sets: Option<Vec<Vec<Option<u8>>>>,
+    /// Patients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    /// train, validation, test or unlabelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<String>>,
+    /// Of each repetition the fold that tests a slide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<Vec<Vec<u32>>>,
+    /// Labels of instances that make a key instance; without it those above 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Vec<i32>>,
+    /// Names of the features.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// Height, width and channels where instances are images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<[usize; 3]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// What was assumed of the labels, and of what was packed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+impl Index {
+    /// What `set` says of its bags; their instances are told elsewhere.
+    pub fn of(set: &Dataset) -> Self {
+        let bags = &set.bags;
+        let known = |label: &u32| (*label != Bags::UNKNOWN).then_some(*label);
+        let set_of = |of: &[Option<bool>]| of.iter().map(|has| has.map(u8::from)).collect();
+        Self {
+            name: set.name.clone(),
+            classes: bags.class_names.clone(),
+            labels: bags.labels.as_ref().map(|labels| labels.iter().map(known).collect()),
+            label_sets: bags.label_sets.as_ref().map(|sets| sets.bags().map(set_of).collect()),
+            groups: bags.groups.clone(),
+            parts: set.split.as_ref().map(|split| split.iter().map(|part| part.name().to_owned()).collect()),
+            folds: set.folds.as_ref().map(|folds| folds.of().to_vec()),
+            key: match &set.key {
+                Key::AboveZero => None,
+                Key::Labels(labels) => Some(labels.clone()),
+            },
+            columns: bags.columns.clone(),
+            image: bags.image,
+            remarks: set.remarks.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Classes, labels and groups of the slides `places` as those of the bags of `set`, and their parts.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn label(&self, places: &[usize], set: &mut Dataset) -> Result<(), Reason> {
+        fn pick<T: Clone>(all: &Option<Vec<T>>, places: &[usize]) -> Option<Vec<T>> {
+            all.as_ref().map(|all| places.iter().map(|&at| all[at].clone()).collect())
+        }
+        let bags = &mut set.bags;
+        let labels = pick(&self.labels, places).filter(|labels| labels.iter().any(Option::is_some));
+        bags.labels = labels.map(|labels| labels.iter().map(|label| label.unwrap_or(Bags::UNKNOWN)).collect());
+        if bags.labels.is_some() {
+            bags.class_names = self.classes.clone();
+        }
+        let sets = pick(&self.label_sets, places);
+        if let Some(sets) = sets.filter(|sets| sets.iter().flatten().any(Option::is_some)) {
+            let has = |value: &Option<u8>| value.map(|v| v != 0);
+            let sets = LabelSets::new(self.classes.len(), sets.iter().flatten().map(has).collect());
+            (bags.label_sets, bags.class_names) = (Some(sets.map_err(|e| e.to_string())?), self.classes.clone());
+        }
+        bags.groups = pick(&self.groups, places);
+        let part = |name: &String| {
+            let known = Split::ALL.into_iter().chain([Split::Unlabelled]).find(|part| part.name() == name);
+            known.ok_or_else(|| format!("'{name}' is no part"))
+        };
+        set.split = pick(&self.parts, places).map(|parts| parts.iter().map(part).collect()).transpose()?;
+        set.remarks.extend(self.remarks.iter().cloned());
+        Ok(())
+    }
+
+    /// The rest, which does not depend on labels: names of features, key instances, and folds where all slides are there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn describe(&self, slides: usize, set: &mut Dataset) -> Result<(), Reason> {
+        let width = set.bags.width;
+        let values = |image: [usize; 3]| image.into_iter().try_fold(1usize, usize::checked_mul);
+        if let Some(image) = self.image.filter(|&image| values(image) != Some(width)) {
+            return Err(format!("expected images of {width} values, found {image:?}"));
+        }
+        (set.bags.columns, set.bags.image) = (self.columns.clone(), self.image);
+        if let Some(labels) = &self.key {
+            set.key = Key::Labels(labels.clone());
+        }
+        if let Some(folds) = self.folds.as_ref().filter(|_| slides == self.slides.len()) {
+            set.folds = Some(Folds::new(folds.clone()).map_err(|e| e.to_string())?);
+        }
+        Ok(())
+    }
+}
+
+/// A packed file whose header and index were checked against each other and against its length.
+pub struct Cohort {
+    pub file: Arc<MappedFile>,
+    pub header: Header,
+    pub index: Index,
+    pub at_name: HashMap<String, usize>,
+}
+
+impl Cohort {
+    /// # Errors
+    /// [`Error::Format`] that says what is wrong with the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = MappedFile::open(path)?;
+        let wrong = |reason: Reason| Error::format(path, reason);
+        let (header, index) = parse(file.bytes()).map_err(wrong)?;
+        let mut at_name = HashMap::with_capacity(index.slides.len());
+        for (at, slide) in index.slides.iter().enumerate() {
+            if at_name.insert(slide.description.name.clone(), at).is_some() {
+                return Err(wrong(format!("two slides of it are called '{}'", slide.description.name)));
+            }
+        }
+        Ok(Self { file: file.into(), header, index, at_name })
+    }
+
+    /// The slide of this name.
+    pub fn slide(&self, name: &str) -> Option<&Entry> {
+        self.at_name.get(name).map(|&at| &self.index.slides[at])
+    }
+
+    /// Whose slide it is that has this name.
+    pub fn patient(&self, name: &str) -> Option<String> {
+        self.index.groups.as_ref()?.get(*self.at_name.get(name)?).cloned()
+    }
+
+    /// The bytes of a slide that its checksum is of.
+    pub fn values(&self, entry: &Entry) -> &[u8] {
+        let end = entry.places(&self.header).expect("it was checked").end;
+        &self.file.bytes()[entry.features as usize..end as usize]
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<(Header, Index), Reason> {
+    let header = Header::read(bytes)?;
+    let Some(place) = header.index else {
+        return Err("it is not complete: packing was interrupted; call `bagrad pack` again, which goes on".into());
+    };
+    let there = bytes.len() as u64;
+    let end = place.at.checked_add(place.bytes);
+    if end != Some(there) || place.bytes > LONGEST_INDEX {
+        let (at, long) = (place.at, place.bytes);
+        return Err(format!("expected an index of {long} bytes from {at} on at its end, found {there} bytes in all"));
+    }
+    let text = &bytes[place.at as usize..];
+    if super::format::sum(text) != place.sum {
+        return Err("its index is damaged: the checksum is another".into());
+    }
+    let index: Index = serde_json::from_slice(text).map_err(|e| format!("its index cannot be read: {e}"))?;
+    let slides = index.slides.len() as u64;
+    if slides == 0 || slides != place.slides {
+        return Err(format!("expected an index of {} slides, found {slides}", place.slides));
+    }
+    let (mut at, mut rows) = (super::format::HEADER as u64, 0u64);
+    for slide in &index.slides {
+        let name = &slide.description.name;
+        let places = slide.places(&header).filter(|places| slide.at == at && places.end <= place.at);
+        let Some(places) = places.filter(|_| slide.rows > 0) else {
+            return Err(format!("slide '{name}' is not where it has to be, which is from byte {at} on"));
+        };
+        (at, rows) = (places.end, rows.saturating_add(slide.rows));
+    }
+    if at != place.at || rows != place.rows {
+        return Err(format!("expected {} rows before byte {}, found {rows} before {at}", place.rows, place.at));
+    }
+    check_lists(&index, header.width as usize)?;
+    Ok((header, index))
+}
+
+/// Refuses lists that do not have a value for each slide.
+fn check_lists(index: &Index, width: usize) -> Result<(), Reason> {
+    let (slides, classes) = (index.slides.len(), index.classes.len());
+    let lengths = [
+        ("labels", index.labels.as_ref().map(Vec::len)),
+        ("sets of labels", index.label_sets.as_ref().map(Vec::len)),
+        ("groups", index.groups.as_ref().map(Vec::len)),
+        ("parts", index.parts.as_ref().map(Vec::len)),
+    ];
+    let folds = index.folds.iter().flatten().map(|of| ("folds", Some(of.len())));
+    for (what, found) in lengths.into_iter().chain(folds) {
+        if let Some(found) = found.filter(|&found| found != slides) {
+            return Err(format!("expected {what} of {slides} slides, found {found}"));
+        }
+    }
+    if let Some(found) = index.columns.as_ref().map(Vec::len).filter(|&found| found != width) {
+        return Err(format!("expected names of {width} features, found {found}"));
+    }
+    if let Some(label) = index.labels.iter().flatten().flatten().find(|&&label| label as usize >= classes) {
+        return Err(format!("label {label} is of none of {classes} classes"));
+    }
+    if let Some(set) = index.label_sets.iter().flatten().find(|set| set.len() != classes) {
+        return Err(format!("expected sets of {classes} labels, found one of {}", set.len()));
+    }
+    if index.labels.as_ref().is_some_and(|labels| labels.iter().all(Option::is_none)) {
+        return Err("of its labels none is known".into());
+    }
+    Ok(())
+}

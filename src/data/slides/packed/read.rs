@@ -1,0 +1,132 @@
+//! Slides of a packed file: as entries beside those of folders, as values in memory, and as a data set that stays mapped.
+
+use super::super::entry::Entry as SlideEntry;
+use super::super::format::{Format, Head, Number, Reason, places as finite};
+use super::super::gather::gather;
+use super::super::layouts::Found;
+use super::super::{Read, Slide, assembled, join, not_finite};
+use super::index::{Cohort, Entry};
+use crate::bag::Bags;
+use crate::data::{Dataset, Opening};
+use crate::error::{Error, Result};
+use crate::features::{Features, Mapped};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The slides of a packed file as if each were a file of its own.
+pub fn found(cohort: &Cohort, path: &Path) -> Found {
+    let entry = |slide: &Entry| {
+        let name = &slide.description.name;
+        SlideEntry::new(path.join(name), name, Ok(Format::Packed))
+    };
+    let entries = cohort.index.slides.iter().map(entry).collect();
+    Found { folder: path.into(), entries, table: None, remarks: Vec::new() }
+}
+
+/// What the index says of a slide.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn head(cohort: &Cohort, name: &str) -> Result<Head, Reason> {
+    let slide = cohort.slide(name).ok_or("there is no such slide")?;
+    Ok(Head {
+        rows: slide.rows as usize,
+        width: cohort.header.width as usize,
+        number: if cohort.header.half { Number::F16 } else { Number::F32 },
+        coords: slide.coords.map(|_| slide.description.unit()),
+        of_slide: slide.description.of_slide,
+        about: slide.description.about(),
+    })
+}
+
+/// Places and labels of the instances of a slide.
+pub type Around = (Option<Vec<[f32; 2]>>, Option<Vec<i32>>);
+
+/// Checks the values of a slide, and reads its places and the labels of its instances.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
+    let values = cohort.values(slide);
+    if super::format::sum(values) != slide.crc32 {
+        return Err("its values are damaged: the checksum is another".into());
+    }
+    let rows = slide.rows as usize;
+    let from = |at: u64, bytes: usize| &values[(at - slide.features) as usize..][..bytes];
+    let features = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
+    if let Some(at) = features.first_not_finite() {
+        return Err(not_finite(at, features.get(at), cohort.header.width as usize));
+    }
+    let coords = slide.coords.map(|at| finite(&bytemuck::pod_collect_to_vec::<u8, f32>(from(at, 8 * rows)), 2));
+    let labels = slide.instance_labels.map(|at| bytemuck::pod_collect_to_vec(from(at, 4 * rows)));
+    Ok((coords.transpose()?, labels))
+}
+
+/// A slide in memory; its values are finite.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn slide(cohort: &Arc<Cohort>, name: &str) -> Result<Slide, Reason> {
+    let slide = cohort.slide(name).ok_or("there is no such slide")?;
+    let (coords, instance_labels) = check(cohort, slide)?;
+    let mapped = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
+    Ok(Slide { features: mapped.read(0..mapped.len()), coords, instance_labels })
+}
+
+fn mapped(cohort: &Arc<Cohort>, slides: &[&Entry]) -> Result<Mapped> {
+    let runs: Vec<(usize, usize)> = slides.iter().map(|s| (s.features as usize, s.rows as usize)).collect();
+    let sizes = [cohort.header.width as usize, cohort.header.stride() as usize];
+    let mapped = Mapped::of(cohort.file.clone(), &runs, sizes, cohort.header.half)?;
+    mapped.ok_or_else(|| Error::setting("data", "packed files are little-endian, and this machine is not"))
+}
+
+/// Slides of a packed file without their instances: labels, patients and parts.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn labels<'a>(cohort: &Cohort, names: impl Iterator<Item = &'a String>) -> Result<Dataset, Reason> {
+    let places: Vec<usize> = names.filter_map(|name| cohort.at_name.get(name).copied()).collect();
+    let frame = Bags::packed(Features::F32(vec![0.0; places.len()]), 1, &vec![1; places.len()]);
+    let mut frame = Dataset::new(frame.map_err(|e| e.to_string())?, cohort.index.name.clone());
+    cohort.index.label(&places, &mut frame)?;
+    Ok(frame)
+}
+
+/// Opens a packed file; features stay in it. Labels and patients are those it has, unless [`Opening::labels`] names a
+/// table: then its slides are read and its labels taken, as for a folder.
+///
+/// # Errors
+/// [`Error::Format`] that says what is wrong with the file, or lists every slide that is damaged.
+pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
+    let mut gathered = gather(path, opening)?;
+    let known = std::mem::take(&mut gathered.known);
+    let Some(cohort) = gathered.cohort.clone() else {
+        return Err(Error::format(path, "expected a packed file"));
+    };
+    let looked: Vec<_> = known
+        .into_par_iter()
+        .map(|known| {
+            let slide = cohort.slide(&known.entry.stem).ok_or_else(|| "there is no such slide".to_owned());
+            let around = slide.and_then(|slide| check(&cohort, slide));
+            (known, around)
+        })
+        .collect();
+    cohort.file.check_unchanged()?;
+    let (mut good, mut bad, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut coords, mut labels, mut with_labels) = (Some(Vec::new()), Some(Vec::new()), 0);
+    for (known, around) in looked {
+        match around {
+            Ok((places, of_instances)) => {
+                with_labels += usize::from(of_instances.is_some());
+                join(&mut coords, places);
+                join(&mut labels, of_instances);
+                runs.extend(cohort.slide(&known.entry.stem));
+                good.push(known);
+            }
+            Err(reason) => bad.push((known.entry.path, reason)),
+        }
+    }
+    let features = Features::Mapped(mapped(&cohort, &runs)?);
+    assembled(gathered, Read { good, bad, features, coords, instance_labels: labels, with_labels }, opening)
+}
