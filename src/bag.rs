@@ -59,6 +59,13 @@ impl Bags {
     /// # Ok::<(), bagrad::Error>(())
     /// ```
     pub fn packed(features: Features, width: usize, sizes: &[usize]) -> Result<Self> {
+        let bags = Self::of_sizes(features, width, sizes)?;
+        bags.validate()?;
+        Ok(bags)
+    }
+
+    /// As [`Bags::packed`], and nothing is checked.
+    pub(crate) fn of_sizes(features: Features, width: usize, sizes: &[usize]) -> Result<Self> {
         let mut offsets = Vec::with_capacity(sizes.len() + 1);
         offsets.push(0);
         for &size in sizes {
@@ -66,7 +73,7 @@ impl Bags {
             let end = end.checked_add(size as u64).and_then(|end| usize::try_from(end).ok());
             offsets.push(end.ok_or_else(|| Error::bags("the sizes of the bags add up to more than can be counted"))?);
         }
-        let bags = Self {
+        Ok(Self {
             features,
             width,
             offsets,
@@ -80,9 +87,7 @@ impl Bags {
             image: None,
             columns: None,
             origin: None,
-        };
-        bags.validate()?;
-        Ok(bags)
+        })
     }
 
     /// The same bags with a class index each (0 .. classes); classes are named by their number.
@@ -313,6 +318,12 @@ impl Bags {
     /// # Errors
     /// [`Error::Bags`] that names the bag, the row and what was expected.
     pub fn validate(&self) -> Result<()> {
+        self.validate_but_values()?;
+        self.features.first_not_finite().map_or(Ok(()), |at| Err(self.not_finite(at)))
+    }
+
+    /// As [`Bags::validate`], of bags whose features are known to be finite.
+    pub(crate) fn validate_but_values(&self) -> Result<()> {
         let bags = self.len();
         if self.width == 0 {
             return Err(Error::bags("an instance has no features (width 0)"));
@@ -334,9 +345,6 @@ impl Bags {
                 self.instances() as u128 * self.width as u128,
                 self.features.len()
             )));
-        }
-        if let Some(i) = self.features.first_not_finite() {
-            return Err(self.not_finite(i));
         }
         let lengths = [
             ("names", Some(self.names.len()), bags),

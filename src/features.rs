@@ -51,8 +51,8 @@ impl Features {
     /// The first value that is not finite. Those of a file were looked through when it was mapped.
     pub(crate) fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::F32(v) => v.par_iter().position_first(|x| !x.is_finite()),
-            Self::F16(v) => v.par_iter().position_first(|x| !x.is_finite()),
+            Self::F32(v) => first_in_parallel(v, |x| !x.is_finite()),
+            Self::F16(v) => first_in_parallel(v, |x| !x.is_finite()),
             Self::Mapped(_) => None,
         }
     }
@@ -112,5 +112,44 @@ impl Features {
             Self::F16(v) => Self::F16(v.clone()),
             Self::Mapped(v) => v.read(0..v.len()).to_f16(),
         }
+    }
+}
+
+/// Values that are looked at together, so that a processor looks at many at once: a pass over values should take no longer
+/// than they take to be read.
+const TOGETHER: usize = 4096;
+
+/// True when `of` holds for one of the values; all are looked at.
+pub(crate) fn any<T>(values: &[T], of: impl Fn(&T) -> bool) -> bool {
+    values.iter().fold(false, |any, value| any | of(value))
+}
+
+/// The place of the first value for which `of` holds.
+pub(crate) fn first_of<T>(values: &[T], of: impl Fn(&T) -> bool) -> Option<usize> {
+    let part = values.chunks(TOGETHER).position(|part| any(part, &of))?;
+    values[part * TOGETHER..].iter().position(of).map(|at| part * TOGETHER + at)
+}
+
+fn first_in_parallel<T: Sync>(values: &[T], of: impl Fn(&T) -> bool + Sync) -> Option<usize> {
+    let part = values.par_chunks(TOGETHER).position_first(|part| any(part, &of))?;
+    values[part * TOGETHER..].iter().position(of).map(|at| part * TOGETHER + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_found_among_many() {
+        for at in [0, 1, TOGETHER - 1, TOGETHER, 3 * TOGETHER + 5] {
+            let mut values = vec![0.0f32; 3 * TOGETHER + 6];
+            (values[at], values[3 * TOGETHER + 5]) = (f32::NAN, f32::INFINITY);
+            assert_eq!(
+                (first_of(&values, |v| !v.is_finite()), Features::F32(values).first_not_finite()),
+                (Some(at), Some(at))
+            );
+        }
+        assert_eq!((first_of(&[1.0f32], |v| !v.is_finite()), first_of(&[], |v: &f32| v.is_nan())), (None, None));
+        assert_eq!(Features::F16(vec![f16::ONE, f16::INFINITY]).first_not_finite(), Some(1));
     }
 }

@@ -25,6 +25,7 @@ mod ids;
 mod inspect;
 mod layouts;
 pub mod packed;
+mod place;
 mod said;
 mod sheet;
 mod splits;
@@ -42,6 +43,7 @@ use crate::features::Features;
 use about::{counted, describe, told};
 use format::{Head, Number, Reason};
 use gather::{Gathered, Known, gather};
+use place::{Matrix, Place};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,40 +83,26 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
         gathered.remarks.push(format!("features are {}: all become float32", told(&kinds)));
     }
 
-    // Room for all at once: a vector that grows holds its values several times for a moment.
-    let room = values as usize;
-    let mut features =
-        if half { Features::F16(Vec::with_capacity(room)) } else { Features::F32(Vec::with_capacity(room)) };
+    // Room for all at once, in which each slide is read where it stays.
+    let mut matrix = Matrix::new(half, values as usize);
+    let sizes: Vec<usize> = known.iter().map(|k| k.head.as_ref().map_or(0, |h| h.rows * h.width)).collect();
+    let places = known.par_iter().zip(matrix.places(&sizes));
+    let read: Vec<Result<Around, Reason>> = places.map(|(known, place)| read_into(known, place)).collect();
+    let kept: Vec<bool> = read.iter().map(Result::is_ok).collect();
     let (mut coords, mut instance_labels, mut with_labels) = (Some(Vec::new()), Some(Vec::new()), 0);
     let (mut bad, mut good): (Vec<(PathBuf, Reason)>, Vec<Known>) = Default::default();
-    let mut rest = known.into_iter();
-    loop {
-        let batch: Vec<Known> = rest.by_ref().take(2 * rayon::current_num_threads()).collect();
-        if batch.is_empty() {
-            break;
-        }
-        let read: Vec<(Known, Result<Slide, Reason>)> = batch
-            .into_par_iter()
-            .map(|known| {
-                let slide = read(&known, None);
-                (known, slide)
-            })
-            .collect();
-        for (known, slide) in read {
-            match slide {
-                // Nothing comes of slides beside one that is an error; they are read to list all that is wrong.
-                Ok(_) if !bad.is_empty() && opening.on_bad == OnBad::Fail => {}
-                Ok(slide) => {
-                    append(&mut features, slide.features);
-                    with_labels += usize::from(slide.instance_labels.is_some());
-                    join(&mut coords, slide.coords);
-                    join(&mut instance_labels, slide.instance_labels);
-                    good.push(known);
-                }
-                Err(reason) => bad.push((known.entry.path, reason)),
+    for (known, read) in known.into_iter().zip(read) {
+        match read {
+            Ok((places, labels)) => {
+                with_labels += usize::from(labels.is_some());
+                join(&mut coords, places);
+                join(&mut instance_labels, labels);
+                good.push(known);
             }
+            Err(reason) => bad.push((known.entry.path, reason)),
         }
     }
+    let features = matrix.kept(&sizes, &kept);
     assembled(gathered, Read { good, bad, features, coords, instance_labels, with_labels }, opening)
 }
 
@@ -133,7 +121,7 @@ fn assembled(gathered: Gathered, read: Read, opening: &Opening) -> Result<Datase
     judge(&gathered.folder, &bad, &good, opening.on_bad, &mut remarks)?;
     let heads: Vec<&Head> = good.iter().filter_map(|k| k.head.as_ref().ok()).collect();
     let sizes: Vec<usize> = heads.iter().map(|h| h.rows).collect();
-    let mut bags = Bags::packed(features, gathered.width, &sizes)?;
+    let mut bags = Bags::of_sizes(features, gathered.width, &sizes)?;
     bags.names = good.iter().map(|k| k.entry.stem.clone()).collect();
     (bags.coords, bags.instance_labels) = (coords, instance_labels);
     if with_labels > 0 && bags.instance_labels.is_none() {
@@ -143,7 +131,8 @@ fn assembled(gathered: Gathered, read: Read, opening: &Opening) -> Result<Datase
     let mut set = Dataset::new(bags, super::name_of(&gathered.folder));
     set.remarks = remarks;
     label_all(&mut set, &gathered, &good)?;
-    set.bags.validate()?;
+    // Values were looked at when they were read.
+    set.bags.validate_but_values()?;
     Ok(set)
 }
 
@@ -169,21 +158,34 @@ fn label_all(set: &mut Dataset, gathered: &Gathered, good: &[Known]) -> Result<(
     Ok(())
 }
 
-/// The features and places of a slide, which are all finite.
+/// Places and labels of the instances of a slide.
+type Around = (Option<Vec<[f32; 2]>>, Option<Vec<i32>>);
+
+/// A slide in memory of its own, whose values are all finite.
 fn read(known: &Known, cohort: Option<&Arc<packed::Cohort>>) -> Result<Slide, Reason> {
     let head = known.head.as_ref().map_err(Reason::clone)?;
     if let Some(cohort) = cohort {
         return packed::slide(cohort, &known.entry.stem);
     }
+    let size = head.rows * head.width;
+    let mut matrix = Matrix::new(head.number == Number::F16, size);
+    let place = matrix.places(&[size]).pop().ok_or("no place")?;
+    let (coords, instance_labels) = read_into(known, place)?;
+    Ok(Slide { features: matrix.kept(&[size], &[true]), coords, instance_labels })
+}
+
+/// Reads the features of a slide, which are all finite, into `place`, and the rest of it.
+fn read_into(known: &Known, mut place: Place<'_>) -> Result<Around, Reason> {
+    let head = known.head.as_ref().map_err(Reason::clone)?;
     let file = known.entry.open()?;
-    let features = file.features()?;
-    if file.head() != head || features.len() != head.rows * head.width {
+    if file.head() != head {
         return Err("the file changed while it was read".to_owned());
     }
-    if let Some(at) = features.first_not_finite() {
-        return Err(not_finite(at, features.get(at), head.width));
+    file.read_features(place.again())?;
+    match place.first_not_finite() {
+        Some((at, value)) => Err(not_finite(at, value, head.width)),
+        None => Ok((file.coords()?, file.instance_labels()?)),
     }
-    Ok(Slide { features, coords: file.coords()?, instance_labels: file.instance_labels()? })
 }
 
 /// What is wrong with a feature, one of `width` a row.

@@ -1,6 +1,6 @@
 //! Features in a file whose pages the system reads when they are wanted.
 
-use super::Features;
+use super::{Features, any};
 use crate::error::{Error, Result};
 use crate::standardise::Standardiser;
 use half::f16;
@@ -12,6 +12,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Bytes from which on it is worth while to ask the system for them.
+#[cfg(unix)]
+const EXPECTED: usize = 1 << 20;
 
 /// A file that is mapped into memory.
 pub(crate) struct MappedFile {
@@ -39,6 +43,17 @@ impl MappedFile {
     /// All of it.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Tells the system that these bytes are wanted next, so that it reads them in long pieces and not page by page.
+    pub fn expect(&self, bytes: Range<usize>) {
+        #[cfg(unix)]
+        if bytes.len() >= EXPECTED {
+            // It is advice: where it is not taken, pages come one by one.
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len());
+        }
+        #[cfg(not(unix))]
+        let _ = bytes;
     }
 
     /// Refuses a file whose length or time of modification is not what it was when it was mapped.
@@ -164,9 +179,10 @@ impl Mapped {
             let last = if self.stride == self.width { after } else { row + 1 };
             let end = (last * self.width).min(range.end);
             let start = run.at + ((row - run.first) * self.stride + column) * size;
-            let bytes = &self.source.bytes()[start..start + (end - at) * size];
+            let bytes = start..start + (end - at) * size;
+            self.source.expect(bytes.clone());
             at = end;
-            Some(bytes)
+            Some(&self.source.bytes()[bytes])
         })
     }
 
@@ -182,9 +198,10 @@ impl Mapped {
                 }
                 let (run, after) = self.run_of(row);
                 let (start, end) = (run.at + (row - run.first) * bytes, after.min(rows.end));
-                let lying = &self.source.bytes()[start..start + (end - row) * bytes];
+                let lying = start..start + (end - row) * bytes;
+                self.source.expect(lying.clone());
                 row = end;
-                Some(lying)
+                Some(&self.source.bytes()[lying])
             })
         })
     }
@@ -198,8 +215,8 @@ impl Mapped {
         let bad = |row: &usize| {
             let bytes = self.pieces(row * self.width..(row + 1) * self.width).next().expect("a row has values");
             match self.half {
-                true => !bytemuck::cast_slice(bytes).iter().fold(true, |all, v: &f16| all & v.is_finite()),
-                false => !bytemuck::cast_slice(bytes).iter().fold(true, |all, v: &f32| all & v.is_finite()),
+                true => any(bytemuck::cast_slice(bytes), |v: &f16| !v.is_finite()),
+                false => any(bytemuck::cast_slice(bytes), |v: &f32| !v.is_finite()),
             }
         };
         let row = (0..self.rows).into_par_iter().with_min_len(64).position_first(|row| bad(&row))?;

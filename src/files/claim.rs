@@ -105,16 +105,15 @@ impl Claim {
         if force { Ok(()) } else { refuse("exists already; --force replaces it") }
     }
 
-    /// Puts the file `written`, which lies beside the place and is complete and on the disk, there in one step.
+    /// Puts `written` there in one step, a file beside the place that is complete and on the disk.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was there before is there still, and so is `written`.
+    /// [`Error::Io`]; what was there is there still, and so is `written`.
     pub fn commit_written(mut self, written: &Path) -> Result<()> {
         let place = &self.beside.place;
-        let put = || steps::rename(written, place).and_then(|()| sync_folder(above(place)));
-        put().map_err(|e| Error::io(place.clone(), e))?;
-        self.finished = true;
-        Ok(())
+        let put = steps::rename(written, place).and_then(|()| sync_folder(above(place)));
+        self.finished = put.is_ok();
+        put.map_err(|e| Error::io(place.clone(), e))
     }
 
     /// Puts what was written in its place, whole.

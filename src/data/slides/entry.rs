@@ -2,6 +2,7 @@
 
 use super::format::arrays::{Array, Arrays, COORDS, named};
 use super::format::{Format, Head, Number, Reason, SlideFile, Unit, coords_columns, places};
+use super::place::Place;
 use crate::features::Features;
 use std::path::{Path, PathBuf};
 
@@ -144,6 +145,10 @@ impl SlideFile for WithBeside {
 
     fn features(&self) -> Result<Features, Reason> {
         self.file.features()
+    }
+
+    fn read_features(&self, place: Place<'_>) -> Result<(), Reason> {
+        self.file.read_features(place)
     }
 
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {

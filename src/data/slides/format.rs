@@ -11,6 +11,7 @@ mod torch;
 
 pub(super) use hdf5::{about_patches, groups, patches_beside};
 
+use super::place::Place;
 use super::said::Said;
 use super::zip;
 use crate::error::Error;
@@ -154,6 +155,14 @@ pub(super) trait SlideFile {
     /// # Errors
     /// What is wrong with them.
     fn features(&self) -> Result<Features, Reason>;
+
+    /// Reads the features into `place`, which has as many values as the head tells.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
+        place.fill(&self.features()?)
+    }
 
     /// The place of each row.
     ///

@@ -1,12 +1,18 @@
 //! HDF5 files as CLAM, TRIDENT and STAMP write them, one for each slide.
 
+mod storage;
+
+use super::super::place::Place;
 use super::super::said::Said;
 use super::arrays::{Array, Arrays};
 use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::bounded;
 use crate::features::Features;
+use hdf5_reader::storage::Storage;
 use hdf5_reader::{Attribute, ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::Bytes;
 
 /// Deflate, the closest packing that is read, makes a byte of at most 1032.
 const CLOSEST: u64 = 1040;
@@ -19,6 +25,7 @@ pub(super) struct Hdf5Slide {
     head: Head,
     features: Numbers,
     coords: Option<Numbers>,
+    bytes: Arc<Bytes>,
 }
 
 /// A dataset of numbers whose size was checked.
@@ -57,6 +64,46 @@ impl Numbers {
         }
     }
 
+    /// Fills `out` with all values in C order, which are little-endian.
+    fn read_into(&self, bytes: &Bytes, out: &mut [u8]) -> Result<(), Reason> {
+        let read = |out: &mut [u8]| self.dataset.read_raw_bytes_into(out);
+        let done = match self.dataset.chunks() {
+            None => bytes.straight(out, read)?,
+            Some(chunk) => {
+                // One read of the file in place of one for each chunk.
+                bytes.hold();
+                match self.by_rows(&chunk, out)? {
+                    true => Ok(()),
+                    false => read(out),
+                }
+            }
+        };
+        done.map_err(|e| told(&e))
+    }
+
+    /// Fills `out` from chunks of whole rows, each of which is copied once. False when chunks are otherwise, or are not all
+    /// there: then `out` is to be filled in another way.
+    fn by_rows(&self, chunk: &[u32], out: &mut [u8]) -> Result<bool, Reason> {
+        let (&[rows, width], &[high, wide]) = (self.dataset.shape(), chunk) else { return Ok(false) };
+        if u64::from(wide) != width || high == 0 {
+            return Ok(false);
+        }
+        let (rows, high, row) = (rows as usize, high as usize, width as usize * self.number.bytes());
+        let mut seen = vec![false; rows.div_ceil(high)];
+        for chunk in self.dataset.iter_chunks().map_err(|e| told(&e))? {
+            let chunk = chunk.map_err(|e| told(&e))?;
+            let first = match *chunk.offsets() {
+                [first, 0] if first < rows as u64 && first.is_multiple_of(high as u64) => first as usize,
+                _ => return Ok(false),
+            };
+            let count = high.min(rows - first);
+            let Some(values) = chunk.bytes().get(..count * row) else { return Ok(false) };
+            out[first * row..][..count * row].copy_from_slice(values);
+            seen[first / high] = true;
+        }
+        Ok(seen.iter().all(|seen| *seen))
+    }
+
     /// All values in C order, little-endian.
     fn bytes(&self) -> Result<Vec<u8>, Reason> {
         let mut bytes = self.dataset.read_raw_bytes().map_err(|e| told(&e))?;
@@ -87,8 +134,9 @@ fn told(error: &hdf5_reader::error::Error) -> Reason {
 }
 
 /// The file in `path`, within bounds that its `length` in bytes sets.
-fn file(path: &Path) -> Result<(Hdf5File, u64), Reason> {
-    let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+fn file(path: &Path) -> Result<(Hdf5File, u64, Arc<Bytes>), Reason> {
+    let bytes = Arc::new(Bytes::open(path).map_err(|e| told(&e))?);
+    let length = Storage::len(&*bytes);
     let within = |bytes: u64| usize::try_from(bytes.min(isize::MAX as u64)).unwrap_or(usize::MAX);
     let mut filters = FilterRegistry::new();
     filters.register(LZF, Box::new(|_, packed, _| lzf(packed).ok_or_else(broken_lzf)));
@@ -99,7 +147,8 @@ fn file(path: &Path) -> Result<(Hdf5File, u64), Reason> {
         .with_max_chunk_bytes(within(length.saturating_mul(CLOSEST).min(1 << 30)))
         .with_max_read_bytes(within(length.saturating_mul(CLOSEST)))
         .with_max_object_header_bytes(within(length.min(16 << 20)));
-    Ok((Hdf5File::open_with_options(path, options).map_err(|e| told(&e))?, length))
+    let file = Hdf5File::from_storage_with_options(bytes.clone(), options);
+    Ok((file.map_err(|e| told(&e))?, length, bytes))
 }
 
 /// The groups of a file that has a group for each slide and no features beside them; none of another.
@@ -122,7 +171,7 @@ pub(in super::super) fn groups(path: &Path) -> Result<Vec<String>, Reason> {
 impl Hdf5Slide {
     /// The slide in `path`, in its root or in the group that is named.
     pub fn open(path: &Path, group: Option<&str>) -> Result<Self, Reason> {
-        let (file, length) = file(path)?;
+        let (file, length, bytes) = file(path)?;
         let mut root = file.root_group().map_err(|e| told(&e))?;
         if let Some(group) = group {
             root = root.group(group).map_err(|e| told(&e))?;
@@ -160,7 +209,7 @@ impl Hdf5Slide {
         let said = said(&attributes);
         let unit = coords.as_ref().map(|coords| said.unit(coords.number));
         let head = Head { rows, width, number: features.number, coords: unit, of_slide, about: said.about(unit) };
-        Ok(Self { head, features, coords })
+        Ok(Self { head, features, coords, bytes })
     }
 }
 
@@ -170,7 +219,17 @@ impl SlideFile for Hdf5Slide {
     }
 
     fn features(&self) -> Result<Features, Reason> {
+        if self.features.dataset.chunks().is_some() {
+            self.bytes.hold();
+        }
         Ok(self.features.number.features(&self.features.bytes()?))
+    }
+
+    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
+        match place.bytes(self.features.number).filter(|_| !self.features.big_endian) {
+            Some(out) => self.features.read_into(&self.bytes, out),
+            None => place.fill(&self.features()?),
+        }
     }
 
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {
@@ -226,7 +285,7 @@ pub(in super::super) struct Hdf5Arrays {
 
 impl Hdf5Arrays {
     pub fn open(path: &Path) -> Result<Self, Reason> {
-        let (file, length) = file(path)?;
+        let (file, length, _) = file(path)?;
         let root = file.root_group().map_err(|e| told(&e))?;
         let (mut arrays, mut numbers) = (Vec::new(), Vec::new());
         for name in root.member_names().map_err(|e| told(&e))?.1 {

@@ -3,6 +3,7 @@
 mod container;
 mod pickle;
 
+use super::super::place::Place;
 use super::super::zip::read_at;
 use super::arrays::COORDS;
 use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
@@ -10,6 +11,7 @@ use crate::features::Features;
 use container::Container;
 use pickle::{Pickle, Tensor, Value};
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub(super) use container::LEGACY;
@@ -72,6 +74,18 @@ impl SlideFile for TorchSlide {
 
     fn features(&self) -> Result<Features, Reason> {
         Ok(self.head.number.features(&self.bytes(&self.features, self.at.0)?))
+    }
+
+    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
+        let lying = self.features.is_contiguous() && !self.big_endian;
+        let Some(out) = place.bytes(self.head.number).filter(|_| lying) else { return place.fill(&self.features()?) };
+        let at = self.at.0 + self.features.offset * self.head.number.bytes() as u64;
+        let mut read = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(out)
+        };
+        read().map_err(|e| e.to_string())
     }
 
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {

@@ -5,7 +5,7 @@ use super::super::gather::{Gathered, Known};
 use super::super::{about, read};
 use super::block::{BeyondHalf, Block};
 use super::format::Header;
-use super::index::{Description, Entry, Index, Origin, Rounding};
+use super::index::{Description, Entry, Index, Rounding, SourceFile};
 use super::part::Part;
 use super::write::{Packed, Progress};
 use crate::data::{OnBad, Opening};
@@ -237,11 +237,11 @@ fn describe(known: &Known, gathered: &Gathered) -> Option<Description> {
 }
 
 /// What tells a file from one that has changed.
-fn origin(path: &Path) -> Option<Origin> {
+fn origin(path: &Path) -> Option<SourceFile> {
     let file = std::fs::metadata(path).ok()?;
     let modified = file.modified().ok().and_then(|at| match at.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).ok(),
         Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|n| -n),
     });
-    Some(Origin { name: path.file_name()?.to_string_lossy().into_owned(), bytes: file.len(), modified })
+    Some(SourceFile { name: path.file_name()?.to_string_lossy().into_owned(), bytes: file.len(), modified })
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// A file that a slide came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct SourceFile {
     /// Its name, without the folder.
     pub name: String,
     pub bytes: u64,
@@ -51,7 +51,7 @@ pub struct Description {
     pub name: String,
     /// The files that it came from, that of its features first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<Origin>,
+    pub files: Vec<SourceFile>,
     /// The type of the values there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,

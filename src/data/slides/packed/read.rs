@@ -9,10 +9,14 @@ use super::index::{Cohort, Entry};
 use crate::bag::Bags;
 use crate::data::{Dataset, Opening};
 use crate::error::{Error, Result};
-use crate::features::{Features, Mapped};
+use crate::features::{Features, Mapped, any};
+use half::f16;
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Bytes that are looked at together; rows of four bytes or two are whole in it.
+const WINDOW: usize = 1 << 17;
 
 /// The slides of a packed file as if each were a file of its own.
 pub fn found(cohort: &Cohort, path: &Path) -> Found {
@@ -48,16 +52,30 @@ pub type Around = (Option<Vec<[f32; 2]>>, Option<Vec<i32>>);
 /// # Errors
 /// What is wrong with them.
 pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
-    let values = cohort.values(slide);
-    if super::format::sum(values) != slide.crc32 {
+    let (values, rows) = (cohort.values(slide), slide.rows as usize);
+    cohort.file.expect(slide.features as usize..slide.features as usize + values.len());
+    let features = rows * (cohort.header.stride() * cohort.header.size()) as usize;
+    let (mut sum, mut finite_so_far) = (crc32fast::Hasher::new(), true);
+    // Both are of one pass: a window is in the processor's cache when it is looked at again.
+    for (number, window) in values.chunks(WINDOW).enumerate() {
+        sum.update(window);
+        let of_features = &window[..window.len().min(features.saturating_sub(number * WINDOW))];
+        finite_so_far &= match cohort.header.half {
+            true => !any(bytemuck::cast_slice(of_features), |v: &f16| !v.is_finite()),
+            false => !any(bytemuck::cast_slice(of_features), |v: &f32| !v.is_finite()),
+        };
+    }
+    if sum.finalize() != slide.crc32 {
         return Err("its values are damaged: the checksum is another".into());
     }
-    let rows = slide.rows as usize;
-    let from = |at: u64, bytes: usize| &values[(at - slide.features) as usize..][..bytes];
-    let features = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
-    if let Some(at) = features.first_not_finite() {
-        return Err(not_finite(at, features.get(at), cohort.header.width as usize));
+    if !finite_so_far {
+        let mapped = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
+        // Between the rows there may be values, too, which nobody reads.
+        if let Some(at) = mapped.first_not_finite() {
+            return Err(not_finite(at, mapped.get(at), cohort.header.width as usize));
+        }
     }
+    let from = |at: u64, bytes: usize| &values[(at - slide.features) as usize..][..bytes];
     let coords = slide.coords.map(|at| finite(&bytemuck::pod_collect_to_vec::<u8, f32>(from(at, 8 * rows)), 2));
     let labels = slide.instance_labels.map(|at| bytemuck::pod_collect_to_vec(from(at, 4 * rows)));
     Ok((coords.transpose()?, labels))
