@@ -13,6 +13,7 @@ use crate::methods::{GatedAttention, Method};
 use crate::model::{Model, Spec};
 use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
+use crate::precision::{LossScale, Precision};
 use crate::random::Random;
 use crate::session::Session;
 use crate::tape::{Storage, feature_stride};
@@ -194,11 +195,17 @@ impl Work {
     }
 
     /// A session that has taken a step.
-    pub(super) fn started(&self, device: &Device, half: bool, memory: Option<u64>) -> Result<Started> {
+    pub(super) fn started(
+        &self,
+        device: &Device,
+        (half, precision): (bool, Precision),
+        memory: Option<u64>,
+    ) -> Result<Started> {
         let (method, batch, optimiser) = self.parts();
         let model = Model::new(Spec::new(method, batch.width, 2), 1)?;
         let storage = if half { Storage::F16 } else { Storage::F32 };
         let mut session = Session::new(device, model, storage)?;
+        session.set_mixed((precision == Precision::Mixed).then(LossScale::default))?;
         session.set_budget(memory);
         let bags = batch.draw(half)?;
         // As a training does, which computes a frozen front once.
@@ -238,6 +245,8 @@ pub struct Settings {
     pub repeats: usize,
     /// Features in f16.
     pub half: bool,
+    /// What matrix products compute with.
+    pub precision: Precision,
     /// Also the times of the launches of one step; none are told of a step in windows.
     pub profile: bool,
     /// Bytes of device memory to stay within.
@@ -253,6 +262,8 @@ pub struct Row {
     pub shape: String,
     /// Where.
     pub device: String,
+    /// What matrix products computed with.
+    pub precision: Precision,
     /// Microseconds of a step, in the middle of all.
     pub median_us: f64,
     /// The fastest.
@@ -311,7 +322,8 @@ pub(super) const RATE: f64 = 5e-4;
 /// # Errors
 /// What the device answers, and a method that does not take such bags.
 pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
-    let Started { mut session, optimiser, windows, bags } = work.started(device, settings.half, settings.memory)?;
+    let Started { mut session, optimiser, windows, bags } =
+        work.started(device, (settings.half, settings.precision), settings.memory)?;
     let first_step_ms = settings.since.map(|since| since.elapsed().as_secs_f64() * 1e3);
     let run = |session: &mut Session, steps: usize| -> Result<[f64; 2]> {
         let start = Instant::now();
@@ -361,6 +373,7 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
     };
     Ok(Row {
         shape: work.name(),
+        precision: settings.precision,
         device: device.description(),
         median_us,
         min_us: times.iter().copied().fold(f64::INFINITY, f64::min),
@@ -409,7 +422,8 @@ fn arithmetic(session: &mut Session, optimiser: &Optimiser, half: bool) -> Resul
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { repeats: 1, half: false, profile: true, memory: None, since: None };
+    const SETTINGS: Settings =
+        Settings { repeats: 1, half: false, precision: Precision::F32, profile: true, memory: None, since: None };
 
     #[test]
     fn the_first_step_is_told_from_the_time_given() {
@@ -417,6 +431,16 @@ mod tests {
         let since = Instant::now() - std::time::Duration::from_secs(1);
         let told = |since| time(&Device::host(), &work, &Settings { since, ..SETTINGS }).unwrap().first_step_ms;
         assert!(told(Some(since)).unwrap() > 1000.0 && told(None).is_none());
+    }
+
+    #[test]
+    fn steps_in_mixed_precision_are_told_as_such() {
+        let settings = Settings { precision: Precision::Mixed, profile: false, ..SETTINGS };
+        let row = time(&Device::host(), &Work::Gated("20,8,8,4".parse().unwrap()), &settings).unwrap();
+        assert!(row.precision == Precision::Mixed && row.median_us > 0.0);
+        let with_launches =
+            time(&Device::host(), &Work::Gated("20,8,8,4".parse().unwrap()), &Settings { profile: true, ..settings });
+        assert!(with_launches.unwrap().launches.iter().any(|l| l.kernel == "unscale"));
     }
 
     #[test]
@@ -459,7 +483,7 @@ mod tests {
         let batch: Batch = "20x2,16".parse().unwrap();
         for method in Method::all() {
             let taught = method.name().starts_with("mhim");
-            let started = Work::Method(method, batch).started(&Device::host(), false, None).unwrap();
+            let started = Work::Method(method, batch).started(&Device::host(), (false, Precision::F32), None).unwrap();
             assert_eq!((started.windows, started.bags.is_some()), (false, taught));
         }
     }

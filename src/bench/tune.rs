@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernels::launch::{Extent, Launch};
 use crate::kernels::matmul::Form;
 use crate::plan::Purpose;
+use crate::precision::Precision;
 use crate::tuning::{Choice, Entry, Product, Tuning};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -106,7 +107,7 @@ fn measure(
 
 /// Microseconds of each class of products in a training step, with sizes of one of them.
 fn times(device: &Device, work: &Work, half: bool, repeats: usize) -> Result<BTreeMap<Product, (f64, [u32; 2])>> {
-    let Started { mut session, optimiser, .. } = work.started(device, half, None)?;
+    let Started { mut session, optimiser, .. } = work.started(device, (half, Precision::F32), None)?;
     let id = session.prepare(Purpose::Train(optimiser))?;
     let scalars = session.scalars(&optimiser, RATE);
     let program = session.executor().program(id);

@@ -12,6 +12,7 @@ use bagrad::bench::tune::{Candidate, search};
 use bagrad::bounded::check_room;
 use bagrad::device::Device;
 use bagrad::methods::Method;
+use bagrad::precision::Precision;
 use bagrad::tuning::Choice;
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
@@ -38,6 +39,9 @@ pub struct Args {
     /// With --steps: features in f16
     #[arg(long, requires = "steps")]
     half: bool,
+    /// With --steps: what matrix products compute with, f32 or mixed (f16 factors, f32 sums) [default: f32]
+    #[arg(long, requires = "steps", conflicts_with = "tune")]
+    precision: Option<Precision>,
     /// With --steps: device memory to stay within, such as 800MB; larger bags run in windows of instances
     #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "steps", conflicts_with = "profile")]
     memory: Option<u64>,
@@ -111,7 +115,8 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
         );
     }
     let Args { half, profile, memory, .. } = *args;
-    let mut settings = Settings { repeats: args.repeats.unwrap_or(30), half, profile, memory, since: Some(begin) };
+    let (repeats, precision) = (args.repeats.unwrap_or(30), args.precision.unwrap_or_default());
+    let mut settings = Settings { repeats, half, precision, profile, memory, since: Some(begin) };
     let mut rows = Vec::new();
     for work in work(args)? {
         rows.push(steps::time(&device, &work, &settings)?);

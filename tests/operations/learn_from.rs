@@ -7,6 +7,7 @@ use bagrad::groups::Group;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::{Average, Optimiser};
+use bagrad::precision::LossScale;
 use bagrad::random::Random;
 use bagrad::session::Session;
 use bagrad::tape::Storage;
@@ -65,8 +66,11 @@ fn moved(before: &BTreeMap<String, Vec<f32>>, after: &BTreeMap<String, Vec<f32>>
 #[test]
 fn classifiers_move_with_bags_of_their_class() {
     for device in devices() {
-        for optimiser in optimisers() {
+        let plain = optimisers().into_iter().map(|optimiser| (optimiser, None));
+        let mixed = (Optimiser::adam(0.1), Some(LossScale::default()));
+        for (optimiser, scale) in plain.chain([mixed]) {
             let mut session = session(&device);
+            session.set_mixed(scale).unwrap();
             for batch in [&[0][..], &[2, 5], &[1, 2], &[0, 3], &[4, 0]] {
                 let before = parameters(&mut session);
                 step(&mut session, batch, &optimiser);
@@ -91,8 +95,10 @@ fn classifiers_move_with_bags_of_their_class() {
 fn updates_are_counted_for_each_class() {
     let optimiser = Optimiser::adam(0.0);
     for device in devices() {
-        for groups in [vec![], vec![Group { rate: 0.5, ..Group::of(["instances"]) }]] {
+        let half = || vec![Group { rate: 0.5, ..Group::of(["instances"]) }];
+        for (groups, scale) in [(vec![], None), (half(), None), (half(), Some(LossScale::default()))] {
             let mut session = session(&device);
+            session.set_mixed(scale).unwrap();
             session.set_groups(&groups).unwrap();
             (0..10).for_each(|_| step(&mut session, &[0], &optimiser));
             let before = parameters(&mut session);
