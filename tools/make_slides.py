@@ -197,6 +197,13 @@ def array_fixtures(root):
     safetensors(tensors / "half.safetensors", {"feats": ("F16", one.astype(np.float16))})
     safetensors(tensors / "bfloat16.safetensors", {"coords": ("I32", coords.astype(np.int32)), "x": ("BF16", bfloat16(one))})
     safetensors(tensors / "double.safetensors", {"patch_embeddings": ("F64", one.astype(np.float64)[None])})
+    labelled, wrong, labels = folder("labelled"), folder("labelled-bad"), np.array([0, 1, -1])
+    with h5py.File(labelled / "slide.h5", "w") as file:
+        file["features"], file["coords"], file["patch_labels"] = one, coords, labels[:, None]
+    np.savez_compressed(labelled / "slide.npz", feats=one, coords=coords, inst_labels=labels.astype(np.int8))
+    safetensors(labelled / "slide.safetensors", {"x": ("F32", one), "coords": ("I64", coords), "y_inst": ("F32", labels[:, None].astype(np.float32))})
+    np.savez(wrong / "long.npz", features=one, patch_labels=np.zeros(4, int))
+    np.savez(wrong / "half.npz", features=one, patch_labels=np.array([0, 0.5, 1]))
     bad = folder("arrays-bad")
     np.savez(bad / "several.npz", a=one, b=one)
     np.savez(bad / "dataset.npz", features=one, bag_ids=np.zeros(3, int))

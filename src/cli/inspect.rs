@@ -96,6 +96,11 @@ fn people(found: &Inspection) -> String {
             ),
         };
         line("coordinates", places);
+        match found.instance_labels {
+            0 => {}
+            all if all == slides => line("patch labels", "of all slides".into()),
+            some => line("patch labels", format!("of {some} slides, {slides} would have to have them")),
+        }
     }
     if let Some(patients) = found.patients {
         line("patients", patients.to_string());

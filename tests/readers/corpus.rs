@@ -32,7 +32,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "hdf5" => slides(),
         "torch" => torch(),
         "array" => fixtures(&["npy/single.npy", "npy/half.npy", "npy/fortran.npy", "npy/batch.npy"]),
-        "archive" => fixtures(&["npz/stored.npz", "npz/deflate.npz", "npz/only.npz", "npz/matrix.npz"]),
+        "archive" => {
+            fixtures(&["npz/stored.npz", "npz/deflate.npz", "npz/only.npz", "npz/matrix.npz", "labelled/slide.npz"])
+        }
         "safetensors" => fixtures(&["safetensors/single.safetensors", "safetensors/bfloat16.safetensors"]),
         "dsmil" => fixtures(&["dsmil/0-normal/s0.csv"]),
         "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),

@@ -21,6 +21,20 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+#[test]
+fn labels_of_instances_may_be_in_the_file() {
+    for file in ["labelled/slide.h5", "labelled/slide.npz", "labelled/slide.safetensors"] {
+        let set = Dataset::open(fixture(file)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((set.bags.features.to_f32(), set.bags.coords), (features(1, 3, 6), Some(places(3))), "{file}");
+        assert_eq!(set.bags.instance_labels, Some(vec![0, 1, -1]), "{file}");
+        assert_eq!(slides::inspect(&fixture(file), &Opening::default(), false).unwrap().instance_labels, 1);
+    }
+    let message = refused(Dataset::open(fixture("labelled-bad/long.npz")));
+    assert!(message.contains("patch_labels: expected a label for each of 3 patches, found [4]"), "{message}");
+    let message = refused(Dataset::open(fixture("labelled-bad/half.npz")));
+    assert!(message.contains("row 1 (0-based): expected a whole number as a label, found 0.5"), "{message}");
+}
+
 fn told(set: &Dataset, what: &str) {
     let remarks = set.remarks.join("\n");
     assert!(remarks.contains(what), "{what} is not in:\n{remarks}");
@@ -147,6 +161,7 @@ fn folders_of_torchmil_are_read() {
     assert_eq!(set.split, Some(vec![Split::Train, Split::Validation, Split::Test]));
     let found = slides::inspect(&fixture("torchmil"), &opening, false).unwrap();
     assert_eq!((found.classes.len(), found.parts[0].slides, found.formats["npy"]), (2, 1, 3));
+    assert_eq!(found.instance_labels, 3);
     // A table goes before the folder of labels.
     let dir = tempfile::tempdir().unwrap();
     let labels = Some(write(dir.path(), "labels.csv", "bag_name,label\ns0,b\ns1,a\n"));

@@ -1,13 +1,12 @@
 //! The file of a slide, and what belongs to it and stands in other files.
 
 use super::format::arrays::{Array, Arrays, COORDS, named};
-use super::format::{Format, Head, Number, Reason, SlideFile, Unit, coords_columns, places};
+use super::format::{
+    Format, Head, LABELS, Number, Reason, SlideFile, Unit, check_labels, coords_columns, places, whole,
+};
 use super::place::Place;
 use crate::features::Features;
 use std::path::{Path, PathBuf};
-
-/// What labels of instances are called.
-const LABELS: [&str; 4] = ["inst_labels", "patch_labels", "instance_labels", "y_inst"];
 
 /// The file of a slide.
 #[derive(Clone, Debug)]
@@ -67,11 +66,9 @@ impl Entry {
         let coords = coords.transpose()?;
         let labels = self.labels.as_ref().map(|path| {
             let beside = Beside::open(path, &LABELS)?;
-            let shape = &beside.array().shape;
-            match shape.iter().product::<u64>() == head.rows as u64 {
-                true => Ok(beside),
-                false => Err(beside.of(format!("expected a label for each of {} patches, found {shape:?}", head.rows))),
-            }
+            check_labels(&beside.array().shape, head.rows).map_err(|reason| beside.of(reason))?;
+            head.labelled = true;
+            Ok::<_, Reason>(beside)
         });
         Ok(Box::new(WithBeside { file, head, coords, labels: labels.transpose()? }))
     }
@@ -160,16 +157,7 @@ impl SlideFile for WithBeside {
 
     fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
         let Some(beside) = &self.labels else { return self.file.instance_labels() };
-        let values = beside.array().number.floats(&beside.bytes()?);
-        // Beyond this not every whole number is a float.
-        let whole = |v: &f32| v.fract() == 0.0 && v.abs() < (1 << 24) as f32;
-        match values.iter().position(|v| !whole(v)) {
-            Some(row) => {
-                Err(beside
-                    .of(format!("row {row} (0-based): expected a whole number as a label, found {}", values[row])))
-            }
-            None => Ok(Some(values.into_iter().map(|v| v as i32).collect())),
-        }
+        whole(beside.array().number.floats(&beside.bytes()?)).map_err(|reason| beside.of(reason)).map(Some)
     }
 }
 
@@ -189,6 +177,7 @@ impl Pieces {
             }
             head.rows += more.rows;
             head.number = if head.number == more.number { head.number } else { Number::F32 };
+            head.labelled &= more.labelled;
             head.coords = head.coords.filter(|unit| more.coords == Some(*unit));
         }
         // Vectors of patches, one a file, are the patches of a slide.
@@ -216,6 +205,14 @@ impl SlideFile for Pieces {
             return Ok(None);
         }
         let pieces = self.files.iter().map(|file| Ok(file.coords()?.unwrap_or_default()));
+        Ok(Some(pieces.collect::<Result<Vec<_>, Reason>>()?.concat()))
+    }
+
+    fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
+        if !self.head.labelled {
+            return Ok(None);
+        }
+        let pieces = self.files.iter().map(|file| Ok(file.instance_labels()?.unwrap_or_default()));
         Ok(Some(pieces.collect::<Result<Vec<_>, Reason>>()?.concat()))
     }
 }

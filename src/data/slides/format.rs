@@ -34,6 +34,9 @@ pub(super) fn reason(error: Error) -> Reason {
     }
 }
 
+/// What labels of instances are called.
+pub(super) const LABELS: [&str; 4] = ["inst_labels", "patch_labels", "instance_labels", "y_inst"];
+
 /// What features are called in a file with several things, the usual name first.
 pub(super) const NAMES: [&str; 3] = ["features", "feats", "patch_embeddings"];
 
@@ -143,6 +146,8 @@ pub(super) struct Head {
     pub coords: Option<Unit>,
     /// Features are of the slide as a whole: a vector.
     pub of_slide: bool,
+    /// Its instances have labels.
+    pub labelled: bool,
     pub about: About,
 }
 
@@ -343,5 +348,29 @@ pub(super) fn coords_columns(shape: &[u64], rows: usize) -> Result<usize, Reason
     match *shape {
         [found, columns @ 2..=3] | [1, found, columns @ 2..=3] if found == rows as u64 => Ok(columns as usize),
         _ => Err(format!("expected coords of shape [{rows}, 2] (a place for each patch), found {shape:?}")),
+    }
+}
+
+/// Refuses labels of instances of this shape where they are not one for each of `rows`.
+///
+/// # Errors
+/// With both.
+pub(super) fn check_labels(shape: &[u64], rows: usize) -> Result<(), Reason> {
+    match shape.iter().product::<u64>() == rows as u64 {
+        true => Ok(()),
+        false => Err(format!("expected a label for each of {rows} patches, found {shape:?}")),
+    }
+}
+
+/// Values as labels of instances.
+///
+/// # Errors
+/// With the first that is no whole number.
+pub(super) fn whole(values: Vec<f32>) -> Result<Vec<i32>, Reason> {
+    // Beyond this not every whole number is a float.
+    let whole = |v: &f32| v.fract() == 0.0 && v.abs() < (1 << 24) as f32;
+    match values.iter().position(|v| !whole(v)) {
+        Some(row) => Err(format!("row {row} (0-based): expected a whole number as a label, found {}", values[row])),
+        None => Ok(values.into_iter().map(|v| v as i32).collect()),
     }
 }

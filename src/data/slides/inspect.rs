@@ -77,6 +77,8 @@ pub struct Inspection {
     pub numbers: BTreeMap<String, usize>,
     /// Slides of each encoder that files name.
     pub encoders: BTreeMap<String, usize>,
+    /// Slides whose instances have labels.
+    pub instance_labels: usize,
     /// Slides with coordinates in each unit.
     pub coordinates: BTreeMap<String, usize>,
     /// Slides of each width of a patch, in the unit of the coordinates.
@@ -203,6 +205,7 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
         formats: count(&mut good.iter().filter_map(|k| Some(k.entry.format.as_ref().ok()?.name().to_owned()))),
         numbers: count(&mut heads.iter().map(|h| h.number.name())),
         encoders: count(&mut abouts.iter().filter_map(|a| a.encoder.clone())),
+        instance_labels: heads.iter().filter(|h| h.labelled).count(),
         coordinates: count(&mut heads.iter().filter_map(|h| h.coords).map(|unit| Unit::name(unit).to_owned())),
         patch_widths: count(&mut abouts.iter().filter_map(|a| a.patch).map(|p| p.to_string())),
         classes: class_counts.collect(),

@@ -1,7 +1,9 @@
 //! Files that hold arrays by name: which are the features of a slide, and which the places of its patches.
 
 use super::super::said::Said;
-use super::{Head, NAMES, Number, Reason, SlideFile, coords_columns, places, rows_and_width};
+use super::{
+    Head, LABELS, NAMES, Number, Reason, SlideFile, check_labels, coords_columns, places, rows_and_width, whole,
+};
 use crate::bounded;
 use crate::features::Features;
 
@@ -55,6 +57,7 @@ pub(super) struct ArraySlide<A> {
     head: Head,
     features: usize,
     coords: Option<usize>,
+    labels: Option<usize>,
 }
 
 impl<A: Arrays> ArraySlide<A> {
@@ -69,13 +72,25 @@ impl<A: Arrays> ArraySlide<A> {
         }
         let (rows, width, of_slide) = rows_and_width(shape, name)?;
         let place = |name: &&str| arrays.iter().position(|a| a.name == **name);
-        let coords = COORDS.iter().find_map(place).filter(|at| !of_slide && *at != features);
+        let beside = |names: &[&str]| names.iter().find_map(place).filter(|at| !of_slide && *at != features);
+        let (coords, labels) = (beside(&COORDS), beside(&LABELS));
+        if let Some(labels) = labels {
+            check_labels(&arrays[labels].shape, rows).map_err(|e| format!("{}: {e}", arrays[labels].name))?;
+        }
         if let Some(coords) = coords {
             coords_columns(&arrays[coords].shape, rows)?;
         }
         let unit = coords.map(|at| said.unit(arrays[at].number));
-        let head = Head { rows, width, number: *number, coords: unit, of_slide, about: said.about(unit) };
-        Ok(Self { file, head, features, coords })
+        let head = Head {
+            rows,
+            width,
+            number: *number,
+            coords: unit,
+            of_slide,
+            labelled: labels.is_some(),
+            about: said.about(unit),
+        };
+        Ok(Self { file, head, features, coords, labels })
     }
 }
 
@@ -85,7 +100,8 @@ fn features(arrays: &[Array]) -> Result<usize, Reason> {
         return Ok(at);
     }
     let is = |a: &Array| a.number.is_float() && matches!(a.shape[..], [_, _] | [1, _, _]);
-    let mut all = (0..arrays.len()).filter(|&at| is(&arrays[at]) && !COORDS.contains(&&arrays[at].name[..]));
+    let mut all = (0..arrays.len())
+        .filter(|&at| is(&arrays[at]) && ![&COORDS[..], &LABELS].concat().contains(&&arrays[at].name[..]));
     match (all.next(), all.next()) {
         (Some(only), None) => Ok(only),
         _ => {
@@ -113,5 +129,10 @@ impl<A: Arrays> SlideFile for ArraySlide<A> {
         let array = &self.file.arrays()[at];
         let columns = coords_columns(&array.shape, self.head.rows)?;
         places(&array.number.floats(&self.file.bytes(at)?), columns).map(Some)
+    }
+
+    fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
+        let Some(at) = self.labels else { return Ok(None) };
+        whole(self.file.arrays()[at].number.floats(&self.file.bytes(at)?)).map(Some)
     }
 }

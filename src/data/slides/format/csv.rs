@@ -69,7 +69,15 @@ impl CsvSlide {
         }
         // Each value has a digit and a separator at least, which the values that are read are held against.
         bounded::check_room("its values", &[rows as u64, width as u64, 4]).map_err(reason)?;
-        let head = Head { rows, width, number: Number::F32, coords: None, of_slide: false, about: About::default() };
+        let head = Head {
+            rows,
+            width,
+            number: Number::F32,
+            coords: None,
+            of_slide: false,
+            labelled: false,
+            about: About::default(),
+        };
         Ok(Self { path: path.into(), head })
     }
 }

@@ -5,7 +5,10 @@ mod storage;
 use super::super::place::Place;
 use super::super::said::Said;
 use super::arrays::{Array, Arrays};
-use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
+use super::{
+    About, Head, LABELS, NAMES, Number, Reason, SlideFile, Unit, check_labels, coords_columns, places, rows_and_width,
+    whole,
+};
 use crate::bounded;
 use crate::features::Features;
 use hdf5_reader::storage::Storage;
@@ -26,6 +29,7 @@ pub(super) struct Hdf5Slide {
     features: Numbers,
     coords: Option<Numbers>,
     bytes: Arc<Bytes>,
+    labels: Option<Numbers>,
 }
 
 /// A dataset of numbers whose size was checked.
@@ -203,13 +207,27 @@ impl Hdf5Slide {
         if let Some(coords) = &coords {
             coords_columns(coords.dataset.shape(), rows)?;
         }
+        let labels = LABELS.iter().find(|name| !of_slide && names.iter().any(|n| n == *name)).map(|name| {
+            let labels = Numbers::of(root.dataset(name).map_err(|e| told(&e))?, length)?;
+            check_labels(labels.dataset.shape(), rows).map_err(|reason| format!("{name}: {reason}"))?;
+            Ok::<_, Reason>(labels)
+        });
+        let labels = labels.transpose()?;
         let mut attributes = root.attributes().map_err(|e| told(&e))?;
         attributes.extend(features.dataset.attributes());
         attributes.extend(coords.iter().flat_map(|c| c.dataset.attributes()));
         let said = said(&attributes);
         let unit = coords.as_ref().map(|coords| said.unit(coords.number));
-        let head = Head { rows, width, number: features.number, coords: unit, of_slide, about: said.about(unit) };
-        Ok(Self { head, features, coords, bytes })
+        let head = Head {
+            rows,
+            width,
+            number: features.number,
+            coords: unit,
+            of_slide,
+            labelled: labels.is_some(),
+            about: said.about(unit),
+        };
+        Ok(Self { head, features, coords, labels, bytes })
     }
 }
 
@@ -236,6 +254,11 @@ impl SlideFile for Hdf5Slide {
         let Some(coords) = &self.coords else { return Ok(None) };
         let columns = coords_columns(coords.dataset.shape(), self.head.rows)?;
         places(&coords.number.floats(&coords.bytes()?), columns).map(Some)
+    }
+
+    fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
+        let Some(labels) = &self.labels else { return Ok(None) };
+        whole(labels.number.floats(&labels.bytes()?)).map(Some)
     }
 }
 

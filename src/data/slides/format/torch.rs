@@ -42,7 +42,7 @@ impl TorchSlide {
             coords_columns(&coords.shape, rows)?;
         }
         let unit = coords.map(|c| if c.storage.number.is_float() { Unit::Unknown } else { Unit::Pixels });
-        let head = Head { rows, width, number, coords: unit, of_slide, about: About::default() };
+        let head = Head { rows, width, number, coords: unit, of_slide, labelled: false, about: About::default() };
         let at = (container.place(&features.storage)?, coords.map(|c| container.place(&c.storage)).transpose()?);
         let (features, coords) = (features.clone(), coords.cloned());
         Ok(Self { path: path.into(), head, features, coords, big_endian: container.big_endian, at })

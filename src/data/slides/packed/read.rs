@@ -40,6 +40,7 @@ pub fn head(cohort: &Cohort, name: &str) -> Result<Head, Reason> {
         number: if cohort.header.half { Number::F16 } else { Number::F32 },
         coords: slide.coords.map(|_| slide.description.unit()),
         of_slide: slide.description.of_slide,
+        labelled: slide.instance_labels.is_some(),
         about: slide.description.about(),
     })
 }
