@@ -1,4 +1,4 @@
-//! `bagrad demo | inspect | pack | train | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
 //! runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod config;
+mod cross_validate;
 mod csv;
 mod demo;
 mod devices;
@@ -44,6 +45,7 @@ Examples:
   bagrad train --data my-bags/ --method mi-net-bag --validation 0.2 --patience 10 --out runs/mine
   bagrad inspect features_uni_v1/ --labels slides.csv    what a folder of slides holds
   bagrad pack features_uni_v1/ --labels slides.csv --out uni.bags   one file, for --data
+  bagrad cross-validate --data my-bags/ --method dsmil --method gated-attention --out runs/study
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
@@ -72,6 +74,8 @@ enum Command {
     Pack(pack::Args),
     /// Train a model and write a run folder
     Train(Box<train::Args>),
+    /// Compare methods in folds that no patient is on both sides of, with intervals
+    CrossValidate(Box<cross_validate::Args>),
     /// Predict bags, labelled or not, with a trained model
     Predict(predict::Args),
     /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::CrossValidate(args) => cross_validate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),

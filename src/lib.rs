@@ -132,6 +132,9 @@ pub mod split;
 #[doc(hidden)]
 pub mod stages;
 pub mod standardise;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod study;
 #[doc(hidden)]
 pub mod tape;
 pub mod training;

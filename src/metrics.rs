@@ -10,13 +10,16 @@ mod instances;
 mod label_sets;
 mod maps;
 mod ranking;
+mod resampling;
 
 pub use decisions::{Confusion, independent_log_loss, log_loss, predictions};
 pub(crate) use decisions::{decide, has_label};
 pub use instances::{InstanceAuc, instance_auc};
 pub use label_sets::{LabelScores, LabelSetScores};
 pub use maps::{aopc, descending, ndcg};
+
 pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
+pub use resampling::{Difference, Ranks, Resamples, difference, interval};
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};

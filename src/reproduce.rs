@@ -105,8 +105,32 @@ impl Task<'_> {
     }
 }
 
-/// From seed to metrics.
-pub type Run = Box<dyn Fn(&Task) -> Result<Metrics> + Send + Sync>;
+/// What a run found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// What it measured.
+    pub metrics: Metrics,
+    /// What it said of bags that it had not seen, where that is kept.
+    pub bags: Vec<Predicted>,
+}
+
+impl From<Metrics> for Found {
+    fn from(metrics: Metrics) -> Self {
+        Self { metrics, bags: Vec::new() }
+    }
+}
+
+/// What a run said of a bag.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Predicted {
+    /// Its number in the data set.
+    pub bag: usize,
+    /// The probability of each class.
+    pub probabilities: Vec<f32>,
+}
+
+/// From seed to what is found.
+pub type Run = Box<dyn Fn(&Task) -> Result<Found> + Send + Sync>;
 
 /// A row and a column of the table: one setting, run with several seeds.
 pub struct Cell {
@@ -139,15 +163,16 @@ impl Grid {
     }
 
     /// Adds a cell.
-    pub fn cell(
+    pub fn cell<F: Into<Found>>(
         &mut self,
         [row, column]: [&str; 2],
         settings: Value,
         published: Option<Published>,
-        run: impl Fn(&Task) -> Result<Metrics> + Send + Sync + 'static,
+        run: impl Fn(&Task) -> Result<F> + Send + Sync + 'static,
     ) {
         let (row, column) = (row.to_owned(), column.to_owned());
-        self.cells.push(Cell { row, column, settings, published, run: Box::new(run) });
+        let run: Run = Box::new(move |task| run(task).map(Into::into));
+        self.cells.push(Cell { row, column, settings, published, run });
     }
 }
 

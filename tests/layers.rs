@@ -27,6 +27,7 @@ const ROOMS: &[&[&str]] = &[
     &["pretrain"],
     &["report"],
     &["reproduce", "bench"],
+    &["study"],
     &["cli", "main", "lib", "engine"],
 ];
 

@@ -29,6 +29,8 @@ pub enum Kind {
     Experiment,
     /// Many slides in one file.
     Packed,
+    /// What a cross-validation found, as Markdown and JSON.
+    Study,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Tuning => "tuning",
             Kind::Experiment => "table of an experiment",
             Kind::Packed => "packed file",
+            Kind::Study => "result of a cross-validation",
         }
     }
 
@@ -96,6 +99,11 @@ impl Kind {
                 let starts = text.trim_start();
                 starts.starts_with("# ") && text.contains("bagrad reproduce ")
                     || starts.starts_with('{') && text.contains("\"experiment\"") && text.contains("\"protocol\"")
+            }
+            Kind::Study => {
+                let starts = text.trim_start();
+                starts.starts_with("# Cross-validation on ")
+                    || starts.starts_with('{') && text.contains("\"auc_interval\"") && text.contains("\"repeats\"")
             }
             Kind::Folder | Kind::Model | Kind::Packed => unreachable!("told by other means"),
         })

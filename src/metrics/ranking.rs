@@ -153,7 +153,7 @@ pub fn auc_interval(scores: &[f32], positive: &[bool], resamples: usize, seed: u
 }
 
 /// Linear interpolation between the two nearest of `sorted`, which is not empty.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let place = q * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     low + (high - low) * place.fract()

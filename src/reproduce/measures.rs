@@ -1,7 +1,7 @@
 //! Tables whose columns are measures of the same runs: each run is done once for all of them.
 
 use super::kept::Kept;
-use super::{Grid, Metrics, Published, Run, Task};
+use super::{Grid, Metrics, Published, Task};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub fn row(
     published: impl Fn(&str) -> Option<Published>,
     run: impl Fn(&Task) -> Result<Metrics> + Send + Sync + 'static,
 ) {
-    let run: Arc<Run> = Arc::new(Box::new(run));
+    let run = Arc::new(run);
     let done = Kept::new(usize::MAX);
     for &(heading, metric) in measures {
         let (run, done) = (run.clone(), done.clone());
@@ -59,7 +59,7 @@ mod tests {
         );
         let shown = |cell: usize, seed: u64| {
             let metrics = (grid.cells[cell].run)(&Task { device: &Device::host(), seed, shelf: None });
-            metrics.map(|m| m[SHOWN])
+            metrics.map(|m| m.metrics[SHOWN])
         };
         assert_eq!([shown(0, 3).unwrap(), shown(1, 3).unwrap(), shown(0, 4).unwrap()], [3.0, 7.0, 4.0]);
         assert!(shown(2, 3).unwrap_err().to_string().contains("c is not defined"));

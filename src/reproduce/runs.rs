@@ -1,6 +1,6 @@
 //! Finished runs: a line each in a file, so that what was interrupted goes on where it stood.
 
-use super::{Cell, Grid, Metrics, Task};
+use super::{Cell, Found, Grid, Metrics, Predicted, Task};
 use crate::device::Device;
 use crate::fingerprint::Fingerprint;
 use crate::fit::{Every, Shelf};
@@ -21,6 +21,9 @@ pub struct Line {
     pub key: Value,
     /// What it measured.
     pub metrics: Metrics,
+    /// What it said of bags that it had not seen, where that is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bags: Vec<Predicted>,
     /// Wall time, data included.
     pub seconds: f64,
     /// What it ran on.
@@ -94,13 +97,13 @@ impl Runs {
 
     /// Adds a run that is over, or tells how it failed.
     fn keep(&mut self, over: Over, metric: &str, device: &Device, say: impl Fn(String)) -> Result<()> {
-        let Over { cell, seed, metrics, seconds, shelf } = over;
+        let Over { cell, seed, found, seconds, shelf } = over;
         let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
-        let metrics = metrics.with_context(what)?;
+        let Found { metrics, bags } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
         say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()));
         let key = key(cell, seed, device.name());
-        self.add(Line { key, metrics, seconds, machine: device.description(), date: today() })?;
+        self.add(Line { key, metrics, bags, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
     }
 
@@ -137,9 +140,9 @@ impl Runs {
                 let clock = Instant::now();
                 let shelf = shelf.as_ref().map(|shelf| shelf.part(&part(cell, seed, device.name())));
                 let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref() });
-                let metrics = pool.as_ref().map_or_else(run, |pool| pool.install(run));
+                let found = pool.as_ref().map_or_else(run, |pool| pool.install(run));
                 // Nobody listens any more after an error.
-                let _ = over.send(Over { cell, seed, metrics, seconds: clock.elapsed().as_secs_f64(), shelf });
+                let _ = over.send(Over { cell, seed, found, seconds: clock.elapsed().as_secs_f64(), shelf });
             }
             Ok(())
         };
@@ -175,7 +178,7 @@ impl Runs {
 struct Over<'a> {
     cell: &'a Cell,
     seed: u64,
-    metrics: Result<Metrics>,
+    found: Result<Found>,
     seconds: f64,
     /// Where its trainings kept how they stood.
     shelf: Option<Shelf>,

@@ -1,0 +1,207 @@
+//! Cross-validation of methods on one data set: every bag is tested by models that have seen no bag of its group.
+//!
+//! A study is methods times divisions times folds times seeds. In each fold the training bags are divided once more: validation
+//! bags choose the epoch, and the bags of the fold are looked at once, at the end. All methods have the same folds and the same
+//! validation bags, so that they can be compared pair by pair. Runs are kept and go on side by side as those of
+//! [`crate::reproduce`].
+
+pub mod results;
+
+use crate::bag::Bags;
+use crate::data::{Dataset, Folds, Split, split};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::front::{Scaling, Trainer};
+use crate::methods::Method;
+use crate::reproduce::{Found, Grid, Predicted, Task};
+use crate::training::Settings;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A method with its settings, and how it is trained.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// What it is called in tables; no two of a study are called alike.
+    pub name: String,
+    /// The method.
+    pub method: Method,
+    /// Its training; the seed is that of the run.
+    pub training: Settings,
+}
+
+/// What is compared on what.
+#[derive(Clone, Debug)]
+pub struct Study {
+    /// Bags with one label each.
+    pub set: Dataset,
+    /// Which fold tests each bag, for each division.
+    pub folds: Folds,
+    /// The methods.
+    pub candidates: Vec<Candidate>,
+    /// Share of the training bags of a fold that chooses the epoch; 0 takes the last one.
+    pub validation: f64,
+    /// What happens to features.
+    pub scaling: Scaling,
+}
+
+/// Pairs of bags that are named in an error, at most.
+const NAMED: usize = 10;
+
+impl Study {
+    /// Refuses what would make results look better than they are, or cannot be run: bags without labels or with several,
+    /// groups in several folds, the same features under several names in different folds, classes that are missing where a
+    /// fold trains.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] that names the bags, [`Error::Setting`] for settings.
+    pub fn audit(&self) -> Result<()> {
+        let bags = &self.set.bags;
+        bags.validate()?;
+        if bags.label_sets.is_some() {
+            return Err(Error::bags(
+                "bags have several labels each; a study compares methods on bags of one class each",
+            ));
+        }
+        if bags.labels.is_none() {
+            return Err(Error::bags("expected labels, found none"));
+        }
+        let mut names: Vec<&str> = self.candidates.iter().map(|c| c.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::setting(
+                "method",
+                format!("'{}' is there twice; give one of them another name", twice[0]),
+            ));
+        }
+        for (repeat, folds) in self.folds.of().iter().enumerate() {
+            for fold in 0..self.folds.count(repeat) {
+                let parts = self.parts(repeat, fold)?;
+                let training = split::indices(&parts, Split::Train);
+                split::check_training(bags, &training).map_err(|error| {
+                    Error::bags(format!(
+                        "division {repeat}, fold {fold}: {error}; fewer folds leave more to train with"
+                    ))
+                })?;
+                if let Some(groups) = &bags.groups {
+                    split::check_groups(&parts, groups, &bags.names)?;
+                }
+            }
+            let apart: Vec<String> = same_features(bags)?
+                .into_iter()
+                .filter(|&[a, b]| folds[a] != folds[b] && bags.is_labelled(a) && bags.is_labelled(b))
+                .map(|[a, b]| format!("'{}' and '{}'", bags.names[a], bags.names[b]))
+                .collect();
+            if !apart.is_empty() {
+                let more = if apart.len() > NAMED {
+                    format!(" and {} pairs more", apart.len() - NAMED)
+                } else {
+                    String::new()
+                };
+                let message = format!(
+                    "the same features on both sides of a fold: {}{more}; give them one group, or leave one of each out",
+                    apart[..apart.len().min(NAMED)].join(", ")
+                );
+                return Err(Error::bags(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Training, validation and test bags of a fold, the same for all methods and seeds.
+    fn parts(&self, repeat: usize, fold: usize) -> Result<Vec<Split>> {
+        let bags = &self.set.bags;
+        let mut parts = self.folds.split(repeat, fold)?;
+        let unknown = parts.iter_mut().enumerate().filter(|(bag, _)| !bags.is_labelled(*bag));
+        unknown.for_each(|(_, part)| *part = Split::Unlabelled);
+        if self.validation > 0.0 {
+            let labels = bags.strata().ok_or_else(|| Error::bags("expected labels, found none"))?;
+            let seed = (repeat as u64) << 32 | fold as u64;
+            split::hold_out(&mut parts, &labels, bags.groups.as_deref(), self.validation, seed)?;
+        }
+        Ok(parts)
+    }
+
+    /// All runs: a row for each method, a column for each fold of each division.
+    ///
+    /// # Errors
+    /// As [`Study::audit`].
+    pub fn grid(self: &Arc<Self>) -> Result<Grid> {
+        self.audit()?;
+        let mut grid = Grid::new("accuracy", ["method", "fold"]);
+        let data = self.set.bags.fingerprint();
+        let folds = self.folds.of().iter().flatten().map(|&fold| u64::from(fold));
+        let folds = Fingerprint::default().numbers(folds).to_string();
+        for candidate in &self.candidates {
+            let mut training = serde_json::to_value(&candidate.training).unwrap_or(Value::Null);
+            if let Some(training) = training.as_object_mut() {
+                training.remove("seed");
+            }
+            for repeat in 0..self.folds.repeats() {
+                for fold in 0..self.folds.count(repeat) {
+                    let settings = json!({
+                        "data": data, "folds": folds, "repeat": repeat, "fold": fold, "validation": self.validation,
+                        "scaling": format!("{:?}", self.scaling), "method": candidate.method, "training": training,
+                    });
+                    let (study, candidate) = (self.clone(), candidate.clone());
+                    grid.cell([&candidate.name.clone(), &column(repeat, fold)], settings, None, move |task| {
+                        Ok(study.fit(&candidate, [repeat, fold], task)?)
+                    });
+                }
+            }
+        }
+        Ok(grid)
+    }
+
+    /// One fold of one method.
+    fn fit(&self, candidate: &Candidate, [repeat, fold]: [usize; 2], task: &Task) -> Result<Found> {
+        let parts = self.parts(repeat, fold)?;
+        let [training, validation, test] = Split::ALL.map(|part| split::indices(&parts, part));
+        let bags = &self.set.bags;
+        let fitted = Trainer::new(candidate.method.clone())
+            .settings(Settings { seed: task.seed, ..candidate.training.clone() })
+            .division(training, validation)
+            .scaling(self.scaling)
+            .device(task.device)
+            .persistence(task.persistence())
+            .fit(bags)?;
+        let mut predictor = fitted.model.on(task.device)?.memory(candidate.training.memory);
+        let found = predictor.predict_some(bags, &test)?;
+        let scores = found.scores_among(&found.probabilities, bags, &test)?;
+        let measured = crate::metrics::Metric::ALL.iter().filter_map(|&metric| Some((metric, scores.get(metric)?)));
+        let mut metrics: crate::reproduce::Metrics =
+            measured.map(|(metric, value)| (metric.name().to_owned(), value)).collect();
+        metrics.insert("kept_epoch".into(), f64::from(fitted.kept));
+        let said = |(at, &bag): (usize, &usize)| Predicted { bag, probabilities: found.bag(at).to_vec() };
+        Ok(Found { metrics, bags: test.iter().enumerate().map(said).collect() })
+    }
+}
+
+/// The column of a fold.
+fn column(repeat: usize, fold: usize) -> String {
+    format!("{repeat}:{fold}")
+}
+
+/// Pairs of bags with the same instances, each with the first that has them.
+fn same_features(bags: &Bags) -> Result<Vec<[usize; 2]>> {
+    const ENDS: usize = 8;
+    bags.features.check_unchanged()?;
+    let values = |bag: usize, rows: std::ops::Range<usize>| {
+        let start = bags.offsets[bag];
+        bags.features.slice((start + rows.start) * bags.width..(start + rows.end) * bags.width).to_f32()
+    };
+    let mut first: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut pairs = Vec::new();
+    for bag in 0..bags.len() {
+        let size = bags.rows(bag).len();
+        let ends = [0..size.min(ENDS), size.saturating_sub(ENDS)..size];
+        let of = Fingerprint::default().numbers([size as u64]);
+        let key = ends.into_iter().fold(of, |of, rows| of.values(&values(bag, rows))).to_string();
+        let alike = first.entry(key).or_default();
+        match alike.iter().find(|&&other| values(other, 0..size) == values(bag, 0..size)) {
+            Some(&other) => pairs.push([other, bag]),
+            None => alike.push(bag),
+        }
+    }
+    Ok(pairs)
+}
