@@ -89,6 +89,9 @@ fn people(found: &Inspection) -> String {
         let places = match placed {
             0 => "none".into(),
             _ if placed < slides => format!("{placed} slides have them, {slides} would have to"),
+            _ if found.patch_widths.is_empty() => {
+                format!("{}; how wide a patch is is not told", counts(&found.coordinates, slides))
+            }
             _ => format!(
                 "{}; a patch is {} wide",
                 counts(&found.coordinates, slides),

@@ -26,7 +26,12 @@ fn layouts_are_inspected() {
     let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/slides").join(name);
     let (torchmil, splits) = (fixture("torchmil"), fixture("torchmil/splits.csv"));
     let told = good(&["inspect", text(&torchmil), "--splits", text(&splits)]);
-    for what in ["slides        3 in", "(npy)", "a unit that the files do not tell", "validation       1"] {
+    for what in [
+        "slides        3 in",
+        "(npy)",
+        "a unit that the files do not tell; how wide a patch is is not told",
+        "validation       1",
+    ] {
         assert!(told.contains(what), "{what} is not in:\n{told}");
     }
     let dir = tempfile::tempdir().unwrap();
