@@ -40,6 +40,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),
         "labels" => labels(),
         "splits" => splits(),
+        "paths" => paths(),
         "packed" => packed(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [
@@ -139,7 +140,7 @@ fn small(name: &str) -> Method {
 
 fn slides() -> Vec<Vec<u8>> {
     let files = ["latest", "user-block", "gzip", "lzf"].map(|kind| format!("kinds/{kind}.h5"));
-    let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into()]);
+    let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into(), "groups.h5".into()]);
     files.map(|name| std::fs::read(crate::slides::fixture(&name)).unwrap()).collect()
 }
 
@@ -160,6 +161,17 @@ fn labels() -> Vec<Vec<u8>> {
         "PATIENT;isMSIH\np1;MSIH\np;no\n",
         "train_slide_path,train_label,val_slide_path,val_label\nx/007.pt,0,y/b.pt,1\n",
         "\tFILENAME\tPATIENT\tisMSIH\n0\tb.h5\tp\tNA\n1\t007.h5\tp\tyes\n2\tc.h5\tq\tno\n",
+    ]
+    .map(|s| s.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn paths() -> Vec<Vec<u8>> {
+    [
+        "slide_path,label\n007.h5,0\nb.svs.h5,1\n",
+        "train_slide_path,train_label,val_slide_path,val_label\n007.h5,0,b.svs.h5,1\n",
+        "embeddings,wsi_id,target,split\n007.h5,x,0,train\nb.svs.h5,x,0,train\n007.h5,y,1,val\n",
+        "path,h5_path,case\n007.h5,b.svs.h5,p\nnone.h5,,q\n",
     ]
     .map(|s| s.as_bytes().to_vec())
     .to_vec()

@@ -314,6 +314,11 @@ fn tables_of_paths_are_read() {
     let set = Dataset::open_with(&plain, &Opening { columns, ..Opening::default() }).unwrap();
     assert_eq!((set.bags.names.join(" "), set.bags.class_names.join(" ")), ("1 2".into(), "u".into()));
 
+    let only = write(dir.path(), "only.csv", &format!("file,magnification\n{a},20\n{b},40\n"));
+    assert_eq!(Dataset::open(&only).unwrap().bags.labels, None, "the only other column is no label");
+    let alone = write(dir.path(), "alone.csv", &format!("path,label,patient\n{a},0,p\n{b},1,\n"));
+    assert!(refused(Dataset::open(&alone)).contains("line 3: slide '001' has no patient"));
+
     // What is not there, and what is there twice, is told and not put together.
     let other = at("clam/h5_files/s0.h5");
     let bad = write(dir.path(), "bad.csv", &format!("path,label\n{a},0\n{other},0\n/nowhere/z.pt,1\n"));

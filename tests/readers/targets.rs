@@ -13,7 +13,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -29,6 +29,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "dsmil", run: dsmil },
     Target { name: "labels", run: labels },
     Target { name: "splits", run: splits },
+    Target { name: "paths", run: paths },
     Target { name: "workbook", run: labels },
     Target { name: "packed", run: packed },
 ];
@@ -197,6 +198,16 @@ fn labels(input: &[u8], folder: &Path) {
     let slides = Some(file(folder, "slides.csv", b"PATIENT,FILENAME\np1,007.h5\np,b.h5\n"));
     for slides in [None, slides] {
         if let Ok(set) = slides::open(&inner, &Opening { labels: labels.clone(), slides, ..Opening::default() }) {
+            check(&set);
+        }
+    }
+}
+
+/// A table of paths to two slides.
+fn paths(input: &[u8], folder: &Path) {
+    let table = file(&two_slides(folder), "table.csv", input);
+    for splits in [None, Some(table.clone())] {
+        if let Ok(set) = slides::open(&table, &Opening { splits, ..Opening::default() }) {
             check(&set);
         }
     }

@@ -4,12 +4,13 @@
 use super::super::entry::Entry;
 use super::super::format::{Format, Unit};
 use super::super::ids::reduced;
-use super::super::sheet::Sheet;
+use super::super::sheet::{Row, Sheet};
 use super::super::table::Table;
 use super::super::table::columns::{Names, side_by_side};
 use super::Found;
 use crate::data::Opening;
 use crate::data::classes::is_unknown;
+use crate::data::text::ColumnNames;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -50,98 +51,116 @@ pub(super) fn is(path: &Path) -> bool {
 pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
     let sheet = Sheet::read(path)?;
     let wrong = |message: String| Error::format(path, message);
-    let paths = columns(path, &sheet);
-    let mut found = Found { folder: path.into(), entries: Vec::new(), table: None, remarks: Vec::new() };
+    let asked = if opening.labels.is_none() { opening.columns.clone() } else { ColumnNames::default() };
     let mut table = Table::beside(path);
     table.remarks.extend(sheet.remarks.iter().cloned());
-    let Some(&first) = paths.first() else {
-        return Err(wrong("expected a column of paths to files, found none".into()));
-    };
-    let name = |at: usize| &sheet.columns[at];
-
-    // What a slide is called, and what its label is.
-    let (mut id, mut group, mut places, mut labels) = (None, None, None, vec![None; paths.len()]);
-    if paths.len() > 1 || side_by_side(&sheet).is_some() {
-        let beside = side_by_side(&sheet).unwrap_or_default();
-        labels = beside.iter().map(|b| b.label).collect();
-        table.remarks.push(format!("paths are in {} columns side by side, such as '{}'", paths.len(), name(first)));
-        table.remarks.push("their parts are used with --splits and this table".into());
-    } else {
-        let mut names = Names::of(&sheet);
-        let asked = if opening.labels.is_none() { opening.columns.clone() } else { Default::default() };
-        id = names.given(&asked.bag, "id-column").map_err(wrong)?;
-        labels[0] = names.given(&asked.label, "label-column").map_err(wrong)?;
-        group = names.given(&asked.group, "patient-column").map_err(wrong)?;
-        names.take(first);
-        id = id.or_else(|| names.id());
-        group = group.or_else(|| names.group());
-        labels[0] = labels[0].or_else(|| names.label().ok());
-        let told =
-            |what: &str, at: Option<usize>| at.map(|at| format!(", {what} in '{}'", name(at))).unwrap_or_default();
-        places = (0..sheet.columns.len()).find(|&at| at != first && name(at).eq_ignore_ascii_case(PLACES));
-        let told =
-            [told("the slide", id), told("the label", labels[0]), told("the patient", group), told("places", places)]
-                .concat();
-        table.remarks.push(format!("paths of files are in column '{}'{told}", name(first)));
-    }
-
-    // Only where slides have names of their own can several files be of one.
-    let of_several = id.is_some();
-    let mut at_id: HashMap<String, usize> = HashMap::new();
+    let roles = Roles::of(&sheet, columns(path, &sheet), &asked, &mut table.remarks).map_err(wrong)?;
+    let mut slides = Slides { roles: &roles, table: path, entries: Vec::new(), at_id: HashMap::new() };
     for row in &sheet.rows {
-        for (&at, label) in paths.iter().zip(&labels) {
-            let text = row.field(at);
-            if is_unknown(text) {
-                continue;
+        for &(at, label) in &roles.paths {
+            if !is_unknown(row.field(at)) {
+                let id = slides.add(row, at).map_err(|m| wrong(format!("line {}: {m}", row.number)))?;
+                let group = roles.group.map(|at| row.field(at).to_owned());
+                table.add_line(&id, label.map_or("", |at| row.field(at)), group, row.number);
             }
-            let file = leads(path, text);
-            let promised = Format::by_name(&file).is_some();
-            let stem = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = if promised { reduced(&stem).to_owned() } else { stem };
-            let id = id.map_or(stem, |id| row.field(id).to_owned());
-            if is_unknown(&id) {
-                return Err(wrong(format!("line {}: expected the name of a slide, found none", row.number)));
-            }
-            let label = label.map_or("", |at| row.field(at));
-            let group = group.map(|at| row.field(at).to_owned());
-            match at_id.get(&id) {
-                Some(&before) => {
-                    let before = &mut found.entries[before];
-                    match (before.path == file || before.pieces.contains(&file), of_several) {
-                        (true, _) => {}
-                        (false, true) => before.pieces.push(file),
-                        (false, false) => {
-                            let mut entry = Entry::new(file, &id, Err(String::new()));
-                            entry.format = Err(format!("{} is a file of the same slide", before.path.display()));
-                            found.entries.push(entry);
-                        }
-                    }
-                }
-                None => {
-                    at_id.insert(id.clone(), found.entries.len());
-                    let mut entry = entry(file, &id);
-                    // MIL_BASELINE's are files of TRIDENT.
-                    let beside = places.map(|at| row.field(at)).filter(|text| !is_unknown(text));
-                    entry.coords = beside.map(|text| (leads(path, text), Unit::Pixels));
-                    found.entries.push(entry);
-                }
-            }
-            table.add_line(&id, label, group, row.number);
         }
     }
-    let pieces = found.entries.iter().filter(|entry| !entry.pieces.is_empty()).count();
-    if pieces > 0 {
-        found.remarks.push(format!("{pieces} slides have several files, whose patches follow one another"));
-    }
-    if found.entries.is_empty() {
+    let entries = slides.entries;
+    if entries.is_empty() {
         return Err(wrong("expected a line for each slide, found none".into()));
     }
-    let labelled = labels.iter().any(Option::is_some);
-    found.remarks.extend(if labelled { Vec::new() } else { table.remarks.clone() });
-    if opening.labels.is_none() && labelled {
-        found.table = Some(table);
+    let mut remarks = Vec::new();
+    let pieces = entries.iter().filter(|entry| !entry.pieces.is_empty()).count();
+    if pieces > 0 {
+        remarks.push(format!("{pieces} slides have several files, whose patches follow one another"));
     }
-    Ok(found)
+    let labelled = opening.labels.is_none() && roles.paths.iter().any(|(_, label)| label.is_some());
+    if !labelled {
+        remarks.extend(table.remarks.iter().cloned());
+    }
+    Ok(Found { folder: path.into(), entries, table: labelled.then_some(table), remarks })
+}
+
+/// What the columns are.
+struct Roles {
+    /// Paths, each with the labels of their slides.
+    paths: Vec<(usize, Option<usize>)>,
+    /// Names of slides where they are not those of the files.
+    id: Option<usize>,
+    group: Option<usize>,
+    places: Option<usize>,
+}
+
+impl Roles {
+    fn of(sheet: &Sheet, paths: Vec<usize>, asked: &ColumnNames, remarks: &mut Vec<String>) -> Result<Self, String> {
+        let name = |at: usize| &sheet.columns[at];
+        let first = *paths.first().ok_or("expected a column of paths to files, found none")?;
+        let beside = side_by_side(sheet).unwrap_or_default();
+        if beside.iter().any(|b| b.id == first) {
+            remarks.push(format!("paths are in {} columns side by side, such as '{}'", paths.len(), name(first)));
+            remarks.push("their parts are used with --splits and this table".into());
+            let paths = beside.iter().map(|b| (b.id, b.label)).collect();
+            return Ok(Self { paths, id: None, group: None, places: None });
+        }
+        let mut names = Names::of(sheet);
+        let (id, label) = (names.given(&asked.bag, "id-column")?, names.given(&asked.label, "label-column")?);
+        let group = names.given(&asked.group, "patient-column")?;
+        names.take(first);
+        let id = id.or_else(|| names.id());
+        let group = group.or_else(|| names.group());
+        // Another column is no label because it is the only one: slides to predict have none.
+        let label = label.or_else(|| names.usual_label());
+        let places = (0..sheet.columns.len()).find(|&at| at != first && name(at).eq_ignore_ascii_case(PLACES));
+        let roles = [("slide", id), ("label", label), ("patient", group), ("file of places", places)];
+        let told = roles.iter().filter_map(|(what, at)| Some(format!(", the {what} in '{}'", name((*at)?))));
+        remarks.push(format!("paths of files are in column '{}'{}", name(first), told.collect::<String>()));
+        Ok(Self { paths: vec![(first, label)], id, group, places })
+    }
+}
+
+/// The slides that lines have so far.
+struct Slides<'a> {
+    roles: &'a Roles,
+    table: &'a Path,
+    entries: Vec<Entry>,
+    at_id: HashMap<String, usize>,
+}
+
+impl Slides<'_> {
+    /// Takes the path of a line in the column `at`, and answers what its slide is called.
+    fn add(&mut self, row: &Row, at: usize) -> Result<String, String> {
+        let file = leads(self.table, row.field(at));
+        let stem = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = if Format::by_name(&file).is_some() { reduced(&stem).to_owned() } else { stem };
+        let id = self.roles.id.map_or(stem, |id| row.field(id).to_owned());
+        if is_unknown(&id) {
+            return Err("expected the name of a slide, found none".into());
+        }
+        if self.roles.group.is_some_and(|at| is_unknown(row.field(at))) {
+            return Err(format!("slide '{id}' has no patient; expected one for each"));
+        }
+        let Some(&before) = self.at_id.get(&id) else {
+            self.at_id.insert(id.clone(), self.entries.len());
+            let mut entry = entry(file, &id);
+            // MIL_BASELINE's are files of TRIDENT.
+            let places = self.roles.places.map(|at| row.field(at)).filter(|text| !is_unknown(text));
+            entry.coords = places.map(|text| (leads(self.table, text), Unit::Pixels));
+            self.entries.push(entry);
+            return Ok(id);
+        };
+        let before = &mut self.entries[before];
+        if before.path == file || before.pieces.contains(&file) {
+            return Ok(id);
+        }
+        // Only where slides have names of their own can several files be of one.
+        if self.roles.id.is_some() {
+            before.pieces.push(file);
+        } else {
+            let reason = format!("{} is a file of the same slide", before.path.display());
+            self.entries.push(Entry::new(file, &id, Err(reason)));
+        }
+        Ok(id)
+    }
 }
 
 /// The file of a slide, which may not be there.

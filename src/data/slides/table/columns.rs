@@ -111,6 +111,11 @@ impl<'a> Names<'a> {
         self.usual(&GROUPS)
     }
 
+    /// The column with a usual name for labels.
+    pub fn usual_label(&mut self) -> Option<usize> {
+        self.usual(&LABELS)
+    }
+
     /// What is neither taken nor something else by its name.
     fn free(&self) -> Vec<usize> {
         (0..self.words.len()).filter(|at| !self.taken.contains(at) && !is_other(&self.words[*at])).collect()
