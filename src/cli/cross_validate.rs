@@ -18,8 +18,10 @@ use bagrad::training::metrics::Metric;
 use bagrad::training::{Cache, ClassWeights, Settings};
 use bagrad::{Bags, Scaling, class_match};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 const HELP: &str = "\
@@ -92,6 +94,11 @@ pub struct Args {
     /// share; one on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
+    /// Do only the fits of part I of N, from 1, and write no results: N such processes share a study, and one without it
+    /// joins what they did and does what is missing. Of a job array under Slurm the part is its task, unless --shard says
+    /// otherwise; `--shard none` takes no part
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// How often a fit writes down how it stands: 30s, 10m, 500u (updates), 5e (epochs), or never [default: 1m]
     #[arg(long, value_name = "INTERVAL")]
     checkpoint_every: Option<Interval>,
@@ -194,6 +201,56 @@ fn parts(text: &str) -> Vec<String> {
     all
 }
 
+/// A part of the fits: its number from 0 and how many there are; or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard(Option<[usize; 2]>);
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let numbers = text.split_once('/').and_then(|(part, of)| Some([part.parse().ok()?, of.parse().ok()?]));
+        match numbers {
+            Some([part, of]) if (1..=of).contains(&part) => Ok(Self(Some([part - 1, of]))),
+            _ => Err(format!("expected I/N with I from 1 to N, such as 2/8, or none, found {text:?}")),
+        }
+    }
+}
+
+impl Shard {
+    /// The part of a task of a job array, whose numbers may begin anywhere.
+    fn of_slurm(variable: impl Fn(&str) -> Option<String>) -> Option<[usize; 2]> {
+        let number = |name: &str| variable(name)?.parse::<usize>().ok();
+        let (task, first) = (number("SLURM_ARRAY_TASK_ID")?, number("SLURM_ARRAY_TASK_MIN")?);
+        let of = number("SLURM_ARRAY_TASK_COUNT").filter(|of| *of > 1)?;
+        let (last, part) = (number("SLURM_ARRAY_TASK_MAX")?, task.checked_sub(first)?);
+        // Tasks with gaps between them cannot be told from their number alone.
+        (last.checked_sub(first)? + 1 == of && part < of).then_some([part, of])
+    }
+}
+
+/// Files of runs in a folder: of one process, and of those that share a study.
+fn known(folder: &Path) -> Result<Vec<PathBuf>> {
+    let at = || folder.display().to_string();
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(at)? {
+        let path = entry.with_context(at)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name == RUNS || name.starts_with(OF_SHARD) && name.ends_with(".jsonl") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The file of finished fits, and the beginning of those of shards.
+const RUNS: &str = "runs.jsonl";
+const OF_SHARD: &str = "runs-";
+
 /// The default of `--checkpoint-every`.
 const USUAL: Every = Every::Time(std::time::Duration::from_secs(60));
 /// Folds where neither the data set nor the user says.
@@ -215,8 +272,14 @@ pub fn run(args: &Args) -> Result<()> {
     let [page, data, table] = ["results.md", "results.json", "predictions.csv"].map(file);
     let kinds = [(&*page, Kind::Study), (&*data, Kind::Study), (&*table, Kind::Table)];
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let claim = Claim::files(&kinds, true, &[])?;
-    let mut runs = Runs::open(file("runs.jsonl"))?;
+    let shard = match args.shard {
+        Some(Shard(given)) => given,
+        None => Shard::of_slurm(|name| std::env::var(name).ok()),
+    };
+    // A shard writes none of these.
+    let claim = if shard.is_none() { Some(Claim::files(&kinds, true, &[])?) } else { None };
+    let name = shard.map_or(RUNS.to_owned(), |[part, of]| format!("{OF_SHARD}{}-of-{of}.jsonl", part + 1));
+    let mut runs = Runs::open(file(&name))?.shared(shard, &known(&args.out)?)?;
     if let Some(every) = args.checkpoint_every.unwrap_or(Interval(Some(USUAL))).0 {
         runs = runs.with_checkpoints(every);
     }
@@ -226,6 +289,11 @@ pub fn run(args: &Args) -> Result<()> {
     let [done, there] = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text))?;
     note(quiet, format!("{done} fits done, {there} were there"));
 
+    let Some(claim) = claim else {
+        let told = "the fits of this part are done; without --shard the parts are joined";
+        note(quiet, told);
+        return if args.output.json { answer_json(&json!({ "done": done, "there": there })) } else { Ok(()) };
+    };
     let results = Results::of(&study, &grid, &runs, seeds, device.name())?;
     let said = out_of_fold(&study, &grid, &runs, seeds, device.name())?;
     let text = results.markdown();
@@ -233,7 +301,13 @@ pub fn run(args: &Args) -> Result<()> {
     write_atomically(claim.staged(&data), serde_json::to_string_pretty(&results)? + "\n")?;
     write_atomically(claim.staged(&table), predictions(&study.set.bags, &said)?)?;
     claim.commit()?;
-    write_atomically(&file("study.toml"), toml::to_string_pretty(&asked.told(&study))?)?;
+    // It may be one that a person wrote, or of a smaller study.
+    let (place, text_of_study) = (file("study.toml"), toml::to_string_pretty(&asked.told(&study))?);
+    match std::fs::read_to_string(&place) {
+        Ok(there) if there != text_of_study => note(quiet, format!("{} is left as it is", place.display())),
+        Ok(_) => {}
+        Err(_) => write_atomically(&place, text_of_study)?,
+    }
     note(quiet, format!("written: {}", args.out.display()));
     match args.output.json {
         true => answer_json(&results),
@@ -326,6 +400,24 @@ fn predictions(bags: &Bags, said: &[OutOfFold]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_a_study_are_read() {
+        assert_eq!("2/8".parse(), Ok(Shard(Some([1, 8]))));
+        assert_eq!("none".parse(), Ok(Shard(None)));
+        assert!(["0/2", "3/2", "1", "a/b", "1/0"].iter().all(|text| text.parse::<Shard>().is_err()));
+        let slurm = |task: &str, [min, max, count]: [&str; 3]| {
+            let of = [("TASK_ID", task), ("TASK_MIN", min), ("TASK_MAX", max), ("TASK_COUNT", count)];
+            Shard::of_slurm(|name| {
+                let found = of.iter().find(|(ending, _)| name == format!("SLURM_ARRAY_{ending}"));
+                found.map(|(_, value)| value.to_string()).filter(|value| !value.is_empty())
+            })
+        };
+        assert_eq!(slurm("3", ["1", "4", "4"]), Some([2, 4]));
+        assert_eq!(slurm("0", ["0", "1", "2"]), Some([0, 2]));
+        assert_eq!(slurm("4", ["1", "9", "4"]), None);
+        assert_eq!(slurm("", ["", "", ""]), None);
+    }
 
     #[test]
     fn settings_stand_behind_commas() {

@@ -7,7 +7,7 @@ use crate::fit::{Every, Shelf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,31 +41,35 @@ fn key(cell: &Cell, seed: u64, device: &str) -> Value {
 pub struct Runs {
     path: PathBuf,
     lines: Vec<Line>,
+    /// Those of other files.
+    others: Vec<Line>,
+    /// Only every so-many-th run is this one's to do: its number from 0, and how many share the work.
+    share: Option<[usize; 2]>,
     /// How the trainings of a run stand until it is over.
     shelf: Option<Shelf>,
 }
 
 impl Runs {
-    /// Reads `path`; no file means no runs yet. A last line that was cut short by an interruption is dropped.
+    /// Reads `path`; no file means no runs yet. A last line that was cut short by an interruption is no run.
     ///
     /// # Errors
     /// When the file cannot be read, or a line is not a run (with its number).
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e).with_context(|| path.display().to_string()),
-        };
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            crate::files::write_atomically(&path, &text[..whole])?;
+        let (lines, _) = read(&path)?;
+        Ok(Self { path, lines, others: Vec::new(), share: None, shelf: None })
+    }
+
+    /// The same, of which only the runs number `part`, `part` + `of`, .. are done, and which knows of those that others did,
+    /// whose files are `known`. Those are only read.
+    ///
+    /// # Errors
+    /// As [`Runs::open`].
+    pub fn shared(mut self, share: Option<[usize; 2]>, known: &[PathBuf]) -> Result<Self> {
+        for path in known.iter().filter(|path| **path != self.path) {
+            self.others.extend(read(path)?.0);
         }
-        let read = |(number, line)| {
-            serde_json::from_str(line).with_context(|| format!("{}: line {} is no run", path.display(), number + 1))
-        };
-        let lines = text[..whole].lines().enumerate().map(read).collect::<Result<_>>()?;
-        Ok(Self { path, lines, shelf: None })
+        Ok(Self { share, ..self })
     }
 
     /// The same, whose trainings write down so often how they stand, beside the file, until their run is over.
@@ -79,7 +83,7 @@ impl Runs {
     /// The finished run of `cell` with `seed` on the device called `device`.
     pub fn get(&self, cell: &Cell, seed: u64, device: &str) -> Option<&Line> {
         let key = key(cell, seed, device);
-        self.lines.iter().rev().find(|line| line.key == key)
+        self.lines.iter().rev().chain(&self.others).find(|line| line.key == key)
     }
 
     /// The finished runs of `cell` with seeds 1 to `seeds`.
@@ -87,23 +91,44 @@ impl Runs {
         (1..=seeds).filter_map(|seed| self.get(cell, seed, device)).collect()
     }
 
-    fn add(&mut self, line: Line) -> Result<()> {
+    fn add(&mut self, file: &mut File, line: Line) -> Result<()> {
         let text = serde_json::to_string(&line)? + "\n";
-        let file = OpenOptions::new().create(true).append(true).open(&self.path);
-        file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| self.path.display().to_string())?;
+        file.write_all(text.as_bytes()).with_context(|| self.path.display().to_string())?;
         self.lines.push(line);
         Ok(())
     }
 
+    /// The file, to which no other process writes meanwhile, with what it has by now.
+    fn lock(&mut self) -> Result<File> {
+        let path = self.path.display().to_string();
+        let file = OpenOptions::new().create(true).append(true).open(&self.path).with_context(|| path.clone())?;
+        // Not every file system can lock; there two processes do the same runs twice.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!("{path}: another process does these runs; share them with --shard, or choose another folder");
+        }
+        let (lines, whole) = read(&self.path)?;
+        if file.metadata().with_context(|| path.clone())?.len() > whole {
+            file.set_len(whole).with_context(|| path.clone())?;
+        }
+        self.lines = lines;
+        Ok(file)
+    }
+
     /// Adds a run that is over, or tells how it failed.
-    fn keep(&mut self, over: Over, metric: &str, device: &Device, say: impl Fn(String)) -> Result<()> {
+    fn keep(
+        &mut self,
+        over: Over,
+        metric: &str,
+        device: &Device,
+        (file, say): (&mut File, impl Fn(String)),
+    ) -> Result<()> {
         let Over { cell, seed, found, seconds, shelf } = over;
         let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
         let Found { metrics, bags } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
         say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()));
         let key = key(cell, seed, device.name());
-        self.add(Line { key, metrics, bags, seconds, machine: device.description(), date: today() })?;
+        self.add(file, Line { key, metrics, bags, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
     }
 
@@ -123,10 +148,13 @@ impl Runs {
         jobs: usize,
         say: &dyn Fn(String),
     ) -> Result<[usize; 2]> {
+        let mut file = self.lock()?;
         // Cells of one row may be measures of one run: with columns outside, runs side by side are others.
         let mut cells: Vec<&Cell> = grid.cells.iter().collect();
         cells.sort_by_key(|cell| grid.cells.iter().position(|other| other.column == cell.column));
         let all: Vec<_> = (1..=seeds).flat_map(|seed| cells.iter().map(move |&cell| (cell, seed))).collect();
+        let own = |at: usize| self.share.is_none_or(|[part, of]| at % of == part);
+        let all: Vec<_> = all.into_iter().enumerate().filter(|(at, _)| own(*at)).map(|(_, run)| run).collect();
         let missing: Vec<_> =
             all.iter().copied().filter(|&(cell, seed)| self.get(cell, seed, device.name()).is_none()).collect();
         let jobs = jobs.clamp(1, missing.len().max(1));
@@ -159,8 +187,8 @@ impl Runs {
             for (done, over) in over.iter().enumerate() {
                 let left = begun.elapsed().as_secs_f64() / (done + 1) as f64 * (missing.len() - done - 1) as f64;
                 let place = format!("[{}/{}]", done + 1, missing.len());
-                let kept = self
-                    .keep(over, grid.metric, device, |told| say(format!("{place} {told}; {} left)", duration(left))));
+                let told = |told| say(format!("{place} {told}; {} left)", duration(left)));
+                let kept = self.keep(over, grid.metric, device, (&mut file, told));
                 if kept.is_err() {
                     // No other run begins.
                     next.store(missing.len(), Ordering::SeqCst);
@@ -172,6 +200,20 @@ impl Runs {
         })?;
         Ok([missing.len(), all.len() - missing.len()])
     }
+}
+
+/// The lines of a file, and the bytes that they have: what is behind them was cut short.
+fn read(path: &Path) -> Result<(Vec<Line>, u64)> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(e).with_context(|| path.display().to_string()),
+    };
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let line = |(number, line)| {
+        serde_json::from_str(line).with_context(|| format!("{}: line {} is no run", path.display(), number + 1))
+    };
+    Ok((text[..whole].lines().enumerate().map(line).collect::<Result<_>>()?, whole as u64))
 }
 
 /// A run that is over.

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-fn command(args: &[&str]) -> Command {
+pub(super) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bagrad"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
-fn good(args: &[&str]) -> Duration {
+pub(super) fn good(args: &[&str]) -> Duration {
     let clock = Instant::now();
     let output = command(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -20,7 +20,13 @@ fn good(args: &[&str]) -> Duration {
 
 /// Runs until it is killed after a moment, at most `most` times; then lets it end. How often it was killed. A moment is
 /// about half of what the whole takes, at most, and never long.
-fn kill_and_resume(first: &[&str], again: &[&str], whole: Duration, most: usize, random: &mut Random) -> usize {
+pub(super) fn kill_and_resume(
+    first: &[&str],
+    again: &[&str],
+    whole: Duration,
+    most: usize,
+    random: &mut Random,
+) -> usize {
     let mut killed = 0;
     for n in 0..most {
         let mut child = command(if n == 0 { first } else { again }).spawn().unwrap();

@@ -9,4 +9,5 @@ mod frozen;
 mod killed;
 mod resume;
 mod stages;
+mod studies;
 mod terms;
