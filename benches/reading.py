@@ -8,18 +8,19 @@
 Makes slides in the layouts of TRIDENT (chunks of one row), CLAM (chunks of 32 rows), STAMP (contiguous) and as PyTorch
 files, packs them (`--bagrad` names the program), and reads each layout in turn: bagrad, the program that a PyTorch training
 would read with, and the bytes alone. All of a layout are read within each round, so a slow spell of the machine hits all;
-figures are medians over rounds. `cold` drops the pages of the files from the system's cache before (posix_fadvise, which
+figures are medians over rounds, of wall time and of processor time, which tells more where others use the machine. `cold` drops the pages of the files from the system's cache before (posix_fadvise, which
 needs no rights and hits no other file).
 
 bagrad reads slides on as many threads as there are cores (`--threads`), h5py and torch.load on one, as the loop of a script
-does. bagrad's time has the check that all values are finite, and the copy into one matrix; that of a packed file is the pass
-over all values for checksums and finiteness (`open`), and the copy of all bags into memory for a step (`copy`).
+does; all keep what they read. bagrad's time has the check that all values are finite; that of a packed file is the pass over
+all values for checksums and finiteness (`open`), and the copy of all bags into memory for a step (`copy`).
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -78,29 +79,34 @@ def files(path):
 
 
 def with_h5py(path):
+    kept = []
     for file in files(path):
         with h5py.File(file, "r") as opened:
             name = "feats" if "feats" in opened else "features"
-            opened[name][:]
-            opened["coords"][:]
+            kept.append((opened[name][:], opened["coords"][:]))
+    return kept
 
 
 def with_torch(path):
-    for file in files(path):
-        torch.load(file)
+    return [torch.load(file) for file in files(path)]
 
 
 def ours(args, what, path):
     environment = dict(os.environ, RAYON_NUM_THREADS=str(args.threads))
     command = [args.program, what, str(path)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
-    return json.loads(done.stdout)["seconds"][0]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(done.stdout)["seconds"][0], busy
 
 
 def clocked(work, path):
-    start = time.perf_counter()
-    work(path)
-    return time.perf_counter() - start
+    start, busy = time.perf_counter(), time.process_time()
+    kept = work(path)
+    took = time.perf_counter() - start, time.process_time() - busy
+    del kept
+    return took
 
 
 def processor():
@@ -125,8 +131,9 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{processor()}, {args.threads} threads; {args.slides} slides of {args.rows} x {args.width}")
-    print("| layout | pages | MB | bagrad, ms | other | other, ms | plain, ms | other / bagrad | plain / bagrad |")
-    print("|---|---|---:|---:|---|---:|---:|---:|---:|")
+    print("| layout | pages | MB | bagrad, ms | other | other, ms | plain, ms | other / bagrad | plain / bagrad | "
+          "processor: bagrad, other, plain |")
+    print("|---|---|---:|---:|---|---:|---:|---:|---:|---|")
     for layout in args.layouts:
         path = args.cohort / layout
         if layout.startswith("packed"):
@@ -153,11 +160,13 @@ def main():
                     # The first round of warm reads warms.
                     if cold or number > 0:
                         seconds[name].append(took)
-            median = {name: 1e3 * statistics.median(of) for name, of in seconds.items()}
+            median = {name: 1e3 * statistics.median(wall for wall, _ in of) for name, of in seconds.items()}
+            busy = {name: 1e3 * statistics.median(busy for _, busy in of) for name, of in seconds.items()}
             beside = next(name for name in programs if name not in ("open", "plain"))
             print(f"| {layout} | {'cold' if cold else 'warm'} | {size:.0f} | {median['open']:.0f} | {beside} "
                   f"| {median[beside]:.0f} | {median['plain']:.0f} | {median[beside] / median['open']:.2f} "
-                  f"| {median['plain'] / median['open']:.2f} |", flush=True)
+                  f"| {median['plain'] / median['open']:.2f} | {busy['open']:.0f}, {busy[beside]:.0f}, {busy['plain']:.0f} |",
+                  flush=True)
 
 
 if __name__ == "__main__":

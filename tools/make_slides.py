@@ -85,7 +85,14 @@ def fixtures(root):
     trident(kinds / "double.h5", one.astype(np.float64), coords)
     trident(kinds / "gzip.h5", one, coords, compression="gzip", shuffle=True, fletcher32=True)
     trident(kinds / "lzf.h5", np.repeat(one, 1, 0), coords, compression="lzf")
+    # Packed chunks of the same length as others.
+    trident(kinds / "shuffle.h5", one, coords, shuffle=True)
     trident(kinds / "contiguous.h5", one, coords, chunked=False)
+    with h5py.File(kinds / "backwards.h5", "w") as file:
+        data = file.create_dataset("features", one.shape, np.float32, chunks=(1, WIDTH))
+        place = file.create_dataset("coords", coords.shape, np.int64, chunks=(1, 2))
+        for row in reversed(range(len(one))):
+            data[row], place[row] = one[row], coords[row]
     with h5py.File(kinds / "latest.h5", "w", libver="latest") as file:
         file.create_dataset("patch_embeddings", data=one.astype(np.float16), chunks=(1, WIDTH), maxshape=(None, WIDTH))
         file["coords"] = coords.astype(np.float32)

@@ -139,7 +139,7 @@ fn small(name: &str) -> Method {
 }
 
 fn slides() -> Vec<Vec<u8>> {
-    let files = ["latest", "user-block", "gzip", "lzf"].map(|kind| format!("kinds/{kind}.h5"));
+    let files = ["latest", "user-block", "gzip", "lzf", "shuffle", "backwards"].map(|kind| format!("kinds/{kind}.h5"));
     let files = files.into_iter().chain(["clam/h5_files/s1.h5".into(), "stamp/s1.h5".into(), "groups.h5".into()]);
     files.map(|name| std::fs::read(crate::slides::fixture(&name)).unwrap()).collect()
 }

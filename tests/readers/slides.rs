@@ -70,7 +70,9 @@ fn layouts_are_read() {
 
 #[test]
 fn every_way_to_store_a_matrix_is_read() {
-    for kind in ["batch", "big-endian", "double", "gzip", "lzf", "contiguous", "latest", "user-block"] {
+    for kind in
+        ["backwards", "batch", "big-endian", "contiguous", "double", "gzip", "latest", "lzf", "shuffle", "user-block"]
+    {
         let file = fixture("kinds").join(format!("{kind}.h5"));
         let set = Dataset::open(&file).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(set.bags.features.to_f32(), features(1, 3, 6), "{kind}");
@@ -79,7 +81,7 @@ fn every_way_to_store_a_matrix_is_read() {
         assert_eq!(set.bags.names, [kind]);
     }
     let set = Dataset::open(fixture("kinds")).unwrap();
-    assert!(set.remarks.join("\n").contains("features are float32 in 6 slides, float16 in 1, float64 in 1"));
+    assert!(set.remarks.join("\n").contains("features are float32 in 8 slides, float16 in 1, float64 in 1"));
     let set = Dataset::open(fixture("vector")).unwrap();
     assert_eq!((set.bags.features.to_f32(), set.bags.len()), ([features(0, 1, 6), features(1, 1, 6)].concat(), 2));
     assert!(set.remarks.join("\n").contains("a vector is a bag with one instance"));

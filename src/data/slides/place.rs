@@ -59,6 +59,25 @@ impl Place<'_> {
     }
 }
 
+/// Asks the system for pages of 2 MiB: to get memory in pages of 4 KiB takes about as long as to read a file into it.
+fn large_pages(bytes: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    {
+        const LARGE: usize = 2 << 20;
+        let before = bytes.as_ptr().align_offset(LARGE);
+        let whole = bytes.len().saturating_sub(before) / LARGE * LARGE;
+        if whole > 0 {
+            // SAFETY: the pages are within the slice, and the advice changes nothing of what is in them.
+            // Where it is not taken, pages are small.
+            let _ = unsafe {
+                rustix::mm::madvise(bytes[before..].as_mut_ptr().cast(), whole, rustix::mm::Advice::LinuxHugepage)
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = bytes;
+}
+
 /// The features of several slides behind one another.
 pub(super) enum Matrix {
     F16(Vec<f16>),
@@ -68,10 +87,15 @@ pub(super) enum Matrix {
 impl Matrix {
     /// Room for so many values. The system gives pages when they are written to.
     pub fn new(half: bool, values: usize) -> Self {
-        match half {
+        let mut matrix = match half {
             true => Self::F16(bytemuck::zeroed_vec(values)),
             false => Self::F32(bytemuck::zeroed_vec(values)),
+        };
+        match &mut matrix {
+            Self::F16(values) => large_pages(bytemuck::cast_slice_mut(values)),
+            Self::F32(values) => large_pages(bytemuck::cast_slice_mut(values)),
         }
+        matrix
     }
 
     /// Places of so many values each, behind one another.

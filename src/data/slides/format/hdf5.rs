@@ -1,5 +1,6 @@
 //! HDF5 files as CLAM, TRIDENT and STAMP write them, one for each slide.
 
+mod chunks;
 mod storage;
 
 use super::super::place::Place;
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::bounded;
 use crate::features::Features;
+use chunks::Rows;
 use hdf5_reader::storage::Storage;
 use hdf5_reader::{Attribute, ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -74,9 +76,8 @@ impl Numbers {
         let done = match self.dataset.chunks() {
             None => bytes.straight(out, read)?,
             Some(chunk) => {
-                // One read of the file in place of one for each chunk.
-                bytes.hold();
-                match self.by_rows(&chunk, out)? {
+                let rows = Rows::of(&self.dataset, &chunk, self.number.bytes());
+                match rows.map_or(Ok(false), |rows| rows.read(&self.dataset, bytes, out))? {
                     true => Ok(()),
                     false => read(out),
                 }
@@ -85,36 +86,14 @@ impl Numbers {
         done.map_err(|e| told(&e))
     }
 
-    /// Fills `out` from chunks of whole rows, each of which is copied once. False when chunks are otherwise, or are not all
-    /// there: then `out` is to be filled in another way.
-    fn by_rows(&self, chunk: &[u32], out: &mut [u8]) -> Result<bool, Reason> {
-        let (&[rows, width], &[high, wide]) = (self.dataset.shape(), chunk) else { return Ok(false) };
-        if u64::from(wide) != width || high == 0 {
-            return Ok(false);
-        }
-        let (rows, high, row) = (rows as usize, high as usize, width as usize * self.number.bytes());
-        let mut seen = vec![false; rows.div_ceil(high)];
-        for chunk in self.dataset.iter_chunks().map_err(|e| told(&e))? {
-            let chunk = chunk.map_err(|e| told(&e))?;
-            let first = match *chunk.offsets() {
-                [first, 0] if first < rows as u64 && first.is_multiple_of(high as u64) => first as usize,
-                _ => return Ok(false),
-            };
-            let count = high.min(rows - first);
-            let Some(values) = chunk.bytes().get(..count * row) else { return Ok(false) };
-            out[first * row..][..count * row].copy_from_slice(values);
-            seen[first / high] = true;
-        }
-        Ok(seen.iter().all(|seen| *seen))
-    }
-
     /// All values in C order, little-endian.
-    fn bytes(&self) -> Result<Vec<u8>, Reason> {
-        let mut bytes = self.dataset.read_raw_bytes().map_err(|e| told(&e))?;
+    fn bytes(&self, bytes: &Bytes) -> Result<Vec<u8>, Reason> {
+        let mut all = vec![0; self.dataset.raw_byte_len().map_err(|e| told(&e))?];
+        self.read_into(bytes, &mut all)?;
         if self.big_endian {
-            bytes.chunks_exact_mut(self.number.bytes()).for_each(<[u8]>::reverse);
+            all.chunks_exact_mut(self.number.bytes()).for_each(<[u8]>::reverse);
         }
-        Ok(bytes)
+        Ok(all)
     }
 }
 
@@ -237,10 +216,7 @@ impl SlideFile for Hdf5Slide {
     }
 
     fn features(&self) -> Result<Features, Reason> {
-        if self.features.dataset.chunks().is_some() {
-            self.bytes.hold();
-        }
-        Ok(self.features.number.features(&self.features.bytes()?))
+        Ok(self.features.number.features(&self.features.bytes(&self.bytes)?))
     }
 
     fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
@@ -253,12 +229,12 @@ impl SlideFile for Hdf5Slide {
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {
         let Some(coords) = &self.coords else { return Ok(None) };
         let columns = coords_columns(coords.dataset.shape(), self.head.rows)?;
-        places(&coords.number.floats(&coords.bytes()?), columns).map(Some)
+        places(&coords.number.floats(&coords.bytes(&self.bytes)?), columns).map(Some)
     }
 
     fn instance_labels(&self) -> Result<Option<Vec<i32>>, Reason> {
         let Some(labels) = &self.labels else { return Ok(None) };
-        whole(labels.number.floats(&labels.bytes()?)).map(Some)
+        whole(labels.number.floats(&labels.bytes(&self.bytes)?)).map(Some)
     }
 }
 
@@ -304,11 +280,12 @@ fn lzf(packed: &[u8]) -> Option<Vec<u8>> {
 pub(in super::super) struct Hdf5Arrays {
     arrays: Vec<Array>,
     numbers: Vec<Numbers>,
+    bytes: Arc<Bytes>,
 }
 
 impl Hdf5Arrays {
     pub fn open(path: &Path) -> Result<Self, Reason> {
-        let (file, length, _) = file(path)?;
+        let (file, length, bytes) = file(path)?;
         let root = file.root_group().map_err(|e| told(&e))?;
         let (mut arrays, mut numbers) = (Vec::new(), Vec::new());
         for name in root.member_names().map_err(|e| told(&e))?.1 {
@@ -317,7 +294,7 @@ impl Hdf5Arrays {
             arrays.push(Array::new(name, found.dataset.shape().to_vec(), found.number)?);
             numbers.push(found);
         }
-        Ok(Self { arrays, numbers })
+        Ok(Self { arrays, numbers, bytes })
     }
 }
 
@@ -327,7 +304,7 @@ impl Arrays for Hdf5Arrays {
     }
 
     fn bytes(&self, at: usize) -> Result<Vec<u8>, Reason> {
-        self.numbers[at].bytes()
+        self.numbers[at].bytes(&self.bytes)
     }
 }
 
