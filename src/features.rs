@@ -3,6 +3,7 @@
 mod mapped;
 
 pub use mapped::Mapped;
+#[cfg(feature = "data")]
 pub(crate) use mapped::MappedFile;
 
 use crate::error::Result;
@@ -132,7 +133,7 @@ pub(crate) fn first_of<T>(values: &[T], of: impl Fn(&T) -> bool) -> Option<usize
 
 fn first_in_parallel<T: Sync>(values: &[T], of: impl Fn(&T) -> bool + Sync) -> Option<usize> {
     let part = values.par_chunks(TOGETHER).position_first(|part| any(part, &of))?;
-    values[part * TOGETHER..].iter().position(of).map(|at| part * TOGETHER + at)
+    first_of(&values[part * TOGETHER..], of).map(|at| part * TOGETHER + at)
 }
 
 #[cfg(test)]
