@@ -110,7 +110,8 @@ pub fn run(device: &Device) -> bagrad::Result<f64> {
 pub fn time(device: &Device) -> bagrad::Result<f64> {
     use bagrad::bench::steps::{Settings, Work, time};
     let work = Work::Method(MarginAttention::default().into(), "100x8,256".parse()?);
-    let settings = Settings { repeats: 5, half: false, profile: false, memory: None, since: None };
+    let settings =
+        Settings { repeats: 5, half: false, precision: Default::default(), profile: false, memory: None, since: None };
     let row = time(device, &work, &settings)?;
     println!("{} on {}: {:.0} us a step", row.shape, row.device, row.median_us);
     Ok(row.median_us)

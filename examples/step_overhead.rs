@@ -24,7 +24,8 @@ fn main() -> anyhow::Result<()> {
     println!("{}\n", device.description());
     println!("| step | dispatches | submissions | us a step | us a dispatch |");
     println!("|---|---:|---:|---:|---:|");
-    let settings = Settings { repeats: 50, half: false, profile: false, memory: None, since: None };
+    let settings =
+        Settings { repeats: 50, half: false, precision: Default::default(), profile: false, memory: None, since: None };
     for method in Method::all() {
         let row = time(&device, &Work::Method(method, batch), &settings)?;
         let Row { shape, dispatches, submissions, host_us, .. } = row;

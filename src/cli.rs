@@ -35,6 +35,7 @@ use bagrad::device::{Device, DeviceChoice, GpuOptions};
 use bagrad::printable::printable_lines;
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, Write};
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -136,6 +137,13 @@ fn answer(text: &str) -> Result<()> {
 /// Writes one JSON value to stdout, on a line of its own.
 fn answer_json(value: &impl serde::Serialize) -> Result<()> {
     answer(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// How many runs go on side by side where nothing is asked: as many as there are cores on the host, one on a GPU.
+fn side_by_side(asked: Option<u16>, device: &Device) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let usual = || if matches!(device, Device::Host(_)) { cores() } else { 1 };
+    asked.map_or_else(usual, usize::from)
 }
 
 /// A remark for people, on stderr.

@@ -12,13 +12,13 @@ mod maps;
 mod ranking;
 mod resampling;
 
-pub use decisions::{Confusion, independent_log_loss, log_loss, predictions};
+pub use decisions::{Confusion, KappaWeights, brier, independent_log_loss, log_loss, predictions};
 pub(crate) use decisions::{decide, has_label};
 pub use instances::{InstanceAuc, instance_auc};
 pub use label_sets::{LabelScores, LabelSetScores};
 pub use maps::{aopc, descending, ndcg};
 
-pub use ranking::{auc, auc_interval, average_precision, macro_auc, roc_curve};
+pub use ranking::{auc, auc_interval, average_precision, macro_auc, macro_average_precision, roc_curve};
 pub use resampling::{Difference, Ranks, Resamples, difference, interval};
 
 use crate::error::{Error, Result};
@@ -221,6 +221,40 @@ impl BagScores {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against scikit-learn (`tools/make_fixtures_metrics.py`).
+    #[test]
+    fn scores_are_those_of_another_program() {
+        let text = include_str!("../tests/metrics/sklearn.json");
+        let all: serde_json::Value = serde_json::from_str(text).unwrap();
+        let cases = all["cases"].as_array().unwrap();
+        assert!(cases.len() >= 10);
+        for (n, case) in cases.iter().enumerate() {
+            let columns = case["classes"].as_u64().unwrap() as usize;
+            let numbers = |name: &str| case[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
+            let labels: Vec<u32> = numbers("labels").map(|v| v as u32).collect();
+            let p: Vec<f32> = numbers("probabilities").map(|v| v as f32).collect();
+            let scores = Scores::new(&p, columns, &labels).unwrap();
+            let confusion = Confusion::new(&predictions(&p, columns), &labels, columns).unwrap();
+            let found = [
+                ("auc", scores.auc),
+                ("average_precision", macro_average_precision(&p, columns, &labels)),
+                ("accuracy", scores.accuracy),
+                ("balanced_accuracy", scores.balanced_accuracy),
+                ("f1", scores.f1),
+                ("mcc", confusion.mcc()),
+                ("kappa", confusion.kappa(KappaWeights::None)),
+                ("kappa_linear", confusion.kappa(KappaWeights::Linear)),
+                ("kappa_quadratic", confusion.kappa(KappaWeights::Quadratic)),
+                ("brier", brier(&p, columns, &labels)),
+            ];
+            for (name, found) in found {
+                let wanted = case["scores"][name].as_f64();
+                let close = found.zip(wanted).map_or(found == wanted, |(a, b)| (a - b).abs() < 1e-9);
+                assert!(close, "case {n}, {name}: {found:?}, {wanted:?}");
+            }
+        }
+    }
 
     #[test]
     fn metric_names_round_trip() {

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::front::{Scaling, Trainer};
 use crate::methods::Method;
-use crate::reproduce::{Found, Grid, Predicted, Task};
+use crate::metrics::{self, Confusion, KappaWeights, Metric};
+use crate::reproduce::{Found, Grid, Metrics, Predicted, Task};
 use crate::training::Settings;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -168,9 +169,19 @@ impl Study {
         let mut predictor = fitted.model.on(task.device)?.memory(candidate.training.memory);
         let found = predictor.predict_some(bags, &test)?;
         let scores = found.scores_among(&found.probabilities, bags, &test)?;
-        let measured = crate::metrics::Metric::ALL.iter().filter_map(|&metric| Some((metric, scores.get(metric)?)));
-        let mut metrics: crate::reproduce::Metrics =
-            measured.map(|(metric, value)| (metric.name().to_owned(), value)).collect();
+        let labels: Vec<u32> = test.iter().filter_map(|&bag| bags.label(bag)).collect();
+        let (p, classes) = (&found.probabilities, found.classes);
+        let confusion = Confusion::new(&metrics::predictions(p, classes), &labels, classes)?;
+        let more = [
+            ("average_precision", metrics::macro_average_precision(p, classes, &labels)),
+            ("mcc", confusion.mcc()),
+            ("kappa", confusion.kappa(KappaWeights::None)),
+            ("kappa_quadratic", confusion.kappa(KappaWeights::Quadratic)),
+            ("brier", metrics::brier(p, classes, &labels)),
+        ];
+        let usual = Metric::ALL.into_iter().map(|metric| (metric.name(), scores.get(metric)));
+        let measured = usual.chain(more).filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let mut metrics: Metrics = measured.collect();
         metrics.insert("kept_epoch".into(), f64::from(fitted.kept));
         let said = |(at, &bag): (usize, &usize)| Predicted { bag, probabilities: found.bag(at).to_vec() };
         Ok(Found { metrics, bags: test.iter().enumerate().map(said).collect() })

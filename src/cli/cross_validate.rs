@@ -4,10 +4,9 @@ use super::args::{self, Output, Where};
 use super::csv::Csv;
 use super::experiment::{self, groups_told};
 use super::interruption::Interval;
-use super::{answer, answer_json, note, open_device};
+use super::{answer, answer_json, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
 use bagrad::data::{Folds, Split, classes};
-use bagrad::device::Device;
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::methods::Method;
@@ -284,8 +283,7 @@ pub fn run(args: &Args) -> Result<()> {
         runs = runs.with_checkpoints(every);
     }
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let jobs = args.jobs.map(usize::from).unwrap_or(if matches!(device, Device::Host(_)) { cores } else { 1 });
+    let jobs = side_by_side(args.jobs, &device);
     let [done, there] = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text))?;
     note(quiet, format!("{done} fits done, {there} were there"));
 

@@ -2,9 +2,8 @@
 
 use super::args::{Output, Where};
 use super::interruption::Interval;
-use super::{answer, answer_json, note, open_device};
+use super::{answer, answer_json, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
-use bagrad::device::Device;
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::reproduce::runs::{self, Runs};
@@ -99,8 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let (device, _) = open_device(&args.device, None, quiet)?;
     if !args.table {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let jobs = args.jobs.map(usize::from).unwrap_or(if matches!(device, Device::Host(_)) { cores } else { 1 });
+        let jobs = side_by_side(args.jobs, &device);
         let done = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text));
         if let Ok([done, there]) = &done {
             note(quiet, format!("{done} runs done, {there} were there"));

@@ -73,6 +73,34 @@ pub fn independent_log_loss(probabilities: &[f32], columns: usize, outputs: usiz
     }))
 }
 
+/// The Brier score: the mean over bags of the squared distance of the probabilities `[bags, columns]` from the true class, over
+/// the classes; of two classes that of the second alone, which is half of it. `None` as of [`log_loss`].
+pub fn brier(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
+    let fits = Some(probabilities.len()) == columns.checked_mul(labels.len());
+    let most = if columns == 1 { 2 } else { columns };
+    if !fits || labels.iter().any(|&l| l as usize >= most) || probabilities.iter().any(|p| !p.is_finite()) {
+        return None;
+    }
+    mean(probabilities.chunks(columns.max(1)).zip(labels).map(|(row, &label)| {
+        let square = |class: u32, p: f32| (f64::from(p) - f64::from(u8::from(label == class))).powi(2);
+        match *row {
+            [p] | [_, p] => square(1, p),
+            _ => (0..).zip(row).map(|(class, p)| square(class, *p)).sum(),
+        }
+    }))
+}
+
+/// How disagreements count in [`Confusion::kappa`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KappaWeights {
+    /// All the same.
+    None,
+    /// By how many classes lie between.
+    Linear,
+    /// By the square of that.
+    Quadratic,
+}
+
 /// How often each class was taken for each other. Only pairs that occur are kept, so that many classes cost what the
 /// bags hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +183,41 @@ impl Confusion {
     pub fn f1(&self, class: usize) -> Option<f64> {
         let both = self.of_class(class) + self.taken_for(class);
         (both > 0).then(|| 2.0 * self.get(class, class) as f64 / both as f64)
+    }
+
+    /// Matthews' correlation of predicted and true class, for any number of classes (Gorodkin 2004); `None` when one class
+    /// alone occurs, or was predicted.
+    pub fn mcc(&self) -> Option<f64> {
+        let numbers = |of: &[u64]| of.iter().map(|n| *n as f64).collect::<Vec<_>>();
+        let (truth, said) = (numbers(&self.of_class), numbers(&self.taken_for));
+        let all: f64 = truth.iter().sum();
+        let right: f64 = (0..self.classes()).map(|c| self.get(c, c) as f64).sum();
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let spread = |of: &[f64]| all * all - product(of, of);
+        let (a, b) = (spread(&truth), spread(&said));
+        (a > 0.0 && b > 0.0).then(|| (right * all - product(&truth, &said)) / (a * b).sqrt())
+    }
+
+    /// Cohen's kappa: how far predicted and true class agree beyond what they would by chance. Disagreements count by how
+    /// far apart classes are, where `weights` says so, for classes with an order. `None` when chance alone agrees.
+    pub fn kappa(&self, weights: KappaWeights) -> Option<f64> {
+        let weight = |a: u32, b: u32| {
+            let apart = f64::from(a.abs_diff(b));
+            match weights {
+                KappaWeights::None => f64::from(u8::from(a != b)),
+                KappaWeights::Linear => apart,
+                KappaWeights::Quadratic => apart * apart,
+            }
+        };
+        let all: f64 = self.of_class.iter().map(|n| *n as f64).sum();
+        let found: f64 = self.counts.iter().map(|(&(l, p), n)| weight(l, p) * *n as f64).sum();
+        let there = |of: &[u64]| -> Vec<(u32, f64)> {
+            of.iter().enumerate().filter(|(_, n)| **n > 0).map(|(c, n)| (c as u32, *n as f64)).collect()
+        };
+        let (truth, said) = (there(&self.of_class), there(&self.taken_for));
+        let pairs = truth.iter().flat_map(|&(l, n)| said.iter().map(move |&(p, m)| (l, p, n * m)));
+        let chance: f64 = pairs.map(|(l, p, both)| weight(l, p) * both).sum::<f64>() / all;
+        (chance > 0.0).then(|| 1.0 - found / chance)
     }
 
     /// Mean F1 over the classes that occur or were predicted.

@@ -66,13 +66,23 @@ pub fn auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
 ///
 /// `None` when the lengths do not fit.
 pub fn macro_auc(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
+    of_classes(probabilities, columns, labels, auc)
+}
+
+/// A measure of class 1, or the mean of those of more than two classes where they are defined.
+fn of_classes(
+    probabilities: &[f32],
+    columns: usize,
+    labels: &[u32],
+    measure: fn(&[f32], &[bool]) -> Option<f64>,
+) -> Option<f64> {
     if Some(probabilities.len()) != columns.checked_mul(labels.len()) {
         return None;
     }
     let of_class = |column: usize, class: usize| {
         let scores: Vec<f32> = probabilities.iter().skip(column).step_by(columns.max(1)).copied().collect();
         let positive: Vec<bool> = labels.iter().map(|&l| l as usize == class).collect();
-        auc(&scores, &positive)
+        measure(&scores, &positive)
     };
     match columns {
         0 => None,
@@ -96,6 +106,12 @@ pub fn average_precision(scores: &[f32], positive: &[bool]) -> Option<f64> {
         sum += g.positive as f64 * hits as f64 / taken as f64;
     }
     Some(sum / ranked.positives as f64)
+}
+
+/// The average precision of `probabilities` `[bags, columns]`: of class 1 for one or two columns, else the mean over the classes
+/// that bags have, each against the rest. `None` when the lengths do not fit.
+pub fn macro_average_precision(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
+    of_classes(probabilities, columns, labels, average_precision)
 }
 
 /// The corners of the ROC curve as (false positive rate, true positive rate), from (0, 0) to (1, 1), one for

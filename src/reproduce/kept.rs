@@ -1,7 +1,7 @@
 //! What several runs share, which may go on side by side: data, trained starts, whole measurements.
 
 use anyhow::Result;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values by key. The first run that asks for one makes it, and others wait; of many the latest are kept.
 pub struct Kept<K, V> {
@@ -13,7 +13,7 @@ type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A run that panicked left its slot empty, which is a state like any other.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<K: PartialEq, V> Kept<K, V> {

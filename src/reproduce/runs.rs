@@ -276,7 +276,9 @@ mod tests {
         let mut grid = Grid::new("auc", ["method", "bags"]);
         // Numbers that a careless way through text would change.
         let settings = json!({ "factor": factor, "decay": [1e-4f32, 0.01f32, 0.005f32], "rate": 2e-4 / 3.0 });
-        grid.cell(["m", "5"], settings, None, move |task| Ok([("auc".to_owned(), factor * task.seed as f64)].into()));
+        grid.cell(["m", "5"], settings, None, move |task| {
+            Ok(Metrics::from([("auc".to_owned(), factor * task.seed as f64)]))
+        });
         grid
     }
 
@@ -291,7 +293,7 @@ mod tests {
                 let of = format!("{row}{column}");
                 grid.cell([row, column], settings, None, move |task| match (&of[..], task.seed) {
                     ("b1", 3) => bail!("it was to fail"),
-                    _ => Ok([("auc".to_owned(), of.len() as f64 + task.seed as f64)].into()),
+                    _ => Ok(Metrics::from([("auc".to_owned(), of.len() as f64 + task.seed as f64)])),
                 });
             }
             grid

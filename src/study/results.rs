@@ -1,15 +1,18 @@
 //! What a study found: scores with intervals, and methods in pairs.
 
 use super::{Study, column};
-use crate::metrics::{Metric, Ranks, Resamples, difference, interval};
+use crate::metrics::{Ranks, Resamples, difference, interval};
 use crate::reproduce::Grid;
 use crate::reproduce::runs::{Line, Runs};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Samples of an interval.
 const SAMPLES: usize = 2000;
+/// Columns of the table; the files have all scores.
+const SHOWN: [&str; 6] = ["auc", "average_precision", "balanced_accuracy", "f1", "mcc", "log_loss"];
 /// Their seed.
 const SEED: u64 = 1;
 
@@ -32,6 +35,8 @@ pub struct Results {
     pub seeds: u64,
     /// Share of the training bags that chose the epoch.
     pub validation: f64,
+    /// Share of the bags that the most frequent class has: what is right without looking.
+    pub majority: f64,
     /// What it ran on.
     pub device: String,
     /// The methods, best AUC first.
@@ -59,7 +64,7 @@ pub struct Row {
 #[derive(Clone, Debug, Serialize)]
 pub struct OverFolds {
     /// The score.
-    pub metric: &'static str,
+    pub metric: String,
     /// Its mean over the fits where it is defined.
     pub mean: f64,
     /// Its standard deviation; `None` of one fit.
@@ -111,7 +116,7 @@ impl Results {
                 name: candidate.name.clone(),
                 auc: mean_auc(&vec![1; labelled.len()]),
                 auc_interval: interval(&drawn),
-                folds: Metric::ALL.into_iter().filter_map(|metric| over_folds(metric, &fits)).collect(),
+                folds: over_folds(&fits),
                 seconds: fits.iter().map(|line| line.seconds).sum::<f64>() / fits.len().max(1) as f64,
             });
             draws.push(drawn);
@@ -144,6 +149,7 @@ impl Results {
             folds: (0..study.folds.repeats()).map(|repeat| study.folds.count(repeat)).max().unwrap_or(0),
             seeds,
             validation: study.validation,
+            majority: majority(&labels),
             device: device.to_owned(),
             methods: order.iter().map(|&at| methods[at].clone()).collect(),
             pairs,
@@ -161,20 +167,24 @@ impl Results {
         let _ = writeln!(
             text,
             "{} bags{groups}; {} x {} folds, {} seeds each; {:.0} % of the training bags of a fold chose the epoch, and each \
-             bag was tested by models that saw no bag of its group. {of}.\n",
+             bag was tested by models that saw no bag of its group. {of}. Always the most frequent class would be right in {:.1} %.\n",
             self.bags,
             self.repeats,
             self.folds,
             self.seeds,
-            100.0 * self.validation
+            100.0 * self.validation,
+            100.0 * self.majority
         );
-        let metrics: Vec<&str> = Metric::ALL.iter().map(|m| m.name()).filter(|name| *name != "loss").collect();
-        let _ = writeln!(text, "| method | AUC, all folds | 95 % | {} | seconds a fit |", metrics.join(" | "));
-        let _ = writeln!(text, "|---|---|---|{}---|", "---|".repeat(metrics.len()));
+        let _ = writeln!(
+            text,
+            "| method | AUC, all folds | 95 % | {} | seconds a fit |",
+            SHOWN.join(" | ").replace('_', " ")
+        );
+        let _ = writeln!(text, "|---|---|---|{}---|", "---|".repeat(SHOWN.len()));
         for row in &self.methods {
             let auc = row.auc.map_or("-".into(), |auc| format!("{auc:.3}"));
             let interval = row.auc_interval.map_or("-".into(), |[low, high]| format!("{low:.3} to {high:.3}"));
-            let cells: Vec<String> = metrics.iter().map(|name| row.cell(name)).collect();
+            let cells: Vec<String> = SHOWN.iter().map(|name| row.cell(name)).collect();
             let _ = writeln!(
                 text,
                 "| {} | {auc} | {interval} | {} | {:.1} |",
@@ -251,13 +261,25 @@ fn pooled(study: &Study, lines: &[Vec<(usize, &Line)>], labelled: &[usize], labe
     lines.iter().map(one).collect()
 }
 
-fn over_folds(metric: Metric, fits: &[&Line]) -> Option<OverFolds> {
-    let values: Vec<f64> = fits.iter().filter_map(|line| line.metrics.get(metric.name()).copied()).collect();
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-    (!values.is_empty()).then_some(OverFolds { metric: metric.name(), mean, deviation, fits: values.len() })
+/// Every score over all fits, by name.
+fn over_folds(fits: &[&Line]) -> Vec<OverFolds> {
+    let names: BTreeSet<&String> = fits.iter().flat_map(|line| line.metrics.keys()).collect();
+    let one = |name: &String| {
+        let values: Vec<f64> = fits.iter().filter_map(|line| line.metrics.get(name).copied()).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+        let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        OverFolds { metric: name.clone(), mean, deviation, fits: values.len() }
+    };
+    names.into_iter().map(one).collect()
+}
+
+/// The share of the most frequent class.
+fn majority(labels: &[u32]) -> f64 {
+    let mut counts = BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_insert(0) += 1);
+    counts.values().max().map_or(0.0, |most| f64::from(*most) / labels.len() as f64)
 }
 
 /// A line of what was said of a bag by a model that had not seen it.
