@@ -7,7 +7,8 @@
 
 pub mod results;
 
-use crate::bag::Bags;
+use crate::bag::{Bags, Features};
+use crate::bounded;
 use crate::data::{Dataset, Folds, Split, split};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -123,6 +124,15 @@ impl Study {
         Ok(parts)
     }
 
+    /// Fits that memory has room for at a time, where the system tells: each has a copy of the features it sees.
+    pub fn most_at_once(&self) -> usize {
+        let bags = &self.set.bags;
+        let each: u64 = if matches!(bags.features, Features::F16(_)) { 2 } else { 4 };
+        let copy = each * bags.instances() as u64 * bags.width as u64;
+        let room = bounded::available().map_or(u64::MAX, |bytes| bytes / 4 * 3);
+        usize::try_from(room / copy.max(1)).unwrap_or(usize::MAX).max(1)
+    }
+
     /// All runs: a row for each method, a column for each fold of each division.
     ///
     /// # Errors
@@ -157,15 +167,20 @@ impl Study {
     /// One fold of one method.
     fn fit(&self, candidate: &Candidate, [repeat, fold]: [usize; 2], task: &Task) -> Result<Found> {
         let parts = self.parts(repeat, fold)?;
-        let [training, validation, test] = Split::ALL.map(|part| split::indices(&parts, part));
         let bags = &self.set.bags;
+        // A copy of what the fit sees, standardised where it lies; the test bags stay where they are.
+        let seen: Vec<usize> =
+            (0..bags.len()).filter(|&b| matches!(parts[b], Split::Train | Split::Validation)).collect();
+        let of_seen: Vec<Split> = seen.iter().map(|&bag| parts[bag]).collect();
+        let [training, validation] = [Split::Train, Split::Validation].map(|part| split::indices(&of_seen, part));
+        let test = split::indices(&parts, Split::Test);
         let fitted = Trainer::new(candidate.method.clone())
             .settings(Settings { seed: task.seed, ..candidate.training.clone() })
             .division(training, validation)
             .scaling(self.scaling)
             .device(task.device)
             .persistence(task.persistence())
-            .fit(bags)?;
+            .fit_in_place(&mut bags.select(&seen)?)?;
         let mut predictor = fitted.model.on(task.device)?.memory(candidate.training.memory);
         let found = predictor.predict_some(bags, &test)?;
         let scores = found.scores_among(&found.probabilities, bags, &test)?;

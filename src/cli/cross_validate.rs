@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     positive: Option<String>,
     /// Fits side by side, which changes none of their results [default: as many as there are cores on the host, which they
-    /// share; one on a GPU]
+    /// share, or as memory has room for; one on a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Do only the fits of part I of N, from 1, and write no results: N such processes share a study, and one without it
@@ -283,7 +283,8 @@ pub fn run(args: &Args) -> Result<()> {
         runs = runs.with_checkpoints(every);
     }
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let jobs = side_by_side(args.jobs, &device);
+    let most = if args.jobs.is_some() { usize::MAX } else { study.most_at_once() };
+    let jobs = side_by_side(args.jobs, &device).min(most);
     let [done, there] = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text))?;
     note(quiet, format!("{done} fits done, {there} were there"));
 
