@@ -335,6 +335,11 @@ fn study(args: &Args, asked: &Asked) -> Result<Study> {
     }
     let candidates = asked.methods.iter().map(|text| asked.candidate(text)).collect::<Result<Vec<_>>>()?;
     let mut opening = args.opening.opening();
+    if opening.splits.is_some() {
+        bail!(
+            "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
+        );
+    }
     opening.labels.clone_from(&asked.labels);
     let mut set = experiment::open(data, &opening, None, Cache::Auto, quiet)?;
     match &asked.positive {
@@ -346,6 +351,13 @@ fn study(args: &Args, asked: &Asked) -> Result<Study> {
         }
     }
     let folds = folds(&set.bags, set.folds.take(), asked).with_context(|| format!("data {data}"))?;
+    if set
+        .split
+        .as_ref()
+        .is_some_and(|parts| parts.iter().any(|part| *part != Split::Train && *part != Split::Unlabelled))
+    {
+        note(quiet, "the parts that come with the data divide nothing here: all labelled bags are in the folds");
+    }
     // Nothing but folds divides.
     set.split = Some(vec![Split::Train; set.bags.len()]);
     if let Some(told) = groups_told(&set) {

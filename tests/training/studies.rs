@@ -134,6 +134,7 @@ fn what_would_flatter_results_is_refused() {
     assert!(refused(&data, "--method no-such").contains("--method no-such"));
     let told = refused(&data, "--folds 9");
     assert!(told.contains("8 groups of bags cannot be divided into 9 parts"), "{told}");
+    assert!(refused(&data, "--splits parts.csv").contains("one division"));
     assert!(refused(&data, "--shard 3/2").contains("I/N"));
 
     // Nothing of a user is written over, and no two processes do the same.
