@@ -59,12 +59,25 @@ impl Interruption {
         Ok(if self.resume && place.exists() { Some(Checkpoint::load(&place)?) } else { None })
     }
 
-    /// True when it was asked to go on with a run that is over: `result` is there and no checkpoint is.
+    /// True when it was asked to go on with a run that is over: `result` is there, and no checkpoint is but one of the same
+    /// run, as `is_same` says of its note, which was killed before it took that away.
     ///
     /// # Errors
-    /// For an `out` that names nothing.
-    pub fn is_over(&self, out: &Path, result: &Path, force: bool) -> Result<bool> {
-        Ok(self.resume && !force && result.is_file() && !place_of(out)?.exists())
+    /// For an `out` that names nothing, and for a file that is no checkpoint.
+    pub fn is_over(
+        &self,
+        out: &Path,
+        result: &Path,
+        force: bool,
+        is_same: impl FnOnce(&str) -> Result<bool>,
+    ) -> Result<bool> {
+        if !self.resume || force || !result.is_file() {
+            return Ok(false);
+        }
+        match self.found(Some(out))? {
+            None => Ok(true),
+            Some(left) => is_same(left.note()),
+        }
     }
 
     /// What a run to `out` goes on from and where it writes how it stands; `note_of_run` is kept with that. The place is

@@ -249,6 +249,12 @@ impl Args {
     }
 }
 
+/// True when the run folder is of the run that a checkpoint with this note is of.
+fn is_of(out: &Path, note: &str) -> Result<bool> {
+    let whole = |config: Config| Config { standardise: None, ..config }.to_toml();
+    Ok(whole(Config::noted(note)?)? == whole(Config::read(&out.join(run_folder::CONFIG))?)?)
+}
+
 /// What `--resume` answers of a run that is over: what it gave, unless another is asked for.
 fn tell_of_finished(args: &Args, out: &Path) -> Result<()> {
     let done = Config::read(&out.join(run_folder::CONFIG))?;
@@ -278,9 +284,10 @@ fn tell_of_finished(args: &Args, out: &Path) -> Result<()> {
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
     if let Some(out) = &args.out
-        && args.interruption.is_over(out, &out.join(run_folder::MODEL), args.force)?
+        && args.interruption.is_over(out, &out.join(run_folder::MODEL), args.force, |note| is_of(out, note))?
     {
-        return tell_of_finished(args, out);
+        tell_of_finished(args, out)?;
+        return interruption::over(out);
     }
     let resume = args.interruption.found(args.out.as_deref())?;
     let below = match (&args.config, &resume) {

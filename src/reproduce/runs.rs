@@ -198,6 +198,8 @@ impl Runs {
             workers.into_iter().try_for_each(|worker| worker.join().expect("runs return errors"))?;
             failed
         })?;
+        // A process may have been killed between the line of a run and the end of its checkpoints.
+        self.shelf.as_ref().map_or(Ok(()), Shelf::clear)?;
         Ok([missing.len(), all.len() - missing.len()])
     }
 }

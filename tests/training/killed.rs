@@ -113,6 +113,42 @@ fn a_run_that_is_over_is_told() {
     assert_eq!(std::fs::read(Path::new(&out).join("model.safetensors")).unwrap(), model);
 }
 
+/// Killed between the run folder and the end of its checkpoint, a run is over all the same; the checkpoint of another one is no
+/// part of it.
+#[test]
+fn a_checkpoint_that_a_run_left_behind_is_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    let (checkpoint, kept) = (folder.path().join("run.checkpoint"), folder.path().join("kept"));
+    let train = |seed: &'static str| -> Vec<String> {
+        let args = "train --data digits-bags,train=60,test=10 --method attention --set embed=[64] --epochs 40 --device host --quiet \
+                    --checkpoint-every 2u --seed";
+        args.split_whitespace().chain([seed, "--out", &out]).map(str::to_owned).collect()
+    };
+    let [one, other] = [train("1"), train("2")];
+    let [one, other] = [&one, &other].map(|args| args.iter().map(String::as_str).collect::<Vec<_>>());
+    let resume = ["train", "--resume", "--out", &out, "--device", "host"];
+    good_start(&one, &out);
+    std::fs::copy(&checkpoint, &kept).unwrap();
+    good(&resume);
+    let model = std::fs::read(Path::new(&out).join("model.safetensors")).unwrap();
+    std::fs::rename(&kept, &checkpoint).unwrap();
+    let output = command(&resume).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && told.contains("this run is over"), "{told}");
+    assert!(!checkpoint.exists());
+    assert_eq!(std::fs::read(Path::new(&out).join("model.safetensors")).unwrap(), model);
+
+    // Of another run, whose place is taken.
+    std::fs::rename(&out, folder.path().join("finished")).unwrap();
+    good_start(&other, &out);
+    std::fs::rename(folder.path().join("finished"), &out).unwrap();
+    let output = command(&resume).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("exists already"), "{told}");
+    assert!(checkpoint.exists());
+}
+
 /// Runs until there is a checkpoint, and kills.
 fn good_start(args: &[&str], out: &str) {
     let checkpoint = format!("{out}.checkpoint");
