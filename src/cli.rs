@@ -25,6 +25,8 @@ mod pretrain;
 mod progress;
 mod reproduce;
 mod run_folder;
+mod shard;
+mod study_file;
 mod summary;
 mod table;
 mod train;

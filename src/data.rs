@@ -169,7 +169,7 @@ impl Dataset {
     }
 
     /// Bags without a label among labelled ones are in no part.
-    fn leave_out_unlabelled(&self, parts: &mut [Split]) {
+    pub(crate) fn leave_out_unlabelled(&self, parts: &mut [Split]) {
         if self.bags.has_labels() {
             let unknown = parts.iter_mut().enumerate().filter(|(bag, _)| !self.bags.is_labelled(*bag));
             unknown.for_each(|(_, part)| *part = Split::Unlabelled);

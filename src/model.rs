@@ -203,21 +203,19 @@ impl Model {
         self.infos.iter().filter(|info| info.derived).all(|info| self.values_of(info).iter().any(|v| *v != 0.0))
     }
 
-    /// Takes constants from values in the same layout.
+    /// Takes those constants from values in the same layout.
     ///
     /// # Errors
     /// [`Error::Setting`] for values in another layout or that are not finite.
-    pub(crate) fn take_constants(&mut self, names: &[&str], values: &[f32]) -> Result<()> {
+    pub(crate) fn take_derived(&mut self, values: &[f32]) -> Result<()> {
         if values.len() != self.values.len() {
             let message = format!("expected {} parameters, found {}", self.values.len(), values.len());
             return Err(Error::setting("checkpoint", message));
         }
-        for name in names {
-            let info = self.info(name)?;
-            let values = values[info.offset..info.offset + info.len()].to_vec();
-            self.set_parameter(name, &values)?;
-        }
-        Ok(())
+        let derived: Vec<ParamInfo> = self.infos.iter().filter(|info| info.derived).cloned().collect();
+        derived
+            .iter()
+            .try_for_each(|info| self.set_parameter(&info.name, &values[info.offset..info.offset + info.len()]))
     }
 
     /// Names and fingerprints of the constants that were made of another model.
@@ -298,7 +296,7 @@ impl Model {
     /// [`Error::Setting`] that lists the names there are.
     pub fn parameter(&self, name: &str) -> Result<&[f32]> {
         let info = self.info(name)?;
-        Ok(&self.values[info.offset..info.offset + info.len()])
+        Ok(self.values_of(info))
     }
 
     /// Replaces a parameter.

@@ -76,6 +76,7 @@ impl Study {
                 format!("'{}' is there twice; give one of them another name", twice[0]),
             ));
         }
+        let same = same_features(bags)?;
         for (repeat, folds) in self.folds.of().iter().enumerate() {
             for fold in 0..self.folds.count(repeat) {
                 let parts = self.parts(repeat, fold)?;
@@ -89,10 +90,10 @@ impl Study {
                     split::check_groups(&parts, groups, &bags.names)?;
                 }
             }
-            let apart: Vec<String> = same_features(bags)?
-                .into_iter()
-                .filter(|&[a, b]| folds[a] != folds[b] && bags.is_labelled(a) && bags.is_labelled(b))
-                .map(|[a, b]| format!("'{}' and '{}'", bags.names[a], bags.names[b]))
+            let apart: Vec<String> = same
+                .iter()
+                .filter(|&&[a, b]| folds[a] != folds[b])
+                .map(|&[a, b]| format!("'{}' and '{}'", bags.names[a], bags.names[b]))
                 .collect();
             if !apart.is_empty() {
                 let more = if apart.len() > NAMED {
@@ -114,8 +115,7 @@ impl Study {
     fn parts(&self, repeat: usize, fold: usize) -> Result<Vec<Split>> {
         let bags = &self.set.bags;
         let mut parts = self.folds.split(repeat, fold)?;
-        let unknown = parts.iter_mut().enumerate().filter(|(bag, _)| !bags.is_labelled(*bag));
-        unknown.for_each(|(_, part)| *part = Split::Unlabelled);
+        self.set.leave_out_unlabelled(&mut parts);
         if self.validation > 0.0 {
             let labels = bags.strata().ok_or_else(|| Error::bags("expected labels, found none"))?;
             let seed = (repeat as u64) << 32 | fold as u64;
@@ -208,7 +208,7 @@ fn column(repeat: usize, fold: usize) -> String {
     format!("{repeat}:{fold}")
 }
 
-/// Pairs of bags with the same instances, each with the first that has them.
+/// Pairs of labelled bags with the same instances, each with the first that has them.
 fn same_features(bags: &Bags) -> Result<Vec<[usize; 2]>> {
     const ENDS: usize = 8;
     bags.features.check_unchanged()?;
@@ -218,7 +218,7 @@ fn same_features(bags: &Bags) -> Result<Vec<[usize; 2]>> {
     };
     let mut first: HashMap<String, Vec<usize>> = HashMap::new();
     let mut pairs = Vec::new();
-    for bag in 0..bags.len() {
+    for bag in (0..bags.len()).filter(|&bag| bags.is_labelled(bag)) {
         let size = bags.rows(bag).len();
         let ends = [0..size.min(ENDS), size.saturating_sub(ENDS)..size];
         let of = Fingerprint::default().numbers([size as u64]);

@@ -114,6 +114,7 @@ pub struct TrainingConfig {
 macro_rules! first_set {
     ($over:expr, $below:expr, $($field:ident),+) => { $( $over.$field = $over.$field.take().or($below.$field); )+ };
 }
+pub(super) use first_set;
 
 impl Config {
     /// Reads a configuration file. Relative paths in it count from its folder.

@@ -2,25 +2,23 @@
 
 use super::args::{self, Output, Where};
 use super::csv::Csv;
-use super::experiment::{self, groups_told};
+use super::experiment;
 use super::interruption::Interval;
+use super::shard::Shard;
+use super::study_file::StudyFile;
 use super::{answer, answer_json, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
-use bagrad::data::{Folds, Split, classes};
+use bagrad::data::{Folds, Split, classes, split};
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
-use bagrad::methods::Method;
 use bagrad::reproduce::runs::Runs;
+use bagrad::study::Study;
 use bagrad::study::results::{OutOfFold, Results, out_of_fold};
-use bagrad::study::{Candidate, Study};
 use bagrad::training::metrics::Metric;
-use bagrad::training::{Cache, ClassWeights, Settings};
+use bagrad::training::{Cache, ClassWeights};
 use bagrad::{Bags, Scaling, class_match};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 const HELP: &str = "\
@@ -109,125 +107,30 @@ pub struct Args {
     output: Output,
 }
 
-/// A study as a file has it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Asked {
-    data: Option<String>,
-    labels: Option<PathBuf>,
-    methods: Vec<String>,
-    folds: Option<usize>,
-    repeats: Option<usize>,
-    seeds: Option<u64>,
-    validation: Option<f64>,
-    split_seed: Option<u64>,
-    epochs: Option<u32>,
-    learning_rate: Option<f64>,
-    patience: Option<u32>,
-    monitor: Option<Metric>,
-    class_weights: Option<ClassWeights>,
-    standardise: Option<bool>,
-    positive: Option<String>,
-}
-
-impl Asked {
-    fn of(args: &Args) -> Result<Self> {
-        let below = match &args.study {
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-                let mut read: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
-                let folder = path.parent().unwrap_or(Path::new(""));
-                read.labels = read.labels.map(|labels| folder.join(labels));
-                read
-            }
-            None => Self::default(),
-        };
-        Ok(Self {
-            data: args.data.clone().or(below.data),
-            labels: args.opening.labels.clone().or(below.labels),
-            methods: if args.methods.is_empty() { below.methods } else { args.methods.clone() },
-            folds: args.folds.or(below.folds),
-            repeats: args.repeats.or(below.repeats),
-            seeds: args.seeds.or(below.seeds),
-            validation: args.validation.or(below.validation),
-            split_seed: args.split_seed.or(below.split_seed),
-            epochs: args.epochs.or(below.epochs),
-            learning_rate: args.lr.or(below.learning_rate),
-            patience: args.patience.or(below.patience),
-            monitor: args.monitor.or(below.monitor),
-            class_weights: args.class_weights.clone().or(below.class_weights),
-            standardise: if args.no_standardise { Some(false) } else { below.standardise },
-            positive: args.positive.clone().or(below.positive),
-        })
-    }
-
-    /// The method of `NAME,SETTING=VALUE,..` and its training.
-    fn candidate(&self, text: &str) -> Result<Candidate> {
-        let mut parts = parts(text).into_iter();
-        let name = parts.next().unwrap_or_default();
-        let set: Vec<String> = parts.collect();
-        let of = || format!("--method {text}");
-        let method = Method::named(name.trim()).with_context(of)?.with(&args::settings(&set)?).with_context(of)?;
-        let recipe = Settings::for_method(&method);
-        let training = Settings {
-            epochs: self.epochs.unwrap_or(recipe.epochs),
-            learning_rate: self.learning_rate.unwrap_or(recipe.learning_rate),
+impl Args {
+    /// What the options ask for.
+    fn asked(&self) -> StudyFile {
+        let args::Bags { labels, slides, on_bad, .. } = self.opening.clone();
+        StudyFile {
+            data: self.data.clone(),
+            labels,
+            slides,
+            on_bad,
+            methods: self.methods.clone(),
+            folds: self.folds,
+            repeats: self.repeats,
+            seeds: self.seeds,
+            validation: self.validation,
+            split_seed: self.split_seed,
+            epochs: self.epochs,
+            learning_rate: self.lr,
             patience: self.patience,
-            monitor: self.monitor.unwrap_or(recipe.monitor),
-            class_weights: self.class_weights.clone().unwrap_or(recipe.class_weights.clone()),
-            ..recipe
-        };
-        Ok(Candidate { name: text.to_owned(), method, training })
-    }
-}
-
-/// Pieces between the commas that are in no brackets and no quotes.
-fn parts(text: &str) -> Vec<String> {
-    let (mut all, mut depth, mut quoted) = (vec![String::new()], 0, false);
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            '[' | '{' if !quoted => depth += 1,
-            ']' | '}' if !quoted => depth -= 1,
-            ',' if !quoted && depth == 0 => {
-                all.push(String::new());
-                continue;
-            }
-            _ => {}
+            monitor: self.monitor,
+            class_weights: self.class_weights.clone(),
+            standardise: self.no_standardise.then_some(false),
+            positive: self.positive.clone(),
+            columns: self.opening.columns(),
         }
-        all.last_mut().expect("it begins with one").push(c);
-    }
-    all
-}
-
-/// A part of the fits: its number from 0 and how many there are; or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard(Option<[usize; 2]>);
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let numbers = text.split_once('/').and_then(|(part, of)| Some([part.parse().ok()?, of.parse().ok()?]));
-        match numbers {
-            Some([part, of]) if (1..=of).contains(&part) => Ok(Self(Some([part - 1, of]))),
-            _ => Err(format!("expected I/N with I from 1 to N, such as 2/8, or none, found {text:?}")),
-        }
-    }
-}
-
-impl Shard {
-    /// The part of a task of a job array, whose numbers may begin anywhere.
-    fn of_slurm(variable: impl Fn(&str) -> Option<String>) -> Option<[usize; 2]> {
-        let number = |name: &str| variable(name)?.parse::<usize>().ok();
-        let (task, first) = (number("SLURM_ARRAY_TASK_ID")?, number("SLURM_ARRAY_TASK_MIN")?);
-        let of = number("SLURM_ARRAY_TASK_COUNT").filter(|of| *of > 1)?;
-        let (last, part) = (number("SLURM_ARRAY_TASK_MAX")?, task.checked_sub(first)?);
-        // Tasks with gaps between them cannot be told from their number alone.
-        (last.checked_sub(first)? + 1 == of && part < of).then_some([part, of])
     }
 }
 
@@ -263,7 +166,8 @@ const VALIDATION: f64 = 0.2;
 /// Of the arguments, the data, the device, or the out folder.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    let asked = Asked::of(args)?;
+    let below = args.study.as_deref().map(StudyFile::read).transpose()?.unwrap_or_default();
+    let asked = args.asked().over(below);
     let seeds = asked.seeds.unwrap_or(1);
     let study = Arc::new(study(args, &asked)?);
     let grid = study.grid()?;
@@ -271,10 +175,7 @@ pub fn run(args: &Args) -> Result<()> {
     let [page, data, table] = ["results.md", "results.json", "predictions.csv"].map(file);
     let kinds = [(&*page, Kind::Study), (&*data, Kind::Study), (&*table, Kind::Table)];
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let shard = match args.shard {
-        Some(Shard(given)) => given,
-        None => Shard::of_slurm(|name| std::env::var(name).ok()),
-    };
+    let shard = Shard::part(args.shard);
     // A shard writes none of these.
     let claim = if shard.is_none() { Some(Claim::files(&kinds, true, &[])?) } else { None };
     let name = shard.map_or(RUNS.to_owned(), |[part, of]| format!("{OF_SHARD}{}-of-{of}.jsonl", part + 1));
@@ -300,8 +201,9 @@ pub fn run(args: &Args) -> Result<()> {
     write_atomically(claim.staged(&data), serde_json::to_string_pretty(&results)? + "\n")?;
     write_atomically(claim.staged(&table), predictions(&study.set.bags, &said)?)?;
     claim.commit()?;
+    let told = StudyFile { validation: Some(study.validation), ..asked };
     // It may be one that a person wrote, or of a smaller study.
-    let (place, text_of_study) = (file("study.toml"), toml::to_string_pretty(&asked.told(&study))?);
+    let (place, text_of_study) = (file("study.toml"), told.to_toml()?);
     match std::fs::read_to_string(&place) {
         Ok(there) if there != text_of_study => note(quiet, format!("{} is left as it is", place.display())),
         Ok(_) => {}
@@ -314,34 +216,20 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-impl Asked {
-    /// The same with what was assumed, for a file: paths that do not depend on where it lies.
-    fn told(&self, study: &Study) -> Self {
-        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let data = self.data.as_ref().map(|data| match Path::new(data).exists() {
-            true => whole(&PathBuf::from(data)).display().to_string(),
-            false => data.clone(),
-        });
-        Self { data, labels: self.labels.as_ref().map(whole), validation: Some(study.validation), ..self.clone() }
-    }
-}
-
 /// Opens the data and lays out the study.
-fn study(args: &Args, asked: &Asked) -> Result<Study> {
+fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
     let quiet = args.output.quiet;
     let Some(data) = &asked.data else { bail!("--data: expected bags to learn from, found none") };
     if asked.methods.is_empty() {
         bail!("--method: expected a method at least (`bagrad methods` lists them), found none");
     }
     let candidates = asked.methods.iter().map(|text| asked.candidate(text)).collect::<Result<Vec<_>>>()?;
-    let mut opening = args.opening.opening();
-    if opening.splits.is_some() {
+    if args.opening.splits.is_some() {
         bail!(
             "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
         );
     }
-    opening.labels.clone_from(&asked.labels);
-    let mut set = experiment::open(data, &opening, None, Cache::Auto, quiet)?;
+    let mut set = experiment::open(data, &asked.opening(), None, Cache::Auto, quiet)?;
     match &asked.positive {
         Some(name) => class_match::set_positive(&mut set.bags, name).context("--positive")?,
         None => {
@@ -358,12 +246,11 @@ fn study(args: &Args, asked: &Asked) -> Result<Study> {
     {
         note(quiet, "the parts that come with the data divide nothing here: all labelled bags are in the folds");
     }
-    // Nothing but folds divides.
-    set.split = Some(vec![Split::Train; set.bags.len()]);
-    if let Some(told) = groups_told(&set) {
-        note(quiet, told.split(", each").next().unwrap_or_default().to_owned() + ", each kept in one fold");
-    }
     set.split = None;
+    if let Some(groups) = &set.bags.groups {
+        let (bags, all) = (groups.len(), split::count_groups(groups));
+        note(quiet, format!("{bags} bags of {all} groups, each kept in one fold"));
+    }
     let validation = asked.validation.unwrap_or(VALIDATION);
     if validation == 0.0 && asked.patience.is_some() {
         bail!("--patience needs validation bags; give --validation a share above 0");
@@ -373,7 +260,7 @@ fn study(args: &Args, asked: &Asked) -> Result<Study> {
 }
 
 /// The folds of the data set, or drawn ones.
-fn folds(bags: &Bags, own: Option<Folds>, asked: &Asked) -> Result<Folds> {
+fn folds(bags: &Bags, own: Option<Folds>, asked: &StudyFile) -> Result<Folds> {
     if let (Some(own), None, None) = (own, asked.folds, asked.repeats) {
         return Ok(own);
     }
@@ -386,8 +273,7 @@ fn folds(bags: &Bags, own: Option<Folds>, asked: &Asked) -> Result<Folds> {
 fn predictions(bags: &Bags, said: &[OutOfFold]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     {
-        let mut out = BufWriter::new(&mut text);
-        let mut csv = Csv::new(&mut out);
+        let mut csv = Csv::new(&mut text);
         for name in ["bag", "method", "division", "fold", "seed", "label", "predicted"] {
             csv.cell(name)?;
         }
@@ -403,45 +289,6 @@ fn predictions(bags: &Bags, said: &[OutOfFold]) -> Result<Vec<u8>> {
             probabilities.iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
             csv.end()?;
         }
-        out.flush()?;
     }
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_a_study_are_read() {
-        assert_eq!("2/8".parse(), Ok(Shard(Some([1, 8]))));
-        assert_eq!("none".parse(), Ok(Shard(None)));
-        assert!(["0/2", "3/2", "1", "a/b", "1/0"].iter().all(|text| text.parse::<Shard>().is_err()));
-        let slurm = |task: &str, [min, max, count]: [&str; 3]| {
-            let of = [("TASK_ID", task), ("TASK_MIN", min), ("TASK_MAX", max), ("TASK_COUNT", count)];
-            Shard::of_slurm(|name| {
-                let found = of.iter().find(|(ending, _)| name == format!("SLURM_ARRAY_{ending}"));
-                found.map(|(_, value)| value.to_string()).filter(|value| !value.is_empty())
-            })
-        };
-        assert_eq!(slurm("3", ["1", "4", "4"]), Some([2, 4]));
-        assert_eq!(slurm("0", ["0", "1", "2"]), Some([0, 2]));
-        assert_eq!(slurm("4", ["1", "9", "4"]), None);
-        assert_eq!(slurm("", ["", "", ""]), None);
-    }
-
-    #[test]
-    fn settings_stand_behind_commas() {
-        let of = |text: &str| parts(text).join(" | ");
-        assert_eq!(of("dsmil"), "dsmil");
-        assert_eq!(of("gated-attention,embed=[64,32],init=glorot"), "gated-attention | embed=[64,32] | init=glorot");
-        assert_eq!(of("ibmil,base={method=\"a,b\",x=[1,2]},k=1"), "ibmil | base={method=\"a,b\",x=[1,2]} | k=1");
-        let candidate = Asked { epochs: Some(3), ..Asked::default() }.candidate("dsmil,query=64").unwrap();
-        assert_eq!((&candidate.name[..], candidate.training.epochs), ("dsmil,query=64", 3));
-        assert_eq!(candidate.method.settings()["query"], 64);
-        let refused = |text: &str| format!("{:#}", Asked::default().candidate(text).unwrap_err());
-        assert!(
-            refused("dsmil,queri=3").contains("--method dsmil,queri=3") && refused("no").contains("there are: mi-net")
-        );
-    }
 }

@@ -31,6 +31,14 @@ pub(crate) fn decide(row: &[f32]) -> u32 {
     }
 }
 
+/// True when there is a finite probability in each column for each label, and a column for each label.
+fn fit(probabilities: &[f32], columns: usize, labels: &[u32]) -> bool {
+    let most = if columns == 1 { 2 } else { columns };
+    Some(probabilities.len()) == columns.checked_mul(labels.len())
+        && labels.iter().all(|&l| (l as usize) < most)
+        && probabilities.iter().all(|p| p.is_finite())
+}
+
 /// Mean negative log-probability of the true class over the rows of `[bags, columns]`; one column is the
 /// probability of class 1.
 ///
@@ -38,9 +46,7 @@ pub(crate) fn decide(row: &[f32]) -> u32 {
 /// certain mistake costs about 16 and not infinity. `None` without bags or when a probability is not finite.
 /// Also `None` when the lengths do not fit or a label has no column.
 pub fn log_loss(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
-    let fits = Some(probabilities.len()) == columns.checked_mul(labels.len());
-    let most = if columns == 1 { 2 } else { columns };
-    if !fits || labels.iter().any(|&l| l as usize >= most) || probabilities.iter().any(|p| !p.is_finite()) {
+    if !fit(probabilities, columns, labels) {
         return None;
     }
     let edge = f64::from(f32::EPSILON);
@@ -76,9 +82,7 @@ pub fn independent_log_loss(probabilities: &[f32], columns: usize, outputs: usiz
 /// The Brier score: the mean over bags of the squared distance of the probabilities `[bags, columns]` from the true class, over
 /// the classes; of two classes that of the second alone, which is half of it. `None` as of [`log_loss`].
 pub fn brier(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
-    let fits = Some(probabilities.len()) == columns.checked_mul(labels.len());
-    let most = if columns == 1 { 2 } else { columns };
-    if !fits || labels.iter().any(|&l| l as usize >= most) || probabilities.iter().any(|p| !p.is_finite()) {
+    if !fit(probabilities, columns, labels) {
         return None;
     }
     mean(probabilities.chunks(columns.max(1)).zip(labels).map(|(row, &label)| {

@@ -47,11 +47,8 @@ impl Described {
         let multi_label =
             if of_model(&pairs, "multi_label") { take(&mut pairs, "multi_label")?.unwrap_or(false) } else { false };
         let columns = if of_model(&pairs, "columns") { take(&mut pairs, "columns")? } else { None };
-        let derived = if of_model(&pairs, "derived") {
-            take(&mut pairs, "derived")?.unwrap_or_default()
-        } else {
-            BTreeMap::new()
-        };
+        let derived: Option<_> = if of_model(&pairs, "derived") { take(&mut pairs, "derived")? } else { None };
+        let derived = derived.unwrap_or_default();
         let origin: Option<Origin> = if of_model(&pairs, "origin") { take(&mut pairs, "origin")? } else { None };
         origin.as_ref().map_or(Ok(()), Origin::check).map_err(|message| format!("origin: {message}"))?;
         if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {

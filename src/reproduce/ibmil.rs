@@ -2,8 +2,9 @@
 //! beside the features of a bag gains over the same network without.
 
 use super::fit::Fit;
+use super::sets::held_out;
 use super::{Experiment, Grid, Options};
-use crate::data::{Haystack, split};
+use crate::data::Haystack;
 use crate::metrics::Metric;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -53,12 +54,12 @@ fn grid(options: &Options) -> Result<Grid> {
     ];
     for (name, base) in bases {
         let mut alone = base.clone();
-        let method = alone["method"].take();
-        alone.as_object_mut().context("an object")?.remove("method");
+        let method = alone.as_object_mut().and_then(|settings| settings.remove("method"));
+        let method = method.as_ref().and_then(Value::as_str).context("a name")?;
         let around = json!({ "base": base, "hidden": 32 });
         let rows = [
-            (name.to_owned(), method.as_str().context("a name")?, alone.clone(), 1),
-            (format!("{name}, twice as long"), method.as_str().context("a name")?, alone, 2),
+            (name.to_owned(), method, alone.clone(), 1),
+            (format!("{name}, twice as long"), method, alone, 2),
             (format!("IBMIL over {name}"), "ibmil", around, 1),
         ];
         for (row, method, settings, times) in rows {
@@ -78,9 +79,7 @@ fn grid(options: &Options) -> Result<Grid> {
                 let settings = fit.settings(data)?;
                 grid.cell([&row, &format!("{:.0} %", 100.0 * confounded)], settings, None, move |task| {
                     let seed = SPENT + task.seed;
-                    let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
-                    let labels = set.bags.labels.clone().context("drawn bags have labels")?;
-                    split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
+                    let set = held_out(&haystack, seed)?;
                     fit.run(task, &set, seed)
                 });
             }

@@ -3,10 +3,11 @@
 
 use super::fit::Fit;
 use super::kept::Kept;
+use super::sets::held_out;
 use super::{Experiment, Grid, Options};
-use crate::data::{Dataset, Haystack, split};
+use crate::data::Haystack;
 use crate::metrics::Metric;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 /// Masks over attention pooling and DSMIL.
@@ -43,14 +44,6 @@ const ROWS: [(&str, &str, f64, u32, bool); 8] = [
 /// Seeds up to this one served to choose the data and the learning rate.
 const SPENT: u64 = 100;
 
-/// The bags of a seed.
-fn draw(haystack: &Haystack, seed: u64) -> Result<Dataset> {
-    let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
-    let labels = set.bags.labels.clone().context("drawn bags have labels")?;
-    split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
-    Ok(set)
-}
-
 fn grid(options: &Options) -> Result<Grid> {
     let mut grid = Grid::new("auc", ["training", "network"]);
     let (haystack, epochs) = match options.quick {
@@ -79,7 +72,7 @@ fn grid(options: &Options) -> Result<Grid> {
             let (haystack, sets, starts) = (haystack.clone(), sets.clone(), starts.clone());
             grid.cell([row, column], settings, None, move |task| {
                 let seed = SPENT + task.seed;
-                let set = sets.get(seed, || draw(&haystack, seed))?;
+                let set = sets.get(seed, || held_out(&haystack, seed))?;
                 let trained = || Ok(plain.run_from(task, &set, seed, None)?.1);
                 let start = if teacher { Some(starts.get((method, seed), trained)?) } else { None };
                 Ok(fit.run_from(task, &set, seed, start.as_deref())?.0)

@@ -1,6 +1,6 @@
 //! The data sets that several experiments read, from the data folder, once for all runs.
 
-use crate::data::{Dataset, Folds, Pool, idx};
+use crate::data::{Dataset, Folds, Haystack, Pool, idx, split};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -54,6 +54,17 @@ pub fn mnist(data: &Path) -> Lazy<[Pool; 2]> {
 /// A data set called `name` in `data`: a folder of npy files, or a text file.
 pub fn collection(data: &Path, name: &str) -> Lazy<Dataset> {
     Lazy::new(place(data, name), |place| Ok(Dataset::open(place)?))
+}
+
+/// Long bags of the shipped digits, of which a quarter of the training bags validates.
+///
+/// # Errors
+/// For settings out of range.
+pub fn held_out(haystack: &Haystack, seed: u64) -> Result<Dataset> {
+    let mut set = Haystack { seed, ..haystack.clone() }.digits()?;
+    let labels = set.bags.labels.clone().context("drawn bags have labels")?;
+    split::hold_out(set.split.as_mut().context("drawn bags are divided")?, &labels, None, 0.25, seed)?;
+    Ok(set)
 }
 
 fn place(data: &Path, name: &str) -> PathBuf {

@@ -60,15 +60,13 @@ pub(super) fn run(
     observer: &mut dyn Observer,
     persistence: Persistence,
 ) -> Result<Outcome> {
-    let wanted = model.record(Storage::F32, false)?.derived;
-    let Some(method) = model.spec().method.before().filter(|_| !wanted.is_empty() && !model.is_derived()) else {
+    let Some(method) = model.spec().method.before().filter(|_| !model.is_derived()) else {
         return train_alone(of, model, observer, persistence);
     };
     let [first, mut second] = persistence.of_stages();
     let before = match second.resume.as_ref().and_then(|checkpoint| checkpoint.before().map(|b| (checkpoint, b))) {
         Some((checkpoint, before)) => {
-            let names: Vec<&str> = wanted.iter().map(|derived| derived.into.as_str()).collect();
-            model.take_constants(&names, checkpoint.parameters())?;
+            model.take_derived(checkpoint.parameters())?;
             serde_json::from_value(before.clone())
                 .map_err(|e| Error::setting("checkpoint", format!("what came before: {e}")))?
         }
@@ -76,7 +74,7 @@ pub(super) fn run(
             observer.stage(method.name(), [1, 2]);
             let spec = Spec { method, ..model.spec().clone() };
             let outcome = train_alone(of, Model::new(spec, of.settings.seed)?, observer, first)?;
-            derive(of, outcome, &wanted, &mut model)?
+            derive(of, outcome, &mut model)?
         }
     };
     observer.stage(model.spec().method.name(), [2, 2]);
@@ -86,7 +84,7 @@ pub(super) fn run(
 }
 
 /// Makes the constants of `model` of a model that was trained.
-fn derive(of: &Setting, trained: Outcome, wanted: &[Derived], model: &mut Model) -> Result<Before> {
+fn derive(of: &Setting, trained: Outcome, model: &mut Model) -> Result<Before> {
     let Outcome { model: aggregator, epochs, kept, .. } = trained;
     let mut before = Before {
         method: aggregator.spec().method.name().to_owned(),
@@ -98,7 +96,7 @@ fn derive(of: &Setting, trained: Outcome, wanted: &[Derived], model: &mut Model)
     let storage = if of.settings.half { Storage::F16 } else { Storage::F32 };
     let mut session = Session::new(of.device, aggregator, storage)?;
     session.set_budget(of.settings.memory);
-    for derived in wanted {
+    for derived in &model.record(Storage::F32, false)?.derived {
         let rows = features(&mut session, of, derived)?;
         let width = rows.len() / (of.training.len() * derived.parts as usize);
         let kmeans = KMeans {

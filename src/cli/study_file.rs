@@ -1,0 +1,182 @@
+//! A study as a file has it: what `bagrad cross-validate` was asked, and its study.toml.
+
+use super::args;
+use super::config::first_set;
+use anyhow::{Context, Result, anyhow};
+use bagrad::data::text::ColumnNames;
+use bagrad::data::{OnBad, Opening, Source};
+use bagrad::methods::Method;
+use bagrad::study::Candidate;
+use bagrad::training::metrics::Metric;
+use bagrad::training::{ClassWeights, Settings};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A study as a file has it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudyFile {
+    /// As `--data`.
+    pub data: Option<String>,
+    /// As `--labels`.
+    pub labels: Option<PathBuf>,
+    /// As `--slides`.
+    pub slides: Option<PathBuf>,
+    /// As `--on-bad`.
+    pub on_bad: Option<OnBad>,
+    /// Each as `--method`.
+    pub methods: Vec<String>,
+    /// As `--folds`.
+    pub folds: Option<usize>,
+    /// As `--repeats`.
+    pub repeats: Option<usize>,
+    /// As `--seeds`.
+    pub seeds: Option<u64>,
+    /// As `--validation`.
+    pub validation: Option<f64>,
+    /// As `--split-seed`.
+    pub split_seed: Option<u64>,
+    /// As `--epochs`.
+    pub epochs: Option<u32>,
+    /// As `--lr`.
+    pub learning_rate: Option<f64>,
+    /// As `--patience`.
+    pub patience: Option<u32>,
+    /// As `--monitor`.
+    pub monitor: Option<Metric>,
+    /// As `--class-weights`.
+    pub class_weights: Option<ClassWeights>,
+    /// False: `--no-standardise`.
+    pub standardise: Option<bool>,
+    /// As `--positive`.
+    pub positive: Option<String>,
+    /// As `--label-column` and its like.
+    #[serde(skip_serializing_if = "none_named")]
+    pub columns: ColumnNames,
+}
+
+fn none_named(columns: &ColumnNames) -> bool {
+    *columns == ColumnNames::default()
+}
+
+impl StudyFile {
+    /// Reads one. Relative paths in it count from its folder.
+    ///
+    /// # Errors
+    /// With the path, and the line that is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = bagrad::bounded::text(path)?;
+        let mut study: Self =
+            toml::from_str(&text).map_err(|e| anyhow!("{}: {}", path.display(), e.to_string().trim_end()))?;
+        study.count_from(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        Ok(study)
+    }
+
+    /// Lets relative paths count from `folder`.
+    fn count_from(&mut self, folder: &Path) {
+        self.data = self.data.take().map(|data| Source::seen_from(&data, folder));
+        for path in [&mut self.labels, &mut self.slides] {
+            *path = path.take().map(|path| folder.join(path));
+        }
+    }
+
+    /// What is set here, and for the rest what `below` says.
+    pub fn over(mut self, below: Self) -> Self {
+        if self.methods.is_empty() {
+            self.methods = below.methods;
+        }
+        first_set!(self, below, data, labels, slides, on_bad, folds, repeats, seeds, validation, split_seed, epochs);
+        first_set!(self, below, learning_rate, patience, monitor, class_weights, standardise, positive);
+        first_set!(self.columns, below.columns, label, bag, group);
+        self
+    }
+
+    /// The text of a file of it that means the same wherever it lies.
+    ///
+    /// # Errors
+    /// When there is no working folder.
+    pub fn to_toml(&self) -> Result<String> {
+        let mut whole = self.clone();
+        whole.count_from(&std::env::current_dir().context("the working folder")?);
+        Ok(toml::to_string_pretty(&whole)?)
+    }
+
+    /// What is said of the data beside where they are.
+    pub fn opening(&self) -> Opening {
+        let Self { columns, labels, slides, on_bad, .. } = self.clone();
+        let on_bad = on_bad.unwrap_or_default();
+        Opening { columns, labels, slides, on_bad, ..Opening::default() }
+    }
+
+    /// The method of `NAME,SETTING=VALUE,..` and its training.
+    ///
+    /// # Errors
+    /// For a method or a setting that there is not.
+    pub fn candidate(&self, text: &str) -> Result<Candidate> {
+        let mut parts = parts(text).into_iter();
+        let name = parts.next().unwrap_or_default();
+        let set: Vec<String> = parts.collect();
+        let of = || format!("--method {text}");
+        let method = Method::named(name.trim()).with_context(of)?.with(&args::settings(&set)?).with_context(of)?;
+        let recipe = Settings::for_method(&method);
+        let training = Settings {
+            epochs: self.epochs.unwrap_or(recipe.epochs),
+            learning_rate: self.learning_rate.unwrap_or(recipe.learning_rate),
+            patience: self.patience,
+            monitor: self.monitor.unwrap_or(recipe.monitor),
+            class_weights: self.class_weights.clone().unwrap_or(recipe.class_weights.clone()),
+            ..recipe
+        };
+        Ok(Candidate { name: text.to_owned(), method, training })
+    }
+}
+
+/// Pieces between the commas that are in no brackets and no quotes.
+fn parts(text: &str) -> Vec<String> {
+    let (mut all, mut depth, mut quoted) = (vec![String::new()], 0, false);
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        all.last_mut().expect("it begins with one").push(c);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_everything_that_was_asked_of_the_data() {
+        let columns = ColumnNames { label: Some("outcome".into()), ..ColumnNames::default() };
+        let (labels, slides) = (Some("/data/clini.csv".into()), Some("/data/slide.csv".into()));
+        let methods = vec!["dsmil".to_owned()];
+        let asked = StudyFile { columns, labels, slides, on_bad: Some(OnBad::Skip), methods, ..StudyFile::default() };
+        let read: StudyFile = toml::from_str(&asked.to_toml().unwrap()).unwrap();
+        assert_eq!(read.opening(), asked.opening());
+        assert_eq!(StudyFile::default().over(read).opening(), asked.opening());
+    }
+
+    #[test]
+    fn settings_stand_behind_commas() {
+        let of = |text: &str| parts(text).join(" | ");
+        assert_eq!(of("dsmil"), "dsmil");
+        assert_eq!(of("gated-attention,embed=[64,32],init=glorot"), "gated-attention | embed=[64,32] | init=glorot");
+        assert_eq!(of("ibmil,base={method=\"a,b\",x=[1,2]},k=1"), "ibmil | base={method=\"a,b\",x=[1,2]} | k=1");
+        let candidate = StudyFile { epochs: Some(3), ..StudyFile::default() }.candidate("dsmil,query=64").unwrap();
+        assert_eq!((&candidate.name[..], candidate.training.epochs), ("dsmil,query=64", 3));
+        assert_eq!(candidate.method.settings()["query"], 64);
+        let refused = |text: &str| format!("{:#}", StudyFile::default().candidate(text).unwrap_err());
+        assert!(
+            refused("dsmil,queri=3").contains("--method dsmil,queri=3") && refused("no").contains("there are: mi-net")
+        );
+    }
+}
