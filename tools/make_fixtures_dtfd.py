@@ -81,16 +81,9 @@ def dtfd(spec, params, x, label, kinks, step=None):
     return logits, loss, {"scores": signals, "pseudo-bag-attention": attention}
 
 
-def forward(spec, params, data, kinks=None):
-    kinks = [] if kinks is None else kinks
-    losses, outputs = [], []
-    ends = data["offsets"].tolist()
-    for b, (lo, hi) in enumerate(zip(ends, ends[1:])):
-        z, loss, extra = dtfd(spec, params, data["x"][lo:hi], data["labels"][b], kinks, data.get("step"))
-        losses.append(loss)
-        outputs.append({"logits": z.unsqueeze(0), **extra})
-    loss = (data["weights"].to(data["x"].dtype) * torch.stack(losses)).sum()
-    return loss, {k: torch.cat([o[k] for o in outputs]) for k in outputs[0]}
+def steps(data, lo, hi):
+    """The number of the training step, by which pseudo-bags are drawn."""
+    return {"step": data["step"]} if "step" in data else {}
 
 
 def shapes(spec):
@@ -129,7 +122,7 @@ def well_posed(spec, name):
         params, data = draw(spec, np.random.default_rng([zlib.crc32(name.encode()), attempt]))
         p, d = base.widen({k: v.clone() for k, v in params.items()}, data)
         kinks = []
-        loss, outputs = forward(spec, p, d, kinks)
+        loss, outputs = base.forward(spec, p, d, kinks)
         # Rows of zeros have ReLUs at the kink on both sides of it alike.
         kinks = [k for k in kinks if k > 0] if spec.get("repeats") else kinks
         if kinks and min(kinks) < 1e-3 / (30 if "wide" in spec else 1):
@@ -180,7 +173,8 @@ def catalogue():
 
 def main():
     args = base.arguments(__doc__)
-    base.forward, base.shapes, base.clip = forward, shapes, clip
+    base.places, base.shapes, base.clip = steps, shapes, clip
+    base.TWINS["dtfd"] = dtfd
     for name, spec in catalogue().items():
         params, data, tensors = well_posed(spec, name)
         assert all(torch.isfinite(t).all() for t in tensors.values()), name

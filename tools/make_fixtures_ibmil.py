@@ -64,23 +64,11 @@ def twin(spec, params, x, label, kinks, step=None):
     return z, loss, {**extra, "context": shares[-1].unsqueeze(0)}
 
 
-def forward(spec, params, data, kinks=None):
-    kinks = [] if kinks is None else kinks
-    losses, outputs = [], []
-    ends = data["offsets"].tolist()
-    for b, (lo, hi) in enumerate(zip(ends, ends[1:])):
-        z, loss, extra = twin(spec, params, data["x"][lo:hi], data["labels"][b], kinks, data.get("step"))
-        losses.append(loss)
-        outputs.append({"logits": z.unsqueeze(0), **extra})
-    loss = (data["weights"].to(data["x"].dtype) * torch.stack(losses)).sum()
-    return loss, {k: torch.cat([o[k] for o in outputs]) for k in outputs[0]}
-
-
 plain_shapes = base.shapes
 
 
 def shapes(spec):
-    inner = {**spec, "method": spec["base"], "pool": "max"}
+    inner = {k: v for k, v in spec.items() if k != "base"} | {"method": spec["base"], "pool": "max"}
     own = {"dsmil": lambda s: masked.shapes({**s, "method": "mhim-dsmil"}), "transmil": transformer.shapes,
            "dtfd": double.shapes}.get(spec["base"], plain_shapes)(inner)
     head = "tier2.head" if spec["base"] == "dtfd" else "head"
@@ -124,7 +112,7 @@ def fixture(spec, name):
         params, data = draw(spec, np.random.default_rng([zlib.crc32(name.encode()), attempt]))
         p, d = base.widen({k: v.clone() for k, v in params.items()}, data)
         kinks = []
-        loss, _ = forward(spec, p, d, kinks)
+        loss, _ = base.forward(spec, p, d, kinks)
         kinks = [k for k in kinks if k > 0] if spec.get("repeats") else kinks
         if kinks and min(kinks) < 1e-3:
             continue
@@ -136,7 +124,7 @@ def fixture(spec, name):
         if "optimizer" not in spec:
             tensors = base.forward_fixture(spec, params, data)
             q, e = base.widen({k: v.clone() for k, v in params.items()}, data, torch.float32)
-            forward(spec, q, e)[0].backward()
+            base.forward(spec, q, e)[0].backward()
             if max(base.relative(v.grad, p[k].grad) for k, v in q.items()
                    if v.requires_grad and not skip(k)) < 3e-6:
                 return tensors
@@ -196,7 +184,8 @@ def catalogue():
 
 def main():
     args = base.arguments(__doc__)
-    base.layer, base.forward, base.shapes, base.clip = layer, forward, shapes, clip
+    base.layer, base.places, base.shapes, base.clip = layer, double.steps, shapes, clip
+    base.TWINS["ibmil"] = twin
     base.FROZEN = ("context.dictionary", "tier2.context.dictionary")
     for name, spec in catalogue().items():
         tensors = fixture(spec, name)
