@@ -103,6 +103,7 @@ pub mod masking;
 pub mod methods;
 pub mod metrics;
 pub mod model;
+mod normal;
 #[doc(hidden)]
 pub mod objectives;
 #[doc(hidden)]

@@ -5,20 +5,26 @@
 //!
 //! A value that is not defined (the AUC of bags of one class, the accuracy of no bags) is `None`, never NaN.
 
+mod calibration;
 mod decisions;
+mod delong;
 mod instances;
 mod label_sets;
 mod maps;
 mod ranking;
 mod resampling;
 
+pub use calibration::{BINS, Bin, Calibration, calibration};
 pub use decisions::{Confusion, KappaWeights, brier, independent_log_loss, log_loss, predictions};
 pub(crate) use decisions::{decide, has_label};
+pub use delong::{Compared, Placements};
 pub use instances::{InstanceAuc, instance_auc};
 pub use label_sets::{LabelScores, LabelSetScores};
 pub use maps::{aopc, descending, ndcg};
 
-pub use ranking::{auc, auc_interval, average_precision, macro_auc, macro_average_precision, roc_curve};
+pub use ranking::{
+    auc, auc_interval, average_precision, class_aucs, macro_auc, macro_average_precision, micro_auc, roc_curve,
+};
 pub use resampling::{Difference, Ranks, Resamples, difference, interval};
 
 use crate::error::{Error, Result};
@@ -247,12 +253,26 @@ mod tests {
                 ("kappa_linear", confusion.kappa(KappaWeights::Linear)),
                 ("kappa_quadratic", confusion.kappa(KappaWeights::Quadratic)),
                 ("brier", brier(&p, columns, &labels)),
+                ("log_loss", scores.log_loss),
+                ("auc_micro", micro_auc(&p, columns, &labels)),
+                ("ece", calibration(&p, columns, &labels, BINS).map(|found| found.error)),
             ];
             for (name, found) in found {
                 let wanted = case["scores"][name].as_f64();
                 let close = found.zip(wanted).map_or(found == wanted, |(a, b)| (a - b).abs() < 1e-9);
                 assert!(close, "case {n}, {name}: {found:?}, {wanted:?}");
             }
+            let close = |a: f64, b: &serde_json::Value| (a - b.as_f64().unwrap()).abs() < 1e-9;
+            let wanted = case["scores"]["auc_of_classes"].as_array().unwrap();
+            for (found, wanted) in class_aucs(&p, columns, &labels).into_iter().zip(wanted) {
+                assert!(found.map_or(wanted.is_null(), |found| close(found, wanted)), "case {n}: {found:?}, {wanted}");
+            }
+            let bins = calibration(&p, columns, &labels, BINS).unwrap().bins;
+            let wanted = case["scores"]["reliability"].as_array().unwrap();
+            assert_eq!(bins.len(), wanted.len());
+            let same =
+                |(bin, wanted): (&Bin, &serde_json::Value)| close(bin.said, &wanted[0]) && close(bin.found, &wanted[1]);
+            assert!(bins.iter().zip(wanted).all(same), "case {n}: {bins:?}, {wanted:?}");
         }
     }
 

@@ -5,7 +5,8 @@
     .venv/bin/python tools/make_fixtures_metrics.py
 
 Each case has probabilities `[bags, classes]` (float32 numbers), labels, and what scikit-learn says of them: as bagrad, at the
-threshold 0.5 for two classes and by the largest probability beyond; AUC and average precision of class 1 of two classes, else
+threshold 0.5 for two classes and by the largest probability beyond; the log loss, the reliability table of ten ranges and its
+error (of the largest probability beyond two classes); AUC and average precision of class 1 of two classes, else
 means over the classes, each against the rest. What is not defined is null: the AUC of one class, and where scikit-learn answers 0
 or nan for a fraction without a denominator.
 """
@@ -18,8 +19,11 @@ from pathlib import Path
 import numpy as np
 import sklearn
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 
 warnings.filterwarnings("ignore")
+# bagrad clips probabilities by the resolution that they come with.
+EDGE = float(np.finfo(np.float32).eps)
 
 
 def measure(p, labels):
@@ -35,6 +39,11 @@ def measure(p, labels):
     squares = (p.astype(float) - one_hot) ** 2
     kappa = lambda w: metrics.cohen_kappa_score(labels, said, weights=w, labels=list(range(classes)))
     known = lambda v: None if v is None or np.isnan(v) else float(v)
+    told, came_true = (p[:, 1], labels == 1) if binary else (p.max(1), said == labels)
+    told = told.astype(float)
+    found, mean_told = calibration_curve(came_true, told, n_bins=10)
+    inside = np.histogram(np.searchsorted(np.linspace(0, 1, 11)[1:-1], told), np.arange(11))[0]
+    inside = inside[inside > 0]
     constant = len(there) == 1 or len(set(said.tolist())) == 1
     return {
         "auc": mean([metrics.roc_auc_score(labels == c, p[:, c]) for c in mixed]),
@@ -48,6 +57,13 @@ def measure(p, labels):
         "kappa_linear": known(kappa("linear")),
         "kappa_quadratic": known(kappa("quadratic")),
         "brier": float(squares[:, 1].mean() if binary else squares.sum(1).mean()),
+        "log_loss": float(metrics.log_loss(labels, np.clip(p.astype(float), EDGE, 1 - EDGE), labels=list(range(classes)))),
+        "auc_micro": (mean([metrics.roc_auc_score(labels == 1, p[:, 1])] if mixed else []) if binary
+                      else float(metrics.roc_auc_score(one_hot.ravel(), p.ravel()))),
+        "auc_of_classes": [float(metrics.roc_auc_score(labels == c, p[:, c])) if 0 < (labels == c).sum() < len(labels) else None
+                           for c in range(classes)],
+        "reliability": [[float(a), float(b)] for a, b in zip(mean_told, found)],
+        "ece": float((inside * np.abs(mean_told - found)).sum() / len(labels)),
     }
 
 

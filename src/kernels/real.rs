@@ -1,5 +1,6 @@
 //! The number type of the host twins: f32 to be fast, f64 to be the oracle.
 
+use crate::normal::upper_tail;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// f32 or f64, with the functions the twins need.
@@ -80,31 +81,6 @@ pub trait Real:
     fn softplus(self) -> Self {
         self.larger(Self::ZERO) + (-self.abs()).exp().ln_1p()
     }
-}
-
-/// The share of a standard normal above x, which is at least 0.
-fn upper_tail(x: f64) -> f64 {
-    let z = x * std::f64::consts::FRAC_1_SQRT_2;
-    if z.is_nan() {
-        return z;
-    }
-    if z > 27.0 {
-        return 0.0;
-    }
-    let bell = f64::exp(-z * z);
-    if z < 2.0 {
-        // erf z = 2 / sqrt(pi) e^(-z z) (z + 2 z^3 / 3 + 4 z^5 / 15 + ..), all of one sign.
-        let (mut term, mut sum, mut n) = (z, z, 1.0);
-        while term > 1e-17 * sum {
-            n += 2.0;
-            term *= 2.0 * z * z / n;
-            sum += term;
-        }
-        return 0.5 - bell * sum / std::f64::consts::PI.sqrt();
-    }
-    // erfc z = e^(-z z) / sqrt(pi) / (z + (1/2) / (z + 1 / (z + (3/2) / (z + ..)))), from the inside out.
-    let inner = (1..=120).rev().fold(z, |inner, n| z + 0.5 * f64::from(n) / inner);
-    0.5 * bell / (std::f64::consts::PI.sqrt() * inner)
 }
 
 impl Real for f64 {

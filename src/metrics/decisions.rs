@@ -32,7 +32,7 @@ pub(crate) fn decide(row: &[f32]) -> u32 {
 }
 
 /// True when there is a finite probability in each column for each label, and a column for each label.
-fn fit(probabilities: &[f32], columns: usize, labels: &[u32]) -> bool {
+pub(super) fn fit(probabilities: &[f32], columns: usize, labels: &[u32]) -> bool {
     let most = if columns == 1 { 2 } else { columns };
     Some(probabilities.len()) == columns.checked_mul(labels.len())
         && labels.iter().all(|&l| (l as usize) < most)

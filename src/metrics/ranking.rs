@@ -69,6 +69,39 @@ pub fn macro_auc(probabilities: &[f32], columns: usize, labels: &[u32]) -> Optio
     of_classes(probabilities, columns, labels, auc)
 }
 
+/// The AUC of each class of `probabilities` `[bags, columns]` against the rest, of at least two columns; `None` for a class that no
+/// bag or every bag has. Nothing when the lengths do not fit.
+pub fn class_aucs(probabilities: &[f32], columns: usize, labels: &[u32]) -> Vec<Option<f64>> {
+    match Some(probabilities.len()) == columns.checked_mul(labels.len()) {
+        true => (0..columns).map(|class| of_class(probabilities, columns, labels, (class, class), auc)).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// The AUC of all pairs of a bag and a class together, by whether the bag is of it: of one or two columns that of class 1. `None`
+/// when the lengths do not fit.
+pub fn micro_auc(probabilities: &[f32], columns: usize, labels: &[u32]) -> Option<f64> {
+    if columns < 3 {
+        return macro_auc(probabilities, columns, labels);
+    }
+    let targets: Vec<bool> =
+        labels.iter().flat_map(|&label| (0..columns).map(move |class| label as usize == class)).collect();
+    auc(probabilities, &targets)
+}
+
+/// A measure of one column against whether bags are of a class.
+fn of_class(
+    probabilities: &[f32],
+    columns: usize,
+    labels: &[u32],
+    (column, class): (usize, usize),
+    measure: fn(&[f32], &[bool]) -> Option<f64>,
+) -> Option<f64> {
+    let scores: Vec<f32> = probabilities.iter().skip(column).step_by(columns.max(1)).copied().collect();
+    let positive: Vec<bool> = labels.iter().map(|&l| l as usize == class).collect();
+    measure(&scores, &positive)
+}
+
 /// A measure of class 1, or the mean of those of more than two classes where they are defined.
 fn of_classes(
     probabilities: &[f32],
@@ -79,16 +112,12 @@ fn of_classes(
     if Some(probabilities.len()) != columns.checked_mul(labels.len()) {
         return None;
     }
-    let of_class = |column: usize, class: usize| {
-        let scores: Vec<f32> = probabilities.iter().skip(column).step_by(columns.max(1)).copied().collect();
-        let positive: Vec<bool> = labels.iter().map(|&l| l as usize == class).collect();
-        measure(&scores, &positive)
-    };
+    let of = |column: usize, class: usize| of_class(probabilities, columns, labels, (column, class), measure);
     match columns {
         0 => None,
-        1 => of_class(0, 1),
-        2 => of_class(1, 1),
-        _ => super::decisions::mean((0..columns).filter_map(|c| of_class(c, c))),
+        1 => of(0, 1),
+        2 => of(1, 1),
+        _ => super::decisions::mean((0..columns).filter_map(|c| of(c, c))),
     }
 }
 

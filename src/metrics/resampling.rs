@@ -75,7 +75,14 @@ impl Ranks {
     /// Of `probabilities` `[bags, classes]` against labels: of two classes the second is the positive one, of more each in
     /// turn, as of [`super::macro_auc`]. `None` when lengths do not fit or a probability is no number.
     pub fn new(probabilities: &[f32], classes: usize, labels: &[u32]) -> Option<Self> {
-        if classes < 2 || probabilities.len() != classes * labels.len() || probabilities.iter().any(|p| p.is_nan()) {
+        let bags: Vec<usize> = (0..labels.len()).collect();
+        Self::of_some(probabilities, classes, labels, &bags)
+    }
+
+    /// As [`Ranks::new`] of some bags: the number of each, by which [`Ranks::auc`] counts it.
+    pub fn of_some(probabilities: &[f32], classes: usize, labels: &[u32], bags: &[usize]) -> Option<Self> {
+        let fits = probabilities.len() == classes * labels.len() && bags.len() == labels.len();
+        if classes < 2 || !fits || probabilities.iter().any(|p| p.is_nan()) {
             return None;
         }
         let of_class = |class: usize| {
@@ -83,7 +90,7 @@ impl Ranks {
             let mut order: Vec<usize> = (0..labels.len()).collect();
             order.sort_by(|&a, &b| score(a).total_cmp(&score(b)));
             let tied = |at: usize| at > 0 && score(order[at]) == score(order[at - 1]);
-            order.iter().enumerate().map(|(at, &bag)| (bag, labels[bag] as usize == class, tied(at))).collect()
+            order.iter().enumerate().map(|(at, &bag)| (bags[bag], labels[bag] as usize == class, tied(at))).collect()
         };
         Some(Self { classes: if classes == 2 { vec![of_class(1)] } else { (0..classes).map(of_class).collect() } })
     }
@@ -142,6 +149,9 @@ mod tests {
             let wanted = macro_auc(&again, classes, &repeated.iter().map(|&b| labels[b]).collect::<Vec<_>>()).unwrap();
             assert!((ranks.auc(&counts).unwrap() - wanted).abs() < 1e-12);
         }
+        // Some of the bags, by their numbers among all.
+        let some = Ranks::of_some(&[0.9, 0.1, 0.2, 0.8], 2, &[0, 1], &[3, 1]).unwrap();
+        assert_eq!((some.auc(&[0, 1, 0, 1]), some.auc(&[9, 1, 9, 0])), (Some(1.0), None));
         let one = Ranks::new(&[0.2, 0.8, 0.7, 0.3], 2, &[1, 1]).unwrap();
         assert_eq!(one.auc(&[1, 1]), None);
         assert!(Ranks::new(&[0.2, f32::NAN], 2, &[1]).is_none());
