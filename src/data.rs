@@ -27,6 +27,7 @@ mod opening;
 pub mod patches;
 mod pictures;
 pub(crate) mod resize;
+pub mod sites;
 pub mod slides;
 mod source;
 pub mod text;
@@ -98,6 +99,8 @@ pub struct Dataset {
     pub split: Option<Vec<Split>>,
     /// Published or drawn folds of a cross-validation.
     pub folds: Option<Folds>,
+    /// Where each bag is from (the hospital, the laboratory), where the data set knows it.
+    pub sites: Option<Vec<String>>,
     /// Name of the folder, the file or the generator.
     pub name: String,
     /// Which instance labels count as positive.
@@ -109,7 +112,15 @@ pub struct Dataset {
 impl Dataset {
     /// Bags of which nothing more is known. Key instances are those with a label above zero.
     pub fn new(bags: Bags, name: impl Into<String>) -> Self {
-        Self { bags, split: None, folds: None, name: name.into(), key: Key::AboveZero, remarks: Vec::new() }
+        Self {
+            bags,
+            split: None,
+            folds: None,
+            sites: None,
+            name: name.into(),
+            key: Key::AboveZero,
+            remarks: Vec::new(),
+        }
     }
 
     /// Opens a folder of npy files or of slides, a text file, or what a generator draws; see [`Source::parse`].

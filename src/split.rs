@@ -3,6 +3,8 @@
 //! Bags may come in groups ([`crate::Bags::groups`]): the slides of a patient, say. A model that has seen one of them
 //! knows the others, so what is drawn here keeps a group in one part, and [`check_groups`] finds divisions that do not.
 
+mod divisions;
+
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -374,11 +376,11 @@ impl Folds {
 
     /// Number of folds of a repeat; 0 when there is no such repeat.
     pub fn count(&self, repeat: usize) -> usize {
-        let folds = self.of.get(repeat);
-        folds.and_then(|f| f.iter().max()).map_or(0, |&m| m as usize + 1)
+        let folds = self.of.get(repeat).into_iter().flatten();
+        folds.filter(|fold| **fold != Self::NEVER).max().map_or(0, |&m| m as usize + 1)
     }
 
-    /// The fold that tests each bag, `[repeat][bag]`.
+    /// The fold that tests each bag, `[repeat][bag]`, or [`Folds::NEVER`].
     pub fn of(&self) -> &[Vec<u32>] {
         &self.of
     }

@@ -236,5 +236,6 @@ fn label(set: &mut Dataset, table: &Table, lines: &[usize]) -> Result<(), String
     }
     let groups: Option<Vec<String>> = lines.iter().map(|&line| table.lines[line].group.clone()).collect();
     set.bags.groups = groups;
+    set.sites = lines.iter().map(|&line| table.lines[line].site.clone()).collect();
     Ok(())
 }

@@ -37,6 +37,8 @@ struct Table {
     labels: Vec<String>,
     /// The group of each bag, where a column says.
     groups: Vec<String>,
+    /// The site of each bag, where a column says.
+    sites: Vec<String>,
     numbers: HashMap<String, u32>,
     /// Some bag's rows stand apart.
     apart: bool,
@@ -56,6 +58,7 @@ impl Table {
             names: Vec::new(),
             labels: Vec::new(),
             groups: Vec::new(),
+            sites: Vec::new(),
             numbers: HashMap::new(),
             apart: false,
             points: [None, None],
@@ -104,7 +107,7 @@ impl Table {
     }
 
     fn take_fields(&mut self, fields: &[&str], roles: &[Role]) -> Result<(), String> {
-        let (mut label, mut bag, mut group) = ("?", "", None);
+        let (mut label, mut bag, mut group, mut site) = ("?", "", None, None);
         for (column, (text, role)) in fields.iter().zip(roles).enumerate() {
             if text.starts_with('"') {
                 return Err(format!("column {column} (0-based): a quote stands behind a space, in {text}"));
@@ -112,10 +115,12 @@ impl Table {
             match role {
                 Role::Label => label = text,
                 Role::Bag => bag = text,
-                Role::Group if classes::is_unknown(text) => {
-                    return Err(format!("column {column} (0-based): expected the group of the bag, found '{text}'"));
+                Role::Group | Role::Site if classes::is_unknown(text) => {
+                    let what = if *role == Role::Group { "group" } else { "site" };
+                    return Err(format!("column {column} (0-based): expected the {what} of the bag, found '{text}'"));
                 }
-                Role::Group => group = Some(text),
+                Role::Group => group = Some(*text),
+                Role::Site => site = Some(*text),
                 Role::Ignored => {}
                 Role::Feature => {
                     let value = self.number(text).map_err(|m| format!("column {column} (0-based): {m}"))?;
@@ -127,14 +132,15 @@ impl Table {
             return Err(format!("expected the name of a bag, found '{bag}'"));
         }
         let bag = self.bag(bag, label)?;
-        if let Some(group) = group {
-            if self.groups.len() < self.names.len() {
-                self.groups.push((*group).into());
+        let name = &self.names[bag as usize];
+        for (what, told, all) in [("group", group, &mut self.groups), ("site", site, &mut self.sites)] {
+            let Some(told) = told else { continue };
+            if all.len() < self.names.len() {
+                all.push(told.into());
             }
-            let first = &self.groups[bag as usize];
-            if first != group {
-                let name = &self.names[bag as usize];
-                return Err(format!("bag '{name}' is of group '{first}' before and of '{group}' here; expected one"));
+            let first = &all[bag as usize];
+            if first != told {
+                return Err(format!("bag '{name}' is of {what} '{first}' before and of '{told}' here; expected one"));
             }
         }
         self.apart |= self.of_row.last().is_some_and(|&last| last != bag && (bag as usize) + 1 < self.names.len());
@@ -269,7 +275,8 @@ fn finish(path: &Path, mut table: Table) -> Result<Dataset> {
     bags.names = table.names;
     bags.columns = columns.names;
     bags.groups = (!table.groups.is_empty()).then_some(table.groups);
-    let mut set = Dataset { remarks: columns.remarks, ..Dataset::new(bags, super::name_of(path)) };
+    let sites = (!table.sites.is_empty()).then_some(table.sites);
+    let mut set = Dataset { remarks: columns.remarks, sites, ..Dataset::new(bags, super::name_of(path)) };
     if table.apart {
         set.remarks
             .push("rows of a bag that stood apart were put together, bags in the order of their first rows".into());

@@ -21,6 +21,8 @@ pub(super) struct Line {
     pub id: String,
     pub label: String,
     pub group: Option<String>,
+    /// Where it is from.
+    pub site: Option<String>,
     /// Line of the file, from 1.
     pub number: u64,
 }
@@ -102,7 +104,7 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
         for row in &sheet.rows {
             for (id, label) in columns().filter(|&(id, _)| !is_unknown(row.field(id))) {
                 let (id, label) = (row.field(id).to_owned(), row.field(label).to_owned());
-                table.lines.push(Line { id, label, group: None, number: row.number });
+                table.lines.push(Line { id, label, group: None, site: None, number: row.number });
             }
         }
         let names: Vec<&str> = columns().map(|(id, _)| sheet.columns[id].as_str()).collect();
@@ -126,7 +128,11 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
         if group.as_deref().is_some_and(is_unknown) {
             return Err(format!("line {}: slide '{id}' has no patient; expected one for each", row.number));
         }
-        table.lines.push(Line { id: id.into(), label: label.into(), group, number: row.number });
+        let site = columns.site.map(|at| row.field(at).to_owned()).filter(|site| !is_unknown(site));
+        if columns.site.is_some() && site.is_none() {
+            return Err(format!("line {}: slide '{id}' has no site; expected one for each", row.number));
+        }
+        table.lines.push(Line { id: id.into(), label: label.into(), group, site, number: row.number });
     }
     if blank > 0 {
         table.remarks.push(format!("{blank} lines name no slide and are left out"));
@@ -150,7 +156,7 @@ impl Table {
 
     /// Adds what the line with this number says of a slide.
     pub fn add_line(&mut self, id: &str, label: &str, group: Option<String>, number: u64) {
-        self.lines.push(Line { id: id.into(), label: label.into(), group, number });
+        self.lines.push(Line { id: id.into(), label: label.into(), group, site: None, number });
     }
 
     /// The line of each of the files that are called `stems`.
@@ -171,7 +177,7 @@ impl Table {
             };
             let before = &self.lines[before];
             let same = before.label == line.label || (is_unknown(&before.label) && is_unknown(&line.label));
-            if !same || before.group != line.group {
+            if !same || before.group != line.group || before.site != line.site {
                 return Err(Error::format(
                     &self.path,
                     format!(
@@ -239,6 +245,10 @@ mod tests {
         assert_eq!(lines("\u{feff}slide_id;label\r\n007 ;1\r\n"), "007 1 -");
         assert_eq!(lines("PATIENT\tFILENAME\tisMSIH\n7\ta.h5\tyes\n"), "a.h5 yes 7");
         assert_eq!(lines(",slide_id,label,source\n0,a,1,x\n"), "a 1 -");
+        let with_sites = table("slide,label,site\na,1,Riga\n", &ColumnNames::default()).unwrap();
+        assert_eq!(with_sites.lines[0].site.as_deref(), Some("Riga"));
+        let named = ColumnNames { site: Some("centre".into()), ..ColumnNames::default() };
+        assert_eq!(table("slide,label,centre\na,1,Riga\n", &named).unwrap().lines[0].site.as_deref(), Some("Riga"));
         assert_eq!(lines("scan,outcome\na,1\n"), "a 1 -");
         assert_eq!(lines("case_id,label\na,1\n"), "a 1 -");
         assert_eq!(lines("Case,ID,Label,Split\np,a,1,train\n"), "a 1 p");
@@ -261,6 +271,7 @@ mod tests {
         refused("a,b\n1,2\n", &twice, "column 'a' cannot be two things at once");
         refused("slide,label\na,1,2\n", &none, "line 2: expected 2 columns");
         refused("slide,label,patient\na,1,p\nb,0,\n", &none, "line 3: slide 'b' has no patient");
+        refused("slide,label,site\na,1,p\nb,0,\n", &none, "line 3: slide 'b' has no site");
     }
 
     #[test]

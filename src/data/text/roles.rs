@@ -1,4 +1,4 @@
-//! What the columns of a text file are: label, bag, group, feature, or nothing that is used.
+//! What the columns of a text file are: label, bag, group, site, feature, or nothing that is used.
 
 use super::super::classes::is_unknown;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ pub struct ColumnNames {
     /// What bags that belong together have in common, such as the patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Where the bag is from, such as the hospital.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
 }
 
 impl ColumnNames {
@@ -27,7 +30,7 @@ impl ColumnNames {
 
     /// The names there are, each with what it is of.
     fn given(&self) -> Vec<(&'static str, &str)> {
-        let all = [("label", &self.label), ("bag", &self.bag), ("group", &self.group)];
+        let all = [("label", &self.label), ("bag", &self.bag), ("group", &self.group), ("site", &self.site)];
         all.into_iter().filter_map(|(what, name)| Some((what, name.as_deref()?))).collect()
     }
 }
@@ -43,6 +46,8 @@ pub(super) enum Role {
     Feature,
     /// What several bags have in common, such as the patient; only by name.
     Group,
+    /// Where the bag is from; only by name.
+    Site,
     /// Row names and the like.
     Ignored,
 }
@@ -73,6 +78,7 @@ const BAGS: [&str; 11] = [
     "molecule",
 ];
 const GROUPS: [&str; 6] = ["group", "groups", "group_id", "patient", "patient_id", "patients"];
+const SITES: [&str; 2] = ["site", "site_id"];
 const IGNORED: [&str; 8] =
     ["", "unnamed:_0", "rownames", "row_names", "instance", "instance_id", "instance_name", "conformation_name"];
 
@@ -171,17 +177,19 @@ impl Columns {
             }),
         };
         let (labels, bags, group) = (find(&LABELS, "label"), find(&BAGS, "bag"), find(&GROUPS, "group"));
+        let site = find(&SITES, "site").filter(|at| ![labels, bags, group].contains(&Some(*at)));
         // What is usually called so, where another column was named: most likely the same once more, and no feature.
         let replaced = |at: usize| {
-            let lists = [("label", &LABELS[..]), ("bag", &BAGS[..]), ("group", &GROUPS[..])];
+            let lists = [("label", &LABELS[..]), ("bag", &BAGS[..]), ("group", &GROUPS[..]), ("site", &SITES[..])];
             lists.iter().any(|(role, list)| usual(list, at) && given.iter().any(|(what, _)| what == role))
         };
         let ignored = |at: usize| !places.contains(&at) && (IGNORED.contains(&words[at].as_str()) || replaced(at));
         if let Some(at) = (1..names.len()).find(|&at| names[at].is_empty()) {
             return Err(format!("column {at} (0-based) has no name, and others have"));
         }
-        let first_of =
-            |taken: Option<usize>| (0..names.len()).find(|&at| !ignored(at) && Some(at) != taken && Some(at) != group);
+        let first_of = |taken: Option<usize>| {
+            (0..names.len()).find(|&at| !ignored(at) && ![taken, group, site].contains(&Some(at)))
+        };
         let mut remarks = Vec::new();
         let (label, bag) = match (labels, bags) {
             (label, Some(bag)) => (label, Some(bag)),
@@ -207,6 +215,7 @@ impl Columns {
             _ if Some(at) == label => Role::Label,
             _ if at == bag => Role::Bag,
             _ if Some(at) == group => Role::Group,
+            _ if Some(at) == site => Role::Site,
             _ if ignored(at) => Role::Ignored,
             _ => Role::Feature,
         };
@@ -257,6 +266,7 @@ mod tests {
             Role::Bag => 'B',
             Role::Feature => 'f',
             Role::Group => 'G',
+            Role::Site => 'S',
             Role::Ignored => '-',
         };
         let head = if columns.header { "names " } else { "" };
@@ -294,7 +304,7 @@ mod tests {
     /// Label, bag and group as they are named; `-` for none.
     fn named(row: &str, [label, bag, group]: [&str; 3]) -> Result<String, String> {
         let name = |name: &str| Some(name.to_owned()).filter(|n| n != "-");
-        let asked = ColumnNames { label: name(label), bag: name(bag), group: name(group) };
+        let asked = ColumnNames { label: name(label), bag: name(bag), group: name(group), site: None };
         Columns::of(&row.split(',').collect::<Vec<_>>(), &asked).map(|columns| letters(&columns))
     }
 
@@ -307,6 +317,8 @@ mod tests {
         assert_eq!(roles("label,bag,hospital,f"), "names LBff");
         // What has the usual name of a role that another column was given is left out.
         assert_eq!(found("label,bag,patient,site,f", ["-", "-", "site"]), "names LB-Gf");
+        assert_eq!(roles("label,bag,patient,site,f"), "names LBGSf");
+        assert_eq!(roles("site,label,bag,f"), "names SLBf");
         assert_eq!(found("label,diagnosis,slide,f", ["diagnosis", "-", "-"]), "names -LBf");
         // A usual name may be given to another role, and numbers may be the names of features.
         assert_eq!(found("class,slide,patient,f", ["-", "patient", "-"]), "names L-Bf");

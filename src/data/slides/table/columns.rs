@@ -45,6 +45,7 @@ const GROUPS: [&str; 11] = [
     "group_id",
     "groups",
 ];
+const SITES: [&str; 3] = ["site", "site_id", "tissue_source_site"];
 /// Columns that are never taken for labels because no other is left.
 const OTHERS: [&str; 8] = ["", "unnamed:_0", "split", "fold", "set", "source", "site", "index"];
 
@@ -111,6 +112,11 @@ impl<'a> Names<'a> {
         self.usual(&GROUPS)
     }
 
+    /// The column with a usual name for where slides are from.
+    pub fn site(&mut self) -> Option<usize> {
+        self.usual(&SITES)
+    }
+
     /// The column with a usual name for labels.
     pub fn usual_label(&mut self) -> Option<usize> {
         self.usual(&LABELS)
@@ -152,6 +158,7 @@ pub(super) struct Columns {
     pub id: usize,
     pub label: usize,
     pub group: Option<usize>,
+    pub site: Option<usize>,
     /// Slides are called by their patients.
     pub by_patient: bool,
 }
@@ -162,8 +169,10 @@ impl Columns {
         let id = names.given(&asked.bag, "id-column")?;
         let label = names.given(&asked.label, "label-column")?;
         let group = names.given(&asked.group, "patient-column")?;
+        let site = names.given(&asked.site, "site-column")?;
         let id = id.or_else(|| names.id());
         let group = group.or_else(|| names.group());
+        let site = site.or_else(|| names.site());
         let label = label.or_else(|| names.usual(&LABELS));
         // Where each patient has one slide, slides may be called by their patients; and two columns need no names.
         let (id, group, by_patient) = match (id, group, &names.free()[..]) {
@@ -178,14 +187,15 @@ impl Columns {
         };
         names.taken.push(id);
         let label = label.map_or_else(|| names.label(), Ok)?;
-        Ok(Self { id, label, group, by_patient })
+        Ok(Self { id, label, group, site, by_patient })
     }
 
     /// What was taken for what.
     pub fn told(&self, sheet: &Sheet) -> String {
         let name = |at: usize| &sheet.columns[at];
         let patients = self.group.map(|g| format!(", the patient '{}'", name(g))).unwrap_or_default();
-        format!("column '{}' names the slide, '{}' the label{patients}", name(self.id), name(self.label))
+        let sites = self.site.map(|at| format!(", the site '{}'", name(at))).unwrap_or_default();
+        format!("column '{}' names the slide, '{}' the label{patients}{sites}", name(self.id), name(self.label))
     }
 }
 

@@ -19,6 +19,7 @@ type Labels<'a> = HashMap<&'a str, (&'a str, u64)>;
 /// [`Error::Format`] when a table lacks a column, or its lines contradict each other.
 pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnNames) -> Result<Table> {
     let (labels, [patient, label]) = labels(patients, asked).map_err(|message| Error::format(path, message))?;
+    let sites = sites(patients, asked, patient).map_err(|message| Error::format(path, message))?;
     let sheet = Sheet::read(slides)?;
     let wrong = |message: String| Error::format(slides, message);
     let mut names = Names::of(&sheet);
@@ -48,6 +49,7 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
                 id: slide.into(),
                 label: label.into(),
                 group: Some(patient.into()),
+                site: sites.get(patient).map(|(site, _)| (*site).to_owned()),
                 number: row.number,
             }),
         }
@@ -89,6 +91,7 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
 fn labels<'a>(sheet: &'a Sheet, asked: &ColumnNames) -> Result<(Labels<'a>, [usize; 2]), String> {
     let mut names = Names::of(sheet);
     let label = names.given(&asked.label, "label-column")?;
+    names.given(&asked.site, "site-column")?;
     let patient = names.given(&asked.group, "patient-column")?.or_else(|| names.group());
     let patient = patient.ok_or_else(|| names.lacks_groups())?;
     // A slide that is named here too is no label.
@@ -112,6 +115,30 @@ fn labels<'a>(sheet: &'a Sheet, asked: &ColumnNames) -> Result<(Labels<'a>, [usi
     Ok((labels, [patient, label]))
 }
 
+/// The site of each patient, where a column says.
+fn sites<'a>(sheet: &'a Sheet, asked: &ColumnNames, patient: usize) -> Result<Labels<'a>, String> {
+    let mut names = Names::of(sheet);
+    let Some(site) = names.given(&asked.site, "site-column")?.or_else(|| names.site()) else {
+        return Ok(Labels::new());
+    };
+    let mut sites = Labels::new();
+    for row in &sheet.rows {
+        let (who, place) = (row.field(patient), row.field(site));
+        if is_unknown(place) {
+            return Err(format!("line {}: patient '{who}' has no site; expected one for each", row.number));
+        }
+        let &mut (before, line) = sites.entry(who).or_insert((place, row.number));
+        if before != place {
+            return Err(format!(
+                "lines {line} and {} are both of patient '{who}' and say '{before}' and '{place}'; expected one site for a \
+                 patient",
+                row.number
+            ));
+        }
+    }
+    Ok(sites)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +149,10 @@ mod tests {
         std::fs::write(&at, slides).unwrap();
         let path = Path::new("clini.csv");
         let table = read(path, &Sheet::from_text(path, clini.as_bytes())?, &at, asked)?;
-        let line = |l: &Line| format!("{} {} {}", l.id, l.label, l.group.as_deref().unwrap_or("-"));
+        let line = |l: &Line| {
+            let all = [Some(&l.id), Some(&l.label), l.group.as_ref(), l.site.as_ref()];
+            all.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
         Ok(format!("{} | {}", table.lines.iter().map(line).collect::<Vec<_>>().join("; "), table.remarks.join(" | ")))
     }
 
@@ -144,9 +174,16 @@ mod tests {
             assert!(told.contains(remark), "{told}");
         }
         // Names that are asked for; the table of slides may call its patients otherwise.
-        let asked = ColumnNames { label: Some("sex".into()), group: Some("who".into()), bag: Some("scan".into()) };
+        let asked = ColumnNames {
+            label: Some("sex".into()),
+            group: Some("who".into()),
+            bag: Some("scan".into()),
+            ..none.clone()
+        };
         let told = paired("who,age,sex\np,9,f\n", "case,scan,block\np,s,1\n", &asked).unwrap();
         assert!(told.starts_with("s f p |"), "{told}");
+        let with_sites = "PATIENT,sex,site\np,f,Oslo\np,f,Oslo\n";
+        assert!(paired(with_sites, "PATIENT,FILENAME\np,s\n", &none).unwrap().starts_with("s f p Oslo |"));
     }
 
     #[test]
@@ -160,6 +197,8 @@ mod tests {
         refused("PATIENT,age,sex\np,9,f\n", slides, "or --label-column NAME; the columns are 'PATIENT', 'age', 'sex'");
         refused("name,sex\np,f\n", slides, "or --patient-column NAME");
         refused("PATIENT,sex\np,f\np,m\n", slides, "lines 2 and 3 are both of patient 'p' and say 'f' and 'm'");
+        refused("PATIENT,sex,site\np,f,a\np,f,b\n", slides, "say 'a' and 'b'; expected one site");
+        refused("PATIENT,sex,site\np,f,\n", slides, "line 2: patient 'p' has no site");
         refused("PATIENT,sex\n,f\n", slides, "line 2: expected a patient");
         refused("PATIENT,sex\n7,f\n", slides, "none of its patients is in clini.csv: it has 'p', clini.csv has '7'");
         refused(
