@@ -112,12 +112,33 @@ pub struct Found {
     pub metrics: Metrics,
     /// What it said of bags that it had not seen, where that is kept.
     pub bags: Vec<Predicted>,
+    /// The settings that it chose among, where there were several.
+    pub tried: Vec<Tried>,
 }
 
 impl From<Metrics> for Found {
     fn from(metrics: Metrics) -> Self {
-        Self { metrics, bags: Vec::new() }
+        Self { metrics, ..Self::default() }
     }
+}
+
+/// One of several settings that a run chose among, by bags that it was not measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The settings, as they were asked for.
+    pub settings: String,
+    /// What decides; `None` where it is not defined.
+    pub score: Option<f64>,
+    /// The log loss on the same bags, which decides between equal scores.
+    pub log_loss: Option<f64>,
+    /// The epoch that was kept.
+    pub epoch: u32,
+    /// These were taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chosen: bool,
+    /// Why its training came to nothing, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// What a run said of a bag.

@@ -76,13 +76,16 @@ pub struct Bags {
     /// case_id, where there is one]
     #[arg(long, value_name = "NAME", visible_alias = "patient-column")]
     pub group_column: Option<String>,
+    /// Text files and tables: the column that says where a bag is from, for folds by site [default: site, where there is one]
+    #[arg(long, value_name = "NAME")]
+    pub site_column: Option<String>,
 }
 
 impl Bags {
     /// The columns that were named.
     pub fn columns(&self) -> ColumnNames {
-        let Self { label_column: label, bag_column: bag, group_column: group, .. } = self.clone();
-        ColumnNames { label, bag, group }
+        let Self { label_column: label, bag_column: bag, group_column: group, site_column: site, .. } = self.clone();
+        ColumnNames { label, bag, group, site }
     }
 
     /// All of it.

@@ -150,7 +150,7 @@ impl Config {
         self.training.optimiser_below = parts.collect();
         first_set!(self, below, data, positive, device, key, standardise, seed, labels, slides, splits, on_bad);
         first_set!(self, below, which_split);
-        first_set!(self.columns, below.columns, label, bag, group);
+        first_set!(self.columns, below.columns, label, bag, group, site);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
             self.training,

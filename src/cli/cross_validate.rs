@@ -2,18 +2,19 @@
 
 use super::args::{self, Output, Where};
 use super::csv::Csv;
+use super::division::Division;
 use super::experiment;
 use super::interruption::Interval;
 use super::shard::Shard;
-use super::study_file::StudyFile;
+use super::study_file::{SPLIT_SEED, StudyFile};
 use super::{answer, answer_json, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
-use bagrad::data::{Folds, Split, classes, split};
+use bagrad::data::{Dataset, Folds, Split, classes, sites, split};
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::reproduce::runs::Runs;
-use bagrad::study::Study;
 use bagrad::study::results::{OutOfFold, Results, out_of_fold};
+use bagrad::study::{Divided, Study};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{Cache, ClassWeights};
 use bagrad::{Bags, Scaling, class_match};
@@ -26,13 +27,15 @@ All methods have the same folds and the same validation bags. Bags of a group (t
 validation bags choose the epoch, so a test fold is looked at once. Before anything runs, groups and equal features on both
 sides of a fold are looked for, and are an error.
 
-The out folder gets results.md and results.json (scores with intervals, methods in pairs), predictions.csv (what was said of
-each bag by models that had not seen it), study.toml (for --study), and runs.jsonl, a line for each finished fit: what is there is
-not done again, and a fit that was cut short goes on where it stood.
+The out folder gets results.md, .json, .csv and .tex (scores with intervals, methods in pairs, the settings that --search chose),
+predictions.csv (what was said of each bag by models that had not seen it), study.toml (for --study), and runs.jsonl, a line for
+each finished fit: what is there is not done again, and a fit that was cut short goes on where it stood.
 
 Examples:
   bagrad cross-validate --data features_uni_v1/ --labels slides.csv --method gated-attention --method dsmil --out runs/study
   bagrad cross-validate --data musk1.csv.gz --method gated-attention,embed=[64] --method mi-net-ds --folds 10 --seeds 3 --out m
+  bagrad cross-validate --data musk1.csv.gz --search 'gated-attention: lr=[1e-4,1e-3], embed=[64,128]' --out searched
+  bagrad cross-validate --data features/ --labels slides.csv --folds sites:5 --method dsmil --out by-site
   bagrad cross-validate --study runs/study/study.toml --seeds 5 --out runs/study";
 
 /// Arguments of `bagrad cross-validate`.
@@ -45,15 +48,31 @@ pub struct Args {
     /// Method, repeatable, with settings behind commas: dsmil, or gated-attention,embed=[256],dropout=0.25
     #[arg(long = "method", value_name = "NAME[,SETTING=VALUE]")]
     methods: Vec<String>,
+    /// Method whose settings the validation bags of each fit choose, repeatable: 'gated-attention: lr=[1e-4,3e-4],
+    /// embed=[64,128]' tries each combination; the settings of a --method, and lr, epochs, batch, weight-decay
+    #[arg(long, value_name = "NAME: SETTING=[VALUE,..],..")]
+    search: Vec<String>,
+    /// Draw so many candidates of each --search in place of every combination; a setting may then have a range, such as
+    /// dropout=0..0.5 or lr=1e-5..1e-3 log
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    trials: Option<u16>,
+    /// Compare without the baselines: the shares of the classes, a network on the mean of a bag's features, and one with
+    /// log-mean-exp pooling
+    #[arg(long)]
+    no_baselines: bool,
     /// A study as a study.toml has it; options go before what it says
     #[arg(long, value_name = "FILE")]
     study: Option<PathBuf>,
     /// Folder for runs and results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Folds of a division, stratified by class [default: those of the data set, else 5]
+    /// Folds of a division, stratified by class; monte-carlo:N[:SHARE] for N divisions that test a share drawn anew
+    /// [default: 0.2]; sites:K for folds of whole sites; each-site for one of each [default: those of the data set, else 5]
     #[arg(long, value_name = "K")]
-    folds: Option<usize>,
+    folds: Option<Division>,
+    /// Sites are those of TCGA's barcodes (A7 of TCGA-A7-A0CD), of patients or else of bags
+    #[arg(long)]
+    tcga_sites: bool,
     /// Divisions into folds [default: 1]
     #[arg(long, value_name = "N")]
     repeats: Option<usize>,
@@ -117,7 +136,11 @@ impl Args {
             slides,
             on_bad,
             methods: self.methods.clone(),
+            search: self.search.clone(),
+            trials: self.trials.map(usize::from),
             folds: self.folds,
+            baselines: self.no_baselines.then_some(false),
+            tcga_sites: self.tcga_sites.then_some(true),
             repeats: self.repeats,
             seeds: self.seeds,
             validation: self.validation,
@@ -149,6 +172,15 @@ fn known(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// What is written of results, anew each time.
+const WRITTEN: [(&str, Kind); 5] = [
+    ("results.md", Kind::Study),
+    ("results.json", Kind::Study),
+    ("results.csv", Kind::Study),
+    ("results.tex", Kind::Study),
+    ("predictions.csv", Kind::Table),
+];
+
 /// The file of finished fits, and the beginning of those of shards.
 const RUNS: &str = "runs.jsonl";
 const OF_SHARD: &str = "runs-";
@@ -172,8 +204,8 @@ pub fn run(args: &Args) -> Result<()> {
     let study = Arc::new(study(args, &asked)?);
     let grid = study.grid()?;
     let file = |name: &str| args.out.join(name);
-    let [page, data, table] = ["results.md", "results.json", "predictions.csv"].map(file);
-    let kinds = [(&*page, Kind::Study), (&*data, Kind::Study), (&*table, Kind::Table)];
+    let places = WRITTEN.map(|(name, kind)| (file(name), kind));
+    let kinds: Vec<(&Path, Kind)> = places.iter().map(|(place, kind)| (&**place, *kind)).collect();
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let shard = Shard::part(args.shard);
     // A shard writes none of these.
@@ -197,9 +229,16 @@ pub fn run(args: &Args) -> Result<()> {
     let results = Results::of(&study, &grid, &runs, seeds, device.name())?;
     let said = out_of_fold(&study, &grid, &runs, seeds, device.name())?;
     let text = results.markdown();
-    write_atomically(claim.staged(&page), &text)?;
-    write_atomically(claim.staged(&data), serde_json::to_string_pretty(&results)? + "\n")?;
-    write_atomically(claim.staged(&table), predictions(&study.set.bags, &said)?)?;
+    let texts = [
+        text.clone().into_bytes(),
+        (serde_json::to_string_pretty(&results)? + "\n").into_bytes(),
+        results.csv().into_bytes(),
+        results.tex().into_bytes(),
+        predictions(&study.set.bags, &said)?,
+    ];
+    for ((place, _), text) in places.iter().zip(texts) {
+        write_atomically(claim.staged(place), text)?;
+    }
     claim.commit()?;
     let told = StudyFile { validation: Some(study.validation), ..asked };
     // It may be one that a person wrote, or of a smaller study.
@@ -220,10 +259,13 @@ pub fn run(args: &Args) -> Result<()> {
 fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
     let quiet = args.output.quiet;
     let Some(data) = &asked.data else { bail!("--data: expected bags to learn from, found none") };
-    if asked.methods.is_empty() {
+    if asked.methods.is_empty() && asked.search.is_empty() {
         bail!("--method: expected a method at least (`bagrad methods` lists them), found none");
     }
-    let candidates = asked.methods.iter().map(|text| asked.candidate(text)).collect::<Result<Vec<_>>>()?;
+    if asked.trials.is_some() && asked.search.is_empty() {
+        bail!("--trials is of the candidates of --search, of which there is none");
+    }
+    let contenders = asked.contenders()?;
     if args.opening.splits.is_some() {
         bail!(
             "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
@@ -238,7 +280,10 @@ fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
             }
         }
     }
-    let folds = folds(&set.bags, set.folds.take(), asked).with_context(|| format!("data {data}"))?;
+    if asked.tcga_sites == Some(true) {
+        set.sites = Some(sites::of_barcodes(&set.bags).context("--tcga-sites")?);
+    }
+    let (folds, divided) = folds(&mut set, asked).with_context(|| format!("data {data}"))?;
     if set
         .split
         .as_ref()
@@ -251,22 +296,50 @@ fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
         let (bags, all) = (groups.len(), split::count_groups(groups));
         note(quiet, format!("{bags} bags of {all} groups, each kept in one fold"));
     }
+    if let Some(sites) = &set.sites {
+        let (all, kept) = (split::count_groups(sites), divided == Divided::BySite);
+        let told =
+            if kept { "each kept in one fold" } else { "on both sides of folds; --folds sites:K keeps each in one" };
+        note(quiet, format!("{all} sites, {told}"));
+    }
     let validation = asked.validation.unwrap_or(VALIDATION);
+    if validation == 0.0 && !asked.search.is_empty() {
+        bail!("--search needs validation bags to choose by; give --validation a share above 0");
+    }
     if validation == 0.0 && asked.patience.is_some() {
         bail!("--patience needs validation bags; give --validation a share above 0");
     }
     let scaling = if asked.standardise == Some(false) { Scaling::None } else { Scaling::Auto };
-    Ok(Study { set, folds, candidates, validation, scaling })
+    Ok(Study { set, folds, divided, contenders, validation, scaling })
 }
 
 /// The folds of the data set, or drawn ones.
-fn folds(bags: &Bags, own: Option<Folds>, asked: &StudyFile) -> Result<Folds> {
-    if let (Some(own), None, None) = (own, asked.folds, asked.repeats) {
-        return Ok(own);
+fn folds(set: &mut Dataset, asked: &StudyFile) -> Result<(Folds, Divided)> {
+    if let (Some(own), None, None) = (set.folds.take(), asked.folds, asked.repeats) {
+        return Ok((own, Divided::InFolds));
     }
+    let bags = &set.bags;
     let labels = bags.strata().context("expected labels to train with, found none")?;
-    let (count, repeats) = (asked.folds.unwrap_or(FOLDS), asked.repeats.unwrap_or(1));
-    Ok(Folds::stratified(&labels, bags.groups.as_deref(), count, repeats, asked.split_seed.unwrap_or(1))?)
+    let (groups, seed) = (bags.groups.as_deref(), asked.split_seed.unwrap_or(SPLIT_SEED));
+    let division = asked.folds.unwrap_or(Division::Folds(FOLDS));
+    if let (false, Some(repeats)) = (matches!(division, Division::Folds(_)), asked.repeats) {
+        bail!("--repeats {repeats} is of folds that are drawn; --folds {division} has its own number of divisions");
+    }
+    let sites = || {
+        let told =
+            "expected to know where bags are from: a column 'site' of the labels, --site-column NAME, or --tcga-sites";
+        set.sites.as_deref().with_context(|| format!("--folds {division}: {told}"))
+    };
+    Ok(match division {
+        Division::Folds(count) => {
+            (Folds::stratified(&labels, groups, count, asked.repeats.unwrap_or(1), seed)?, Divided::InFolds)
+        }
+        Division::MonteCarlo(count, share) => {
+            (Folds::monte_carlo(&labels, groups, count, share, seed)?, Divided::MonteCarlo)
+        }
+        Division::Sites(count) => (Folds::by_site(&labels, groups, sites()?, count, seed)?, Divided::BySite),
+        Division::EachSite => (Folds::of_each_site(groups, sites()?)?, Divided::BySite),
+    })
 }
 
 /// A line for each bag, method, division and seed.

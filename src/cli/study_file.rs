@@ -2,15 +2,20 @@
 
 use super::args;
 use super::config::first_set;
+use super::division::Division;
+use super::search;
 use anyhow::{Context, Result, anyhow};
 use bagrad::data::text::ColumnNames;
 use bagrad::data::{OnBad, Opening, Source};
 use bagrad::methods::Method;
-use bagrad::study::Candidate;
+use bagrad::study::{Candidate, Contender};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// Seed of divisions, and of what searches draw.
+pub const SPLIT_SEED: u64 = 1;
 
 /// A study as a file has it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,8 +31,17 @@ pub struct StudyFile {
     pub on_bad: Option<OnBad>,
     /// Each as `--method`.
     pub methods: Vec<String>,
+    /// Each as `--search`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// As `--trials`.
+    pub trials: Option<usize>,
+    /// False: `--no-baselines`.
+    pub baselines: Option<bool>,
     /// As `--folds`.
-    pub folds: Option<usize>,
+    pub folds: Option<Division>,
+    /// As `--tcga-sites`.
+    pub tcga_sites: Option<bool>,
     /// As `--repeats`.
     pub repeats: Option<usize>,
     /// As `--seeds`.
@@ -85,9 +99,26 @@ impl StudyFile {
         if self.methods.is_empty() {
             self.methods = below.methods;
         }
-        first_set!(self, below, data, labels, slides, on_bad, folds, repeats, seeds, validation, split_seed, epochs);
-        first_set!(self, below, learning_rate, patience, monitor, class_weights, standardise, positive);
-        first_set!(self.columns, below.columns, label, bag, group);
+        if self.search.is_empty() {
+            self.search = below.search;
+        }
+        first_set!(
+            self, below, data, labels, slides, on_bad, folds, tcga_sites, repeats, seeds, validation, split_seed,
+            epochs
+        );
+        first_set!(
+            self,
+            below,
+            trials,
+            baselines,
+            learning_rate,
+            patience,
+            monitor,
+            class_weights,
+            standardise,
+            positive
+        );
+        first_set!(self.columns, below.columns, label, bag, group, site);
         self
     }
 
@@ -108,31 +139,69 @@ impl StudyFile {
         Opening { columns, labels, slides, on_bad, ..Opening::default() }
     }
 
-    /// The method of `NAME,SETTING=VALUE,..` and its training.
+    /// What takes part: each method as it is, then those whose settings are searched.
     ///
     /// # Errors
-    /// For a method or a setting that there is not.
-    pub fn candidate(&self, text: &str) -> Result<Candidate> {
-        let mut parts = parts(text).into_iter();
-        let name = parts.next().unwrap_or_default();
-        let set: Vec<String> = parts.collect();
-        let of = || format!("--method {text}");
-        let method = Method::named(name.trim()).with_context(of)?.with(&args::settings(&set)?).with_context(of)?;
-        let recipe = Settings::for_method(&method);
-        let training = Settings {
+    /// As [`StudyFile::candidate`], and for what is no search.
+    pub fn contenders(&self) -> Result<Vec<Contender>> {
+        let fixed = self.methods.iter().map(|text| {
+            let candidate = self.candidate(text).with_context(|| format!("--method {text}"))?;
+            Ok(Contender::new(text, vec![candidate]))
+        });
+        let seed = self.split_seed.unwrap_or(SPLIT_SEED);
+        let searched = self.search.iter().map(|text| search::contender(self, text, self.trials, seed));
+        let baselines = match self.baselines {
+            Some(false) => Vec::new(),
+            _ => Contender::baselines(|recipe| self.trained(recipe)),
+        };
+        fixed.chain(searched).chain(baselines.into_iter().map(Ok)).collect()
+    }
+
+    /// A training with what is asked of all of them.
+    fn trained(&self, recipe: Settings) -> Settings {
+        Settings {
             epochs: self.epochs.unwrap_or(recipe.epochs),
             learning_rate: self.learning_rate.unwrap_or(recipe.learning_rate),
             patience: self.patience,
             monitor: self.monitor.unwrap_or(recipe.monitor),
             class_weights: self.class_weights.clone().unwrap_or(recipe.class_weights.clone()),
             ..recipe
-        };
-        Ok(Candidate { name: text.to_owned(), method, training })
+        }
+    }
+
+    /// The method of `NAME,SETTING=VALUE,..` and its training, which `lr`, `epochs`, `batch` and `weight-decay` are settings of.
+    ///
+    /// # Errors
+    /// For a method or a setting that there is not.
+    pub fn candidate(&self, text: &str) -> Result<Candidate> {
+        let mut parts = parts(text).into_iter();
+        let name = parts.next().unwrap_or_default();
+        let (of_training, set): (Vec<String>, Vec<String>) = parts.partition(|part| training_setting(part).is_some());
+        let method = Method::named(name.trim())?.with(&args::settings(&set)?)?;
+        let recipe = Settings::for_method(&method);
+        let mut training = self.trained(recipe);
+        for (name, value) in of_training.iter().filter_map(|part| training_setting(part)) {
+            let wrong = || format!("{name}: '{value}' is not a number that fits here");
+            match name {
+                "lr" => training.learning_rate = value.parse().with_context(wrong)?,
+                "epochs" => training.epochs = value.parse().with_context(wrong)?,
+                "batch" => training.batch = value.parse().with_context(wrong)?,
+                _ => training.optimiser.weight_decay = value.parse().with_context(wrong)?,
+            }
+        }
+        Ok(Candidate { settings: String::new(), method, training })
     }
 }
 
+/// `SETTING=VALUE` of the training and not of the method: its name and its value.
+fn training_setting(part: &str) -> Option<(&str, &str)> {
+    let (name, value) = part.split_once('=')?;
+    let name = name.trim();
+    ["lr", "epochs", "batch", "weight-decay"].contains(&name).then_some((name, value.trim()))
+}
+
 /// Pieces between the commas that are in no brackets and no quotes.
-fn parts(text: &str) -> Vec<String> {
+pub fn parts(text: &str) -> Vec<String> {
     let (mut all, mut depth, mut quoted) = (vec![String::new()], 0, false);
     for c in text.chars() {
         match c {
@@ -171,10 +240,16 @@ mod tests {
         assert_eq!(of("dsmil"), "dsmil");
         assert_eq!(of("gated-attention,embed=[64,32],init=glorot"), "gated-attention | embed=[64,32] | init=glorot");
         assert_eq!(of("ibmil,base={method=\"a,b\",x=[1,2]},k=1"), "ibmil | base={method=\"a,b\",x=[1,2]} | k=1");
-        let candidate = StudyFile { epochs: Some(3), ..StudyFile::default() }.candidate("dsmil,query=64").unwrap();
-        assert_eq!((&candidate.name[..], candidate.training.epochs), ("dsmil,query=64", 3));
+        let study = StudyFile { epochs: Some(3), learning_rate: Some(0.1), ..StudyFile::default() };
+        let candidate = study.candidate("dsmil,query=64,lr=2e-3,batch=4,weight-decay=0").unwrap();
         assert_eq!(candidate.method.settings()["query"], 64);
-        let refused = |text: &str| format!("{:#}", StudyFile::default().candidate(text).unwrap_err());
+        let Settings { epochs, learning_rate, batch, optimiser, .. } = candidate.training;
+        assert_eq!((epochs, learning_rate, batch, optimiser.weight_decay), (3, 2e-3, 4, 0.0));
+        let refused = |text: &str| {
+            let study = StudyFile { methods: vec![text.to_owned()], ..StudyFile::default() };
+            format!("{:#}", study.contenders().unwrap_err())
+        };
+        assert!(refused("dsmil,lr=fast").contains("lr: 'fast' is not a number"));
         assert!(
             refused("dsmil,queri=3").contains("--method dsmil,queri=3") && refused("no").contains("there are: mi-net")
         );

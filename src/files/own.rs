@@ -29,7 +29,7 @@ pub enum Kind {
     Experiment,
     /// Many slides in one file.
     Packed,
-    /// What a cross-validation found, as Markdown and JSON.
+    /// What a cross-validation found, as Markdown, JSON, CSV and LaTeX, and its model card.
     Study,
 }
 
@@ -103,6 +103,9 @@ impl Kind {
             Kind::Study => {
                 let starts = text.trim_start();
                 starts.starts_with("# Cross-validation on ")
+                    || starts.starts_with("# Model card: ") && text.contains("bagrad cross-validate")
+                    || starts.starts_with("% Written by bagrad cross-validate")
+                    || first.starts_with("method,baseline,metric,")
                     || starts.starts_with('{') && text.contains("\"auc_interval\"") && text.contains("\"repeats\"")
             }
             Kind::Folder | Kind::Model | Kind::Packed => unreachable!("told by other means"),

@@ -1,6 +1,6 @@
 //! Finished runs: a line each in a file, so that what was interrupted goes on where it stood.
 
-use super::{Cell, Found, Grid, Metrics, Predicted, Task};
+use super::{Cell, Found, Grid, Metrics, Predicted, Task, Tried};
 use crate::device::Device;
 use crate::fingerprint::Fingerprint;
 use crate::fit::{Every, Shelf};
@@ -24,6 +24,9 @@ pub struct Line {
     /// What it said of bags that it had not seen, where that is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bags: Vec<Predicted>,
+    /// The settings that it chose among, where there were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
     /// Wall time, data included.
     pub seconds: f64,
     /// What it ran on.
@@ -124,11 +127,11 @@ impl Runs {
     ) -> Result<()> {
         let Over { cell, seed, found, seconds, shelf } = over;
         let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
-        let Found { metrics, bags } = found.with_context(what)?;
+        let Found { metrics, bags, tried } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
         say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()));
         let key = key(cell, seed, device.name());
-        self.add(file, Line { key, metrics, bags, seconds, machine: device.description(), date: today() })?;
+        self.add(file, Line { key, metrics, bags, tried, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
     }
 

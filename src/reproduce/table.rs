@@ -215,7 +215,15 @@ mod tests {
 
     fn line(auc: f64) -> Line {
         let metrics = BTreeMap::from([("auc".to_owned(), auc)]);
-        Line { key: 0.into(), metrics, bags: Vec::new(), seconds: 2.0, machine: "m".into(), date: "2026-01-02".into() }
+        Line {
+            key: 0.into(),
+            metrics,
+            bags: Vec::new(),
+            tried: Vec::new(),
+            seconds: 2.0,
+            machine: "m".into(),
+            date: "2026-01-02".into(),
+        }
     }
 
     fn summary(values: &[f64], published: Option<Published>) -> Summary {

@@ -1,18 +1,18 @@
 //! What a study found: scores with intervals, and methods in pairs.
 
-use super::{Study, column};
-use crate::metrics::{Ranks, Resamples, difference, interval};
-use crate::reproduce::Grid;
+use super::chosen::Chosen;
+use super::pools::{Fits, Pool};
+use super::{Divided, Sees, Study};
+use crate::data::split;
+use crate::metrics::{self, Calibration, Compared, Difference, Placements, Ranks, Resamples, difference, interval};
 use crate::reproduce::runs::{Line, Runs};
-use anyhow::{Context, Result, bail};
+use crate::reproduce::{Grid, Predicted};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 /// Samples of an interval.
-const SAMPLES: usize = 2000;
-/// Columns of the table; the files have all scores.
-const SHOWN: [&str; 6] = ["auc", "average_precision", "balanced_accuracy", "f1", "mcc", "log_loss"];
+pub(super) const SAMPLES: usize = 2000;
 /// Their seed.
 const SEED: u64 = 1;
 
@@ -27,6 +27,13 @@ pub struct Results {
     pub groups: Option<usize>,
     /// Names of the classes; of two the second is the positive one.
     pub classes: Vec<String>,
+    /// What folds keep apart.
+    pub divided: Divided,
+    /// How many bags of each class folds test: of each class the fewest and the most, in the order of the classes.
+    pub tested: Vec<[usize; 2]>,
+    /// Where bags are from, how many sites, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<usize>,
     /// Divisions into folds, folds of a division, seeds of each.
     pub repeats: usize,
     /// Folds.
@@ -43,6 +50,9 @@ pub struct Results {
     pub methods: Vec<Row>,
     /// Each pair of them.
     pub pairs: Vec<Pair>,
+    /// Why there is nothing of DeLong's, where there is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_delong: Option<String>,
 }
 
 /// What a method reached.
@@ -54,10 +64,37 @@ pub struct Row {
     pub auc: Option<f64>,
     /// Where 95 % of the AUCs of resampled groups are.
     pub auc_interval: Option<[f64; 2]>,
+    /// DeLong's 95 % interval, of two classes where bags are independent.
+    pub auc_delong: Option<[f64; 2]>,
+    /// The AUC as of each fit, in the order of divisions, folds and seeds; none where a fold has bags of one class.
+    pub auc_of_fits: Vec<Option<f64>>,
+    /// What probabilities are worth, of the predictions of all fits together.
+    pub calibration: Option<Calibration>,
+    /// It is there to be beaten.
+    pub baseline: bool,
+    /// How it stands against each baseline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<Against>,
     /// Mean and standard deviation over folds, divisions and seeds.
     pub folds: Vec<OverFolds>,
     /// Seconds of a fit, on average.
     pub seconds: f64,
+    /// The settings that its fits chose, where there was a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Chosen>,
+}
+
+/// A method beside a baseline, on the same samples.
+#[derive(Clone, Debug, Serialize)]
+pub struct Against {
+    /// The baseline.
+    pub baseline: String,
+    /// Its AUC more than that of the baseline.
+    pub difference: f64,
+    /// Where 95 % of the differences on resampled groups are.
+    pub interval: [f64; 2],
+    /// All of them are above 0.
+    pub beats: bool,
 }
 
 /// A score over all fits.
@@ -86,6 +123,8 @@ pub struct Pair {
     pub interval: [f64; 2],
     /// How likely a difference as large is where there is none, by the same samples.
     pub p: f64,
+    /// DeLong's interval and p of the same difference, of two classes where bags are independent.
+    pub delong: Option<Compared>,
 }
 
 impl Results {
@@ -102,41 +141,75 @@ impl Results {
             None => labelled.iter().map(usize::to_string).collect(),
         };
         let resamples = Resamples::of(&groups, SAMPLES, SEED);
-        let (mut methods, mut draws) = (Vec::new(), Vec::new());
-        for candidate in &study.candidates {
-            let lines = lines(study, grid, runs, (&candidate.name, seeds, device))?;
-            let ranks = pooled(study, &lines, &labelled, &labels)?;
+        let no_delong = no_delong(study, &groups);
+        let (mut methods, mut draws, mut components) = (Vec::new(), Vec::new(), Vec::new());
+        for contender in &study.contenders {
+            let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
+            let mut pools = fits.pools(study, &labelled)?;
+            let calibration = calibration(&pools, study.set.bags.classes());
+            if contender.sees == Sees::Labels {
+                // What it says differs from fold to fold by what is left over for training: an order of folds, not of bags.
+                pools.iter_mut().for_each(|pool| pool.probabilities.fill(0.5));
+            }
+            let ranks: Option<Vec<Ranks>> = pools.iter().map(Pool::ranks).collect();
+            let ranks = ranks.context("a prediction is no number")?;
             let mean_auc = |counts: &[u32]| {
                 let all: Option<Vec<f64>> = ranks.iter().map(|ranks| ranks.auc(counts)).collect();
                 all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
             };
             let drawn = resamples.measure(mean_auc);
-            let fits: Vec<&Line> = lines.iter().flat_map(|of| of.iter().map(|(_, line)| *line)).collect();
+            let of_pools = || pools.iter().map(Pool::placements).collect::<Option<Vec<_>>>();
+            let placements = no_delong.is_none().then(of_pools).flatten().and_then(|all| Placements::mean(&all));
+            let placed = fits.placed();
+            let fits: Vec<&Line> = placed.iter().map(|(_, line)| *line).collect();
             methods.push(Row {
-                name: candidate.name.clone(),
+                name: contender.name.clone(),
                 auc: mean_auc(&vec![1; labelled.len()]),
                 auc_interval: interval(&drawn),
+                auc_delong: placements.as_ref().and_then(Placements::interval),
+                auc_of_fits: fits.iter().map(|line| line.metrics.get("auc").copied()).collect(),
+                calibration,
+                baseline: contender.is_baseline,
+                against: Vec::new(),
                 folds: over_folds(&fits),
                 seconds: fits.iter().map(|line| line.seconds).sum::<f64>() / fits.len().max(1) as f64,
+                search: Chosen::of(contender, &placed),
             });
             draws.push(drawn);
+            components.push(placements);
         }
         let mut order: Vec<usize> = (0..methods.len()).collect();
         order.sort_by(|&a, &b| methods[b].auc.unwrap_or(-1.0).total_cmp(&methods[a].auc.unwrap_or(-1.0)));
+        let compared = |a: usize, b: usize| {
+            let found = difference(&draws[a], &draws[b])?;
+            Some((methods[a].auc? - methods[b].auc?, found))
+        };
         let mut pairs = Vec::new();
         for (at, &a) in order.iter().enumerate() {
             for &b in &order[at + 1..] {
-                let (Some(of_a), Some(of_b)) = (methods[a].auc, methods[b].auc) else { continue };
-                let Some(found) = difference(&draws[a], &draws[b]) else { continue };
+                let Some((apart, found)) = compared(a, b) else { continue };
+                let both = components[a].as_ref().zip(components[b].as_ref());
                 pairs.push(Pair {
                     better: methods[a].name.clone(),
                     worse: methods[b].name.clone(),
-                    difference: of_a - of_b,
+                    difference: apart,
                     interval: found.interval,
                     p: found.p,
+                    delong: both.and_then(|(a, b)| a.less(b)),
                 });
             }
         }
+        let against = |a: usize| {
+            let baselines = order.iter().filter(|&&b| methods[b].baseline && !methods[a].baseline);
+            let one = |&b: &usize| {
+                let (difference, Difference { interval, .. }) = compared(a, b)?;
+                let baseline = methods[b].name.clone();
+                Some(Against { baseline, difference, interval, beats: interval[0] > 0.0 })
+            };
+            baselines.filter_map(one).collect::<Vec<_>>()
+        };
+        let all: Vec<Vec<Against>> = (0..methods.len()).map(against).collect();
+        methods.iter_mut().zip(all).for_each(|(method, against)| method.against = against);
         let mut unique = groups;
         unique.sort_unstable();
         unique.dedup();
@@ -145,6 +218,9 @@ impl Results {
             bags: labelled.len(),
             groups: bags.groups.as_ref().map(|_| unique.len()),
             classes: bags.class_names.clone(),
+            divided: study.divided,
+            tested: tested(study),
+            sites: study.set.sites.as_ref().map(|sites| split::count_groups(sites)),
             repeats: study.folds.repeats(),
             folds: (0..study.folds.repeats()).map(|repeat| study.folds.count(repeat)).max().unwrap_or(0),
             seeds,
@@ -153,112 +229,38 @@ impl Results {
             device: device.to_owned(),
             methods: order.iter().map(|&at| methods[at].clone()).collect(),
             pairs,
-        })
-    }
-
-    /// A table for people.
-    pub fn markdown(&self) -> String {
-        let mut text = format!("# Cross-validation on {}\n\n", self.data);
-        let groups = self.groups.map_or(String::new(), |n| format!(" of {n} groups, each in one fold"));
-        let of = match &self.classes[..] {
-            [_, positive] => format!("AUC and F1 are of class {positive}"),
-            _ => "AUC and F1 are means over the classes".to_owned(),
-        };
-        let _ = writeln!(
-            text,
-            "{} bags{groups}; {} x {} folds, {} seeds each; {:.0} % of the training bags of a fold chose the epoch, and each \
-             bag was tested by models that saw no bag of its group. {of}. Always the most frequent class would be right in {:.1} %.\n",
-            self.bags,
-            self.repeats,
-            self.folds,
-            self.seeds,
-            100.0 * self.validation,
-            100.0 * self.majority
-        );
-        let _ = writeln!(
-            text,
-            "| method | AUC, all folds | 95 % | {} | seconds a fit |",
-            SHOWN.join(" | ").replace('_', " ")
-        );
-        let _ = writeln!(text, "|---|---|---|{}---|", "---|".repeat(SHOWN.len()));
-        for row in &self.methods {
-            let auc = row.auc.map_or("-".into(), |auc| format!("{auc:.3}"));
-            let interval = row.auc_interval.map_or("-".into(), |[low, high]| format!("{low:.3} to {high:.3}"));
-            let cells: Vec<String> = SHOWN.iter().map(|name| row.cell(name)).collect();
-            let _ = writeln!(
-                text,
-                "| {} | {auc} | {interval} | {} | {:.1} |",
-                row.name.replace('|', "\\|"),
-                cells.join(" | "),
-                row.seconds
-            );
-        }
-        text += "\nFor all folds: the AUC of the predictions of all folds together, a mean over divisions and seeds; its interval \
-                 has 95 % of 2000 samples of the groups (of the bags, where there are no groups). The other columns: mean ± \
-                 standard deviation over folds, divisions and seeds.\n";
-        if !self.pairs.is_empty() {
-            text += "\n| better | worse | AUC more | 95 % | p |\n|---|---|---|---|---|\n";
-            for pair in &self.pairs {
-                let [low, high] = pair.interval;
-                let names = [&pair.better, &pair.worse].map(|name| name.replace('|', "\\|"));
-                let _ = writeln!(
-                    text,
-                    "| {} | {} | {:.3} | {low:.3} to {high:.3} | {:.3} |",
-                    names[0], names[1], pair.difference, pair.p
-                );
-            }
-            text += "\nDifferences on the same samples of the groups; p is not corrected for the number of pairs.\n";
-        }
-        text
-    }
-}
-
-impl Row {
-    /// The mean and deviation of a score, as people read them.
-    fn cell(&self, metric: &str) -> String {
-        let found = self.folds.iter().find(|of| of.metric == metric);
-        found.map_or("-".into(), |of| match of.deviation {
-            Some(deviation) => format!("{:.3} ± {deviation:.3}", of.mean),
-            None => format!("{:.3}", of.mean),
+            no_delong,
         })
     }
 }
 
-/// The runs of a method, for each division and seed those of its folds.
-fn lines<'a>(
-    study: &Study,
-    grid: &Grid,
-    runs: &'a Runs,
-    (name, seeds, device): (&str, u64, &str),
-) -> Result<Vec<Vec<(usize, &'a Line)>>> {
-    let mut all = Vec::new();
-    for repeat in 0..study.folds.repeats() {
-        for seed in 1..=seeds {
-            let of = |fold: usize| {
-                let place = column(repeat, fold);
-                let cell = grid.cells.iter().find(|cell| cell.row == name && cell.column == place);
-                let line = cell.and_then(|cell| runs.get(cell, seed, device));
-                line.map(|line| (fold, line)).with_context(|| format!("{name}: fold {place}, seed {seed} has not run"))
-            };
-            all.push((0..study.folds.count(repeat)).map(of).collect::<Result<Vec<_>>>()?);
+/// Why DeLong's interval would not be one, if it would not.
+fn no_delong(study: &Study, groups: &[String]) -> Option<String> {
+    let count = split::count_groups(groups);
+    match study.set.bags.classes() {
+        2 if study.divided == Divided::MonteCarlo => Some("divisions test different bags".into()),
+        2 if count < groups.len() => {
+            Some(format!("it takes bags for independent, and {} bags are of {count} groups", groups.len()))
         }
+        2 => None,
+        classes => Some(format!("it is of two classes, and there are {classes}")),
     }
-    Ok(all)
 }
 
-/// The order of the predictions of all folds together, for each division and seed.
-fn pooled(study: &Study, lines: &[Vec<(usize, &Line)>], labelled: &[usize], labels: &[u32]) -> Result<Vec<Ranks>> {
-    let classes = study.set.bags.classes();
-    let one = |folds: &Vec<(usize, &Line)>| {
-        let mut probabilities = vec![f32::NAN; labelled.len() * classes];
-        for said in folds.iter().flat_map(|(_, line)| &line.bags) {
-            let at = labelled.binary_search(&said.bag).ok().filter(|_| said.probabilities.len() == classes);
-            let Some(at) = at else { bail!("a run speaks of bag {} as no run of this study does", said.bag) };
-            probabilities[at * classes..(at + 1) * classes].copy_from_slice(&said.probabilities);
-        }
-        Ranks::new(&probabilities, classes, labels).context("a bag was tested in no fold")
-    };
-    lines.iter().map(one).collect()
+/// Of the predictions of all fits together.
+fn calibration(pools: &[Pool], classes: usize) -> Option<Calibration> {
+    let all = |of: fn(&Pool) -> &[f32]| pools.iter().flat_map(of).copied().collect::<Vec<f32>>();
+    let labels: Vec<u32> = pools.iter().flat_map(|pool| &pool.labels).copied().collect();
+    metrics::calibration(&all(|pool| &pool.probabilities), classes, &labels, metrics::BINS)
+}
+
+/// The fewest and the most bags of each class that a fold tests.
+fn tested(study: &Study) -> Vec<[usize; 2]> {
+    let (labels, classes) = (study.set.bags.labels.as_deref().unwrap_or_default(), study.set.bags.classes());
+    let folds = (0..study.folds.repeats()).flat_map(|repeat| study.folds.class_counts(repeat, labels, classes));
+    let folds: Vec<Vec<usize>> = folds.collect();
+    let of = |class: usize| folds.iter().map(move |fold| fold[class]);
+    (0..classes).map(|class| [of(class).min().unwrap_or(0), of(class).max().unwrap_or(0)]).collect()
 }
 
 /// Every score over all fits, by name.
@@ -301,14 +303,16 @@ pub struct OutOfFold {
 /// When a run is missing.
 pub fn out_of_fold(study: &Study, grid: &Grid, runs: &Runs, seeds: u64, device: &str) -> Result<Vec<OutOfFold>> {
     let mut all = Vec::new();
-    for candidate in &study.candidates {
-        let lines = lines(study, grid, runs, (&candidate.name, seeds, device))?;
-        for (at, folds) in lines.iter().enumerate() {
-            let (repeat, seed) = (at / seeds as usize, at % seeds as usize + 1);
-            for (fold, said) in folds.iter().flat_map(|(fold, line)| line.bags.iter().map(move |said| (*fold, said))) {
-                let (method, place) = (candidate.name.clone(), [repeat, fold, seed]);
-                all.push(OutOfFold { method, place, bag: said.bag, probabilities: said.probabilities.clone() });
-            }
+    for contender in &study.contenders {
+        let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
+        for (place, line) in fits.placed() {
+            let said = |said: &Predicted| OutOfFold {
+                method: contender.name.clone(),
+                place,
+                bag: said.bag,
+                probabilities: said.probabilities.clone(),
+            };
+            all.extend(line.bags.iter().map(said));
         }
     }
     Ok(all)

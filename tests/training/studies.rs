@@ -40,7 +40,7 @@ fn results(folder: &Path) -> (serde_json::Value, String) {
     (all, std::fs::read_to_string(folder.join("predictions.csv")).unwrap())
 }
 
-const STUDY: &str = "cross-validate --method gated-attention,embed=[16],attention=8,dropout=0 \
+const STUDY: &str = "cross-validate --search gated-attention,embed=[16],attention=8,dropout=0:lr=[3e-3,1e-2] \
                      --method mi-net-bag,embed=[16],pool=mean --method ibmil,base.embed=[8],clusters=2 --folds 3 --repeats 2 \
                      --seeds 2 --epochs 8 --lr 0.003 --device host --quiet --checkpoint-every 3u --data";
 
@@ -61,10 +61,32 @@ fn a_study_has_the_same_results_however_it_is_done() {
         (found["folds"].as_u64(), found["repeats"].as_u64(), found["seeds"].as_u64()),
         (Some(3), Some(2), Some(2))
     );
-    assert_eq!(found["methods"].as_array().unwrap().len(), 3);
-    assert_eq!(found["pairs"].as_array().unwrap().len(), 3);
+    // Three methods and three baselines.
+    let methods = found["methods"].as_array().unwrap();
+    assert_eq!((methods.len(), found["pairs"].as_array().unwrap().len()), (6, 15));
+    for method in methods {
+        let name = method["name"].as_str().unwrap();
+        let is_baseline = name.starts_with("baseline: ");
+        assert_eq!(method["against"].as_array().map_or(0, Vec::len), if is_baseline { 0 } else { 3 }, "{name}");
+        if name == "baseline: class shares" {
+            assert_eq!((method["auc"].as_f64(), method["auc_delong"].as_f64()), (Some(0.5), None));
+        }
+        let Some(search) = method.get("search") else { continue };
+        let of = |at: usize| search["candidates"][at]["chosen"].as_u64().unwrap();
+        assert_eq!((of(0) + of(1), search["fits"].as_array().unwrap().len()), (12, 12));
+        assert_eq!(
+            (name, &search["metric"]),
+            ("gated-attention,embed=[16],attention=8,dropout=0:lr=[3e-3,1e-2]", &"log_loss".into())
+        );
+    }
+    assert_eq!(methods.iter().filter(|method| method.get("search").is_some()).count(), 1);
+    assert!(found["no_delong"].as_str().unwrap().contains("30 bags are of 15 groups"));
+    for name in ["results.md", "results.csv", "results.tex"] {
+        let text = std::fs::read_to_string(path("alone").join(name)).unwrap();
+        assert!(text.contains("log-mean-exp pooling"), "{name}");
+    }
     // Each bag once for every method, division and seed, and slides of a patient in one fold.
-    assert_eq!(predictions.lines().count(), 1 + 30 * 3 * 2 * 2);
+    assert_eq!(predictions.lines().count(), 1 + 30 * 6 * 2 * 2);
     let mut folds = std::collections::HashMap::new();
     for line in predictions.lines().skip(1).filter(|line| line.contains("mi-net-bag")) {
         let cells: Vec<&str> = line.split("\",").collect();
@@ -104,6 +126,51 @@ fn a_study_has_the_same_results_however_it_is_done() {
 }
 
 #[test]
+fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(table(folder.path(), 20)).unwrap();
+    // Five sites of four patients each, and every bag by itself.
+    let lines = text.lines().enumerate().map(|(at, line)| {
+        let (first, rest) = line.split_once(',').unwrap();
+        let (_, rest) = rest.split_once(',').unwrap();
+        if at == 0 { format!("{first},site,{rest}\n") } else { format!("{first},S{},{rest}\n", (at - 1) / 24) }
+    });
+    let data = folder.path().join("sites.csv");
+    std::fs::write(&data, lines.collect::<String>()).unwrap();
+    let run = |division: &str, more: &str| {
+        let out = folder.path().join(division.replace(':', "-"));
+        let base = "cross-validate --method attention,embed=[8] --epochs 2 --no-baselines --device host --quiet";
+        let args =
+            words(base, &["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap(), "--folds", division]);
+        good(&slices(&[args, words(more, &[])].concat()));
+        results(&out)
+    };
+    let site = |line: &str| line.split(['"', ' ', ',']).find_map(|word| word.parse::<usize>().ok()).unwrap() / 8;
+    for (division, folds) in [("sites:3", 3), ("each-site", 5)] {
+        let (found, predictions) = run(division, "");
+        assert_eq!((&found["divided"], found["folds"].as_u64()), (&"by-site".into(), Some(folds)), "{division}");
+        assert_eq!(found["sites"].as_u64(), Some(5));
+        let delong = found["methods"][0]["auc_delong"].as_array().unwrap();
+        assert!(delong[0].as_f64().unwrap() < found["methods"][0]["auc"].as_f64().unwrap());
+        let mut fold_of = std::collections::HashMap::new();
+        for line in predictions.lines().skip(1) {
+            let fold = line.split("\",").nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
+            let before = fold_of.insert(site(line), fold.clone());
+            assert!(before.is_none_or(|before| before == fold), "{division}: {line}");
+        }
+        assert_eq!(fold_of.values().collect::<std::collections::HashSet<_>>().len() as u64, folds);
+    }
+    let (found, predictions) = run("monte-carlo:4:0.25", "--seeds 2");
+    assert_eq!((&found["divided"], found["repeats"].as_u64()), (&"monte-carlo".into(), Some(4)));
+    assert_eq!(predictions.lines().count(), 1 + 4 * 2 * 10);
+    assert!(found["no_delong"].as_str().unwrap().contains("divisions test different bags"));
+    assert_eq!(found["methods"][0]["auc_of_fits"].as_array().unwrap().len(), 8);
+    // A study's file has its division.
+    let file = std::fs::read_to_string(folder.path().join("monte-carlo-4-0.25").join("study.toml")).unwrap();
+    assert!(file.contains("folds = \"monte-carlo:4:0.25\"") && file.contains("baselines = false"), "{file}");
+}
+
+#[test]
 fn what_would_flatter_results_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = table(folder.path(), 8);
@@ -132,6 +199,11 @@ fn what_would_flatter_results_is_refused() {
     assert!(refused(&data, "--method attention,embed=[8]").contains("is there twice"));
     assert!(refused(&data, "--patience 3 --validation 0").contains("--patience needs validation bags"));
     assert!(refused(&data, "--method no-such").contains("--method no-such"));
+    assert!(refused(&data, "--search dsmil:lr=[1e-3,1e-2] --validation 0").contains("--search needs validation bags"));
+    assert!(refused(&data, "--trials 3").contains("--trials is of the candidates of --search"));
+    assert!(refused(&data, "--folds sites:3").contains("a column 'site' of the labels"));
+    assert!(refused(&data, "--folds each-site --tcga-sites").contains("is no barcode of TCGA"));
+    assert!(refused(&data, "--folds monte-carlo:3 --repeats 2").contains("has its own number of divisions"));
     let told = refused(&data, "--folds 9");
     assert!(told.contains("8 groups of bags cannot be divided into 9 parts"), "{told}");
     assert!(refused(&data, "--splits parts.csv").contains("one division"));

@@ -1,0 +1,275 @@
+//! Results as tables: for people, for programs, for papers.
+
+use super::Divided;
+use super::results::{OverFolds, Pair, Results, Row, SAMPLES};
+use std::fmt::Write;
+
+/// Columns of the table; the files have all scores.
+const SHOWN: [&str; 6] = ["auc", "average_precision", "balanced_accuracy", "f1", "mcc", "log_loss"];
+
+impl Results {
+    /// What was done, in sentences.
+    pub fn summary(&self) -> String {
+        let groups = self.groups.map_or(String::new(), |n| format!(" of {n} groups, each in one part"));
+        let of = match &self.classes[..] {
+            [_, positive] => format!("AUC and F1 are of class {positive}"),
+            _ => "AUC and F1 are means over the classes".to_owned(),
+        };
+        let divided = match self.divided {
+            Divided::InFolds => format!("{} x {} folds", self.repeats, self.folds),
+            Divided::MonteCarlo => format!("{} divisions that each test bags drawn anew", self.repeats),
+            Divided::BySite => format!("{} folds of whole sites", self.folds),
+        };
+        let validation = match self.validation > 0.0 {
+            true => format!("{:.0} % of the training bags of a fold chose the epoch", 100.0 * self.validation),
+            false => "no validation bags, the last epoch was taken".to_owned(),
+        };
+        let sites = match (self.sites, self.divided) {
+            (None, _) => String::new(),
+            (Some(sites), Divided::BySite) => format!(" The {sites} sites are each in one fold."),
+            (Some(sites), _) => {
+                format!(" The {sites} sites are on both sides of folds, so what is learnt of a site counts as right.")
+            }
+        };
+        let counts: Vec<String> = self
+            .tested
+            .iter()
+            .zip(&self.classes)
+            .map(|([least, most], class)| match least == most {
+                true => format!("{least} of {class}"),
+                false => format!("{least} to {most} of {class}"),
+            })
+            .collect();
+        format!(
+            "{} bags{groups}; {divided}, {} seeds each, testing {}; {validation}, and each bag was tested by models that saw no \
+             bag of its group.{sites} {of}. Always the most frequent class would be right in {:.1} %.",
+            self.bags,
+            self.seeds,
+            counts.join(" and "),
+            100.0 * self.majority
+        )
+    }
+
+    /// What the AUC is, as the head of a column.
+    pub(super) fn auc_told(&self) -> &'static str {
+        if self.divided == Divided::MonteCarlo { "AUC, each division" } else { "AUC, all folds" }
+    }
+
+    /// How the AUC and its intervals come about.
+    pub fn notes(&self) -> String {
+        let auc = match self.divided {
+            Divided::MonteCarlo => "the AUC of the bags that a division tests, a mean over divisions and seeds",
+            _ => "the AUC of the predictions of all folds together, a mean over divisions and seeds",
+        };
+        let delong = match &self.no_delong {
+            Some(why) => format!("DeLong's interval is not given: {why}."),
+            None => "DeLong's interval takes bags for independent and predictions as they are, as the samples do; two that differ \
+                     much tell that neither is to be leaned on."
+                .to_owned(),
+        };
+        format!(
+            "{}: {auc}; its interval has 95 % of {SAMPLES} samples of the groups (of the bags, where there are no groups). \
+             {delong} The other columns: mean ± standard deviation over folds, divisions and seeds.",
+            self.auc_told()
+        )
+    }
+
+    /// True where some methods are baselines.
+    pub(super) fn has_baselines(&self) -> bool {
+        self.methods.iter().any(|row| row.baseline) && self.methods.iter().any(|row| !row.baseline)
+    }
+
+    /// A page for people.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# Cross-validation on {}\n\n{}\n\n", self.data, self.summary());
+        let delong = self.no_delong.is_none();
+        let mut head = vec!["method".to_owned(), self.auc_told().to_owned(), "95 %".to_owned()];
+        head.extend(delong.then(|| "95 %, DeLong".to_owned()));
+        head.extend(self.has_baselines().then(|| "against the baselines".to_owned()));
+        head.extend(SHOWN.map(|name| name.replace('_', " ")));
+        head.push("seconds a fit".to_owned());
+        table(
+            &mut text,
+            &head,
+            self.methods.iter().map(|row| {
+                let mut cells = vec![row.name.clone(), three(row.auc), range(row.auc_interval)];
+                cells.extend(delong.then(|| range(row.auc_delong)));
+                cells.extend(self.has_baselines().then(|| row.verdict()));
+                cells.extend(SHOWN.map(|name| row.cell(name)));
+                cells.push(format!("{:.1}", row.seconds));
+                cells
+            }),
+        );
+        let _ = writeln!(text, "\n{}", self.notes());
+        if self.has_baselines() {
+            text += "A method beats a baseline where all of the 95 % interval of its AUC less that of the baseline, on the same \
+                     samples, is above 0.\n";
+        }
+        if !self.pairs.is_empty() {
+            text += "\n";
+            let mut head = ["better", "worse", "AUC more", "95 %", "p"].map(str::to_owned).to_vec();
+            head.extend(delong.then(|| "95 %, DeLong".to_owned()));
+            head.extend(delong.then(|| "p, DeLong".to_owned()));
+            table(
+                &mut text,
+                &head,
+                self.pairs.iter().map(|pair| {
+                    let mut cells = vec![pair.better.clone(), pair.worse.clone(), format!("{:.3}", pair.difference)];
+                    cells.extend([range(Some(pair.interval)), format!("{:.3}", pair.p)]);
+                    cells.extend(delong.then(|| range(pair.delong.map(|of| of.interval))));
+                    cells.extend(delong.then(|| three(pair.delong.map(|of| of.p))));
+                    cells
+                }),
+            );
+            text += "\nDifferences on the same samples of the groups; p is not corrected for the number of pairs.\n";
+        }
+        for row in &self.methods {
+            text += &row.search.as_ref().map_or_else(String::new, |chosen| chosen.markdown(&row.name));
+        }
+        text
+    }
+
+    /// A line for each method and score: the AUC with its intervals, then means over fits.
+    pub fn csv(&self) -> String {
+        let mut text = "method,baseline,metric,value,low,high,delong_low,delong_high,deviation,fits\n".to_owned();
+        for row in &self.methods {
+            let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+            let ends = |of: Option<[f64; 2]>| [number(of.map(|of| of[0])), number(of.map(|of| of[1]))].join(",");
+            let name = format!("\"{}\",{}", row.name.replace('"', "\"\""), row.baseline);
+            let (auc, interval, delong) = (number(row.auc), ends(row.auc_interval), ends(row.auc_delong));
+            let fits = row.auc_of_fits.len();
+            let _ = writeln!(text, "{name},auc_all_folds,{auc},{interval},{delong},,{fits}");
+            for OverFolds { metric, mean, deviation, fits } in &row.folds {
+                let metric = if metric.contains([',', '"']) {
+                    format!("\"{}\"", metric.replace('"', "\"\""))
+                } else {
+                    metric.clone()
+                };
+                let _ = writeln!(text, "{name},{metric},{mean},,,,,{},{fits}", number(*deviation));
+            }
+        }
+        text
+    }
+
+    /// Two tables for a paper that uses the package booktabs.
+    pub fn tex(&self) -> String {
+        let mut text = "% Written by bagrad cross-validate; needs \\usepackage{booktabs}.\n".to_owned();
+        let delong = self.no_delong.is_none();
+        let _ = writeln!(text, "% {}", latex(&self.summary()));
+        let columns = 4 + usize::from(delong);
+        let _ = writeln!(text, "\\begin{{tabular}}{{l{}}}\n\\toprule", "r".repeat(columns - 1));
+        let head = if delong { " & 95\\,\\%, DeLong" } else { "" };
+        let _ = writeln!(text, "Method & AUC & 95\\,\\%{head} & Balanced accuracy \\\\\n\\midrule");
+        for row in &self.methods {
+            let more = if delong { format!(" & {}", latex_range(row.auc_delong)) } else { String::new() };
+            let (auc, accuracy) = (three(row.auc), row.cell("balanced_accuracy").replace('±', "$\\pm$"));
+            let (name, interval) = (latex(&row.name), latex_range(row.auc_interval));
+            let _ = writeln!(text, "{name} & {auc} & {interval}{more} & {accuracy} \\\\");
+        }
+        text += "\\bottomrule\n\\end{tabular}\n";
+        if !self.pairs.is_empty() {
+            text += "\n\\begin{tabular}{llrrr}\n\\toprule\nBetter & Worse & $\\Delta$ AUC & 95\\,\\% & $p$ \\\\\n\\midrule\n";
+            for Pair { better, worse, difference, interval, p, .. } in &self.pairs {
+                let (better, worse, interval) = (latex(better), latex(worse), latex_range(Some(*interval)));
+                let _ = writeln!(text, "{better} & {worse} & {difference:.3} & {interval} & {p:.3} \\\\");
+            }
+            text += "\\bottomrule\n\\end{tabular}\n";
+        }
+        text
+    }
+}
+
+impl Row {
+    /// The mean and deviation of a score, as people read them.
+    pub(super) fn cell(&self, metric: &str) -> String {
+        let found = self.folds.iter().find(|of| of.metric == metric);
+        found.map_or("-".into(), |of| match of.deviation {
+            Some(deviation) => format!("{:.3} ± {deviation:.3}", of.mean),
+            None => format!("{:.3}", of.mean),
+        })
+    }
+
+    /// Whether it beats the baselines, in words.
+    pub(super) fn verdict(&self) -> String {
+        if self.baseline {
+            return "is one".into();
+        }
+        let unbeaten: Vec<&str> = self.against.iter().filter(|of| !of.beats).map(|of| short(&of.baseline)).collect();
+        match (self.against.len(), unbeaten.len()) {
+            (0, _) => "-".into(),
+            (_, 0) => "beats them all".into(),
+            _ => format!("does not beat {}", unbeaten.join(", ")),
+        }
+    }
+}
+
+/// A baseline without the word.
+fn short(name: &str) -> &str {
+    name.strip_prefix("baseline: ").unwrap_or(name)
+}
+
+/// Three digits, or a dash.
+pub(super) fn three(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.3}"))
+}
+
+/// Both ends of an interval, or a dash.
+pub(super) fn range(of: Option<[f64; 2]>) -> String {
+    of.map_or("-".into(), |[low, high]| format!("{low:.3} to {high:.3}"))
+}
+
+/// Lines of Markdown.
+fn table(text: &mut String, head: &[String], rows: impl Iterator<Item = Vec<String>>) {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    *text += &line(head);
+    let _ = writeln!(text, "|{}", "---|".repeat(head.len()));
+    rows.for_each(|cells| *text += &line(&cells));
+}
+
+/// Text as LaTeX prints it; characters that a line of it cannot have become spaces.
+fn latex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\textbackslash{}"),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
+            '±' => out.push_str("$\\pm$"),
+            // Brackets behind the end of a line would be read as its option.
+            '[' | ']' => out.extend(['{', c, '}']),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn latex_range(of: Option<[f64; 2]>) -> String {
+    of.map_or("--".into(), |[low, high]| format!("{low:.3}--{high:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_for_papers() {
+        assert_eq!(
+            latex("a_b 5 % & {x} [64] \\ ~^#$"),
+            "a\\_b 5 \\% \\& \\{x\\} {[}64{]} \\textbackslash{} \
+                   \\textasciitilde{}\\textasciicircum{}\\#\\$"
+        );
+        assert_eq!(latex("a\nb"), "a b");
+    }
+
+    #[test]
+    fn cells_have_no_bars_of_their_own() {
+        let mut text = String::new();
+        table(&mut text, &["a".into()], [vec!["x|y".to_owned()]].into_iter());
+        assert_eq!(text, "| a |\n|---|\n| x\\|y |\n");
+    }
+}

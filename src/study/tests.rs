@@ -1,0 +1,126 @@
+use super::*;
+use crate::device::Device;
+use crate::methods::Method;
+use crate::random::Random;
+use crate::reproduce::Tried;
+use serde_json::json;
+
+/// Bags of two classes that a feature tells, of three instances each.
+fn bags(count: usize) -> Bags {
+    let mut random = Random::new(8, 0);
+    let labels: Vec<u32> = (0..count as u32).map(|bag| bag % 2).collect();
+    let values = labels.iter().flat_map(|&label| {
+        (0..12)
+            .map(|at| (random.normal() + if at == 4 { 2.0 * f64::from(label) } else { 0.0 }) as f32)
+            .collect::<Vec<_>>()
+    });
+    Bags::packed(Features::F32(values.collect()), 4, &vec![3; count]).unwrap().with_labels(labels).unwrap()
+}
+
+/// Of attention with these learning rates.
+fn contender(rates: &[f64]) -> Contender {
+    let settings = json!({ "embed": [8], "attention": 4, "dropout": 0.0 });
+    let method = Method::named("attention").unwrap().with(settings.as_object().unwrap()).unwrap();
+    let candidate = |&rate: &f64| Candidate {
+        settings: format!("lr={rate}"),
+        method: method.clone(),
+        training: Settings { epochs: 4, learning_rate: rate, ..Settings::for_method(&method) },
+    };
+    Contender::new("attention", rates.iter().map(candidate).collect())
+}
+
+fn study(bags: Bags, rates: &[f64]) -> Arc<Study> {
+    let folds = Folds::new(vec![(0..bags.len()).map(|bag| (bag / 2 % 3) as u32).collect()]).unwrap();
+    let (set, contenders) = (Dataset::new(bags, "made up"), vec![contender(rates)]);
+    Arc::new(Study { set, folds, divided: Divided::InFolds, contenders, validation: 0.3, scaling: Scaling::Auto })
+}
+
+/// What the first fold finds.
+fn first_fold(study: &Arc<Study>) -> Found {
+    let device = Device::host();
+    (study.grid().unwrap().cells[0].run)(&Task { device: &device, seed: 1, shelf: None }).unwrap()
+}
+
+#[test]
+fn the_test_fold_has_no_say_in_what_is_chosen() {
+    const RATES: [f64; 3] = [1e-5, 3e-3, 3e-2];
+    let found = first_fold(&study(bags(36), &RATES));
+    let scores: Vec<Option<f64>> = found.tried.iter().map(|tried| tried.score).collect();
+    assert_eq!(found.tried.iter().filter(|tried| tried.chosen).count(), 1);
+    assert!(scores.iter().all(Option::is_some) && scores[0] != scores[1], "{scores:?}");
+    let best = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(found.tried.iter().find(|tried| tried.chosen).unwrap().score, Some(best), "the smallest log loss");
+
+    // Other labels on the test fold: the same choice and the same predictions, which now are wrong.
+    let mut changed = bags(36);
+    let labels = changed.labels.as_mut().unwrap();
+    (0..36).filter(|bag| bag / 2 % 3 == 0).for_each(|bag| labels[bag] = 1 - labels[bag]);
+    let again = first_fold(&study(changed, &RATES));
+    assert_eq!((&again.tried, &again.bags), (&found.tried, &found.bags));
+    assert_ne!(again.metrics["accuracy"], found.metrics["accuracy"]);
+
+    // Other features there: the same choice.
+    let mut changed = bags(36);
+    let Features::F32(values) = &mut changed.features else { unreachable!("made in f32") };
+    values.chunks_exact_mut(12).enumerate().filter(|(bag, _)| bag / 2 % 3 == 0).for_each(|(_, bag)| bag.fill(9.0));
+    // Equal bags within one fold are no leak.
+    let again = first_fold(&study(changed, &RATES));
+    assert_eq!(again.tried, found.tried);
+    assert_ne!(again.bags, found.bags);
+
+    // Labels of training bags do move it.
+    let mut changed = bags(36);
+    changed.labels.as_mut().unwrap().swap(2, 3);
+    assert_ne!(first_fold(&study(changed, &RATES)).tried, found.tried);
+}
+
+#[test]
+fn the_first_of_equal_candidates_is_taken_and_one_that_diverges_is_none() {
+    let found = first_fold(&study(bags(24), &[1e30, 1e-3, 1e-3]));
+    let chosen: Vec<bool> = found.tried.iter().map(|tried| tried.chosen).collect();
+    assert_eq!(chosen, [false, true, false]);
+    let Tried { score, failed, .. } = &found.tried[0];
+    assert!(score.is_none() && failed.as_ref().is_some_and(|told| told.contains("loss")), "{failed:?}");
+    assert_eq!(found.tried[1].score, found.tried[2].score);
+    // Where all do, the fit fails.
+    let device = Device::host();
+    let grid = study(bags(24), &[1e30, 2e30]).grid().unwrap();
+    assert!((grid.cells[0].run)(&Task { device: &device, seed: 1, shelf: None }).is_err());
+}
+
+#[test]
+fn baselines_see_means_and_shares_alone() {
+    let with = |bags: Bags| {
+        let study = (*study(bags, &[1e-3])).clone();
+        let contenders = Contender::baselines(|training| Settings { epochs: 4, ..training });
+        let grid = Arc::new(Study { contenders, ..study }).grid().unwrap();
+        let device = Device::host();
+        let fold = |row: &str| {
+            let cell = grid.cells.iter().find(|cell| cell.row.contains(row) && cell.column == "0:0").unwrap();
+            (cell.run)(&Task { device: &device, seed: 1, shelf: None }).unwrap()
+        };
+        [fold("mean features"), fold("class shares"), fold("log-mean-exp")]
+    };
+    let whole = bags(36);
+    let [mean, shares, _] = with(whole.clone());
+    // The instances of each bag in another order, and one moved against another: the same mean.
+    let mut moved = whole.clone();
+    let Features::F32(values) = &mut moved.features else { unreachable!("made in f32") };
+    values.chunks_exact_mut(12).for_each(|bag| (bag[0] += 0.5, bag[8] -= 0.5).0);
+    let close = |a: &Found, b: &Found| {
+        let pairs = a.bags.iter().zip(&b.bags);
+        pairs.flat_map(|(a, b)| a.probabilities.iter().zip(&b.probabilities)).all(|(a, b)| (a - b).abs() < 1e-4)
+    };
+    let [again, others, instances] = with(moved);
+    assert!(close(&mean, &again) && shares.bags == others.bags && !close(&mean, &instances));
+    // Half of the training bags are of each class.
+    assert!(shares.bags.iter().all(|said| said.probabilities == [0.5, 0.5]));
+    assert_eq!(shares.metrics["auc"], 0.5);
+}
+
+#[test]
+fn a_search_needs_validation_bags() {
+    let alone = study(bags(24), &[1e-3, 1e-2]);
+    let study = Study { validation: 0.0, ..(*alone).clone() };
+    assert!(study.audit().unwrap_err().to_string().contains("needs validation bags to choose settings by"));
+}
