@@ -1,5 +1,5 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | pretrain | embed | fuse | devices | methods | bench | reproduce`: what each reads,
-//! runs and prints.
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | pretrain | embed | fuse | devices | methods |
+//! bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -14,6 +14,7 @@ mod division;
 mod embed;
 mod experiment;
 mod fuse;
+mod heatmap;
 mod inspect;
 mod interruption;
 mod methods;
@@ -52,6 +53,7 @@ Examples:
   bagrad pack features_uni_v1/ --labels slides.csv --out uni.bags   one file, for --data
   bagrad cross-validate --data my-bags/ --method dsmil --method gated-attention --out runs/study
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
+  bagrad heatmap --model runs/uni --data features_uni_v1/ --out maps/   where it looked, for browsers and QuPath
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad methods                                     all methods with their settings
@@ -83,6 +85,8 @@ enum Command {
     CrossValidate(Box<cross_validate::Args>),
     /// Predict bags, labelled or not, with a trained model
     Predict(predict::Args),
+    /// Draw what a model says of each patch of slides, for browsers and for QuPath
+    Heatmap(Box<heatmap::Args>),
     /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
     Pretrain(Box<pretrain::Args>),
     /// Make bags of features from bags of pictures
@@ -109,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::CrossValidate(args) => cross_validate::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Heatmap(args) => heatmap::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Fuse(args) => fuse::run(&args),

@@ -42,6 +42,7 @@ pub use haystack::Haystack;
 pub use mil_bags::{Pool, Protocol};
 pub use opening::{OnBad, Opening};
 pub use patches::Patches;
+pub use pictures::Rgb;
 pub use slides::packed;
 pub use source::Source;
 pub use textures::Textures;

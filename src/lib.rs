@@ -50,6 +50,7 @@
 //! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
 //! | pretrain an encoder of patches | `pretrain` (feature `data`) |
 //! | show a run | `report`: one self-contained HTML page (feature `report`) |
+//! | draw what a model says where its instances are | `heatmap` (feature `report`) |
 //! | build on what is below | [`engine`]: sessions, tapes, plans, kernels; less stable than the rest |
 //!
 //! Whatever a caller, a file or a device does wrong is an [`Error`]. There is no global state: models, methods and devices
@@ -93,6 +94,8 @@ pub mod fit;
 mod front;
 #[doc(hidden)]
 pub mod groups;
+#[cfg(feature = "report")]
+pub mod heatmap;
 #[doc(hidden)]
 pub mod kernels;
 #[doc(hidden)]

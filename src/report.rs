@@ -5,8 +5,8 @@
 
 mod bag_picture;
 mod charts;
-mod html;
-mod inline;
+pub(crate) mod html;
+pub(crate) mod inline;
 mod predictions;
 mod svg;
 

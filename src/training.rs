@@ -1,6 +1,7 @@
 //! Training of bags: what is trained on, by which settings, and what a model says of bags. The loop is [`crate::fit`].
 
 pub mod cache;
+mod columns;
 pub mod predict;
 pub mod removal;
 pub mod stages;
@@ -15,8 +16,9 @@ pub use crate::ops::update::Optimiser;
 pub use crate::precision::{LossScale, Precision};
 pub use crate::tape::Meaning;
 pub use cache::Cache;
-pub(crate) use predict::gather;
+pub use columns::InstanceColumn;
 pub use predict::{Loss, Predictions, evaluate, predict};
+pub(crate) use predict::{gather, together};
 pub use removal::aopcr;
 pub use stages::Before;
 pub use told::Told;

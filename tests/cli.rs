@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "heatmap/commands.rs"]
+mod heatmap;
 #[path = "label_sets/commands.rs"]
 mod label_sets;
 #[path = "slides/packed.rs"]

@@ -26,6 +26,7 @@ const ROOMS: &[&[&str]] = &[
     &["data"],
     &["pretrain"],
     &["report"],
+    &["heatmap"],
     &["reproduce", "bench"],
     &["study"],
     &["cli", "main", "lib", "engine"],
@@ -47,6 +48,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("metrics", &["bag", "features"]),
     ("data", &["device", "session", "model", "methods", "front"]),
     ("report", &["device", "session", "kernels"]),
+    ("heatmap", &["device", "session", "kernels", "data"]),
     ("cli", &["kernels"]),
 ];
 

@@ -3,6 +3,8 @@
 
     tools/make_slides.py                      the fixtures in tests/readers/slides
     tools/make_slides.py trident FOLDER       a cohort in TRIDENT's layout with its table: 24 patients, 32 slides
+    tools/make_slides.py tissue FOLDER        another, whose slides look like tissue: 40 slides with some hundred patches
+                                              each, tumours in nests, pictures of slides (for docs/heatmaps.md)
 
 Needs h5py and NumPy; the fixtures of PyTorch files need torch, those of workbooks openpyxl.
 """
@@ -12,8 +14,10 @@ import itertools
 import json
 import os
 import pathlib
+import struct
 import sys
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -309,6 +313,61 @@ def cohort(folder, seed=7):
         csv.writer(file).writerows([["", *parts], *([row, *ids] for row, ids in enumerate(columns))])
 
 
+def png(path, pixels):
+    """Red, green and blue as a PNG file."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(np.uint8))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+
+
+def hills(random, columns, rows, count, width):
+    """A smooth surface: a few Gaussian hills on a grid."""
+    y, x = np.mgrid[:rows, :columns]
+    surface = np.zeros((rows, columns))
+    for _ in range(count):
+        cx, cy = random.uniform(0.2, 0.8) * columns, random.uniform(0.2, 0.8) * rows
+        surface += np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * (width * random.uniform(0.6, 1.4)) ** 2))
+    return surface
+
+
+def tissue(folder, seed=11):
+    """Slides on whose tissue tumours lie in nests, as TRIDENT would leave them, and a thumbnail of each."""
+    random = np.random.default_rng(seed)
+    features_folder, thumbnails = folder / "20x_256px_0px_overlap" / "features_uni_v1", folder / "thumbnails"
+    features_folder.mkdir(parents=True, exist_ok=True)
+    thumbnails.mkdir(exist_ok=True)
+    columns, rows, lines = 48, 36, []
+    tumour, stroma = random.normal(size=64) / 3, random.normal(size=64) / 3
+    for slide in range(40):
+        is_tumour = slide % 2
+        ground = hills(random, columns, rows, 5, 6) + 0.03 * random.normal(size=(rows, columns))
+        inside = ground > 0.35
+        nests = hills(random, columns, rows, 3, 2.5) > 0.6
+        nests &= inside & bool(is_tumour)
+        if is_tumour and not nests.any():
+            nests[np.unravel_index(np.argmax(ground), ground.shape)] = True
+        fibres = inside & (hills(random, columns, rows, 6, 3) > 0.8)
+        y, x = np.nonzero(inside)
+        values = random.normal(size=(len(x), 64)) + 2.5 * fibres[inside][:, None] * stroma
+        values += 3 * nests[inside][:, None] * tumour
+        name = f"slide-{slide:02}"
+        coords = np.stack([x, y], 1).astype(np.int64) * 512
+        trident(features_folder / f"{name}.h5", values.astype(np.float16), coords)
+        lines.append([f"patient-{slide:02}", f"{name}.svs", ["normal", "tumour"][is_tumour]])
+        # Eight pixels a patch: white glass, pink tissue, violet nests.
+        large = lambda surface: np.kron(surface, np.ones((8, 8)))
+        shade = 10 * random.normal(size=(rows * 8, columns * 8))
+        picture = np.full((rows * 8, columns * 8, 3), 245.0)
+        for where, colour in [(inside, (226, 172, 204)), (fibres, (214, 140, 178)), (nests, (146, 96, 168))]:
+            picture[large(where) > 0] = colour
+        picture += shade[..., None] * (large(inside) > 0)[..., None]
+        png(thumbnails / f"{name}.png", picture.clip(0, 255))
+    with open(folder / "slides.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["case_id", "slide_id", "label"], *lines])
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
@@ -321,5 +380,7 @@ if __name__ == "__main__":
             torch_layout_fixtures(where)
         case ["trident", where]:
             cohort(pathlib.Path(where))
+        case ["tissue", where]:
+            tissue(pathlib.Path(where))
         case _:
             sys.exit(__doc__)

@@ -159,7 +159,7 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
             name: bags.names[bag].clone(),
             label: known(bags, bag),
             predicted: match done.predictions.multi_label {
-                true => named(bags, done.predictions.labels(bag)),
+                true => named(&bags.class_names, &done.predictions.labels(bag)),
                 false => bags.class_names[class].clone(),
             },
             probability_of: bags.class_names[told].clone(),
@@ -199,21 +199,21 @@ fn name_of(meaning: Meaning) -> &'static str {
 }
 
 /// The class of a bag, or the labels that it is known to have.
-fn known(bags: &Bags, bag: usize) -> Option<String> {
+pub fn known(bags: &Bags, bag: usize) -> Option<String> {
     match &bags.label_sets {
         None => bags.label(bag).map(|label| bags.class_names[label as usize].clone()),
         Some(sets) => {
             let of = sets.get(bag).filter(|of| of.iter().any(Option::is_some))?;
-            Some(named(bags, (0..of.len()).filter(|&label| of[label] == Some(true)).collect()))
+            Some(named(&bags.class_names, &(0..of.len()).filter(|&label| of[label] == Some(true)).collect::<Vec<_>>()))
         }
     }
 }
 
 /// The names of some labels.
-fn named(bags: &Bags, labels: Vec<usize>) -> String {
-    match labels[..] {
+pub fn named(names: &[String], labels: &[usize]) -> String {
+    match labels {
         [] => "none".into(),
-        _ => labels.iter().map(|&label| &bags.class_names[label][..]).collect::<Vec<_>>().join(", "),
+        _ => labels.iter().map(|&label| &names[label][..]).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -163,34 +163,25 @@ pub fn instance_table(
     predictions: &Predictions,
     classes: &[String],
 ) -> io::Result<()> {
-    let (attention, coords) = (predictions.attention.as_deref(), bags.coords.as_deref());
-    let of_classes = [("score", &predictions.class_scores), ("attention", &predictions.class_attention)];
-    let of_classes = of_classes.map(|(what, values)| (what, values.as_deref().unwrap_or_default()));
-    let columns = predictions.outputs;
+    let (columns, coords) = (predictions.instance_columns(classes), bags.coords.as_deref());
+    // Places stand behind what every method has.
+    let (first, more) = columns.split_at(1 + usize::from(predictions.attention.is_some()));
     let mut csv = Csv::new(out);
-    csv.cell("bag")?.cell("instance")?.cell("score")?;
-    let more = [(attention.is_some(), "attention"), (coords.is_some(), "x"), (coords.is_some(), "y")];
-    more.iter().filter(|(there, _)| *there).try_for_each(|(_, name)| csv.cell(name).map(|_| ()))?;
-    for (what, _) in of_classes.iter().filter(|(_, values)| !values.is_empty()) {
-        for column in 0..columns {
-            csv.name(&format!("{what}({})", classes[predictions.class_of_column(column)]))?;
-        }
+    csv.cell("bag")?.cell("instance")?;
+    first.iter().try_for_each(|column| csv.name(&column.name).map(|_| ()))?;
+    if coords.is_some() {
+        csv.cell("x")?.cell("y")?;
     }
-    told_names(&mut csv, &predictions.of_instances, classes)?;
+    more.iter().try_for_each(|column| csv.name(&column.name).map(|_| ()))?;
     csv.end()?;
     for bag in 0..bags.len() {
         for (instance, row) in bags.rows(bag).enumerate() {
-            csv.name(&bags.names[bag])?.cell(instance)?.cell(predictions.scores[row])?;
-            if let Some(attention) = attention {
-                csv.cell(attention[row])?;
-            }
+            csv.name(&bags.names[bag])?.cell(instance)?;
+            first.iter().try_for_each(|column| csv.cell(column.get(row)).map(|_| ()))?;
             if let Some([x, y]) = coords.map(|c| c[row]) {
                 csv.cell(x)?.cell(y)?;
             }
-            for (_, values) in of_classes.iter().filter(|(_, values)| !values.is_empty()) {
-                values[row * columns..(row + 1) * columns].iter().try_for_each(|v| csv.cell(v).map(|_| ()))?;
-            }
-            told_cells(&mut csv, &predictions.of_instances, row)?;
+            more.iter().try_for_each(|column| csv.cell(column.get(row)).map(|_| ()))?;
             csv.end()?;
         }
     }

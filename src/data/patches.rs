@@ -28,6 +28,13 @@ pub enum Places {
     None,
 }
 
+impl Places {
+    /// The place that the name of a file has, x and then y; `None` when there are fewer than two numbers in it.
+    pub fn of(self, file: &Path) -> Option<[f32; 2]> {
+        pictures::place(file, self)
+    }
+}
+
 /// Bags of pictures of one size, in memory or in files.
 #[derive(Clone, Debug)]
 pub struct Patches {

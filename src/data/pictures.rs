@@ -134,7 +134,7 @@ pub(super) fn natural(path: &Path) -> Vec<(u64, String)> {
 }
 
 /// The place in the name of a file; `None` when it has fewer than two numbers.
-fn place(file: &Path, places: Places) -> Option<[f32; 2]> {
+pub(super) fn place(file: &Path, places: Places) -> Option<[f32; 2]> {
     let stem = file.file_stem()?.to_string_lossy().into_owned();
     let mut numbers = stem.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).rev();
     let (second, first) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
@@ -222,6 +222,31 @@ pub(super) fn read(file: &Path, image: [usize; 3]) -> Result<Vec<u8>> {
         return Ok(pixels);
     }
     Ok(resize_bytes(&pixels, CHANNELS, from, to))
+}
+
+/// A picture in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green and blue, row by row.
+    pub pixels: Vec<u8>,
+}
+
+impl Rgb {
+    /// Reads a PNG or JPEG file, brought down to at most `most` pixels a side where it is larger.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Format`] for what is no such picture or one of too many pixels.
+    pub fn read(file: &Path, most: usize) -> Result<Self> {
+        let [height, width] = size_of(file)?.map(|side| side as usize);
+        let longest = height.max(width);
+        let side = |side: usize| if longest > most { (side * most).div_ceil(longest).max(1) } else { side };
+        let (width, height) = (side(width), side(height));
+        Ok(Self { width, height, pixels: read(file, [height, width, CHANNELS])? })
+    }
 }
 
 #[cfg(test)]

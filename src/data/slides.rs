@@ -29,11 +29,13 @@ mod place;
 mod said;
 mod sheet;
 mod splits;
+mod stream;
 mod table;
 mod zip;
 
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
 pub(super) use layouts::{folders_within, is_slides};
+pub use stream::{Slides, Taken};
 
 use super::{Dataset, OnBad, Opening};
 use crate::bag::Bags;

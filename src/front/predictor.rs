@@ -9,7 +9,8 @@ use crate::session::Session;
 use crate::standardise::{Far, Standardiser};
 use crate::tape::Storage;
 use crate::training::metrics::BagScores;
-use crate::training::{Predictions, gather};
+use crate::training::{Predictions, gather, together};
+use std::ops::Range;
 
 /// How bags look to a model, before it says anything of them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -165,6 +166,12 @@ impl Predictor {
     /// The device it is on.
     pub fn device(&self) -> &Device {
         self.session.device()
+    }
+
+    /// Which of bags of these `sizes` [`Predictor::predict`] looks at together. Who reads bags when they are wanted, and
+    /// predicts those of a range at a time, has the same bits as from all bags at once.
+    pub fn together(sizes: &[usize]) -> Vec<Range<usize>> {
+        together(sizes)
     }
 
     /// What the model says of all `bags`.

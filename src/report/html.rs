@@ -4,11 +4,11 @@ use super::{Report, Table, bag_picture, charts, predictions};
 use std::borrow::Cow;
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// `text` as it can stand in an element or in an attribute. Control characters, which no page may hold,
 /// become spaces.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || c.is_control();
     if !text.contains(special) {
         return Cow::Borrowed(text);

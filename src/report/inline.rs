@@ -1,7 +1,7 @@
 //! Pictures as a page carries them: PNG, and bytes as text.
 
 /// `pixels` (8 bit, `channels` 1 for grey or 3 for RGB, row by row) as a PNG file.
-pub(super) fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
+pub(crate) fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
@@ -12,7 +12,7 @@ pub(super) fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -
 }
 
 /// Base64 with padding, as data URIs want it.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {

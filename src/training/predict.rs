@@ -9,6 +9,7 @@ use crate::session::{Resident, Session};
 use crate::tape::{Columns, Link, Meaning, Role};
 use crate::training::{Told, weights};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What a model says of some bags and their instances.
 #[derive(Clone, Debug, Default)]
@@ -227,12 +228,29 @@ pub(super) fn make_ready(session: &mut Session, bags: &Bags, indices: &[usize]) 
 
 /// How many of the first of these bags are looked at together.
 fn batch_of(bags: &Bags, indices: &[usize]) -> usize {
+    first_together(indices.iter().map(|&bag| bags.rows(bag).len()))
+}
+
+/// How many of the first bags of these sizes are looked at together.
+fn first_together(sizes: impl Iterator<Item = usize>) -> usize {
     let mut rows = 0;
-    let fits = |bag: &&usize| {
-        rows += bags.rows(**bag).len();
+    let fits = |size: &usize| {
+        rows += size;
         rows <= BATCH_ROWS
     };
-    indices.iter().take_while(fits).count().max(1)
+    sizes.take_while(fits).count().max(1)
+}
+
+/// Which of bags of these sizes are looked at together, one range after the other.
+pub(crate) fn together(sizes: &[usize]) -> Vec<Range<usize>> {
+    let mut all: Vec<Range<usize>> = Vec::new();
+    let mut begin = 0;
+    while begin < sizes.len() {
+        let end = begin + first_together(sizes[begin..].iter().copied());
+        all.push(begin..end);
+        begin = end;
+    }
+    all
 }
 
 /// Collects what `outputs` has of the bags `indices`, batch by batch.

@@ -13,7 +13,14 @@ pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String
         remarks.push("features are of whole slides: a vector is a bag with one instance".into());
     }
     let abouts: Vec<About> = heads.iter().zip(good).map(|(head, known)| completed(head, &known.entry)).collect();
-    let origin = Origin {
+    let origin = origin_of(heads, &abouts);
+    tell(heads, &abouts, remarks);
+    (!origin.is_empty()).then_some(origin)
+}
+
+/// What these slides have in common.
+pub(super) fn origin_of(heads: &[&Head], abouts: &[About]) -> Origin {
+    Origin {
         encoder: same(abouts.iter().map(|a| a.encoder.clone())).filter(|name| name.len() <= Origin::LONGEST),
         unit: same(heads.iter().map(|h| h.coords)).and_then(|unit| match unit {
             Unit::Pixels => Some(PlaceUnit::Pixels),
@@ -22,9 +29,7 @@ pub(super) fn describe(heads: &[&Head], good: &[Known], remarks: &mut Vec<String
         }),
         patch: same(abouts.iter().map(|a| a.patch)),
         magnification: same(abouts.iter().map(|a| a.magnification)),
-    };
-    tell(heads, &abouts, remarks);
-    (!origin.is_empty()).then_some(origin)
+    }
 }
 
 /// What all have, where it is the same.

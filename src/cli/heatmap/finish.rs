@@ -1,0 +1,97 @@
+//! What is told of all slides together: the page, the best patches, the answer.
+
+use super::slide::{Best, Done};
+use super::{Args, Spent};
+use crate::cli::csv::Csv;
+use crate::cli::run_folder::table_file;
+use crate::cli::{answer, answer_json, note};
+use anyhow::Result;
+use bagrad::files::{Claim, write_atomically};
+use bagrad::heatmap::{self, Card};
+use bagrad::model::Model;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// Writes the best patches of all slides and the page, puts the folder in its place, and tells what came of it.
+///
+/// # Errors
+/// With the file that cannot be written.
+pub fn finish(
+    args: &Args,
+    claim: Claim,
+    model: &Model,
+    device: &bagrad::Device,
+    done: &[Done],
+    spent: &Spent,
+) -> Result<()> {
+    table_file(claim.staging().join("top.csv"), |out| top(out, done))?;
+    let cards: Vec<Card> = done.iter().map(|slide| slide.card.clone()).collect();
+    let patches: usize = cards.iter().map(|card| card.patches).sum();
+    let method = model.spec().method.info();
+    let right = cards.iter().filter(|card| card.right == Some(true)).count();
+    let labelled = cards.iter().filter(|card| card.right.is_some()).count();
+    let judged =
+        if labelled == 0 { String::new() } else { format!(" {right} of {labelled} slides with a label are right.") };
+    let summary = format!("{} of {}, {patches} patches.{judged}", slides_told(done.len()), args.data);
+    let notes = [
+        "Each square is a patch where it lies in its slide; the bar beside a map tells what its colours mean. Where patches \
+         overlap, the mean is shown."
+            .to_owned(),
+        "In QuPath: open the slide, then File, Import objects from file, and choose its cells or regions.".into(),
+    ];
+    let title = format!(
+        "{} on {}",
+        method.title,
+        Path::new(&args.data).file_name().map_or(args.data.clone().into(), |n| n.to_string_lossy())
+    );
+    write_atomically(claim.staging().join("index.html"), heatmap::page(&title, &summary, &notes, &cards))?;
+    claim.commit()?;
+    let seconds = |duration: Duration| duration.as_secs_f64();
+    if args.output.json {
+        let slide = |done: &Done| {
+            let Card { name, label, predicted, probability, patches, pictures, files, .. } = &done.card;
+            let files: Vec<&String> = pictures.iter().chain(files).map(|(file, _)| file).collect();
+            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "patches": patches, "files": files })
+        };
+        return answer_json(&json!({
+            "out": args.out.display().to_string(),
+            "slides": done.iter().map(slide).collect::<Vec<_>>(),
+            "patches": patches,
+            "device": device.name(),
+            "seconds": { "reading": seconds(spent.reading), "predicting": seconds(spent.predicting), "drawing": seconds(spent.drawing) },
+        }));
+    }
+    answer(&format!(
+        "{}, {patches} patches: read in {:.2} s, predicted in {:.2} s, drawn in {:.2} s\n",
+        slides_told(done.len()),
+        seconds(spent.reading),
+        seconds(spent.predicting),
+        seconds(spent.drawing)
+    ))?;
+    note(args.output.quiet, format!("written: {}", args.out.join("index.html").display()));
+    Ok(())
+}
+
+fn slides_told(count: usize) -> String {
+    if count == 1 { "1 slide".into() } else { format!("{count} slides") }
+}
+
+/// A line for each of the best patches of each slide.
+fn top(out: &mut impl std::io::Write, done: &[Done]) -> std::io::Result<()> {
+    let mut csv = Csv::new(out);
+    ["slide", "rank", "instance", "x", "y", "drawn", "value", "percentile", "predicted", "probability"]
+        .iter()
+        .try_for_each(|name| csv.cell(name).map(|_| ()))?;
+    csv.end()?;
+    for slide in done {
+        let Card { name, pictures, predicted, probability, .. } = &slide.card;
+        let drawn = pictures.first().map_or("", |(_, drawn)| drawn);
+        for (rank, Best { instance, place: [x, y], value, percentile }) in slide.best.iter().enumerate() {
+            csv.name(name)?.cell(rank + 1)?.cell(instance)?.cell(x)?.cell(y)?.name(drawn)?.cell(value)?;
+            csv.cell((percentile * 1e6).round() / 1e6)?.name(predicted)?.cell(probability)?;
+            csv.end()?;
+        }
+    }
+    Ok(())
+}

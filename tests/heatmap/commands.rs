@@ -1,0 +1,252 @@
+//! `bagrad heatmap`: its numbers are those of `predict`, and its files what they are meant to be.
+
+use super::slides::cohort;
+use super::{SMALL, floats, folder, good, json, names, refused, text, train};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/slides").join(name)
+}
+
+/// A model of a few slides, with the folder and the table.
+fn trained(at: &Path, method: &str) -> (PathBuf, PathBuf, PathBuf) {
+    let (folder, table) = cohort(at);
+    let run = at.join("run");
+    let args = ["train", "--data", text(&folder), "--labels", text(&table), "--method", method, "--epochs", "2"];
+    good(&[&args[..], &["--validation", "0.2", "--out", text(&run), "--quiet"]].concat());
+    (folder, table, run)
+}
+
+/// Each line of a table by the names of its columns; no cell has a comma.
+fn table(path: &Path) -> Vec<HashMap<String, String>> {
+    let all = fs::read_to_string(path).unwrap();
+    let mut lines = all.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    lines.map(|line| head.iter().cloned().zip(line).collect()).collect()
+}
+
+/// Holds the numbers of each slide's table against those of `attention.csv`, as text; returns how many there were.
+fn compare(maps: &Path, predicted: &Path) -> usize {
+    let mut of_slide: HashMap<String, Vec<HashMap<String, String>>> = HashMap::new();
+    for mut line in table(&predicted.join("attention.csv")) {
+        of_slide.entry(line.remove("bag").unwrap()).or_default().push(line);
+    }
+    let mut compared = 0;
+    for (slide, expected) in of_slide {
+        let path = maps.join(format!("{slide}.csv"));
+        if !path.exists() {
+            continue;
+        }
+        let mut found = table(&path);
+        assert_eq!(found.len(), expected.len(), "{slide}");
+        for (found, expected) in found.iter_mut().zip(&expected) {
+            found.retain(|name, _| !name.starts_with("percentile("));
+            assert_eq!(found, expected, "{slide}");
+            compared += 1;
+        }
+    }
+    compared
+}
+
+#[test]
+fn numbers_are_those_of_predict() {
+    for method in ["gated-attention", "dsmil", "additive"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, labels, run) = trained(dir.path(), method);
+        let [maps, predicted, packed] = ["maps", "predicted", "uni.bags"].map(|name| dir.path().join(name));
+        let data = ["--model", text(&run), "--data", text(&folder)];
+        good(&[&["predict"], &data[..], &["--out", text(&predicted), "--quiet"]].concat());
+        let more = ["--labels", text(&labels), "--score", "all", "--max-side", "64", "--json"];
+        let told = json(&[&["heatmap"], &data[..], &["--out", text(&maps)], &more].concat());
+        assert_eq!(compare(&maps, &predicted), 42, "{method}");
+        assert_eq!((told["slides"].as_array().unwrap().len(), told["patches"].as_u64()), (12, Some(42)));
+        for slide in told["slides"].as_array().unwrap() {
+            let files = slide["files"].as_array().unwrap();
+            assert!(files.iter().all(|file| maps.join(file.as_str().unwrap()).is_file()), "{slide}");
+            assert!(slide["probability"].as_f64().unwrap() <= 1.0 && slide["label"].is_string());
+        }
+        good(&["pack", text(&folder), "--out", text(&packed), "--quiet"]);
+        let again = dir.path().join("again");
+        good(&[
+            "heatmap",
+            "--model",
+            text(&run),
+            "--data",
+            text(&packed),
+            "--out",
+            text(&again),
+            "--quiet",
+            "--max-side",
+            "64",
+        ]);
+        assert_eq!(compare(&again, &predicted), 42);
+        assert_eq!(fs::read(again.join("003.geojson")).unwrap(), fs::read(maps.join("003.geojson")).unwrap());
+    }
+}
+
+/// Slides that are predicted with others in a batch are so when they are drawn alone.
+#[test]
+fn one_slide_of_many_has_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("cohort");
+    ["features", "coords", "labels"].iter().for_each(|name| fs::create_dir_all(data.join(name)).unwrap());
+    for slide in 0..6usize {
+        let rows = 2500 + 300 * slide;
+        let value = |n: usize| ((n * 7919 + slide * 104_729) % 1009) as f32 / 500.0 - 1.0 + (slide % 2) as f32;
+        floats(&data.join(format!("features/s{slide}.npy")), 5, &(0..rows * 5).map(value).collect::<Vec<_>>());
+        let place = |n: usize| if n.is_multiple_of(2) { (n / 2 % 60 * 256) as f32 } else { (n / 2 / 60 * 256) as f32 };
+        floats(&data.join(format!("coords/s{slide}.npy")), 2, &(0..rows * 2).map(place).collect::<Vec<_>>());
+        super::integers(&data.join(format!("labels/s{slide}.npy")), &[slide as i32 % 2]);
+    }
+    let [run, predicted, maps] = ["run", "predicted", "maps"].map(|name| dir.path().join(name));
+    let few = ["--epochs", "1", "--test", "0.4", "--quiet"];
+    good(&[&["train", "--data", text(&data), "--out", text(&run)], &SMALL[..6], &few].concat());
+    good(&["predict", "--model", text(&run), "--data", text(&data), "--out", text(&predicted), "--quiet"]);
+    let base = ["heatmap", "--model", text(&run), "--data", text(&data), "--out", text(&maps), "--max-side", "200"];
+    let message = refused(&[&base[..], &["--only", "s1,s9"]].concat());
+    assert!(message.contains("there is no slide 's9'; there are 6 such as s0, s1, s2"), "{message}");
+    let list = dir.path().join("list.txt");
+    fs::write(&list, "# the second of a batch, and the last\ns1.svs\n\ns5\n").unwrap();
+    let told = json(&[&base[..], &["--only", text(&list), "--json"]].concat());
+    assert_eq!(told["slides"].as_array().unwrap().len(), 2);
+    assert_eq!(compare(&maps, &predicted), 2800 + 4000);
+    assert!(!maps.join("s0.csv").exists());
+    let regions: Value = serde_json::from_str(&fs::read_to_string(maps.join("s1.regions.geojson")).unwrap()).unwrap();
+    let patches = |region: &Value| region["properties"]["measurements"]["patches"].as_f64().unwrap();
+    let marked: f64 = regions["features"].as_array().unwrap().iter().map(patches).sum();
+    assert!((270.0..=290.0).contains(&marked), "a tenth of 2800: {marked}");
+}
+
+#[test]
+fn micrometres_become_pixels_when_their_size_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("slides.csv");
+    fs::write(&table, "slide,label\ns0,a\ns1,b\ns2,a\n").unwrap();
+    let [run, maps] = ["run", "maps"].map(|name| dir.path().join(name));
+    let data = fixture("stamp");
+    let args = ["train", "--data", text(&data), "--labels", text(&table), "--method", "attention", "--epochs", "1"];
+    good(&[&args[..], &["--test", "0.34", "--out", text(&run), "--quiet"]].concat());
+    let base = ["heatmap", "--model", text(&run), "--data", text(&data), "--out", text(&maps), "--max-side", "100"];
+    let message = refused(&base);
+    assert!(message.contains("--mpp") && message.contains("--no-geojson"), "{message}");
+    assert!(!maps.exists());
+    good(&[&base[..], &["--no-geojson", "--quiet"]].concat());
+    assert!(!names(&maps).iter().any(|name| name.ends_with(".geojson")));
+    good(&[&base[..], &["--mpp", "0.5", "--force", "--quiet"]].concat());
+    let cells: Value = serde_json::from_str(&fs::read_to_string(maps.join("s0.geojson")).unwrap()).unwrap();
+    // A patch of 256 micrometres at a row of 256: pixels of half a micrometre.
+    let ring = &cells["features"][1]["geometry"]["coordinates"][0];
+    assert_eq!((&ring[0], &ring[2]), (&serde_json::json!([512, 1024]), &serde_json::json!([1024, 1536])));
+    for wrong in ["0", "-1", "nan"] {
+        let flag = format!("--mpp={wrong}");
+        assert!(refused(&[&base[..], &["--force", &flag]].concat()).contains("--mpp"));
+    }
+}
+
+#[test]
+fn names_that_lead_elsewhere_stay_in_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let run = dir.path().join("run");
+    good(&train(text(&data), text(&run), &["--quiet"]));
+    let mut called: Vec<String> = (0..40).map(|bag| format!("bag {bag}")).collect();
+    let odd = ["../../up", "a/b", "A_b", "nul", "top", "..", "index", "é<b>"];
+    odd.iter().enumerate().for_each(|(at, name)| called[at] = (*name).to_owned());
+    fs::write(data.join("bag_names.txt"), called.join("\n") + "\n").unwrap();
+    let maps = dir.path().join("maps");
+    let base = ["heatmap", "--model", text(&run), "--data", text(&data), "--out", text(&maps), "--max-side", "32"];
+    let told = json(&[&base[..], &["--json", "--top", "1"]].concat());
+    assert_eq!(names(dir.path()), ["bags", "maps", "run"]);
+    let all = names(&maps);
+    // Four files of each slide, and three of the folder.
+    assert_eq!(all.len(), 40 * 4 + 3, "{all:?}");
+    assert!(all.iter().all(|name| !name.contains(['/', '\\'])) && all.contains(&"a_b.png".to_owned()));
+    let lower: std::collections::BTreeSet<String> = all.iter().map(|name| name.to_lowercase()).collect();
+    assert_eq!(lower.len(), all.len(), "no two names are one where cases are");
+    assert_eq!(told["slides"][0]["slide"], "../../up");
+    assert!(fs::read_to_string(maps.join("index.html")).unwrap().contains("é&lt;b&gt;"));
+    assert_eq!(table(&maps.join("top.csv")).len(), 40);
+    // What is there is replaced when that is asked for, and only what is bagrad's.
+    assert!(refused(&base).contains("--force"));
+    fs::write(maps.join("notes.txt"), "mine").unwrap();
+    assert!(refused(&[&base[..], &["--force"]].concat()).contains("notes.txt"));
+    fs::remove_file(maps.join("notes.txt")).unwrap();
+    good(&[&base[..], &["--force", "--only", "top", "--quiet"]].concat());
+    assert_eq!(names(&maps).len(), 4 + 3);
+    assert!(refused(&[&base[..], &["--only", " , "]].concat()).contains("--force"));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder(dir.path(), "bags");
+    let run = dir.path().join("run");
+    good(&train(text(&data), text(&run), &["--quiet"]));
+    let maps = dir.path().join("maps");
+    let base = ["heatmap", "--model", text(&run), "--data", text(&data), "--out", text(&maps)];
+    for (more, told) in [
+        (&["--score", "saliency"][..], "it has 'score', 'attention'"),
+        (&["--class", "maybe"], "the model has no class 'maybe'; it has 0, 1"),
+        (&["--class", "0"], "of '0' alone; it has one for all classes"),
+        (&["--max-side", "9"], "16 to 4096"),
+        (&["--patch-size", "0"], "--patch-size: expected a length above 0"),
+        (&["--over", "nowhere"], "nowhere"),
+        (&["--only", "x"], "there is no slide 'x'"),
+    ] {
+        let message = refused(&[&base[..], more].concat());
+        assert!(message.contains(told), "{more:?}: {message}");
+        assert!(!maps.exists(), "{more:?}");
+    }
+    good(&[&base[..], &["--class", "1", "--patch-size", "2", "--max-side", "64", "--quiet"]].concat());
+    fs::remove_file(data.join("coords.npy")).unwrap();
+    let message = refused(&[&base[..], &["--force"]].concat());
+    assert!(message.contains("have no places"), "{message}");
+}
+
+/// Red, green and blue as a PNG file.
+fn picture(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
+    let file = std::io::BufWriter::new(fs::File::create(path).unwrap());
+    let mut encoder = png::Encoder::new(file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&colour.repeat((width * height) as usize)).unwrap();
+}
+
+/// How many pixels of a PNG file have a colour.
+fn counted(path: &Path, colour: [u8; 3]) -> usize {
+    let mut reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    pixels.chunks_exact(3).filter(|pixel| *pixel == colour).count()
+}
+
+#[test]
+fn maps_lie_over_slides_and_patches_beside_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, _, run) = trained(dir.path(), "attention");
+    let [maps, over, tiles] = ["maps", "thumbnails", "tiles"].map(|name| dir.path().join(name));
+    fs::create_dir(&over).unwrap();
+    fs::create_dir_all(tiles.join("000")).unwrap();
+    fs::create_dir_all(tiles.join("001")).unwrap();
+    let (below, patch) = ([10, 200, 30], [240, 10, 10]);
+    picture(&over.join("000.png"), 40, 60, below);
+    // Slide 000 has patches at 0, 512 and 1024 in a row, and one below: one is named by its place, one by column and row.
+    picture(&tiles.join("000/512_1024.png"), 30, 30, patch);
+    picture(&tiles.join("001/1_2.png"), 30, 30, patch);
+    let base = ["heatmap", "--model", text(&run), "--data", text(&folder), "--out", text(&maps), "--max-side", "120"];
+    let more = ["--over", text(&over), "--opacity", "0", "--tiles", text(&tiles), "--only", "000,001,002", "--force"];
+    let told = json(&[&base[..], &more, &["--slide-size", "2048x3072", "--json"]].concat());
+    // Of the map 80 x 120 pixels, and nothing of it covers the slide.
+    assert_eq!(counted(&maps.join("000.png"), below), 80 * 120);
+    assert_eq!(counted(&maps.join("001.png"), below), 0);
+    for slide in ["000", "001"] {
+        assert_eq!(counted(&maps.join(format!("{slide}.top.png")), patch), 900, "{slide}");
+    }
+    assert!(!maps.join("002.top.png").exists());
+    assert!(told["slides"][0]["files"].as_array().unwrap().contains(&"000.top.png".into()));
+    fs::write(over.join("000.png"), "no picture").unwrap();
+    assert!(refused(&[&base[..], &more].concat()).contains("000.png"));
+    assert_eq!(counted(&maps.join("000.png"), below), 80 * 120, "what was there stays");
+}
