@@ -5,10 +5,13 @@
 
 mod bag_picture;
 mod charts;
+mod forest;
 pub(crate) mod html;
 pub(crate) mod inline;
 mod predictions;
 mod svg;
+
+pub use forest::{Forest, ForestRow};
 
 use crate::error::Result;
 use std::path::Path;
@@ -32,12 +35,18 @@ pub struct Report {
     pub summary: String,
     /// Rows of the table of results: what was measured, and its value as it should be read.
     pub results: Vec<(String, String)>,
+    /// Values with intervals, one below the other.
+    pub forests: Vec<Forest>,
+    /// What the reader of these should know.
+    pub notes: Vec<String>,
     /// More tables, each under a title of its own.
     pub tables: Vec<Table>,
     /// Rows of the table of facts: method, device, seed, seconds, steps, parameters.
     pub facts: Vec<(String, String)>,
     /// Learning curves, one chart each.
     pub curves: Vec<Curve>,
+    /// More line charts, each group under a heading of its own.
+    pub charts: Vec<(String, Vec<Curve>)>,
     /// Predictions of the test bags: a histogram, the ROC curve and the confusion matrix.
     pub predictions: Option<Predictions>,
     /// Bags with a number for each of their instances.
@@ -70,6 +79,8 @@ pub struct Curve {
     pub series: Vec<Series>,
     /// A place on the horizontal axis to mark as the chosen one.
     pub marker: Option<f64>,
+    /// Both axes go from 0 to 1, and where both values are the same is marked.
+    pub diagonal: bool,
 }
 
 /// One line of a chart.

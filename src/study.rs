@@ -5,9 +5,11 @@
 //! validation bags, so that they can be compared pair by pair. Runs are kept and go on side by side as those of
 //! [`crate::reproduce`].
 
+pub mod card;
 mod choice;
 mod chosen;
 pub mod contenders;
+mod page;
 mod pools;
 pub mod results;
 mod tables;

@@ -5,6 +5,7 @@ use super::csv::Csv;
 use super::division::Division;
 use super::experiment;
 use super::interruption::Interval;
+use super::progress::Live;
 use super::shard::Shard;
 use super::study_file::{SPLIT_SEED, StudyFile};
 use super::{answer, answer_json, note, open_device, side_by_side};
@@ -14,7 +15,7 @@ use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::reproduce::runs::Runs;
 use bagrad::study::results::{OutOfFold, Results, out_of_fold};
-use bagrad::study::{Divided, Study};
+use bagrad::study::{Divided, Study, card};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{Cache, ClassWeights};
 use bagrad::{Bags, Scaling, class_match};
@@ -27,9 +28,10 @@ All methods have the same folds and the same validation bags. Bags of a group (t
 validation bags choose the epoch, so a test fold is looked at once. Before anything runs, groups and equal features on both
 sides of a fold are looked for, and are an error.
 
-The out folder gets results.md, .json, .csv and .tex (scores with intervals, methods in pairs, the settings that --search chose),
-predictions.csv (what was said of each bag by models that had not seen it), study.toml (for --study), and runs.jsonl, a line for
-each finished fit: what is there is not done again, and a fit that was cut short goes on where it stood.
+The out folder gets results.md, .html, .json, .csv and .tex (scores with intervals, methods in pairs, the settings that --search
+chose), model-card.md (what was learnt from what, and what that does not say), predictions.csv (what was said of each bag by
+models that had not seen it), study.toml (for --study), and runs.jsonl, a line for each finished fit: what is there is not done
+again, and a fit that was cut short goes on where it stood.
 
 Examples:
   bagrad cross-validate --data features_uni_v1/ --labels slides.csv --method gated-attention --method dsmil --out runs/study
@@ -173,11 +175,13 @@ fn known(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// What is written of results, anew each time.
-const WRITTEN: [(&str, Kind); 5] = [
+const WRITTEN: [(&str, Kind); 7] = [
     ("results.md", Kind::Study),
     ("results.json", Kind::Study),
     ("results.csv", Kind::Study),
     ("results.tex", Kind::Study),
+    ("results.html", Kind::Page),
+    ("model-card.md", Kind::Study),
     ("predictions.csv", Kind::Table),
 ];
 
@@ -218,7 +222,10 @@ pub fn run(args: &Args) -> Result<()> {
     let (device, _) = open_device(&args.device, None, quiet)?;
     let most = if args.jobs.is_some() { usize::MAX } else { study.most_at_once() };
     let jobs = side_by_side(args.jobs, &device).min(most);
-    let [done, there] = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text))?;
+    let live = Live::new(quiet, grid.metric);
+    let done = runs.complete(&grid, seeds, &device, jobs, &|told| live.tell(told));
+    live.end();
+    let [done, there] = done?;
     note(quiet, format!("{done} fits done, {there} were there"));
 
     let Some(claim) = claim else {
@@ -234,6 +241,8 @@ pub fn run(args: &Args) -> Result<()> {
         (serde_json::to_string_pretty(&results)? + "\n").into_bytes(),
         results.csv().into_bytes(),
         results.tex().into_bytes(),
+        results.report().to_html().into_bytes(),
+        card::markdown(&study, &results).into_bytes(),
         predictions(&study.set.bags, &said)?,
     ];
     for ((place, _), text) in places.iter().zip(texts) {

@@ -38,6 +38,7 @@ pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> R
         }),
         shown: weights(&done.predictions).1,
         bags: bags(done, pictures),
+        ..Report::default()
     }
 }
 
@@ -119,6 +120,7 @@ fn curves(done: &Finished) -> Vec<Curve> {
         along: "epoch".into(),
         series: series.into_iter().filter(|s| !s.points.is_empty()).collect(),
         marker: watched.then_some(f64::from(done.outcome.kept)),
+        ..Curve::default()
     };
     let losses = vec![line("training", &|e| Some(e.loss)), line("validation", &|e| e.validation_loss)];
     let mut all = vec![curve("Loss", "loss", losses)];

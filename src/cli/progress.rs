@@ -1,8 +1,12 @@
-//! A bar on stderr that follows training.
+//! A bar on stderr that follows training, and a line that follows many.
 
+use super::note;
+use bagrad::reproduce::runs::{Told, duration};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{Epoch, Observer, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Watches training and draws a bar, where someone looks on.
@@ -67,6 +71,55 @@ impl Progress {
     }
 }
 
+/// Follows the runs of a study: on a terminal one line that is drawn anew, else a line for each run.
+pub struct Live {
+    quiet: bool,
+    bar: ProgressBar,
+    metric: &'static str,
+    /// Of each row the sum of its values and how many there are.
+    rows: RefCell<BTreeMap<String, (f64, usize)>>,
+}
+
+impl Live {
+    /// Of runs that measure `metric`; nothing is drawn if `quiet`.
+    pub fn new(quiet: bool, metric: &'static str) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(1) };
+        if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { quiet, bar, metric, rows: RefCell::default() }
+    }
+
+    /// After a run.
+    pub fn tell(&self, told: &Told) {
+        let mut rows = self.rows.borrow_mut();
+        let row = rows.entry(told.row.clone()).or_default();
+        *row = (row.0 + told.value, row.1 + 1);
+        if self.bar.is_hidden() {
+            return note(self.quiet, &told.line);
+        }
+        self.bar.set_length(told.done[1] as u64);
+        self.bar.set_position(told.done[0] as u64);
+        self.bar.set_message(line(told, self.metric, &rows));
+    }
+
+    /// The line is taken away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What is drawn: runs that are over, the row that is best so far, the time that is left.
+fn line(told: &Told, metric: &str, rows: &BTreeMap<String, (f64, usize)>) -> String {
+    let mean = |&(sum, count): &(f64, usize)| sum / count as f64;
+    let best = rows.iter().max_by(|a, b| mean(a.1).total_cmp(&mean(b.1)));
+    let best = best.map_or(String::new(), |(row, of)| {
+        let name = bagrad::printable::printable(row);
+        format!(" · best so far {name}, {metric} {:.3} of {} fits", mean(of), of.1)
+    });
+    format!("{} of {} fits{best} · {} left", told.done[0], told.done[1], duration(told.left))
+}
+
 impl Observer for Progress {
     fn stage(&mut self, method: &str, [number, of]: [usize; 2]) {
         self.bar.set_prefix(format!("{} {number}/{of} ({method})", self.name));
@@ -102,5 +155,25 @@ impl Observer for Progress {
             );
         }
         self.epoch = (0, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_study_has_the_best_mean_so_far() {
+        let rows = BTreeMap::from([("a".to_owned(), (1.5, 2)), ("b\u{1b}".to_owned(), (0.8, 1))]);
+        let told = Told { done: [3, 12], left: 300.0, ..Told::default() };
+        let line = line(&told, "accuracy", &rows);
+        assert!(
+            line.starts_with("3 of 12 fits · best so far b") && line.ends_with("accuracy 0.800 of 1 fits · 5 min left")
+        );
+        assert!(!line.contains('\u{1b}'));
+        // Nobody looks on: a line for each run, and no bar.
+        let live = Live::new(true, "accuracy");
+        live.tell(&told);
+        live.end();
     }
 }

@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (device, _) = open_device(&args.device, None, quiet)?;
     if !args.table {
         let jobs = side_by_side(args.jobs, &device);
-        let done = runs.complete(&grid, seeds, &device, jobs, &|text| note(quiet, text));
+        let done = runs.complete(&grid, seeds, &device, jobs, &|told| note(quiet, &told.line));
         if let Ok([done, there]) = &done {
             note(quiet, format!("{done} runs done, {there} were there"));
         }

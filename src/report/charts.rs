@@ -17,8 +17,13 @@ pub(super) fn curve(curve: &Curve) -> String {
         return figure(&curve.title, &[], note);
     }
     let marker = curve.marker.filter(|&m| drawable(m));
-    let x = Axis::along(points().map(|p| p.0).chain(marker), 6, (48.0, 408.0));
-    let y = Axis::around(points().map(|p| p.1), 4, (212.0, 28.0));
+    let (mut x, mut y) = (
+        Axis::along(points().map(|p| p.0).chain(marker), 6, (48.0, 408.0)),
+        Axis::around(points().map(|p| p.1), 4, (212.0, 28.0)),
+    );
+    if curve.diagonal {
+        (x, y) = (Axis::exact(0.0, 1.0, 5, (48.0, 408.0)), Axis::exact(0.0, 1.0, 5, (212.0, 28.0)));
+    }
     let mut svg = open(420, 250, &format!("{}: {} along {}", curve.title, curve.unit, curve.along));
     svg += &axes(&x, &y, &curve.along, &curve.unit);
     if let Some(marker) = marker {
@@ -28,6 +33,9 @@ pub(super) fn curve(curve: &Curve) -> String {
         let (beside, anchor) = if at < 228.0 { (at + 4.0, "start") } else { (at - 4.0, "end") };
         let beside = px(beside);
         let _ = write!(svg, r#"<text class="mark" x="{beside}" y="24" text-anchor="{anchor}">chosen: {marker}</text>"#);
+    }
+    if curve.diagonal {
+        svg += r#"<line class="marker" x1="48" y1="212" x2="408" y2="28"/>"#;
     }
     for (i, series) in curve.series.iter().enumerate() {
         let marked = series.points.len() <= MARKED;

@@ -1,6 +1,6 @@
 //! The page around the charts.
 
-use super::{Report, Table, bag_picture, charts, predictions};
+use super::{Report, Table, bag_picture, charts, forest, predictions};
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -47,6 +47,15 @@ pub(super) fn page(report: &Report) -> String {
     let tables = [table("Results", "results", &report.results), table("Run", "facts", &report.facts)].concat();
     if !tables.is_empty() {
         let _ = writeln!(out, r#"<div class="tables">{tables}</div>"#);
+    }
+    let forests: String = report.forests.iter().map(forest::chart).collect();
+    if !forests.is_empty() {
+        let _ = writeln!(out, "<section><h2>Intervals</h2>{forests}</section>");
+    }
+    report.notes.iter().for_each(|note| out += &format!("<p class=\"note\">{}</p>\n", escape(note)));
+    for (title, charts) in &report.charts {
+        let charts: String = charts.iter().filter(|curve| !curve.series.is_empty()).map(charts::curve).collect();
+        out += &grid(&escape(title), &charts);
     }
     report.tables.iter().for_each(|table| out += &wide_table(table));
     let curves: String = report.curves.iter().map(charts::curve).collect();

@@ -58,7 +58,19 @@ fn full() -> Report {
             along: "epoch".into(),
             series: series(&[(0.0, 1.0), (1.0, 0.5)]),
             marker: Some(1.0),
+            diagonal: false,
         }],
+        forests: vec![Forest {
+            title: "AUC of all".into(),
+            along: "AUC".into(),
+            rows: vec![ForestRow { name: "one & two".into(), value: Some(0.8), ..ForestRow::default() }],
+            reference: Some(0.5),
+        }],
+        notes: vec!["A note <of> it.".into()],
+        charts: vec![(
+            "More & more".into(),
+            vec![Curve { series: series(&[(0.2, 0.3), (0.9, 0.8)]), diagonal: true, ..Curve::default() }],
+        )],
         predictions: Some(Predictions {
             class_names: vec!["negative".into(), "positive".into()],
             probabilities: vec![0.9, 0.1, 0.3, 0.7, 0.6, 0.4],
@@ -73,8 +85,19 @@ fn full() -> Report {
 fn a_full_page_is_well_formed() {
     let html = full().to_html();
     assert_balanced(&html);
-    for part in ["A run", "One line.", "Test AUC", "chosen: 1", "ROC curve", "Confusion", "data:image/png", "60 of 200"]
-    {
+    for part in [
+        "A run",
+        "One line.",
+        "Test AUC",
+        "chosen: 1",
+        "ROC curve",
+        "Confusion",
+        "data:image/png",
+        "60 of 200",
+        "one &amp; two: 0.800",
+        "A note &lt;of&gt; it.",
+        "More &amp; more",
+    ] {
         assert!(html.contains(part), "{part}");
     }
     assert_eq!(html.matches("<img ").count(), 5 + 60);

@@ -40,6 +40,21 @@ fn key(cell: &Cell, seed: u64, device: &str) -> Value {
     json!({ "settings": cell.settings, "seed": seed, "device": device, "version": env!("CARGO_PKG_VERSION") })
 }
 
+/// What is told after each run that is over.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// A line for people.
+    pub line: String,
+    /// Runs that are over, and how many there are to do.
+    pub done: [usize; 2],
+    /// Seconds that the others take at the pace so far.
+    pub left: f64,
+    /// The row of the run, and what it measured.
+    pub row: String,
+    /// Its metric.
+    pub value: f64,
+}
+
 /// The file of finished runs.
 pub struct Runs {
     path: PathBuf,
@@ -123,13 +138,13 @@ impl Runs {
         over: Over,
         metric: &str,
         device: &Device,
-        (file, say): (&mut File, impl Fn(String)),
+        (file, say): (&mut File, impl Fn(String, &str, f64)),
     ) -> Result<()> {
         let Over { cell, seed, found, seconds, shelf } = over;
         let what = || format!("{}, {}, seed {seed}", cell.row, cell.column);
         let Found { metrics, bags, tried } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
-        say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()));
+        say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()), &cell.row, value);
         let key = key(cell, seed, device.name());
         self.add(file, Line { key, metrics, bags, tried, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
@@ -149,7 +164,7 @@ impl Runs {
         seeds: u64,
         device: &Device,
         jobs: usize,
-        say: &dyn Fn(String),
+        say: &dyn Fn(&Told),
     ) -> Result<[usize; 2]> {
         let mut file = self.lock()?;
         // Cells of one row may be measures of one run: with columns outside, runs side by side are others.
@@ -189,8 +204,11 @@ impl Runs {
             let mut failed = Ok(());
             for (done, over) in over.iter().enumerate() {
                 let left = begun.elapsed().as_secs_f64() / (done + 1) as f64 * (missing.len() - done - 1) as f64;
-                let place = format!("[{}/{}]", done + 1, missing.len());
-                let told = |told| say(format!("{place} {told}; {} left)", duration(left)));
+                let done = [done + 1, missing.len()];
+                let told = |told: String, row: &str, value: f64| {
+                    let line = format!("[{}/{}] {told}; {} left)", done[0], done[1], duration(left));
+                    say(&Told { line, done, left, row: row.to_owned(), value });
+                };
                 let kept = self.keep(over, grid.metric, device, (&mut file, told));
                 if kept.is_err() {
                     // No other run begins.

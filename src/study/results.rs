@@ -70,6 +70,9 @@ pub struct Row {
     pub auc_of_fits: Vec<Option<f64>>,
     /// What probabilities are worth, of the predictions of all fits together.
     pub calibration: Option<Calibration>,
+    /// The corners of the ROC curve of the predictions of all fits together, of two classes.
+    #[serde(skip)]
+    pub roc: Vec<(f64, f64)>,
     /// It is there to be beaten.
     pub baseline: bool,
     /// How it stands against each baseline.
@@ -147,6 +150,7 @@ impl Results {
             let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
             let mut pools = fits.pools(study, &labelled)?;
             let calibration = calibration(&pools, study.set.bags.classes());
+            let roc = roc(&pools, study.set.bags.classes());
             if contender.sees == Sees::Labels {
                 // What it says differs from fold to fold by what is left over for training: an order of folds, not of bags.
                 pools.iter_mut().for_each(|pool| pool.probabilities.fill(0.5));
@@ -169,6 +173,7 @@ impl Results {
                 auc_delong: placements.as_ref().and_then(Placements::interval),
                 auc_of_fits: fits.iter().map(|line| line.metrics.get("auc").copied()).collect(),
                 calibration,
+                roc: if contender.sees == Sees::Labels { Vec::new() } else { roc },
                 baseline: contender.is_baseline,
                 against: Vec::new(),
                 folds: over_folds(&fits),
@@ -245,6 +250,14 @@ fn no_delong(study: &Study, groups: &[String]) -> Option<String> {
         2 => None,
         classes => Some(format!("it is of two classes, and there are {classes}")),
     }
+}
+
+/// Of the predictions of all fits together, of two classes.
+fn roc(pools: &[Pool], classes: usize) -> Vec<(f64, f64)> {
+    let scores: Vec<f32> =
+        pools.iter().flat_map(|pool| pool.probabilities.iter().skip(1).step_by(2)).copied().collect();
+    let positive: Vec<bool> = pools.iter().flat_map(|pool| &pool.labels).map(|label| *label == 1).collect();
+    if classes == 2 { metrics::roc_curve(&scores, &positive).unwrap_or_default() } else { Vec::new() }
 }
 
 /// Of the predictions of all fits together.

@@ -81,7 +81,7 @@ fn a_study_has_the_same_results_however_it_is_done() {
     }
     assert_eq!(methods.iter().filter(|method| method.get("search").is_some()).count(), 1);
     assert!(found["no_delong"].as_str().unwrap().contains("30 bags are of 15 groups"));
-    for name in ["results.md", "results.csv", "results.tex"] {
+    for name in ["results.md", "results.csv", "results.tex", "results.html", "model-card.md"] {
         let text = std::fs::read_to_string(path("alone").join(name)).unwrap();
         assert!(text.contains("log-mean-exp pooling"), "{name}");
     }
