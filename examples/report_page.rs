@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         along: "epoch".into(),
         series: series.into_iter().map(|(name, points)| Series { name: name.into(), points }).collect(),
         marker: Some(34.0),
+        ..Curve::default()
     };
 
     let mut bags = Vec::new();
@@ -107,7 +108,6 @@ fn main() -> anyhow::Result<()> {
             pair("Log loss", &show(scores.log_loss)),
             pair("Instance AUC", "0.962 pooled, 0.984 per bag"),
         ],
-        tables: Vec::new(),
         facts: vec![
             pair("Method", "gated attention"),
             pair("Device", "a GPU (Vulkan)"),
@@ -127,6 +127,7 @@ fn main() -> anyhow::Result<()> {
         }),
         shown: Shown::default(),
         bags,
+        ..Report::default()
     }
     .write(&path)?;
     println!("{path}");
