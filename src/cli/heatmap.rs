@@ -312,6 +312,7 @@ fn draw(
         stem: &plan.stems[at],
         cells,
         unit: origin.unit,
+        size: plan.cohort.slide_size(at),
         columns: columns.iter().map(|column| Column::of(column, rows.clone(), classes, class)).collect(),
         drawn: &drawn,
         class,

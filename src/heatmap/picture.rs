@@ -162,7 +162,7 @@ impl Picture<'_> {
         self.map(&mut canvas, [MARGIN, top], &view, &laid, &colours);
         colour_bar(&mut canvas, [right, top, bar], &laid, self.scale, &colours);
         self.ruler(&mut canvas, [MARGIN, below], &view);
-        let from = below + LINE;
+        let from = below + LINE + LINE / 3;
         notes.iter().enumerate().for_each(|(at, line)| canvas.text(MARGIN, from + at * LINE, line, SOFT));
         Ok(canvas.png())
     }

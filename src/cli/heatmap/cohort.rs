@@ -70,6 +70,14 @@ impl Cohort {
         }
     }
 
+    /// Width and height of a slide in the unit of its places, where its file tells them.
+    pub fn slide_size(&self, at: usize) -> Option<[f64; 2]> {
+        match self {
+            Self::Streamed(slides) => slides.slide_size(at),
+            Self::Whole(_) => None,
+        }
+    }
+
     /// Some slides in memory.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// `name` as the begin of the name of a file in one folder, on every system: nothing in it leads elsewhere, and `@`, which
 /// parts a slide from what is drawn of it, is not in it.
-pub fn clean(name: &str) -> String {
+fn clean(name: &str) -> String {
     let kept = |c: char| if c.is_alphanumeric() || "-_.+() ,=#".contains(c) { c } else { '_' };
     let mut stem: String = name.chars().map(kept).collect();
     let end = (0..=LONGEST).rev().find(|&at| stem.is_char_boundary(at)).unwrap_or(0);
@@ -59,12 +59,8 @@ mod tests {
             ["slide-1.A", "../../etc/passwd", "..", "a/b\\c:d", "", "NUL", "com1.x", ".hidden", "x. ", "a@b\n"]
                 .map(clean);
         let expected =
-            ["slide-1.A", "__.._.._etc_passwd", "__", "a_b_c_d", "_", "_NUL", "_com1.x", "_hidden", "x__", "a_b_"];
-        // The first two points of the second lead nowhere without a slash, and are gone besides.
-        assert_eq!(cleaned[1].replace("__.._.._", "_"), cleaned[1].replace("__.._.._", "_"));
-        for (found, wanted) in cleaned.iter().zip(expected).filter(|(found, _)| !found.contains("etc")) {
-            assert_eq!(found, wanted);
-        }
+            ["slide-1.A", "___.._etc_passwd", "__", "a_b_c_d", "_", "_NUL", "_com1.x", "_hidden", "x__", "a_b_"];
+        assert_eq!(cleaned, expected);
         assert!(cleaned.iter().all(|name| !name.contains(['/', '\\']) && !name.starts_with('.') && !name.is_empty()));
         assert!(clean(&"é".repeat(500)).len() <= LONGEST);
         assert_eq!(clean("Ä-β (2)"), "Ä-β (2)");

@@ -32,12 +32,17 @@ pub fn within(folder: &Path) -> Result<HashMap<String, PathBuf>> {
     Ok(all.into_iter().filter(|path| is_picture(path)).filter_map(named).collect())
 }
 
-/// A thumbnail below the map, stretched to the whole slide, whose size is given or else the smallest of the thumbnail's form
+/// A thumbnail below the map, stretched to the whole slide, whose size is told with how it is known, or else is the smallest of the thumbnail's form
 /// that holds all cells; and what was assumed.
 ///
 /// # Errors
 /// For a file that is no picture.
-pub fn backdrop(file: &Path, cells: &Cells, slide: Option<[f64; 2]>, opacity: f64) -> Result<(Backdrop, String)> {
+pub fn backdrop(
+    file: &Path,
+    cells: &Cells,
+    slide: Option<([f64; 2], &str)>,
+    opacity: f64,
+) -> Result<(Backdrop, String)> {
     let Rgb { width, height, pixels } = Rgb::read(file, MOST)?;
     let [low, high] = cells.extent();
     if low.iter().any(|&c| c < 0.0) {
@@ -47,7 +52,7 @@ pub fn backdrop(file: &Path, cells: &Cells, slide: Option<[f64; 2]>, opacity: f6
         format!("Below it: {} stretched to {} x {}{how}.", name(file), slide[0].round(), slide[1].round())
     };
     let (slide, told) = match slide {
-        Some(slide) => (slide, told(slide, ", the size of the slide as given")),
+        Some((slide, how)) => (slide, told(slide, &format!(", the size of the slide {how}"))),
         None => {
             let form = width as f64 / height as f64;
             let wide = high[0].max(high[1] * form);

@@ -1,7 +1,7 @@
 //! The files of one slide.
 
 use super::layers::{self, Wanted};
-use super::names::clean;
+use super::names::stems;
 use super::pictures::{self, Tiles};
 use super::threshold::Threshold;
 use crate::cli::csv::Csv;
@@ -35,6 +35,8 @@ pub struct Slide<'a> {
     pub stem: &'a str,
     pub cells: Cells,
     pub unit: Option<PlaceUnit>,
+    /// Width and height, as the file of the slide tells them.
+    pub size: Option<[f64; 2]>,
     pub columns: Vec<Column>,
     /// Those to draw, the first of which decides what is best.
     pub drawn: &'a [usize],
@@ -128,7 +130,11 @@ impl Drawing<'_> {
         let thumbnail = self.over.as_ref().map(|all| all.get(slide.name));
         let backdrop = match thumbnail {
             Some(Some(file)) => {
-                let (backdrop, told) = pictures::backdrop(file, &slide.cells, self.slide_size, self.opacity)?;
+                let (backdrop, told) = {
+                    let size = self.slide_size.map(|size| (size, "as given"));
+                    let size = size.or(slide.size.map(|size| (size, "as its file tells")));
+                    pictures::backdrop(file, &slide.cells, size, self.opacity)
+                }?;
                 notes.push(told);
                 Some(backdrop)
             }
@@ -138,6 +144,8 @@ impl Drawing<'_> {
             }
             None => None,
         };
+        let drawn: Vec<String> = slide.drawn.iter().map(|&column| slide.columns[column].name.clone()).collect();
+        let called = stems(&drawn, &[".png"], &[]);
         for (at, &column) in slide.drawn.iter().enumerate() {
             let column = &slide.columns[column];
             let title = format!("{}: {}", slide.name, column.name);
@@ -154,7 +162,7 @@ impl Drawing<'_> {
             };
             let file = match at {
                 0 => format!("{}.png", slide.stem),
-                _ => format!("{}@{}.png", slide.stem, clean(&column.name)),
+                _ => format!("{}@{}.png", slide.stem, called[at]),
             };
             write(self.folder.join(&file), &picture.png()?)?;
             done.card.pictures.push((file, column.name.clone()));

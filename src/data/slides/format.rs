@@ -134,6 +134,8 @@ pub(super) struct About {
     pub patch: Option<f64>,
     /// Magnification at which patches were seen.
     pub magnification: Option<f64>,
+    /// Width and height of the slide in the unit of the coordinates.
+    pub slide: Option<[f64; 2]>,
 }
 
 /// What is known of a slide before its features are read.

@@ -46,6 +46,12 @@ impl Said {
             encoder: self.text(&["encoder", "extractor"]),
             patch,
             magnification: self.number(&["target_magnification"]),
+            slide: match unit {
+                Some(Unit::Pixels) => {
+                    self.number(&["level0_width"]).zip(self.number(&["level0_height"])).map(<[f64; 2]>::from)
+                }
+                _ => None,
+            },
         }
     }
 }

@@ -91,6 +91,14 @@ impl Slides {
         head.map(|head| origin_of(&[head], &[completed(head, &known.entry)])).unwrap_or_default()
     }
 
+    /// Width and height of slide `at` in the unit of its places, where its file tells them.
+    ///
+    /// # Panics
+    /// When there is no such slide, as a slice would.
+    pub fn slide_size(&self, at: usize) -> Option<[f64; 2]> {
+        self.known[at].head.as_ref().ok()?.about.slide
+    }
+
     /// Reads the slides `which`.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ pub struct Description {
 impl Description {
     /// What the file said of its patches.
     pub fn about(&self) -> About {
-        About { encoder: self.encoder.clone(), patch: self.patch, magnification: self.magnification }
+        About { encoder: self.encoder.clone(), patch: self.patch, magnification: self.magnification, slide: None }
     }
 
     pub fn unit(&self) -> Unit {
