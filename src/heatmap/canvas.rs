@@ -93,7 +93,7 @@ impl Canvas {
     }
 
     pub fn png(&self) -> Vec<u8> {
-        inline::png(self.width, self.height, 3, &self.pixels)
+        inline::png_in(png::Compression::Balanced, self.width, self.height, 3, &self.pixels)
     }
 }
 

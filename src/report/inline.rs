@@ -1,18 +1,29 @@
 //! Pictures as a page carries them: PNG, and bytes as text.
 
-/// `pixels` (8 bit, `channels` 1 for grey or 3 for RGB, row by row) as a PNG file.
-pub(crate) fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
+/// `pixels` (8 bit, `channels` 1 for grey or 3 for RGB, row by row) as a PNG file, as small as it can be.
+pub(super) fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
+    png_in(png::Compression::High, width, height, channels, pixels)
+}
+
+/// As [`png`], with `compression` for pictures whose making is waited for.
+pub(crate) fn png_in(
+    compression: png::Compression,
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: &[u8],
+) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
-    encoder.set_compression(png::Compression::High);
+    encoder.set_compression(compression);
     let written = encoder.write_header().and_then(|mut header| header.write_image_data(pixels));
     written.expect("as many pixels as the sides say, into memory");
     file
 }
 
 /// Base64 with padding, as data URIs want it.
-pub(crate) fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {

@@ -352,6 +352,18 @@ mod tests {
     use crate::tape::Storage;
     use serde_json::json;
 
+    #[test]
+    fn bags_that_are_read_when_they_are_wanted_are_batched_as_all() {
+        let sizes = [5000, 3000, 200, 9000, 1, 8191, 1];
+        assert_eq!(together(&sizes), [0..2, 2..3, 3..4, 4..6, 6..7]);
+        let rows = sizes.iter().sum();
+        let bags = Bags::packed(Features::F32(vec![0.0; rows]), 1, &sizes).unwrap();
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        let batches: Vec<Vec<usize>> = batches(&bags, &all).map(<[usize]>::to_vec).collect();
+        assert_eq!(batches, together(&sizes).into_iter().map(Iterator::collect::<Vec<_>>).collect::<Vec<_>>());
+        assert!(together(&[]).is_empty());
+    }
+
     /// The predictions of a fresh model for a few bags, and the outputs that they are made from.
     fn predictions(name: &str, settings: serde_json::Value, classes: usize) -> (Predictions, [Vec<f32>; 3]) {
         let method = Method::named(name).unwrap().with(settings.as_object().unwrap()).unwrap();

@@ -5,12 +5,13 @@ use super::names::stems;
 use super::pictures::{self, Tiles};
 use super::threshold::Threshold;
 use crate::cli::csv::Csv;
-use crate::cli::run_folder::table_file;
 use anyhow::{Context, Result};
 use bagrad::PlaceUnit;
 use bagrad::heatmap::geojson::{Collection, Object, Said};
 use bagrad::heatmap::{Card, Cells, Colours, Laid, Layer, Picture, chance, percentiles, regions, sheet, short};
 use bagrad::training::InstanceColumn;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// How slides are drawn.
@@ -103,7 +104,7 @@ impl Drawing<'_> {
         let first = &slide.columns[slide.drawn[0]];
         let ranks: Vec<Vec<f64>> = slide.columns.iter().map(|c| percentiles(&c.values, c.signed)).collect();
         let path = self.folder.join(format!("{}.csv", slide.stem));
-        table_file(path, |out| table(out, &slide, &ranks))?;
+        filled(path, |out| table(out, &slide, &ranks))?;
         done.card.files.push((format!("{}.csv", slide.stem), "numbers".into()));
         if self.geojson {
             self.cells(&slide, &ranks, &mut done)?;
@@ -164,7 +165,8 @@ impl Drawing<'_> {
                 0 => format!("{}.png", slide.stem),
                 _ => format!("{}@{}.png", slide.stem, called[at]),
             };
-            write(self.folder.join(&file), &picture.png()?)?;
+            let picture = picture.png()?;
+            filled(self.folder.join(&file), |out| out.write_all(&picture))?;
             done.card.pictures.push((file, column.name.clone()));
         }
         Ok(())
@@ -195,7 +197,7 @@ impl Drawing<'_> {
         }
         let names: Vec<String> = slide.columns.iter().map(|c| format!("percentile({})", c.name)).collect();
         let file = format!("{}.geojson", slide.stem);
-        table_file(self.folder.join(&file), |out| {
+        filled(self.folder.join(&file), |out| {
             let mut all = Collection::new(out)?;
             let mut measurements = Vec::new();
             for (at, &corner) in cells.corners().iter().enumerate() {
@@ -214,7 +216,7 @@ impl Drawing<'_> {
         })?;
         done.card.files.push((file, "cells".into()));
         let file = format!("{}.regions.geojson", slide.stem);
-        table_file(self.folder.join(&file), |out| {
+        filled(self.folder.join(&file), |out| {
             let mut all = Collection::new(out)?;
             let mut number = 0;
             for (class, which, colour) in &kinds {
@@ -266,14 +268,14 @@ impl Drawing<'_> {
         let title = format!("{}: patches with the largest {}", slide.name, column.name);
         let file = format!("{}.top.png", slide.stem);
         let subtitle = format!("{}: {}. Below each its number and its place.", column.name, column.says);
-        write(self.folder.join(&file), &sheet(&title, &subtitle, &patches))?;
+        filled(self.folder.join(&file), |out| out.write_all(&sheet(&title, &subtitle, &patches)))?;
         done.card.files.push((file, "best patches".into()));
         Ok(())
     }
 }
 
 /// A line for each patch: its number, its place, all that the model says of it, and the percentiles of that.
-fn table(out: &mut impl std::io::Write, slide: &Slide, ranks: &[Vec<f64>]) -> std::io::Result<()> {
+fn table(out: &mut impl Write, slide: &Slide, ranks: &[Vec<f64>]) -> std::io::Result<()> {
     let mut csv = Csv::new(out);
     csv.cell("instance")?.cell("x")?.cell("y")?;
     slide.columns.iter().try_for_each(|c| csv.name(&c.name).map(|_| ()))?;
@@ -291,7 +293,13 @@ fn table(out: &mut impl std::io::Write, slide: &Slide, ranks: &[Vec<f64>]) -> st
     Ok(())
 }
 
-/// A file in a folder that nobody sees yet.
-fn write(path: PathBuf, bytes: &[u8]) -> Result<()> {
-    std::fs::write(&path, bytes).with_context(|| path.display().to_string())
+/// A file in a folder that nobody sees yet. It goes to the disk with the whole folder, when that is put in its place: to wait
+/// for each by itself takes longer than all else.
+fn filled(path: PathBuf, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+    let write = || {
+        let mut out = BufWriter::new(File::create(&path)?);
+        fill(&mut out)?;
+        out.flush()
+    };
+    write().with_context(|| path.display().to_string())
 }

@@ -55,3 +55,19 @@ impl Said {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slides_have_the_size_that_is_told_of_their_pixels() {
+        let said = |width: &str| {
+            let pairs = [("level0_width", width), ("level0_height", "3072"), ("patch_size_level0", "512")];
+            Said(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+        };
+        assert_eq!(said("2048").about(Some(Unit::Pixels)).slide, Some([2048.0, 3072.0]));
+        assert_eq!(said("2048").about(Some(Unit::Micrometres)).slide, None);
+        assert_eq!(said("0").about(Some(Unit::Pixels)).slide, None);
+    }
+}
