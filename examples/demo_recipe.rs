@@ -5,6 +5,7 @@
 //! images 800 make the bags that are trained on, a fifth of them held out to choose the epoch as in the demo, and the
 //! other 200 make the validation bags: as in a test, no image of theirs was seen. docs/demo-recipe.md has the result.
 
+use bagrad::Target;
 use bagrad::data::{Protocol, Split, split};
 use bagrad::device::Device;
 use bagrad::methods::Method;
@@ -160,7 +161,7 @@ impl Recipe {
             ..Settings::for_method(&method)
         };
         let classes = set.bags.class_names.clone();
-        let model = Model::new(Spec { method, width: set.bags.width, classes, multi_label: false }, seed)?;
+        let model = Model::new(Spec { method, width: set.bags.width, classes, target: Target::Classes }, seed)?;
         let device = Device::host();
         let outcome = train(&device, model, &how, &set.bags, &training, &choosing, &mut ())?;
         let mut session = Session::new(&device, outcome.average.unwrap_or(outcome.model), Storage::F32)?;

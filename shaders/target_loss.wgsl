@@ -1,6 +1,6 @@
 // Losses of rows of outputs against rows of real targets: one number a row, added up by other kernels.
 // kind: 0 squared error (mean over columns), 1 margin loss of capsule lengths (mean over columns), 2 cross-entropy
-// against a distribution over the columns.
+// against a distribution over the columns, 3 absolute error and 4 Huber loss with delta in `above` (means over columns).
 const ROWS = 1u; // `weighted`: a weight for each row.
 const EACH = 2u; // One for each column of each row.
 #import common/grid
@@ -61,8 +61,12 @@ fn target_loss(
             let short = max(p.above - v, 0.0);
             let long = max(v - p.below, 0.0);
             share = y * short * short + p.negatives * (1.0 - y) * long * long;
-        } else {
+        } else if p.kind == 2u {
             share = y * (lse - v);
+        } else {
+            let distance = abs(v - y);
+            let square = min(distance, p.above);
+            share = select(square * (distance - 0.5 * square), distance, p.kind == 3u);
         }
         if p.weighted == EACH {
             share *= weights[start + c];
@@ -124,8 +128,12 @@ fn target_loss_grad(
             value = 2.0 * (v - y);
         } else if g.kind == 1u {
             value = 2.0 * (g.negatives * (1.0 - y) * max(v - g.below, 0.0) - y * max(g.above - v, 0.0));
-        } else {
+        } else if g.kind == 2u {
             value = mass * exp(v - lse) - y * weight(start + c);
+        } else {
+            let most = select(g.above, 1.0, g.kind == 3u);
+            let inside = g.kind == 4u && abs(v - y) <= most;
+            value = select(most * sign(v - y), v - y, inside);
         }
         if g.kind != 2u {
             value *= weight(start + c);

@@ -5,6 +5,7 @@ pub(crate) use crate::features::Features;
 use crate::fingerprint::Fingerprint;
 use crate::label_sets::LabelSets;
 use crate::origin::Origin;
+use crate::responses::Responses;
 
 /// A packed set of bags.
 ///
@@ -24,6 +25,9 @@ pub struct Bags {
     pub labels: Option<Vec<u32>>,
     /// In the place of `labels`: several labels for each bag, for data where a bag shows any subset of them.
     pub label_sets: Option<LabelSets>,
+    /// In the place of `labels`: what is known of each bag that is no class, such as a number or a survival time. There are
+    /// no `class_names` then.
+    pub responses: Option<Responses>,
     /// What each class index is called (at least as many as the largest label + 1), or each label of `label_sets`.
     pub class_names: Vec<String>,
     /// The group that each bag belongs to, such as the patient of a slide, where the data set knows it: bags of a group
@@ -80,6 +84,7 @@ impl Bags {
             names: (0..sizes.len()).map(|i| i.to_string()).collect(),
             labels: None,
             label_sets: None,
+            responses: None,
             class_names: Vec::new(),
             groups: None,
             instance_labels: None,
@@ -98,7 +103,7 @@ impl Bags {
         let known = labels.iter().filter(|&&l| l != Self::UNKNOWN);
         let classes = known.max().map_or(0, |&m| m as usize + 1).max(2);
         self.class_names = (0..classes).map(|c| c.to_string()).collect();
-        (self.labels, self.label_sets) = (Some(labels), None);
+        (self.labels, self.label_sets, self.responses) = (Some(labels), None, None);
         self.validate()?;
         Ok(self)
     }
@@ -118,6 +123,26 @@ impl Bags {
     /// ```
     pub fn with_label_sets(mut self, sets: LabelSets, names: Vec<String>) -> Result<Self> {
         (self.labels, self.label_sets, self.class_names) = (None, Some(sets), names);
+        self.responses = None;
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// The same bags with what is known of each that is no class. Labels that bags had before are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] when there is not one for each bag, or one is no number or time.
+    ///
+    /// ```
+    /// # use bagrad::{Bags, Features, Responses};
+    /// let bags = Bags::packed(Features::F32(vec![1.0, 2.0, 3.0]), 1, &[1, 2])?;
+    /// let bags = bags.with_responses(Responses::Survival { times: vec![312.0, 905.0], events: vec![true, false] })?;
+    /// assert!(bags.has_labels() && bags.classes() == 0);
+    /// # Ok::<(), bagrad::Error>(())
+    /// ```
+    pub fn with_responses(mut self, responses: Responses) -> Result<Self> {
+        (self.labels, self.label_sets, self.class_names) = (None, None, Vec::new());
+        self.responses = Some(responses);
         self.validate()?;
         Ok(self)
     }
@@ -128,10 +153,14 @@ impl Bags {
         let labels = self.labels.iter().flatten().map(|&label| u64::from(label));
         let sets = self.label_sets.iter().flat_map(LabelSets::bags).flatten();
         let sets = sets.map(|has| has.map_or(2, u64::from));
+        let responses = self.responses.iter().flat_map(|r| r.values().iter().map(|v| u64::from(v.to_bits())));
+        let events =
+            self.responses.iter().filter_map(Responses::survival).flat_map(|(_, e)| e.iter().map(|&e| u64::from(e)));
         let texts = self.names.iter().chain(&self.class_names).chain(self.columns.iter().flatten());
         let coords = self.coords.iter().flatten().flatten().map(|c| u64::from(c.to_bits()));
         let of = Fingerprint::default().numbers([self.width as u64]);
         let of = of.numbers(self.offsets.iter().map(|&at| at as u64)).numbers(labels).numbers(sets).numbers(coords);
+        let of = of.numbers(responses).numbers(events);
         let of = texts.fold(of, |of, text| of.text(text));
         let rows = self.instances();
         let sampled = (0..rows.min(ROWS)).map(|n| n * rows / rows.min(ROWS));
@@ -164,24 +193,27 @@ impl Bags {
         self.labels.as_ref()?.get(index).copied().filter(|&l| l != Self::UNKNOWN)
     }
 
-    /// True when the class of bag `index` is known, or of several labels at least one; false when there is no such bag.
+    /// True when the class or the response of bag `index` is known, or of several labels at least one; false when there is
+    /// no such bag.
     pub fn is_labelled(&self, index: usize) -> bool {
         match (&self.labels, &self.label_sets) {
             (Some(labels), _) => labels.get(index).is_some_and(|&label| label != Self::UNKNOWN),
             (None, Some(sets)) => sets.is_known(index),
-            (None, None) => false,
+            (None, None) => self.responses.as_ref().is_some_and(|responses| responses.is_known(index)),
         }
     }
 
-    /// True when bags have labels, though not every bag need have one.
+    /// True when bags have labels of any kind, responses among them, though not every bag need have one.
     pub fn has_labels(&self) -> bool {
-        self.labels.is_some() || self.label_sets.is_some()
+        self.labels.is_some() || self.label_sets.is_some() || self.responses.is_some()
     }
 
     /// A stratum for each bag, by which divisions are balanced: its class, or of several labels the rarest that it has
-    /// ([`LabelSets::strata`]). `None` when bags have no labels.
+    /// ([`LabelSets::strata`]), or of a response its quarter or event ([`Responses::strata`]). `None` when bags have no
+    /// labels.
     pub fn strata(&self) -> Option<Vec<u32>> {
-        self.labels.clone().or_else(|| self.label_sets.as_ref().map(LabelSets::strata))
+        let of_sets = || self.label_sets.as_ref().map(LabelSets::strata);
+        self.labels.clone().or_else(of_sets).or_else(|| self.responses.as_ref().map(Responses::strata))
     }
 
     /// Rows of bag `index`, below [`Bags::len`].
@@ -221,6 +253,7 @@ impl Bags {
             names: indices.iter().map(|&i| self.names[i].clone()).collect(),
             labels: self.labels.as_ref().map(|l| indices.iter().map(|&i| l[i]).collect()),
             label_sets: self.label_sets.as_ref().map(|sets| sets.select(indices)),
+            responses: self.responses.as_ref().map(|responses| responses.select(indices)),
             class_names: self.class_names.clone(),
             groups: self.groups.as_ref().map(|g| indices.iter().map(|&i| g[i].clone()).collect()),
             instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
@@ -233,8 +266,8 @@ impl Bags {
 
     /// The same bags with other features of their instances, which are no picture and have no names.
     pub(crate) fn with_features(&self, features: Features, width: usize) -> Bags {
-        let Bags { offsets, names, labels, label_sets, class_names, groups, instance_labels, coords, origin, .. } =
-            self;
+        let Bags { offsets, names, labels, label_sets, responses, class_names, groups, .. } = self;
+        let Bags { instance_labels, coords, origin, .. } = self;
         Bags {
             features,
             width,
@@ -242,6 +275,7 @@ impl Bags {
             names: names.clone(),
             labels: labels.clone(),
             label_sets: label_sets.clone(),
+            responses: responses.clone(),
             class_names: class_names.clone(),
             groups: groups.clone(),
             instance_labels: instance_labels.clone(),
@@ -301,6 +335,7 @@ impl Bags {
             ("names", Some(self.names.len()), bags),
             ("labels", self.labels.as_ref().map(Vec::len), bags),
             ("label sets", self.label_sets.as_ref().map(LabelSets::len), bags),
+            ("responses", self.responses.as_ref().map(Responses::len), bags),
             ("groups", self.groups.as_ref().map(Vec::len), bags),
             ("instance labels", self.instance_labels.as_ref().map(Vec::len), instances),
             ("coordinates", self.coords.as_ref().map(Vec::len), instances),
@@ -350,6 +385,7 @@ impl Bags {
             ("names", Some(self.names.len()), bags),
             ("labels", self.labels.as_ref().map(Vec::len), bags),
             ("label sets", self.label_sets.as_ref().map(LabelSets::len), bags),
+            ("responses", self.responses.as_ref().map(Responses::len), bags),
             ("groups", self.groups.as_ref().map(Vec::len), bags),
             ("instance labels", self.instance_labels.as_ref().map(Vec::len), self.instances()),
             ("coordinates", self.coords.as_ref().map(Vec::len), self.instances()),
@@ -359,6 +395,14 @@ impl Bags {
             if let Some(found) = found.filter(|&f| f != expected) {
                 return Err(Error::bags(format!("expected {expected} {what}, found {found}")));
             }
+        }
+        if let Some(responses) = &self.responses {
+            if self.labels.is_some() || self.label_sets.is_some() {
+                return Err(Error::bags(
+                    "bags have classes or responses, found both (labels or label_sets, and responses)",
+                ));
+            }
+            responses.check(&self.names)?;
         }
         if let Some(sets) = &self.label_sets {
             if self.labels.is_some() {

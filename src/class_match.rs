@@ -3,6 +3,7 @@
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::target::Target;
 use std::collections::BTreeSet;
 
 /// Names in a message, at most this many.
@@ -37,10 +38,10 @@ const SHOWN: usize = 12;
 /// # Ok::<(), bagrad::Error>(())
 /// ```
 pub fn adopt(bags: &mut Bags, model: &[String], renamed: &[(String, String)]) -> Result<Vec<String>> {
-    if !bags.has_labels() {
+    if bags.labels.is_none() && bags.label_sets.is_none() {
         return match renamed {
             [] => Ok(Vec::new()),
-            _ => Err(Error::bags("classes are renamed, and no bag has a label")),
+            _ => Err(Error::bags("classes are renamed, and no bag has a class")),
         };
     }
     let (of, mut remarks) = counterparts(&bags.class_names, &used(bags), model, renamed)?;
@@ -71,14 +72,15 @@ fn used(bags: &Bags) -> BTreeSet<usize> {
     }
 }
 
-/// Checks that bags and a model mean the same by classes: one of them for each bag, or any subset of labels
-/// (`multi_label`). Bags without labels fit any model.
+/// Checks that bags have what a model learns: one of the classes `model` each, any subset of them, or what else its target
+/// is. Bags without labels fit any model.
 ///
 /// # Errors
 /// [`Error::Bags`] that says what each side has.
-pub fn check_kind(bags: &Bags, model: &[String], multi_label: bool) -> Result<()> {
+pub fn check_kind(bags: &Bags, model: &[String], target: &Target) -> Result<()> {
+    target.check_fits(bags)?;
     let (theirs, own) = (listed(model), listed(&bags.class_names));
-    match (multi_label, bags.labels.is_some(), bags.label_sets.is_some()) {
+    match (target.is_label_sets(), bags.labels.is_some(), bags.label_sets.is_some()) {
         (true, true, _) => Err(Error::bags(format!(
             "these bags have one class each ({own}), and the model says which of several labels a bag has ({theirs}); \
              expected labels.npy of two dimensions, [bags, labels] of 0 and 1 (Bags::label_sets), or bags without labels"
@@ -336,10 +338,11 @@ mod tests {
         assert!(check_order(&set, &names("oedema left")).unwrap_err().to_string().contains("number 0 of the bags"));
         assert!(set_positive(&mut set, "left").unwrap_err().to_string().contains("any number of labels"));
         // The kinds have to be the same; bags without labels are of either.
-        for multi_label in [true, false] {
-            check_kind(&plain(), &names("a b"), multi_label).unwrap();
-            assert_eq!(check_kind(&set, &names("a b"), multi_label).is_ok(), multi_label);
-            assert_eq!(check_kind(&bags("a b", &[0, 1]), &names("a b"), multi_label).is_ok(), !multi_label);
+        for target in [Target::LabelSets, Target::Classes] {
+            let several = target.is_label_sets();
+            check_kind(&plain(), &names("a b"), &target).unwrap();
+            assert_eq!(check_kind(&set, &names("a b"), &target).is_ok(), several);
+            assert_eq!(check_kind(&bags("a b", &[0, 1]), &names("a b"), &target).is_ok(), !several);
         }
     }
 

@@ -27,6 +27,7 @@ mod pretrain;
 mod progress;
 mod reproduce;
 mod run_folder;
+mod said;
 mod search;
 mod shard;
 mod study_file;

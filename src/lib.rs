@@ -130,6 +130,7 @@ pub mod report;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod reproduce;
+mod responses;
 #[doc(hidden)]
 pub mod session;
 pub mod split;
@@ -141,6 +142,7 @@ pub mod standardise;
 pub mod study;
 #[doc(hidden)]
 pub mod tape;
+pub mod target;
 pub mod training;
 #[doc(hidden)]
 pub mod tuning;
@@ -155,3 +157,5 @@ pub use front::{Evaluation, Fitted, Look, Predictor, Scaling, Trainer};
 pub use label_sets::LabelSets;
 pub use model::Model;
 pub use origin::{Origin, PlaceUnit};
+pub use responses::Responses;
+pub use target::{Target, TargetChoice};

@@ -64,6 +64,7 @@ pub mod gnn_mil;
 pub mod ibmil;
 pub mod image;
 pub mod layers;
+mod learning;
 pub mod loss_attention;
 mod method;
 pub mod mhim;

@@ -11,8 +11,10 @@ mod delong;
 mod instances;
 mod label_sets;
 mod maps;
+mod numbers;
 mod ranking;
 mod resampling;
+mod survival;
 
 pub use calibration::{BINS, Bin, Calibration, calibration};
 pub use decisions::{Confusion, KappaWeights, brier, independent_log_loss, log_loss, predictions};
@@ -21,13 +23,16 @@ pub use delong::{Compared, Placements};
 pub use instances::{InstanceAuc, instance_auc};
 pub use label_sets::{LabelScores, LabelSetScores};
 pub use maps::{aopc, descending, ndcg};
+pub use numbers::NumberScores;
 
 pub use ranking::{
     auc, auc_interval, average_precision, class_aucs, macro_auc, macro_average_precision, micro_auc, roc_curve,
 };
 pub use resampling::{Difference, Ranks, Resamples, difference, interval};
+pub use survival::{Step, SurvivalScores, auc_at, c_index, c_index_uno, cox_loss, kaplan_meier, log_rank};
 
 use crate::error::{Error, Result};
+use crate::responses::Responses;
 use serde::{Deserialize, Serialize};
 
 /// What a model is chosen by.
@@ -45,6 +50,14 @@ pub enum Metric {
     F1,
     /// Mean negative log-probability of the true class, or of what is known of each label.
     LogLoss,
+    /// Of numbers: the share of their variance that is told, the coefficient of determination.
+    R2,
+    /// Of numbers: the mean absolute error.
+    Mae,
+    /// Of numbers: Spearman's rank correlation.
+    Spearman,
+    /// Of survival: Harrell's concordance index.
+    CIndex,
     /// The objective that is trained, with all terms that the method adds and the weights of the classes, but without
     /// dropout or masks. Not part of [`Scores`].
     Loss,
@@ -52,8 +65,18 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order in which they are listed to people.
-    pub const ALL: [Metric; 6] =
-        [Self::Auc, Self::Accuracy, Self::BalancedAccuracy, Self::F1, Self::LogLoss, Self::Loss];
+    pub const ALL: [Metric; 10] = [
+        Self::Auc,
+        Self::Accuracy,
+        Self::BalancedAccuracy,
+        Self::F1,
+        Self::LogLoss,
+        Self::R2,
+        Self::Mae,
+        Self::Spearman,
+        Self::CIndex,
+        Self::Loss,
+    ];
 
     /// The name in settings and files.
     pub fn name(self) -> &'static str {
@@ -63,6 +86,10 @@ impl Metric {
             Self::BalancedAccuracy => "balanced_accuracy",
             Self::F1 => "f1",
             Self::LogLoss => "log_loss",
+            Self::R2 => "r2",
+            Self::Mae => "mae",
+            Self::Spearman => "spearman",
+            Self::CIndex => "c_index",
             Self::Loss => "loss",
         }
     }
@@ -73,6 +100,10 @@ impl Metric {
     /// [`Error::Setting`] that says what is missing: bags of a second class for the AUC, and of two classes bags of the
     /// positive one for F1.
     pub fn check_defined(self, labels: &[u32], classes: usize) -> Result<()> {
+        if !self.is_of_classes() {
+            let message = format!("{self} is of numbers or survival, and these bags have classes");
+            return Err(Error::setting("monitor", message));
+        }
         let missing = match self {
             Self::Auc if labels.iter().all(|l| *l == labels[0]) => "bags of at least two classes",
             Self::F1 if classes == 2 && !labels.contains(&1) => "a bag of the positive class (1)",
@@ -92,9 +123,45 @@ impl Metric {
         Err(Error::setting("monitor", message))
     }
 
+    /// True for what is defined of bags with classes.
+    pub(crate) fn is_of_classes(self) -> bool {
+        !matches!(self, Self::R2 | Self::Mae | Self::Spearman | Self::CIndex)
+    }
+
+    /// Checks that the metric is defined whatever is predicted of bags with these responses.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a metric of something else, and where the bags leave it undefined: numbers that are all the
+    /// same, no event before another time.
+    pub fn check_defined_of_responses(self, responses: &Responses) -> Result<()> {
+        let values = responses.values();
+        let known: Vec<f32> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+        let refused = |message: String| Err(Error::setting("monitor", message));
+        if known.is_empty() {
+            return refused(format!("{self} is not defined without a validation bag whose response is known"));
+        }
+        match (self, responses.survival()) {
+            (Self::Loss | Self::Mae, None) => Ok(()),
+            (Self::R2 | Self::Spearman, None) if known.iter().any(|v| *v != known[0]) => Ok(()),
+            (Self::R2 | Self::Spearman, None) => {
+                refused(format!("{self} is not defined on the validation bags: their numbers are all the same"))
+            }
+            (Self::CIndex, Some((times, events))) if c_index(&vec![0.0; times.len()], times, events).is_some() => {
+                Ok(())
+            }
+            (Self::CIndex, Some(_)) => refused(format!(
+                "{self} is not defined on the validation bags: none has an event before the time of another; hold out more"
+            )),
+            (Self::Loss, Some((times, events))) if times.iter().zip(events).any(|(t, e)| *e && !t.is_nan()) => Ok(()),
+            (Self::Loss, Some(_)) => refused("none of the validation bags has an event; hold out more".into()),
+            (_, None) => refused(format!("{self} is not of numbers; choose loss, r2, mae or spearman")),
+            (_, Some(_)) => refused(format!("{self} is not of survival; choose loss or c_index")),
+        }
+    }
+
     /// True when a larger value is the better one.
     pub fn larger_is_better(self) -> bool {
-        !matches!(self, Self::LogLoss | Self::Loss)
+        !matches!(self, Self::LogLoss | Self::Loss | Self::Mae)
     }
 
     /// True when `a` is strictly better than `b`. Any value beats an undefined one (`None` or NaN), and an
@@ -199,7 +266,7 @@ impl Scores {
             Metric::BalancedAccuracy => self.balanced_accuracy,
             Metric::F1 => self.f1,
             Metric::LogLoss => self.log_loss,
-            Metric::Loss => None,
+            _ => None,
         }
     }
 }
@@ -212,6 +279,10 @@ pub enum BagScores {
     Classes(Scores),
     /// Each bag has any subset of several labels.
     LabelSets(LabelSetScores),
+    /// Each bag has a number.
+    Numbers(NumberScores),
+    /// Each bag has a time and an event.
+    Survival(SurvivalScores),
 }
 
 impl BagScores {
@@ -220,6 +291,8 @@ impl BagScores {
         match self {
             Self::Classes(scores) => scores.get(metric),
             Self::LabelSets(scores) => scores.get(metric),
+            Self::Numbers(scores) => scores.get(metric),
+            Self::Survival(scores) => scores.get(metric),
         }
     }
 }
@@ -306,7 +379,7 @@ mod tests {
         assert!(message.contains("auc is not defined") && message.contains("found 2 of class 1"), "{message}");
         assert!(refused(Metric::Auc, &[2], 3).contains("at least two classes"));
         assert!(refused(Metric::F1, &[0, 0], 2).contains("positive class"));
-        for metric in Metric::ALL {
+        for metric in Metric::ALL.into_iter().filter(|metric| metric.is_of_classes()) {
             metric.check_defined(&[0, 1], 2).unwrap();
             assert!(refused(metric, &[], 2).contains("found no bag"));
         }

@@ -12,6 +12,7 @@ use crate::origin::Origin;
 use crate::random::Random;
 use crate::standardise::Standardiser;
 use crate::tape::{Init, ParamLayout, Storage, Tape};
+use crate::target::Target;
 use described::Described;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -26,41 +27,40 @@ pub struct Spec {
     pub method: Method,
     /// Features of an instance.
     pub width: usize,
-    /// Names of the classes; two of them give one logit, more give one each.
+    /// Names of the classes; two of them give one logit, more give one each. None where something else is learnt.
     pub classes: Vec<String>,
-    /// A bag has any subset of the classes, which are then called labels, each with a logit of its own; otherwise it has
-    /// exactly one.
-    #[serde(skip_serializing_if = "is_false")]
-    pub multi_label: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
+    /// What is learnt of bags.
+    #[serde(flatten)]
+    pub target: Target,
 }
 
 impl Spec {
     /// `method` for `width` features and `classes` classes that are called by their number.
     pub fn new(method: Method, width: usize, classes: usize) -> Self {
-        Self { method, width, classes: (0..classes).map(|c| c.to_string()).collect(), multi_label: false }
+        Self { method, width, classes: (0..classes).map(|c| c.to_string()).collect(), target: Target::Classes }
     }
 
-    /// `method` for bags such as these: their features, and their classes or labels.
+    /// `method` for bags such as these: their features, and their classes or labels. Where bags have neither,
+    /// [`Spec::learning`] tells what is learnt.
     pub fn of(method: Method, bags: &Bags) -> Self {
-        let multi_label = bags.label_sets.is_some();
-        Self { method, width: bags.width, classes: bags.class_names.clone(), multi_label }
+        let target = if bags.label_sets.is_some() { Target::LabelSets } else { Target::Classes };
+        Self::learning(target, method, bags)
+    }
+
+    /// `method` for bags such as these and something to learn of them ([`Target::of`]).
+    pub fn learning(target: Target, method: Method, bags: &Bags) -> Self {
+        let classes = if target.has_classes() { bags.class_names.clone() } else { Vec::new() };
+        Self { method, width: bags.width, classes, target }
     }
 
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
-        if self.multi_label {
-            return self.method.record_multi_label(self.width, self.classes.len(), storage, instance_grads);
-        }
-        self.method.record(self.width, self.classes.len(), storage, instance_grads)
+        self.method.record_for(&self.target, [self.width, self.classes.len()], storage, instance_grads)
     }
 }
 
 /// The newest format. Version 2 has models of several labels a bag, which a reader of version 1 would take for models of
-/// one class a bag; others are written as version 1.
-const FORMAT_VERSION: u32 = 2;
+/// one class a bag, and version 3 those of other targets; what is older is written as it was.
+const FORMAT_VERSION: u32 = 3;
 /// Tensors of what features are standardised by.
 const STANDARDISATION: [&str; 2] = ["standardisation.mean", "standardisation.std"];
 /// Tensors of what the features were that a model without standardisation was trained on.
@@ -331,13 +331,17 @@ impl Model {
             let message = format!("{} learns from no teacher, which could start from a model", self.spec.method.name());
             return Err(Error::setting("start", message));
         }
-        if (&self.spec.classes, self.spec.multi_label) != (&trained.spec.classes, trained.spec.multi_label) {
-            let listed = |spec: &Spec| {
-                spec.classes.join(", ") + if spec.multi_label { " (any number of them a bag)" } else { "" }
+        if (&self.spec.classes, &self.spec.target) != (&trained.spec.classes, &trained.spec.target) {
+            let listed = |spec: &Spec| match &spec.target {
+                Target::Classes => spec.classes.join(", "),
+                Target::LabelSets => spec.classes.join(", ") + " (any number of them a bag)",
+                Target::Ordered => spec.classes.join(" < "),
+                target => format!("{} ({target:?})", target.wants()),
             };
             let [here, there] = [&self.spec, &trained.spec].map(listed);
             let message = format!(
-                "a model to start from needs the same classes in the same order: expected {here}, found {there}"
+                "a model to start from needs the same classes in the same order, or the same target: expected {here}, found \
+                 {there}"
             );
             return Err(Error::setting("start", message));
         }
@@ -394,7 +398,11 @@ impl Model {
             }
         }
         // One key: the order of several would differ from run to run.
-        let format_version = if self.spec.multi_label { FORMAT_VERSION } else { 1 };
+        let format_version = match self.spec.target {
+            Target::Classes => 1,
+            Target::LabelSets => 2,
+            _ => FORMAT_VERSION,
+        };
         let described = Described {
             format_version,
             spec: self.spec.clone(),

@@ -24,3 +24,8 @@ pub(crate) fn upper_tail(x: f64) -> f64 {
     let inner = (1..=120).rev().fold(z, |inner, n| z + 0.5 * f64::from(n) / inner);
     0.5 * bell / (std::f64::consts::PI.sqrt() * inner)
 }
+
+/// The probability of a value further from 0 than x, by either side.
+pub(crate) fn two_sided(x: f64) -> f64 {
+    2.0 * upper_tail(x.abs())
+}

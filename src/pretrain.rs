@@ -41,6 +41,7 @@ use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
 use crate::random::Random;
 use crate::session::Session;
+use crate::target::Target;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -281,7 +282,7 @@ pub fn pretrain_on(
         Objective::None => return Err(Error::setting("objective", "expected contrast or classes, found none")),
     };
     let contrast = labels.is_none();
-    let spec = Spec { method: network.into(), width: patches.values(), classes: names, multi_label: false };
+    let spec = Spec { method: network.into(), width: patches.values(), classes: names, target: Target::Classes };
     let model = Model::new(spec, settings.seed)?;
     let (training, validation) = divide(patches, settings)?;
     let mut done = Pretrained {

@@ -27,6 +27,7 @@ use crate::model::{Model, ParamInfo};
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
 use crate::tape::{Columns, Link, Meaning, Role, Source, Storage, Tape, feature_stride};
+use crate::target::Target;
 pub use batch::extent_of;
 use batch::{Batch, uploads};
 use inputs::Inputs;
@@ -394,9 +395,11 @@ impl Session {
         self.check_labels(bags, indices, purpose.has_loss())?;
         let classes = self.model_classes();
         self.batch.tables.lay_out(inputs.sizes());
-        if self.model.spec().multi_label {
+        if self.model.spec().target.is_label_sets() {
             let sets = indices.iter().map(|&i| bags.label_sets.as_ref().map(|sets| sets.bag(i)));
             self.batch.set_label_sets(sets, classes, weights);
+        } else if self.model.spec().target != Target::Classes {
+            self.batch.set_target(self.model.spec(), bags, indices, weights);
         } else {
             let label = |i: usize| bags.label(i).unwrap_or(0);
             let outputs = self.tape.logits().map_or(outputs_for(classes), |(logits, _)| self.tape.cols(logits));
@@ -423,7 +426,7 @@ impl Session {
     /// Refuses bags whose labels are not of the model's kind or number, or unlabelled ones where the model `learns`.
     fn check_labels(&self, bags: &Bags, indices: &[usize], learns: bool) -> Result<()> {
         let spec = self.model.spec();
-        class_match::check_kind(bags, &spec.classes, spec.multi_label)?;
+        class_match::check_kind(bags, &spec.classes, &spec.target)?;
         let classes = spec.classes.len();
         if let Some(sets) = bags.label_sets.as_ref().filter(|sets| sets.labels() != classes) {
             let found = sets.labels();
@@ -580,9 +583,9 @@ impl Session {
         self.model.spec().classes.len()
     }
 
-    /// True when a bag has any subset of the model's classes.
-    pub fn is_multi_label(&self) -> bool {
-        self.model.spec().multi_label
+    /// What the model learns of bags.
+    pub fn learns(&self) -> &Target {
+        &self.model.spec().target
     }
 
     /// How the logits of the bags become probabilities; none of an encoder that has no classes.

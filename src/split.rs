@@ -232,7 +232,7 @@ pub fn check_groups(split: &[Split], groups: &[String], names: &[String]) -> Res
 }
 
 /// Checks that the bags `training` can be learnt from: there is one, each has a label, and every class has a bag; of
-/// several labels a bag there are bags with each label and without.
+/// several labels a bag there are bags with each label and without, and of survival there is an event.
 ///
 /// # Errors
 /// [`Error::Bags`] that says what is missing.
@@ -256,6 +256,14 @@ pub fn check_training(bags: &Bags, training: &[usize]) -> Result<()> {
             }
         }
         return Ok(());
+    }
+    if let Some(responses) = &bags.responses {
+        return match responses.survival() {
+            Some((_, events)) if !training.iter().any(|&bag| events[bag]) => {
+                wrong(format!("none of the {} training bags has an event; expected at least one", training.len()))
+            }
+            _ => Ok(()),
+        };
     }
     let labels = bags.labels.as_deref().unwrap_or_default();
     if let [only] = &bags.class_names[..] {

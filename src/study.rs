@@ -72,9 +72,9 @@ impl Study {
     pub fn audit(&self) -> Result<()> {
         let bags = &self.set.bags;
         bags.validate()?;
-        if bags.label_sets.is_some() {
+        if bags.label_sets.is_some() || bags.responses.is_some() {
             return Err(Error::bags(
-                "bags have several labels each; a study compares methods on bags of one class each",
+                "bags have several labels, a number or a time each; a study compares methods on bags of one class each",
             ));
         }
         if bags.labels.is_none() {

@@ -20,6 +20,13 @@ pub enum Link {
     /// A sigmoid for each class, which know nothing of each other. With one logit less than classes the first class is
     /// a bag that has none of the others.
     IndependentSigmoids,
+    /// A logit for each class but the first, of classes in an order: its sigmoid is the probability of that class or a
+    /// later one.
+    Ordered,
+    /// One output, which is a number or a log-risk and no logit: there are no classes.
+    Value,
+    /// A logit for each interval of time, whose sigmoid is the hazard in it: there are no classes.
+    Hazards,
 }
 
 impl Link {
@@ -27,6 +34,9 @@ impl Link {
     ///
     /// Where the first class has no logit, its probability is what the largest of the others leaves: it is the most
     /// likely one where all others are below 0.5.
+    ///
+    /// Of classes in an order, a later class is never taken for more probable than an earlier one or later: the sigmoids
+    /// count up to the smallest so far. Where there are no classes there are no probabilities.
     ///
     /// # Panics
     /// When there are not as many logits as the link needs.
@@ -50,6 +60,17 @@ impl Link {
                 }
                 out.extend(logits.iter().map(|&l| sigmoid(l)));
             }
+            Link::Ordered => {
+                assert_eq!(logits.len() + 1, classes, "a logit for each class but the first");
+                let mut left = 1.0f32;
+                for &logit in logits {
+                    let beyond = sigmoid(logit).min(left);
+                    out.push(left - beyond);
+                    left = beyond;
+                }
+                out.push(left);
+            }
+            Link::Value | Link::Hazards => {}
         }
     }
 }
@@ -59,7 +80,8 @@ impl Link {
 pub enum Columns {
     /// Heads, which are all of the same thing: their mean.
     Heads,
-    /// Classes: the column of the largest logit of the bag.
+    /// Outputs of the model: where these are classes the column of the largest logit of the bag, of classes in an order or of
+    /// intervals of time, of which each says more of the same, the mean.
     Classes,
 }
 

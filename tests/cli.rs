@@ -12,6 +12,8 @@ mod packed;
 mod patches;
 #[path = "slides/commands.rs"]
 mod slides;
+#[path = "targets/commands.rs"]
+mod targets;
 
 use serde_json::Value;
 use std::fs;

@@ -10,7 +10,7 @@ use bagrad::model::{Model, Spec};
 use bagrad::ops::update::Optimiser;
 use bagrad::session::Session;
 use bagrad::tape::Storage;
-use bagrad::{Bags, Features, LabelSets};
+use bagrad::{Bags, Features, LabelSets, Responses, Target};
 use common::{check::largest, error};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -67,9 +67,17 @@ impl Fixture {
         let x = self.f32("x");
         let width = x.len() / sizes.iter().sum::<usize>();
         let labels = self.tensors["labels"].iter();
+        let target = self.target();
         let mut bags = Bags::packed(Features::F32(x), width, &sizes).unwrap();
         bags.class_names = (0..self.classes()).map(|c| c.to_string()).collect();
-        if self.multi_label() {
+        if let Some(numbers) = self.tensors.get("numbers") {
+            bags.class_names.clear();
+            bags.responses = Some(Responses::Numbers(numbers.iter().map(|&v| v as f32).collect()));
+        } else if let Some(times) = self.tensors.get("times") {
+            bags.class_names.clear();
+            let events = self.tensors["events"].iter().map(|&e| e == 1.0).collect();
+            bags.responses = Some(Responses::Survival { times: times.iter().map(|&t| t as f32).collect(), events });
+        } else if target.is_label_sets() {
             let sets = labels.map(|&l| (l >= 0.0).then_some(l == 1.0)).collect();
             bags.label_sets = Some(LabelSets::new(self.classes(), sets).unwrap());
         } else {
@@ -81,9 +89,27 @@ impl Fixture {
         bags
     }
 
-    /// The files count outputs; one output separates two classes.
+    /// The files count outputs; one output separates two classes, and of classes in an order the first has none.
     fn classes(&self) -> usize {
-        self.metadata["classes"].parse::<usize>().unwrap().max(2)
+        let outputs = self.metadata["classes"].parse::<usize>().unwrap();
+        if self.target() == Target::Ordered { outputs + 1 } else { outputs.max(2) }
+    }
+
+    /// What is learnt, as a model file says it.
+    fn target(&self) -> Target {
+        let Some(text) = self.metadata.get("target") else {
+            return if self.multi_label() { Target::LabelSets } else { Target::Classes };
+        };
+        let mut target: serde_json::Value = serde_json::from_str(text).unwrap();
+        let (name, of) = target.as_object_mut().unwrap().iter_mut().next().unwrap();
+        let of = of.take();
+        match name.as_str() {
+            "ordered" => Target::Ordered,
+            "number" => Target::Number(serde_json::from_value(of).unwrap()),
+            "hazards" => Target::Hazards(serde_json::from_value(of).unwrap()),
+            "cox" => Target::Cox(serde_json::from_value(of).unwrap()),
+            other => panic!("{other}"),
+        }
     }
 
     /// The epoch of all steps, which weights of terms of the loss follow.
@@ -106,7 +132,9 @@ impl Fixture {
             settings.insert("pool".into(), "log-mean-exp".into());
         }
         let method = method.with(&settings).unwrap();
-        let spec = Spec { multi_label: self.multi_label(), ..Spec::new(method, width, self.classes()) };
+        let spec = Spec { target: self.target(), ..Spec::new(method, width, self.classes()) };
+        let classes = if spec.target.has_classes() { spec.classes } else { Vec::new() };
+        let spec = Spec { classes, ..spec };
         self.parameters(Model::new(spec, 0).unwrap(), "param")
     }
 
@@ -137,7 +165,7 @@ fn or_zeros(wanted: &[f64]) -> Vec<f64> {
 }
 
 fn compare(device: &Device, storage: Storage, tolerance: f64) {
-    let (mut checked, mut of_labels) = (0, 0);
+    let (mut checked, mut of_labels, mut of_targets) = (0, 0, 0);
     for fixture in fixtures().iter().filter(|f| f.metadata["kind"] == "forward") {
         let bags = fixture.bags();
         let model = fixture.model(bags.width);
@@ -180,8 +208,10 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         }
         checked += 1;
         of_labels += usize::from(fixture.multi_label());
+        of_targets += usize::from(fixture.metadata.contains_key("target"));
     }
     assert!(checked >= 40 && of_labels >= 2, "only {checked} fixtures, {of_labels} of several labels a bag");
+    assert!(of_targets >= 12, "only {of_targets} fixtures of other targets");
 }
 
 #[test]
@@ -240,8 +270,9 @@ fn train(device: &Device, tolerance: f64) {
         let model = session.model().unwrap();
         for p in model.parameters() {
             // Its gradient is zero in theory (softmax ignores a shift), so Adam moves it by rounding noise.
-            // So does the softmax over contexts.
-            if p.name.ends_with("attention.w.bias") || p.name.ends_with("context.key.bias") {
+            // So does the softmax over contexts, and the likelihood of Cox a shift of the log-risks.
+            let cox = matches!(model.spec().target, Target::Cox(_)) && p.name == "head.bias";
+            if p.name.ends_with("attention.w.bias") || p.name.ends_with("context.key.bias") || cox {
                 assert!(model.parameter(&p.name).unwrap().iter().all(|v| v.is_finite()), "{}", fixture.name);
                 continue;
             }

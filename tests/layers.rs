@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest up; those of one line may import each other. A file or folder of `src` is named by its name.
 const ROOMS: &[&[&str]] = &[
     &["error", "random", "printable", "precision", "fingerprint", "normal"],
-    &["bounded", "files", "label_sets"],
+    &["bounded", "files", "label_sets", "responses"],
     &["metrics"],
-    &["bag", "columns", "features", "origin", "standardise"],
+    &["bag", "columns", "features", "origin", "standardise", "target"],
     &["kernels"],
     &["tuning"],
     &["value"],

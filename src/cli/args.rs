@@ -1,9 +1,10 @@
 //! Arguments that several commands share, and how their values are read.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bagrad::data::text::ColumnNames;
-use bagrad::data::{OnBad, Opening};
+use bagrad::data::{LabelsAre, OnBad, Opening};
 use bagrad::device::DeviceChoice;
+use bagrad::target::{Hazards, NumberLoss, Target, TargetChoice, Ties};
 use bagrad::training::ClassWeights;
 use bagrad::training::schedule::Schedule;
 use clap::Args;
@@ -69,6 +70,11 @@ pub struct Bags {
     /// Text files and tables: the column of the labels [default: label, class, target or the like]
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
+    /// Text files and tables of survival: the column that says whether the event came (1, dead) or the bag is censored (0,
+    /// alive; in a column called censored the other way round); the label is the time then [default: event, status or the
+    /// like, with --target hazards or cox]
+    #[arg(long, value_name = "NAME")]
+    pub event_column: Option<String>,
     /// Text files and tables: the column of the bags [default: bag, slide or the like]
     #[arg(long, value_name = "NAME", visible_alias = "id-column")]
     pub bag_column: Option<String>,
@@ -84,14 +90,67 @@ pub struct Bags {
 impl Bags {
     /// The columns that were named.
     pub fn columns(&self) -> ColumnNames {
-        let Self { label_column: label, bag_column: bag, group_column: group, site_column: site, .. } = self.clone();
-        ColumnNames { label, bag, group, site }
+        let Self { label_column: label, bag_column: bag, group_column: group, .. } = self.clone();
+        let Self { site_column: site, event_column: event, .. } = self.clone();
+        ColumnNames { label, bag, group, site, event, labels_are: LabelsAre::Classes }
     }
 
     /// All of it.
     pub fn opening(&self) -> Opening {
         let Self { labels, slides, splits, which_split, on_bad, .. } = self.clone();
         Opening { columns: self.columns(), labels, slides, splits, which_split, on_bad: on_bad.unwrap_or_default() }
+    }
+}
+
+/// What `--target` may be, and what it means.
+pub const TARGETS: &str = "\
+What is learnt: auto (what the bags have: classes; hazards where there are times and events), ordered (classes in an order), \
+squared, absolute or huber[:DELTA] (labels are numbers; DELTA in standard deviations, 1), hazards[:INTERVALS[:ALPHA]] (survival \
+in 4 intervals of time; ALPHA takes weight from censored bags, 0), cox[:breslow] (Cox partial likelihood, ties by Efron)";
+
+/// Reads a `--target`.
+///
+/// # Errors
+/// With what there is.
+pub fn target(text: &str) -> Result<TargetChoice> {
+    let mut parts = text.split(':');
+    let (name, rest) = (parts.next().unwrap_or_default(), parts.collect::<Vec<_>>());
+    let number = |text: &str| text.parse::<f32>().with_context(|| format!("'{text}' is no number"));
+    Ok(match (name, &rest[..]) {
+        ("auto", []) => TargetChoice::Auto,
+        ("ordered", []) => TargetChoice::Ordered,
+        ("squared", []) => TargetChoice::Number(NumberLoss::Squared),
+        ("absolute", []) => TargetChoice::Number(NumberLoss::Absolute),
+        ("huber", []) => TargetChoice::Number(NumberLoss::Huber(1.0)),
+        ("huber", [delta]) => TargetChoice::Number(NumberLoss::Huber(number(delta)?)),
+        ("hazards", []) => TargetChoice::Hazards { intervals: Hazards::INTERVALS, alpha: 0.0 },
+        ("hazards", [intervals, rest @ ..]) if rest.len() < 2 => TargetChoice::Hazards {
+            intervals: intervals.parse().with_context(|| format!("'{intervals}' is no number of intervals"))?,
+            alpha: rest.first().map_or(Ok(0.0), |alpha| number(alpha))?,
+        },
+        ("cox", [] | ["efron"]) => TargetChoice::Cox(Ties::Efron),
+        ("cox", ["breslow"]) => TargetChoice::Cox(Ties::Breslow),
+        _ => bail!(
+            "expected auto, ordered, squared, absolute, huber[:DELTA], hazards[:INTERVALS[:ALPHA]] or cox[:breslow], found {text}"
+        ),
+    })
+}
+
+/// What labels of text are for what is to be learnt.
+pub fn labels_are(target: TargetChoice) -> LabelsAre {
+    match target {
+        TargetChoice::Auto | TargetChoice::Ordered => LabelsAre::Classes,
+        TargetChoice::Number(_) => LabelsAre::Numbers,
+        TargetChoice::Hazards { .. } | TargetChoice::Cox(_) => LabelsAre::Times,
+    }
+}
+
+/// What labels of text are for what a model has learnt.
+pub fn labels_for(target: &Target) -> LabelsAre {
+    match target {
+        Target::Classes | Target::LabelSets | Target::Ordered => LabelsAre::Classes,
+        Target::Number(_) => LabelsAre::Numbers,
+        Target::Hazards(_) | Target::Cox(_) => LabelsAre::Times,
     }
 }
 

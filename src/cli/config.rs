@@ -1,11 +1,12 @@
 //! A configuration as it is asked for: by a file, by flags, or by both, every part optional.
 
-use super::args::FoldOf;
+use super::args::{self, FoldOf};
 use super::experiment::{Division, Plan};
 use super::optimiser::{Chosen, Parts};
 use anyhow::{Context, Result, anyhow, bail};
+use bagrad::TargetChoice;
 use bagrad::data::text::ColumnNames;
-use bagrad::data::{OnBad, Opening, Source};
+use bagrad::data::{LabelsAre, OnBad, Opening, Source};
 use bagrad::device::DeviceChoice;
 use bagrad::groups::Group;
 use bagrad::methods::Method;
@@ -17,6 +18,9 @@ use bagrad::training::{Cache, ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// Bags of a batch of the Cox partial likelihood, unless told otherwise.
+const COX_BATCH: usize = 32;
+
 /// The whole configuration; what is `None` was not asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +29,8 @@ pub struct Config {
     pub data: Option<String>,
     /// The positive class of two, as `--positive`.
     pub positive: Option<String>,
+    /// What is learnt, as `--target`.
+    pub target: Option<String>,
     /// The device, as `--device`.
     pub device: Option<String>,
     /// Instance labels that are key instances.
@@ -149,8 +155,8 @@ impl Config {
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
         first_set!(self, below, data, positive, device, key, standardise, seed, labels, slides, splits, on_bad);
-        first_set!(self, below, which_split);
-        first_set!(self.columns, below.columns, label, bag, group, site);
+        first_set!(self, below, which_split, target);
+        first_set!(self.columns, below.columns, label, bag, group, site, event);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
             self.training,
@@ -191,7 +197,16 @@ impl Config {
         };
         let method = Method::named(&name)?.with(&set)?;
         let mut remarks = Vec::new();
-        let settings = self.settings(&method, &mut remarks)?;
+        let mut settings = self.settings(&method, &mut remarks)?;
+        let asked = self.target.as_deref().map(args::target).transpose().context("--target")?;
+        let target = asked.unwrap_or_default();
+        if matches!(target, TargetChoice::Cox(_)) && self.training.batch.is_none() && settings.batch < COX_BATCH {
+            settings.batch = COX_BATCH;
+            remarks.push(format!(
+                "the Cox partial likelihood compares the bags of a batch: {COX_BATCH} bags each (--batch)"
+            ));
+        }
+        let columns = ColumnNames { labels_are: args::labels_are(target), ..self.columns.clone() };
         let s = &self.split;
         let fold: Option<FoldOf> = s.fold.as_deref().map(str::parse).transpose().map_err(|e| anyhow!("fold: {e}"))?;
         if fold.is_some() && s.test.is_some() {
@@ -213,7 +228,7 @@ impl Config {
         Ok(Plan {
             data,
             opening: Opening {
-                columns: self.columns.clone(),
+                columns,
                 labels: self.labels.clone(),
                 slides: self.slides.clone(),
                 splits: self.splits.clone(),
@@ -221,6 +236,8 @@ impl Config {
                 on_bad: self.on_bad.unwrap_or_default(),
             },
             positive: self.positive.clone(),
+            target,
+            target_text: self.target.clone(),
             key: self.key.clone(),
             standardise: self.standardise,
             division,
@@ -276,8 +293,9 @@ impl Config {
             splits: o.splits.as_ref().map(|splits| here.join(splits)),
             which_split: o.which_split.clone(),
             on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
-            columns: o.columns.clone(),
+            columns: ColumnNames { labels_are: LabelsAre::Classes, ..o.columns.clone() },
             positive: plan.positive.clone(),
+            target: plan.target_text.clone(),
             device: Some(device.to_string()),
             key: plan.key.clone(),
             standardise: Some(standardised),

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::table::{score, table};
 use super::{answer, answer_json, note, open_device, page, summary};
 use anyhow::{Result, bail};
+use bagrad::TargetChoice;
 use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
 use bagrad::fit::Persistence;
@@ -80,6 +81,8 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         data: format!("digits-bags,train={},seed={seed}", args.train),
         opening: Opening::default(),
         positive: None,
+        target: TargetChoice::Auto,
+        target_text: None,
         key: None,
         standardise: None,
         division: Division { validation: Some(0.2), validation_asked: true, seed, ..Division::default() },

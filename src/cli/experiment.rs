@@ -10,7 +10,7 @@ use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
 use bagrad::training::{Cache, Predictions, Settings};
-use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, Trainer, bounded, class_match};
+use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ pub struct Plan {
     pub opening: Opening,
     /// The positive class of two; `None` for the second.
     pub positive: Option<String>,
+    /// What is learnt.
+    pub target: TargetChoice,
+    /// The same as it was asked for.
+    pub target_text: Option<String>,
     /// Instance labels that are key; `None` for what the data set says.
     pub key: Option<Vec<i32>>,
     /// `None`: z-score whatever is not an image.
@@ -194,6 +198,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: P
             Some(true) => Scaling::Standardise,
             Some(false) => Scaling::None,
         })
+        .target(plan.target)
         .device(device)
         .observer(progress)
         .persistence(persistence);
@@ -262,7 +267,7 @@ fn order_classes(set: &mut Dataset, positive: Option<&str>, start: Option<&Start
     };
     let asked = set.bags.class_names.last().cloned();
     let spec = model.spec();
-    let remarks = class_match::check_kind(&set.bags, &spec.classes, spec.multi_label)
+    let remarks = class_match::check_kind(&set.bags, &spec.classes, &spec.target)
         .and_then(|()| class_match::adopt(&mut set.bags, &spec.classes, &[]))
         .with_context(|| format!("--start {}", path.display()))?;
     if let (Some(_), Some(asked), Some(theirs)) = (positive, asked, set.bags.class_names.last())
@@ -279,8 +284,7 @@ fn order_classes(set: &mut Dataset, positive: Option<&str>, start: Option<&Start
 /// # Errors
 /// When a label has no class in the model.
 pub fn evaluate(all: &Predictions, predicted: &Bags, bags: Vec<usize>, targets: Option<&[u8]>) -> Result<Evaluation> {
-    let probabilities: Vec<f32> = bags.iter().flat_map(|&b| all.bag(b)).copied().collect();
-    let scores = all.scores_among(&probabilities, predicted, &bags)?;
+    let scores = all.scores_among(&all.said(&bags), predicted, &bags)?;
     let rows = || bags.iter().map(|&b| all.offsets[b]..all.offsets[b + 1]);
     let instances = targets.map(|targets| {
         let picked: Vec<f32> = rows().flat_map(|r| &all.scores[r]).copied().collect();

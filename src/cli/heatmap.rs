@@ -10,7 +10,7 @@ mod threshold;
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder;
-use super::{note, open_device, page};
+use super::{note, open_device, page, said};
 use anyhow::{Context, Result, bail};
 use bagrad::data::slides::Taken;
 use bagrad::files::Claim;
@@ -18,7 +18,7 @@ use bagrad::heatmap::{Card, Cells, Scale};
 use bagrad::model::Model;
 use bagrad::standardise::Far;
 use bagrad::training::Predictions;
-use bagrad::{PlaceUnit, Predictor, class_match};
+use bagrad::{PlaceUnit, Predictor, Target, class_match};
 use cohort::Cohort;
 use indicatif::{ProgressBar, ProgressStyle};
 use layers::Wanted;
@@ -236,10 +236,12 @@ fn bar(quiet: bool, slides: usize) -> ProgressBar {
 /// Opens the data and says which slides are drawn.
 fn plan(args: &Args, model: &Model) -> Result<Plan> {
     let quiet = args.output.quiet;
-    let mut cohort = Cohort::open(&args.data, &args.bags.opening(), quiet)?;
+    let mut opening = args.bags.opening();
+    opening.columns.labels_are = args::labels_for(&model.spec().target);
+    let mut cohort = Cohort::open(&args.data, &opening, quiet)?;
     let of_data = || format!("data {}", args.data);
-    let (classes, multi_label) = (model.spec().classes.clone(), model.spec().multi_label);
-    class_match::check_kind(cohort.bags(), &classes, multi_label).with_context(of_data)?;
+    let classes = model.spec().classes.clone();
+    class_match::check_kind(cohort.bags(), &classes, &model.spec().target).with_context(of_data)?;
     let told = class_match::adopt(cohort.bags_mut(), &classes, &args.classes);
     told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let mut chosen = cohort.chosen(args.only.as_deref())?;
@@ -290,22 +292,25 @@ fn draw(
     let cells = Cells::new(places, patch_size.or(origin.patch)).with_context(|| format!("slide {name}"))?;
     let columns = found.instance_columns(classes);
     let drawn = drawing.wanted.choose(found, classes, &columns)?;
-    let class = &classes[layers::class_of_scores(found, bag)];
     let rows = found.offsets[bag]..found.offsets[bag + 1];
-    let predicted = found.class(bag);
-    let label = page::known(bags, bag);
-    let is = match found.multi_label {
-        true => page::named(classes, &found.labels(bag)),
-        false => classes[predicted].clone(),
+    let of_slide = match &found.target {
+        Target::Number(_) => "a larger number",
+        Target::Cox(_) | Target::Hazards(_) => "an earlier event",
+        Target::Ordered => "a later class",
+        Target::Classes | Target::LabelSets => &classes[layers::class_of_scores(found, bag)],
     };
-    let card = Card {
-        name: name.clone(),
-        right: label.as_ref().map(|label| *label == is),
-        label,
-        predicted: is,
-        probability: f64::from(found.bag(bag)[predicted]),
-        patches: places.len(),
-        ..Card::default()
+    let card = Card { name: name.clone(), patches: places.len(), ..Card::default() };
+    let card = if found.target.has_classes() {
+        let (predicted, label) = (found.class(bag), page::known(bags, bag));
+        let is = match found.multi_label {
+            true => page::named(classes, &found.labels(bag)),
+            false => classes[predicted].clone(),
+        };
+        let probability = Some(f64::from(found.bag(bag)[predicted]));
+        Card { right: label.as_ref().map(|label| *label == is), label, predicted: is, probability, ..card }
+    } else {
+        let (label, predicted) = (said::known(bags, bag), said::predicted(found, bag));
+        Card { label, predicted, value: Some(f64::from(found.values[bag])), ..card }
     };
     drawing.draw(Slide {
         name,
@@ -313,9 +318,9 @@ fn draw(
         cells,
         unit: origin.unit,
         size: plan.cohort.slide_size(at),
-        columns: columns.iter().map(|column| Column::of(column, rows.clone(), classes, class)).collect(),
+        columns: columns.iter().map(|column| Column::of(column, rows.clone(), classes, of_slide)).collect(),
         drawn: &drawn,
-        class,
+        class: of_slide,
         card,
     })
 }

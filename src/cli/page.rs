@@ -1,14 +1,15 @@
 //! The report of a run, filled from its results.
 
 use super::experiment::{self, Finished, Plan, part_name};
+use super::said;
 use super::summary;
 use super::table::score;
-use bagrad::Bags;
 use bagrad::data::Split;
 use bagrad::device::Device;
 use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Shown, Table, frequent};
 use bagrad::training::metrics::{BagScores, Metric, auc_interval};
 use bagrad::training::{self, Epoch, Meaning};
+use bagrad::{Bags, Target, metrics};
 
 /// Resamples of the interval of the AUC.
 const RESAMPLES: usize = 2000;
@@ -31,11 +32,13 @@ pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> R
         facts: facts(plan, done, device),
         curves: curves(done),
         tables: labels_table(done).into_iter().collect(),
-        predictions: done.judged().filter(|_| !done.predictions.multi_label).map(|(_, e)| Predictions {
-            class_names: done.set.bags.class_names.clone(),
-            probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
-            labels: labels(done, &e.bags),
-        }),
+        predictions: done.judged().filter(|_| done.predictions.classes > 0 && !done.predictions.multi_label).map(
+            |(_, e)| Predictions {
+                class_names: done.set.bags.class_names.clone(),
+                probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
+                labels: labels(done, &e.bags),
+            },
+        ),
         shown: weights(&done.predictions).1,
         bags: bags(done, pictures),
         ..Report::default()
@@ -130,13 +133,62 @@ fn curves(done: &Finished) -> Vec<Curve> {
         all.push(curve("Terms of the validation loss", "loss", terms));
     }
     if watched {
-        let auc = line("AUC", &|e| e.validation.as_ref()?.get(Metric::Auc));
+        let scores = |metrics: &[(&str, Metric)]| -> Vec<Series> {
+            metrics.iter().map(|&(name, metric)| line(name, &|e| e.validation.as_ref()?.get(metric))).collect()
+        };
         let of_sets = epochs.iter().any(|e| matches!(e.validation, Some(BagScores::LabelSets(_))));
         let accuracy = if of_sets { "subset accuracy" } else { "accuracy" };
-        let accuracy = line(accuracy, &|e| e.validation.as_ref()?.get(Metric::Accuracy));
-        all.push(curve("Validation", "score", vec![auc, accuracy]));
+        all.push(match &done.predictions.target {
+            Target::Number(_) => {
+                curve("Validation", "score", scores(&[("R²", Metric::R2), ("Spearman", Metric::Spearman)]))
+            }
+            Target::Cox(_) | Target::Hazards(_) => curve("Validation", "score", scores(&[("C-index", Metric::CIndex)])),
+            _ => curve("Validation", "score", scores(&[("AUC", Metric::Auc), (accuracy, Metric::Accuracy)])),
+        });
     }
+    all.extend(survival(done));
     all
+}
+
+/// Kaplan-Meier curves of the judged bags with a risk above the median of the training bags, and of the others.
+fn survival(done: &Finished) -> Option<Curve> {
+    let (part, e) = done.judged()?;
+    let (times, events) = done.set.bags.responses.as_ref()?.survival()?;
+    let risks = &done.predictions.values;
+    let mut training: Vec<f32> = done.outcome.training.iter().map(|&bag| risks[bag]).collect();
+    training.sort_by(f32::total_cmp);
+    let median = *training.get(training.len() / 2)?;
+    let of = |bags: &[usize]| -> (Vec<f32>, Vec<bool>) { bags.iter().map(|&b| (times[b], events[b])).unzip() };
+    let (high, low): (Vec<usize>, Vec<usize>) = e.bags.iter().partition(|&&bag| risks[bag] >= median);
+    let steps = |name: String, bags: &[usize]| {
+        let (times, events) = of(bags);
+        let (mut left, mut points) = (1.0, vec![(0.0, 1.0)]);
+        for step in metrics::kaplan_meier(&times, &events) {
+            let time = f64::from(step.time);
+            points.extend([(time, left), (time, step.survival)]);
+            left = step.survival;
+        }
+        points.extend(times.iter().copied().max_by(f32::total_cmp).map(|last| (f64::from(last), left)));
+        Series { name, points }
+    };
+    let (all_times, all_events) = of(&e.bags);
+    let second: Vec<bool> = e.bags.iter().map(|&bag| risks[bag] >= median).collect();
+    let p = metrics::log_rank(&all_times, &all_events, &second).map(|(_, p)| format!(", log-rank p = {p:.3}"));
+    Some(Curve {
+        title: format!(
+            "{} bags by risk above and below the median of training bags{}",
+            part_name(part),
+            p.unwrap_or_default()
+        ),
+        unit: "share without event".into(),
+        along: "time".into(),
+        series: vec![
+            steps(format!("low risk ({} bags)", low.len()), &low),
+            steps(format!("high risk ({} bags)", high.len()), &high),
+        ],
+        marker: None,
+        diagonal: false,
+    })
 }
 
 /// The first bags of each class, as they come, so that nobody has picked the pretty ones.
@@ -149,16 +201,32 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
     let judged: Vec<u32> = e.bags.iter().map(|&b| strata[b]).collect();
     let targets = done.set.instance_targets();
     // The positive class first, as it has something to see.
-    let shown = frequent(&judged, bags.classes() + usize::from(done.predictions.multi_label), PICTURED);
+    let kinds = strata.iter().filter(|&&s| s != Bags::UNKNOWN).max().map_or(0, |&s| s as usize + 1);
+    let shown = frequent(&judged, kinds.max(bags.classes()), PICTURED);
     let classes = shown.into_iter().rev().map(|class| class as u32);
     let strata = &strata;
     let chosen = classes.flat_map(|class| e.bags.iter().filter(move |&&b| strata[b] == class).take(each));
     let picture = |&bag: &usize| {
-        let (rows, class) = (bags.rows(bag), done.predictions.class(bag));
+        let rows = bags.rows(bag);
+        let plain = BagPicture {
+            name: bags.names[bag].clone(),
+            label: None,
+            predicted: String::new(),
+            probability_of: String::new(),
+            probability: f64::NAN,
+            image: bags.image,
+            pixels: if bags.image.is_some() { rows.clone().map(|r| pixels(done, r)).collect() } else { Vec::new() },
+            weights: weights[rows.clone()].to_vec(),
+            key: targets.as_ref().map(|t| t[rows].iter().map(|&t| t != 0).collect()),
+        };
+        if done.predictions.classes == 0 {
+            let (label, predicted) = (said::known(bags, bag), said::predicted(&done.predictions, bag));
+            return BagPicture { label, predicted, ..plain };
+        }
+        let class = done.predictions.class(bag);
         // Of two classes the chance of the second is told, of more that of the predicted one, of labels the most likely.
         let told = if bags.classes() == 2 && !done.predictions.multi_label { 1 } else { class };
         BagPicture {
-            name: bags.names[bag].clone(),
             label: known(bags, bag),
             predicted: match done.predictions.multi_label {
                 true => named(&bags.class_names, &done.predictions.labels(bag)),
@@ -166,10 +234,7 @@ fn bags(done: &Finished, each: usize) -> Vec<BagPicture> {
             },
             probability_of: bags.class_names[told].clone(),
             probability: f64::from(done.predictions.bag(bag)[told]),
-            image: bags.image,
-            pixels: if bags.image.is_some() { rows.clone().map(|r| pixels(done, r)).collect() } else { Vec::new() },
-            weights: weights[rows.clone()].to_vec(),
-            key: targets.as_ref().map(|t| t[rows].iter().map(|&t| t != 0).collect()),
+            ..plain
         }
     };
     chosen.map(picture).collect()

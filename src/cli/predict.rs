@@ -2,7 +2,7 @@
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
-use super::{answer, answer_json, experiment, note, open_device, summary, table};
+use super::{answer, answer_json, experiment, note, open_device, said, summary, table};
 use anyhow::{Context, Result, anyhow};
 use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
@@ -80,10 +80,11 @@ fn claim(args: &Args, opening: &Opening, out: &Path) -> Result<Claim> {
 /// When the model or the data cannot be read or do not fit each other.
 pub fn run(args: &Args) -> Result<()> {
     let quiet = args.output.quiet;
-    let opening = args.bags.opening();
+    let mut opening = args.bags.opening();
     let claim = args.out.as_deref().map(|out| claim(args, &opening, out)).transpose()?;
     let path = run_folder::model_of(&args.model)?;
     let model = Model::load(&path)?;
+    opening.columns.labels_are = args::labels_for(&model.spec().target);
     let key = (!args.key.is_empty()).then_some(&args.key[..]);
     let mut set = experiment::open(&args.data, &opening, key, args.cache, quiet)?;
     let of_data = || format!("data {}", args.data);
@@ -102,8 +103,8 @@ pub fn run(args: &Args) -> Result<()> {
         let hint = "other features, another scale or another encoder? predictions so far out mean little";
         note(quiet, format!("data {}: {far} ({hint})", args.data));
     }
-    let (classes, multi_label) = (model.spec().classes.clone(), model.spec().multi_label);
-    class_match::check_kind(&set.bags, &classes, multi_label).with_context(of_data)?;
+    let classes = model.spec().classes.clone();
+    class_match::check_kind(&set.bags, &classes, &model.spec().target).with_context(of_data)?;
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
     told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let (device, _) = open_device(&args.device, None, quiet)?;
@@ -131,18 +132,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.output.json {
         let bag = |b: usize| {
             let mut line = Map::from_iter([("bag".to_owned(), json!(set.bags.names[b]))]);
-            if multi_label {
-                let predicted: Vec<&String> = predictions.labels(b).into_iter().map(|label| &classes[label]).collect();
-                let known = set.bags.label_sets.as_ref().and_then(|sets| sets.get(b));
-                let labels: Option<Map<String, Value>> =
-                    known.map(|of| classes.iter().cloned().zip(of.iter().map(|has| json!(has))).collect());
-                line.extend([("labels".to_owned(), json!(labels)), ("predicted".to_owned(), json!(predicted))]);
-            } else {
-                let label = set.bags.label(b).and_then(|label| classes.get(label as usize));
-                let predicted = &classes[predictions.class(b)];
-                line.extend([("label".to_owned(), json!(label)), ("predicted".to_owned(), json!(predicted))]);
-            }
-            line.insert("probabilities".into(), json!(predictions.bag(b)));
+            line.extend(said::object(&predictions, &set.bags, &classes, b));
             for told in &predictions.of_bags {
                 line.extend(told.names(&classes).into_iter().zip(told.row(b).iter().map(|value| json!(value))));
             }

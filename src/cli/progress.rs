@@ -2,7 +2,7 @@
 
 use super::note;
 use bagrad::reproduce::runs::{Told, duration};
-use bagrad::training::metrics::Metric;
+use bagrad::training::metrics::{BagScores, Metric};
 use bagrad::training::{Epoch, Observer, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
@@ -148,11 +148,15 @@ impl Observer for Progress {
         self.scores = format!(" · loss {:.4}", epoch.loss);
         if let Some(scores) = &epoch.validation {
             let show = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
-            self.scores += &format!(
-                " · validation AUC {} accuracy {}",
-                show(scores.get(Metric::Auc)),
-                show(scores.get(Metric::Accuracy))
-            );
+            let told: &[(&str, Metric)] = match scores {
+                BagScores::Classes(_) | BagScores::LabelSets(_) => {
+                    &[("AUC", Metric::Auc), ("accuracy", Metric::Accuracy)]
+                }
+                BagScores::Numbers(_) => &[("R²", Metric::R2), ("Spearman", Metric::Spearman)],
+                BagScores::Survival(_) => &[("C-index", Metric::CIndex)],
+            };
+            let told = told.iter().map(|&(name, metric)| format!("{name} {}", show(scores.get(metric))));
+            self.scores += &format!(" · validation {}", told.collect::<Vec<_>>().join(" "));
         }
         self.epoch = (0, Instant::now());
     }

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::csv::Csv;
 use super::experiment::{Finished, part_name};
+use super::said::{self, Cell};
 use anyhow::{Context, Result};
 use bagrad::data::Split;
 use bagrad::files::{self, Claim};
@@ -90,9 +91,8 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
     write().map_err(|e| Error::io(&path, e))
 }
 
-/// A line for each bag: `bag[,split],label,predicted,p(class)..`; a label nobody knows is empty. Of several labels a bag
-/// `label` and `predicted` are a column for each label, `label(name)..` and `predicted(name)..`, with 1 or 0. Behind them
-/// is what the method tells of bags besides.
+/// A line for each bag: `bag[,split]` and what [`said::names`] has, such as `label,predicted,p(class)..`. Behind them is what
+/// the method tells of bags besides.
 ///
 /// # Errors
 /// When `out` cannot be written.
@@ -108,14 +108,7 @@ pub fn bag_table(
     if split.is_some() {
         csv.cell("split")?;
     }
-    if predictions.multi_label {
-        for what in ["label", "predicted"] {
-            classes.iter().try_for_each(|class| csv.name(&format!("{what}({class})")).map(|_| ()))?;
-        }
-    } else {
-        csv.cell("label")?.cell("predicted")?;
-    }
-    classes.iter().try_for_each(|class| csv.name(&format!("p({class})")).map(|_| ()))?;
+    said::names(predictions, classes).iter().try_for_each(|name| csv.name(name).map(|_| ()))?;
     told_names(&mut csv, &predictions.of_bags, classes)?;
     csv.end()?;
     for bag in 0..bags.len() {
@@ -123,21 +116,14 @@ pub fn bag_table(
         if let Some(split) = split {
             csv.cell(part_name(split[bag]))?;
         }
-        if predictions.multi_label {
-            let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
-            for label in 0..classes.len() {
-                match known.and_then(|known| known[label]) {
-                    Some(has) => csv.cell(u8::from(has))?,
-                    None => csv.cell("")?,
-                };
-            }
-            let told = predictions.labels(bag);
-            (0..classes.len()).try_for_each(|label| csv.cell(u8::from(told.contains(&label))).map(|_| ()))?;
-        } else {
-            let label = bags.label(bag).and_then(|label| classes.get(label as usize)).map_or("", |c| c);
-            csv.name(label)?.name(&classes[predictions.class(bag)])?;
+        for cell in said::cells(predictions, bags, classes, bag) {
+            match cell {
+                Cell::Empty => csv.cell("")?,
+                Cell::Text(text) => csv.name(&text)?,
+                Cell::Flag(flag) => csv.cell(u8::from(flag))?,
+                Cell::Number(number) => csv.cell(number)?,
+            };
         }
-        predictions.bag(bag).iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
         told_cells(&mut csv, &predictions.of_bags, bag)?;
         csv.end()?;
     }

@@ -81,7 +81,7 @@ pub fn told(scores: &BagScores, bags: &Bags) -> Vec<Told> {
     let of = match (positive(bags), scores) {
         (Some(class), _) => class.to_owned(),
         (None, BagScores::Classes(_)) => format!("mean of {classes} classes"),
-        (None, BagScores::LabelSets(_)) => format!("mean of {classes} labels"),
+        (None, _) => format!("mean of {classes} labels"),
     };
     let named: Vec<(String, &str, Option<f64>)> = match scores {
         BagScores::Classes(s) => vec![
@@ -99,6 +99,14 @@ pub fn told(scores: &BagScores, bags: &Bags) -> Vec<Told> {
             ("Hamming loss".into(), "hamming_loss", s.hamming_loss),
             ("log loss".into(), "log_loss", s.log_loss),
         ],
+        BagScores::Numbers(s) => vec![
+            ("R²".into(), "r2", s.r2),
+            ("mean absolute error".into(), "mae", s.mae),
+            ("root mean squared error".into(), "rmse", s.rmse),
+            ("Pearson correlation".into(), "pearson", s.pearson),
+            ("Spearman correlation".into(), "spearman", s.spearman),
+        ],
+        BagScores::Survival(s) => vec![("C-index".into(), "c_index", s.c_index)],
     };
     named.into_iter().map(|(name, key, value)| Told { name, key, value }).collect()
 }

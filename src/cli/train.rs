@@ -36,6 +36,8 @@ Examples:
   bagrad train --data musk1/ --method mi-net-ds --fold 0:3 --out runs/musk1-fold3
   bagrad train --data bags.csv.gz --method attention --validation 0.2 --patience 20 --monitor auc --out runs/csv
   bagrad train --data features_uni_v1/ --labels slides.csv --method gated-attention --validation 0.2 --out runs/uni
+  bagrad train --data features_uni_v1/ --labels clinical.csv --label-column os_months --event-column os_status \
+    --target cox --batch 32 --method gated-attention --validation 0.2 --monitor c_index --out runs/survival
   bagrad train --data scans.csv --bag-column scan --label-column outcome --group-column hospital --method mi-net
   bagrad train --resume --out runs/digits
   bagrad train --config runs/digits/config.toml --seed 7 --out runs/digits-7 --json";
@@ -95,6 +97,8 @@ struct Training {
     /// Strength of the weight decay
     #[arg(long)]
     weight_decay: Option<f32>,
+    #[arg(long, help = args::TARGETS)]
+    target: Option<String>,
     /// Update rule, in place of the recipe's and with its own usual constants; what that drops is told
     #[arg(long, value_enum)]
     optimiser: Option<Rule>,
@@ -125,7 +129,8 @@ struct Training {
     #[arg(long, value_name = "EPOCHS")]
     min_epochs: Option<u32>,
     /// Validation score that decides which epoch is kept: loss, auc, accuracy, balanced_accuracy, f1, log_loss; of several
-    /// labels a bag auc and f1 are means over the labels, and accuracy is of whole sets
+    /// labels a bag auc and f1 are means over the labels, and accuracy is of whole sets; of numbers r2, mae, spearman; of
+    /// survival c_index
     #[arg(long)]
     monitor: Option<Metric>,
     /// Weights of the classes in the loss: none, balanced, or a number for each class; of several labels a bag, how much
@@ -203,6 +208,7 @@ impl Args {
             on_bad: b.opening.on_bad,
             columns: b.opening.columns(),
             positive: b.positive.clone(),
+            target: t.target.clone(),
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),
             standardise: match (b.standardise, b.no_standardise) {

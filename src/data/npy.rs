@@ -7,6 +7,9 @@
 //! | `bag_ids.npy` | integers `[instances]`: the bag of each instance, from 0, ascending without a gap |
 //! | `labels.npy` | integers `[bags]`: the class of each bag, from 0; left out for bags without labels |
 //! | | or `[bags, labels]` of 0 and 1 (floats may be nan where that is not known): any subset of several labels a bag |
+//! | `numbers.npy` | instead: numbers `[bags]` to be predicted, nan where one is not known |
+//! | `times.npy` | instead: times `[bags]` of at least 0, nan where one is not known |
+//! | `events.npy` | beside `times.npy`: 1 where the event came at that time, 0 where the bag was censored |
 //! | `instance_labels.npy` | optional integers `[instances]` |
 //! | `key_instances.npy` | optional integers `[instances]`, 1 for a key instance; goes before `instance_labels.npy` |
 //! | `coords.npy` | optional numbers `[instances, 2 or 3]` (x, y; a third column is left out) |
@@ -31,17 +34,21 @@ use crate::bag::Bags;
 use crate::bounded;
 use crate::error::{Error, Result};
 use crate::features::{Features, Mapped};
+use crate::responses::Responses;
 use array::{Array, check_finite};
 use labels::{labels, several_labels};
 use npyz::TypeChar;
 use std::path::Path;
 
 /// What the files of the layout are called.
-pub(super) const FILES: [&str; 10] = [
+pub(super) const FILES: [&str; 13] = [
     "features.npy",
     "pixels.npy",
     "bag_ids.npy",
     "labels.npy",
+    "numbers.npy",
+    "times.npy",
+    "events.npy",
     "instance_labels.npy",
     "key_instances.npy",
     "coords.npy",
@@ -197,6 +204,7 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     if let Some(classes) = labels.flatten() {
         classes.put_in(&mut set.bags, &mut set.remarks);
     }
+    set.bags.responses = responses(folder, count)?;
     let bags = &mut set.bags;
     if let Some(names) = class_names {
         bags.class_names = names;
@@ -225,6 +233,32 @@ fn around(folder: &Path, features: Features, width: usize) -> Result<Dataset> {
     set.folds = optional(folder, "folds.npy", |array| folds(array, count))?;
     set.remarks.extend(classes::misread(&set.bags).map_err(|message| Error::format(folder, message))?);
     Ok(set)
+}
+
+/// What is known of bags that is no class, where the folder has it.
+fn responses(folder: &Path, bags: usize) -> Result<Option<Responses>> {
+    let values = |mut array: Array| {
+        array.expect_shape(&[bags], "one number for each bag of bag_ids.npy")?;
+        match array.kind {
+            TypeChar::Float => Ok(array.floats()?.to_f32()),
+            _ => Ok(array.integers()?.into_iter().map(|v| v as f32).collect()),
+        }
+    };
+    let came = |mut array: Array| {
+        let all = array.vector(bags, "1 or 0 for each bag of bag_ids.npy")?;
+        match all.iter().position(|&v| v != 0 && v != 1) {
+            Some(row) => array.wrong("1 for an event and 0 for none", format!("{} in row {row} (0-based)", all[row])),
+            None => Ok(all.into_iter().map(|v| v == 1).collect()),
+        }
+    };
+    let (numbers, times) = (optional(folder, "numbers.npy", values)?, optional(folder, "times.npy", values)?);
+    match (numbers, times, optional(folder, "events.npy", came)?) {
+        (None, None, None) => Ok(None),
+        (Some(numbers), None, None) => Ok(Some(Responses::Numbers(numbers))),
+        (None, Some(times), Some(events)) => Ok(Some(Responses::Survival { times, events })),
+        (Some(_), ..) => Err(Error::format(folder, "expected numbers.npy or times.npy with events.npy, found both")),
+        (None, ..) => Err(Error::format(folder, "expected times.npy and events.npy, found one of them alone")),
+    }
 }
 
 /// The group of each bag, where the folder has them.

@@ -233,9 +233,7 @@ fn judge(
 
 /// Labels and groups of the bags, which have these lines of the table.
 fn label(set: &mut Dataset, table: &Table, lines: &[usize]) -> Result<(), String> {
-    if let Some(classes) = table.classes(lines)? {
-        classes.put_in(&mut set.bags, &mut set.remarks);
-    }
+    table.label(lines, set)?;
     let groups: Option<Vec<String>> = lines.iter().map(|&line| table.lines[line].group.clone()).collect();
     set.bags.groups = groups;
     set.sites = lines.iter().map(|&line| table.lines[line].site.clone()).collect();

@@ -15,6 +15,7 @@ mod roles;
 
 pub use roles::ColumnNames;
 
+use super::responses::{self, LabelsAre};
 use super::{Dataset, classes, file};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
@@ -107,7 +108,7 @@ impl Table {
     }
 
     fn take_fields(&mut self, fields: &[&str], roles: &[Role]) -> Result<(), String> {
-        let (mut label, mut bag, mut group, mut site) = ("?", "", None, None);
+        let (mut label, mut bag, mut group, mut site, mut event) = ("?", "", None, None, None);
         for (column, (text, role)) in fields.iter().zip(roles).enumerate() {
             if text.starts_with('"') {
                 return Err(format!("column {column} (0-based): a quote stands behind a space, in {text}"));
@@ -121,6 +122,7 @@ impl Table {
                 }
                 Role::Group => group = Some(*text),
                 Role::Site => site = Some(*text),
+                Role::Event => event = Some((column, text)),
                 Role::Ignored => {}
                 Role::Feature => {
                     let value = self.number(text).map_err(|m| format!("column {column} (0-based): {m}"))?;
@@ -131,7 +133,14 @@ impl Table {
         if classes::is_unknown(bag) {
             return Err(format!("expected the name of a bag, found '{bag}'"));
         }
-        let bag = self.bag(bag, label)?;
+        let bag = match event {
+            None => self.bag(bag, label)?,
+            Some((column, event)) => {
+                let named = self.columns.as_ref().and_then(|columns| columns.event.clone()).unwrap_or_default();
+                let label = responses::joined(label, event, &named);
+                self.bag(bag, &label.map_err(|m| format!("column {column} (0-based): {m}"))?)?
+            }
+        };
         let name = &self.names[bag as usize];
         for (what, told, all) in [("group", group, &mut self.groups), ("site", site, &mut self.sites)] {
             let Some(told) = told else { continue };
@@ -186,8 +195,9 @@ impl Table {
         match same {
             true => Ok(bag),
             false => Err(format!(
-                "bag '{name}' has label '{first}' before and '{label}' here; expected one label (columns are label, bag, \
-                 features)"
+                "bag '{name}' has label '{}' before and '{}' here; expected one label (columns are label, bag, features)",
+                responses::shown(first),
+                responses::shown(label)
             )),
         }
     }
@@ -270,7 +280,10 @@ fn finish(path: &Path, mut table: Table) -> Result<Dataset> {
     let wrong = |message: String| Error::format(path, message);
     let width = columns.width();
     let sizes = table.pack(width);
-    let classes = classes::of_text(&table.labels).map_err(wrong)?;
+    let classes = match table.asked.kind() {
+        LabelsAre::Classes => classes::of_text(&table.labels).map_err(wrong)?,
+        _ => None,
+    };
     let mut bags = Bags::packed(Features::F32(table.features), width, &sizes)?;
     bags.names = table.names;
     bags.columns = columns.names;
@@ -286,6 +299,10 @@ fn finish(path: &Path, mut table: Table) -> Result<Dataset> {
     }
     if let Some(classes) = classes {
         classes.put_in(&mut set.bags, &mut set.remarks);
+    }
+    let kind = table.asked.kind();
+    if !kind.is_classes() {
+        responses::put_in(&mut set.bags, &mut set.remarks, &table.labels, kind).map_err(wrong)?;
     }
     set.bags.validate()?;
     set.remarks.extend(classes::misread(&set.bags).map_err(wrong)?);

@@ -188,7 +188,8 @@ fn columns_that_have_names_of_their_own() {
     let path = dir.path().join("set.csv");
     std::fs::write(&path, "scan,hospital,outcome,f\ns1,north,ill,1\ns1,north,ill,2\ns2,south,well,3\n").unwrap();
     let name = |name: &str| Some(name.to_owned());
-    let asked = ColumnNames { label: name("outcome"), bag: name("scan"), group: name("hospital"), site: None };
+    let asked =
+        ColumnNames { label: name("outcome"), bag: name("scan"), group: name("hospital"), ..ColumnNames::default() };
     let set = open_naming(&path, &asked).unwrap();
     assert_eq!((set.bags.offsets, set.bags.names), (vec![0, 2, 3], vec!["s1".to_owned(), "s2".into()]));
     assert_eq!(set.bags.groups, Some(vec!["north".into(), "south".into()]));

@@ -8,6 +8,7 @@ use crate::model::{Model, Spec};
 use crate::session::Session;
 use crate::standardise::{Far, Standardiser};
 use crate::tape::Storage;
+use crate::target::Target;
 use crate::training::metrics::BagScores;
 use crate::training::{Predictions, gather, together};
 use std::ops::Range;
@@ -197,7 +198,7 @@ impl Predictor {
                 return session.outputs(bags, batch, None);
             }
             let mut taken = bags.select(batch)?;
-            (taken.labels, taken.label_sets) = (None, None);
+            (taken.labels, taken.label_sets, taken.responses) = (None, None, None);
             if let Some(order) = &order {
                 taken.move_columns(order);
             }
@@ -207,11 +208,11 @@ impl Predictor {
             check_features(&taken, storage)?;
             session.outputs(&taken, &(0..batch.len()).collect::<Vec<_>>(), None)
         })?;
-        match found.probabilities.iter().position(|p| !p.is_finite()) {
+        match found.said_of_all().iter().position(|p| !p.is_finite()) {
             Some(at) => Err(Error::bags(format!(
                 "the prediction of bag {} is not a finite number: the training diverged (try a smaller learning rate, or \
                  standardise the features), or these features are far from the ones it saw",
-                bags.names[which[at / found.classes]]
+                bags.names[which[at / found.classes.max(1)]]
             ))),
             None => Ok(found),
         }
@@ -228,13 +229,12 @@ impl Predictor {
             return Err(Error::bags("metrics need labels, and these bags have none"));
         }
         bags.check_indices(&(0..bags.len()).collect::<Vec<_>>())?;
-        class_match::check_kind(bags, &self.spec.classes, self.spec.multi_label)?;
+        class_match::check_kind(bags, &self.spec.classes, &self.spec.target)?;
         let mut labels = labels_of(bags)?;
         let remarks = class_match::adopt(&mut labels, &self.spec.classes, &self.renamed)?;
         let predictions = self.predict(bags)?;
         let known: Vec<usize> = (0..labels.len()).filter(|&bag| labels.is_labelled(bag)).collect();
-        let probabilities: Vec<f32> = known.iter().flat_map(|&bag| predictions.bag(bag)).copied().collect();
-        let scores = predictions.scores_among(&probabilities, &labels, &known)?;
+        let scores = predictions.scores_among(&predictions.said(&known), &labels, &known)?;
         Ok(Evaluation { predictions, bags: known, scores, remarks })
     }
 }
@@ -243,12 +243,16 @@ impl Predictor {
 /// not matter to predictions.
 fn labels_fit(spec: &Spec, bags: &Bags) -> bool {
     let classes = spec.classes.len();
+    if bags.responses.is_some() {
+        return spec.target.check_fits(bags).is_ok();
+    }
     match (&bags.labels, &bags.label_sets) {
         (None, None) => true,
         (Some(labels), None) => {
-            !spec.multi_label && labels.iter().all(|&label| label == Bags::UNKNOWN || (label as usize) < classes)
+            matches!(spec.target, Target::Classes | Target::Ordered)
+                && labels.iter().all(|&label| label == Bags::UNKNOWN || (label as usize) < classes)
         }
-        (None, Some(sets)) => spec.multi_label && sets.labels() == classes,
+        (None, Some(sets)) => spec.target.is_label_sets() && sets.labels() == classes,
         (Some(_), Some(_)) => false,
     }
 }
@@ -276,6 +280,7 @@ fn labels_of(bags: &Bags) -> Result<Bags> {
     labels.names.clone_from(&bags.names);
     labels.labels.clone_from(&bags.labels);
     labels.label_sets.clone_from(&bags.label_sets);
+    labels.responses.clone_from(&bags.responses);
     labels.class_names.clone_from(&bags.class_names);
     labels.validate()?;
     Ok(labels)

@@ -11,6 +11,7 @@ use crate::ops::update::Optimiser;
 use crate::precision::ScaleState;
 use crate::split::{self, Split};
 use crate::standardise::Standardiser;
+use crate::target::{Target, TargetChoice};
 use crate::training::metrics::Metric;
 use crate::training::{Before, ClassWeights, Epoch, Observer, Outcome, Settings, train_on};
 use std::borrow::Cow;
@@ -56,6 +57,7 @@ pub struct Trainer<'a> {
     division_seed: Option<u64>,
     keep_groups: bool,
     scaling: Scaling,
+    target: TargetChoice,
     device: Option<Device>,
     start: Option<&'a Model>,
     observer: Option<&'a mut dyn Observer>,
@@ -78,6 +80,7 @@ impl<'a> Trainer<'a> {
             division_seed: None,
             keep_groups: true,
             scaling: Scaling::Auto,
+            target: TargetChoice::Auto,
             device: None,
             start: None,
             observer: None,
@@ -114,6 +117,13 @@ impl<'a> Trainer<'a> {
     /// What happens to features before the model sees them.
     pub fn scaling(mut self, scaling: Scaling) -> Self {
         self.scaling = scaling;
+        self
+    }
+
+    /// What is learnt of bags, where it is not what they have plainly: classes in an order, a loss of numbers, a way to
+    /// learn survival. Edges of intervals and the scale of numbers come from the training bags.
+    pub fn target(mut self, target: TargetChoice) -> Self {
+        self.target = target;
         self
     }
 
@@ -285,7 +295,8 @@ impl<'a> Trainer<'a> {
     /// Trains on bags that are standardised where they are to be.
     fn finish(self, prepared: Prepared, bags: &Bags) -> Result<Fitted> {
         let Prepared { training, validation, statistics, standardises } = prepared;
-        let mut model = Model::new(Spec::of(self.method, bags), self.settings.seed)?;
+        let target = Target::of(self.target, bags, &training)?;
+        let mut model = Model::new(Spec::learning(target, self.method, bags), self.settings.seed)?;
         model.columns.clone_from(&bags.columns);
         model.origin.clone_from(&bags.origin);
         let (standardisation, seen) = if standardises { (Some(statistics), None) } else { (None, Some(statistics)) };

@@ -19,10 +19,12 @@ pub struct Card {
     pub files: Vec<(String, String)>,
     /// The class that it has, where that is known.
     pub label: Option<String>,
-    /// The class it was taken for.
+    /// The class it was taken for, or what else was predicted.
     pub predicted: String,
-    /// The probability of that.
-    pub probability: f64,
+    /// The probability of that, where it is a class.
+    pub probability: Option<f64>,
+    /// The number or risk that was predicted, where it is no class.
+    pub value: Option<f64>,
     /// Whether that is right, where it is known.
     pub right: Option<bool>,
     /// Number of patches.
@@ -33,9 +35,10 @@ impl Card {
     /// How far the slide is from being told rightly and surely: 1 less the probability of its label where that is known to be
     /// what it was taken for, above 1 where it is wrong, the more the surer the model was.
     fn error(&self) -> f64 {
+        let probability = self.probability.unwrap_or_default();
         match self.right {
-            Some(false) => 1.0 + self.probability,
-            Some(true) => 1.0 - self.probability,
+            Some(false) => 1.0 + probability,
+            Some(true) => 1.0 - probability,
             None => -1.0,
         }
     }
@@ -53,12 +56,13 @@ pub fn page(title: &str, summary: &str, notes: &[String], cards: &[Card]) -> Str
     out += r#"style-src 'unsafe-inline'; script-src 'unsafe-inline'"/>"#;
     let _ = write!(out, "<title>{title}</title><style>{STYLE}{MORE_STYLE}</style></head>\n<body><main>");
     let _ = write!(out, r#"<header class="top"><h1>{title}</h1><p>{}</p></header>"#, escape(summary));
+    let of_classes = cards.iter().all(|card| card.value.is_none());
     let labelled = cards.iter().any(|card| card.right.is_some());
     out += r#"<div class="sort" role="group" aria-label="Order of the slides"><span>Order</span>"#;
     let orders = [
         ("name", "name", true),
-        ("p", "probability", true),
-        ("unsure", "least sure first", true),
+        ("p", if of_classes { "probability" } else { "largest first" }, true),
+        ("unsure", "least sure first", of_classes),
         ("error", "errors first", labelled),
     ];
     for (key, told, _) in orders.iter().filter(|(.., there)| *there) {
@@ -88,8 +92,8 @@ fn one(out: &mut String, at: usize, card: &Card) {
     let _ = write!(
         out,
         r#"<article class="slide" data-name="{at}" data-p="{:.6}" data-unsure="{:.6}" data-error="{:.6}">"#,
-        -card.probability,
-        card.probability,
+        -card.probability.or(card.value).unwrap_or_default(),
+        card.probability.unwrap_or_default(),
         -card.error()
     );
     if let Some((file, told)) = card.pictures.first() {
@@ -113,7 +117,7 @@ fn one(out: &mut String, at: usize, card: &Card) {
     let _ = write!(
         out,
         r#"<span class="chip{verdict}">predicted <b>{predicted}</b> {}</span></p>"#,
-        chance(card.probability)
+        card.probability.map(chance).unwrap_or_default()
     );
     let _ = write!(out, r#"<p class="links">{} patches"#, card.patches);
     for (file, told) in card.pictures.iter().skip(1).chain(&card.files) {
@@ -146,7 +150,8 @@ mod tests {
             files: vec![("a.csv".into(), "<b>".into())],
             label: Some("\"x\"".into()),
             predicted: "y&z".into(),
-            probability: 0.75,
+            probability: Some(0.75),
+            value: None,
             right: Some(false),
             patches: 3,
         };

@@ -1,6 +1,5 @@
 //! The number type of the host twins: f32 to be fast, f64 to be the oracle.
 
-use crate::normal::upper_tail;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// f32 or f64, with the functions the twins need.
@@ -128,7 +127,7 @@ impl Real for f64 {
         f64::round_ties_even(self)
     }
     fn normal_share(self) -> f64 {
-        let tail = upper_tail(f64::abs(self));
+        let tail = crate::normal::upper_tail(f64::abs(self));
         if self >= 0.0 { 1.0 - tail } else { tail }
     }
 }

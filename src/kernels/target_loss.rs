@@ -12,12 +12,12 @@ kernels! {
         /// The loss of each row.
         TARGET_LOSS = target_loss,
             |at @ &At { rows, c, w, .. }| {
-                let flops = of_kind(w[2], [3, 11, 6]) + w[6] / 2;
+                let flops = of_kind(w[2], [3, 11, 6, 3, 6]) + w[6] / 2;
                 (rows * (2 * c + 1 + weights_of(c, w[6])), flops * rows * c, at.matrix())
             };
         /// Its gradient.
         TARGET_LOSS_GRAD = target_loss_grad, |at @ &At { rows, c, w, .. }| {
-            let flops = of_kind(w[2], [3, 10, 8]) + w[8] + w[6] / 2;
+            let flops = of_kind(w[2], [3, 10, 8, 3, 5]) + w[8] + w[6] / 2;
             (rows * (c * (3 + w[8]) + weights_of(c, w[6])) + 1, flops * rows * c, at.matrix())
         };
     }
@@ -28,9 +28,9 @@ fn weights_of(cols: u64, weighted: u64) -> u64 {
     [0, 1, cols][(weighted as usize).min(2)]
 }
 
-/// Of squared error, margin loss, cross-entropy.
-fn of_kind(kind: u64, each: [u64; 3]) -> u64 {
-    each[(kind as usize).min(2)]
+/// Of squared error, margin loss, cross-entropy, absolute error, Huber loss.
+fn of_kind(kind: u64, each: [u64; 5]) -> u64 {
+    each[(kind as usize).min(4)]
 }
 
 fn log_sum_exp<T: Real>(row: &[T]) -> T {
@@ -53,7 +53,13 @@ fn target_loss<T: Real>(a: &Args<T>) {
                 let (short, long) = ((above - *v).larger(T::ZERO), (*v - below).larger(T::ZERO));
                 *y * short * short + negatives * (T::ONE - *y) * long * long
             }
-            _ => *y * (lse - *v),
+            2 => *y * (lse - *v),
+            3 => (*v - *y).larger(*y - *v),
+            _ => {
+                let distance = (*v - *y).larger(*y - *v);
+                let square = if distance < above { distance } else { above };
+                square * (distance - square / T::new(2.0))
+            }
         };
         let shares = row.iter().zip(&targets[at.clone()]).map(share);
         let loss: T = match p.weighted {
@@ -97,7 +103,18 @@ fn target_loss_grad<T: Real>(a: &Args<T>) {
                     let (short, long) = ((above - *v).larger(T::ZERO), (*v - below).larger(T::ZERO));
                     two * (negatives * (T::ONE - *y) * long - *y * short) * weight(c)
                 }
-                _ => mass * (*v - lse).exp() - *y * weight(c),
+                2 => mass * (*v - lse).exp() - *y * weight(c),
+                _ => {
+                    let (distance, most) = (*v - *y, if p.kind == 3 { T::ONE } else { above });
+                    let inside = p.kind == 4 && distance <= most && -distance <= most;
+                    let slope = match () {
+                        () if inside => distance,
+                        () if distance > T::ZERO => most,
+                        () if distance < T::ZERO => -most,
+                        () => T::ZERO,
+                    };
+                    slope * weight(c)
+                }
             };
             *o = keep_or_zero(keep, *o) + factor * value;
         }

@@ -113,7 +113,7 @@ impl MilMethod for Additive {
         let pool = if self.pool == Total::Sum { Pool::Sum } else { Pool::Mean };
         let logits = net.pool(contributions, pool)?;
         let link = net.one_of_all();
-        let loss = net.cross_entropy(logits, link, 0.0)?;
+        let loss = net.bag_loss(logits, link, 0.0)?;
         net.finish((logits, link), (contributions, Columns::Classes), loss)?;
         net.scores_are(Meaning::Contribution);
         net.attention(attention, Columns::Heads);

@@ -231,7 +231,7 @@ fn record(net: &mut Network, settings: &CertaintyPooling) -> Result<()> {
     };
     let trained = of_chosen(net, trained)?;
     let link = net.each_alone();
-    let loss = net.cross_entropy(trained, link, 0.0)?;
+    let loss = net.bag_loss(trained, link, 0.0)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     net.scores_are(Meaning::Logit);
     let selection = net.activate(log_selection, Activation::Exp)?;

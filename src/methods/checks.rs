@@ -2,8 +2,9 @@
 
 use super::layers::Network;
 use crate::error::{Error, Result};
-use crate::kernels::launch::Dim;
-use crate::tape::{Link, Role, Shape};
+use crate::kernels::launch::{Dim, Input};
+use crate::tape::{Link, Role, Shape, ValueId};
+use crate::value::Source;
 use serde_json::Value;
 
 /// Refuses a network whose outputs are not what their roles say, or whose loss is not one number.
@@ -22,6 +23,9 @@ pub(super) fn check_network(network: &Network) -> Result<()> {
                     Link::Sigmoid => shape.cols == 1 && classes == 2,
                     Link::Softmax => shape.cols == classes,
                     Link::IndependentSigmoids => shape.cols == classes || shape.cols + 1 == classes,
+                    Link::Ordered => shape.cols + 1 == classes,
+                    Link::Value => shape.cols == 1 && classes == 0,
+                    Link::Hazards => shape.cols == network.outputs() && classes == 0,
                 };
                 if shape.rows != Dim::Bags || !fits {
                     let expected = format!("a row for each bag, and columns for {classes} classes of link {link:?}");
@@ -38,6 +42,47 @@ pub(super) fn check_network(network: &Network) -> Result<()> {
         Some(shape) if shape != Shape::new(Dim::Fixed(1), 1) => wrong("the loss", "one number".into(), shape),
         _ => Ok(()),
     }
+}
+
+/// Refuses a network that reads labels of its own for a target that has none: where the target is no class, only the loss
+/// that [`Network::bag_loss`] gives knows what bags have.
+pub(super) fn check_target(network: &Network, method: &str) -> Result<()> {
+    if network.learns_classes() {
+        return Ok(());
+    }
+    let tape = &network.tape;
+    let of_labels = |value: &ValueId| match tape.values[value.index()].source {
+        Source::Input(input) => matches!(
+            input,
+            Input::Labels
+                | Input::Targets
+                | Input::Times
+                | Input::Events
+                | Input::PseudoLabels
+                | Input::PseudoTargets
+                | Input::PseudoWeights
+        ),
+        _ => false,
+    };
+    let own = tape.nodes.iter().find(|node| {
+        node.inputs.iter().any(of_labels) && !node.outputs.iter().any(|output| network.is_bag_loss(*output))
+    });
+    match own {
+        None => Ok(()),
+        Some(node) => Err(classes_alone(
+            method,
+            &format!("it has a {} of its own beside the loss of the bags", node.op.rule().name()),
+        )),
+    }
+}
+
+/// Says that a method learns classes alone, and why.
+pub(super) fn classes_alone(method: &str, why: &str) -> Error {
+    let message = format!(
+        "{method} with these settings learns classes without an order alone: {why}; `bagrad methods` lists which methods \
+         learn what"
+    );
+    Error::setting("target", message)
 }
 
 /// Refuses layers without a column.

@@ -132,6 +132,7 @@ impl<const MULTI: bool> MilMethod for Settings<MULTI> {
     /// [`Error::Setting`] for a width of 0, no instances to label, a weight outside of 0 to 1, or a bad dropout rate.
     fn record(&self, net: &mut Network) -> Result<()> {
         self.check()?;
+        net.only_classes(Self::NAME, "it labels instances by the class of their bag")?;
         net.start = self.init;
         let h = net.embed_with_dropout(net.features, &self.embed, self.dropout)?;
         let e = self.score(net, h)?;

@@ -188,7 +188,7 @@ fn record(net: &mut Network, settings: &DasMil) -> Result<()> {
     let logits = net.linear("head", pooled, outputs, Activation::None)?;
     let scores = net.linear_shared(attended, logits)?;
     let link = net.one_of_all();
-    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let loss = net.bag_loss(logits, link, 0.0)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     net.attention(received, Columns::Heads);
     Ok(())

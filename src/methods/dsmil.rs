@@ -171,7 +171,7 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let described = net.bag_features(attended[0], outputs, "")?;
     let bag = net.linear("head", described, outputs, Activation::None)?;
     let weights = net.tape.push1(SegmentSoftmax, &[attended[1], tiles, bag_tiles, offsets])?;
-    let losses = [net.cross_entropy(largest, link, 0.0)?, net.cross_entropy(bag, link, 0.0)?];
+    let losses = [net.bag_loss(largest, link, 0.0)?, net.bag_loss(bag, link, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
     let logits = net.add(largest, bag, 0.5, 0.5)?;
     Ok(Streams { logits, link, scores, weights, features: attended[0], loss })

@@ -158,7 +158,7 @@ impl MilMethod for Dtfd {
         let outputs = net.outputs();
         let described = net.bag_features(pooled, 1, "tier2.")?;
         let logits = net.linear("tier2.head", described, outputs, Activation::None)?;
-        let loss = net.cross_entropy(logits, link, 0.0)?;
+        let loss = net.bag_loss(logits, link, 0.0)?;
 
         let scores = back(net, tier.signals, &tier)?;
         net.finish((logits, link), (scores, Columns::Classes), loss)?;

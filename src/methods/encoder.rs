@@ -257,7 +257,7 @@ fn record(net: &mut Network, settings: &Encoder) -> Result<()> {
             let logits = net.linear("head", pooled, outputs, Activation::None)?;
             let link = net.one_of_all();
             net.tape.output_as(BAG_LOGITS, logits, Role::Logits(link));
-            net.tape.loss = Some(net.cross_entropy(logits, link, 0.0)?);
+            net.tape.loss = Some(net.bag_loss(logits, link, 0.0)?);
         }
     }
     Ok(())

@@ -101,7 +101,7 @@ impl MilMethod for Extreme {
         let z = net.bag_features(z, 1, "")?;
         let logits = net.linear(&format!("head.{}", self.head.len()), z, outputs, Activation::None)?;
         let link = net.one_of_all();
-        let loss = net.cross_entropy(logits, link, 0.0)?;
+        let loss = net.bag_loss(logits, link, 0.0)?;
         net.finish((logits, link), (scores, Columns::Heads), loss)?;
         net.attention(attention, Columns::Heads);
         Ok(())

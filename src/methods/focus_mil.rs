@@ -80,6 +80,9 @@ impl MilMethod for FocusMil {
         let scores = net.linear("score", z, outputs, Activation::None)?;
         let bag = net.pool(scores, Pool::Max)?;
         let link = net.each_alone();
+        if self.double_sigmoid {
+            net.only_classes(Self::NAME, "its loss is of the sigmoid of a probability (double_sigmoid)")?;
+        }
         let seen = if self.double_sigmoid { net.activate(bag, Activation::Sigmoid)? } else { bag };
         let loss = classified(net, seen, link, 1.0)?;
         net.finish((bag, link), (scores, Columns::Classes), loss)?;

@@ -229,12 +229,12 @@ impl MilMethod for GnnMil {
         if self.supervision[0] > 0.0 {
             let pooled = net.pool(z, Pool::Max)?;
             let logits = classify(net, "nodes", pooled)?;
-            terms.push(("nodes", net.cross_entropy(logits, link, 0.0)?, self.supervision[0]));
+            terms.push(("nodes", net.bag_loss(logits, link, 0.0)?, self.supervision[0]));
         }
         if self.coarsen == Coarsen::Attention {
             let [pooled, scores] = net.attention_pool(z, false, self.attention, 1)?;
             let logits = classify(net, "head", pooled)?;
-            let loss = net.cross_entropy(logits, link, 0.0)?;
+            let loss = net.bag_loss(logits, link, 0.0)?;
             let weights = net.softmax_over_bags(scores)?;
             net.finish((logits, link), (scores, Columns::Heads), loss)?;
             net.attention(weights, Columns::Heads);
@@ -251,12 +251,12 @@ impl MilMethod for GnnMil {
             if self.supervision[1] > 0.0 {
                 let pooled = largest(net, nodes, self.clusters)?;
                 let logits = classify(net, "clusters", pooled)?;
-                terms.push(("clusters", net.cross_entropy(logits, link, 0.0)?, self.supervision[1]));
+                terms.push(("clusters", net.bag_loss(logits, link, 0.0)?, self.supervision[1]));
             }
             let coarse = self.coarse(net, s, nodes, reached.as_ref())?;
             let joined = if self.pool == Joined::Max { largest(net, coarse, self.clusters)? } else { coarse };
             let logits = classify(net, "head", joined)?;
-            let loss = net.cross_entropy(logits, link, 0.0)?;
+            let loss = net.bag_loss(logits, link, 0.0)?;
             if self.link > 0.0 && !(self.alone() && self.eta == Eta::Infinite) {
                 let left = link_loss(net, s, reached.as_ref())?;
                 terms.push(("link", net.weighted_over_bags(left)?, self.link));

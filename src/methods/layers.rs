@@ -2,18 +2,18 @@
 
 use super::base::{BagFeatures, Hook, Ranking};
 use super::checks::check_widths;
-use super::{ATTENTION_WEIGHTS, BAG_FEATURES, BAG_LOGITS, SCORES, outputs_for};
+use super::{ATTENTION_WEIGHTS, BAG_FEATURES, BAG_LOGITS, SCORES};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Dim, Input};
 pub use crate::objectives::Weight;
+use crate::ops::Rule;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::dropout::{ChannelDropout, Dropout};
-use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 pub use crate::ops::pointwise::Activation;
 use crate::ops::pointwise::{Activate, AddScaled, Affine, Logit, Multiply};
-use crate::ops::reduce::{ColumnSum, RowSoftmax, RowSum};
+use crate::ops::reduce::{ColumnSum, RowSum};
 use crate::ops::routing::{BagDot, Squash};
 use crate::ops::rows::Concat;
 pub use crate::ops::segment::Pool;
@@ -22,9 +22,9 @@ use crate::ops::sharp_pool::{DivideBy, SharpLogMeanExp};
 pub use crate::ops::target_loss::Distance;
 use crate::ops::target_loss::TargetLoss;
 use crate::ops::weighting::WeightedSum;
-use crate::ops::{Op, Rule};
 pub use crate::tape::{Columns, Link, Meaning, ValueId};
 use crate::tape::{Init, Param, Role, Storage, Tape};
+use crate::target::Target;
 use serde::{Deserialize, Serialize};
 
 /// How the weights of a layer start.
@@ -83,12 +83,14 @@ pub struct Network {
     pub tape: Tape,
     /// The instance features.
     pub features: ValueId,
-    /// Classes of the bags.
+    /// Classes of the bags; none where a number or a time is learnt.
     pub classes: usize,
     /// How weights start.
     pub start: Start,
-    /// A bag has any subset of the classes: one logit and one weight in the loss for each of them.
-    multi_label: bool,
+    /// What is learnt.
+    pub(super) target: Target,
+    /// Losses of bags' logits, which alone know what bags have.
+    pub(super) bag_losses: Vec<ValueId>,
     tables: [ValueId; 3],
     /// What this network says of itself to a method around its own, and what that one wants.
     pub(super) around: Around,
@@ -121,12 +123,16 @@ impl Network {
     pub fn on(mut tape: Tape, features: ValueId, classes: usize) -> Self {
         let tables = Tables::on(&mut tape);
         let around = Around::default();
-        Self { tape, features, classes, start: Start::Torch, multi_label: false, tables, around }
-    }
-
-    /// The same for bags that have any subset of the classes.
-    pub fn multi_label(self) -> Self {
-        Self { multi_label: true, ..self }
+        Self {
+            tape,
+            features,
+            classes,
+            start: Start::Torch,
+            target: Target::Classes,
+            bag_losses: Vec::new(),
+            tables,
+            around,
+        }
     }
 
     /// A weight matrix `[outputs, inputs]` and its bias, made of `parts` rows under names of their own
@@ -484,68 +490,6 @@ impl Network {
         self.tape.push1(AddScaled { a, b }, &[x, y])
     }
 
-    /// Columns of the logits.
-    pub fn outputs(&self) -> u32 {
-        if self.multi_label { self.classes as u32 } else { outputs_for(self.classes) }
-    }
-
-    /// The link of classes of which a bag has exactly one.
-    pub fn one_of_all(&self) -> Link {
-        if self.outputs() == 1 { Link::Sigmoid } else { Link::Softmax }
-    }
-
-    /// The link of classes that know nothing of each other.
-    pub fn each_alone(&self) -> Link {
-        if self.outputs() == 1 { Link::Sigmoid } else { Link::IndependentSigmoids }
-    }
-
-    /// Cross-entropy of bag logits by their link: softmax over the classes, or binary of each column against its target,
-    /// averaged over the columns, with a clamp of the probabilities.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] for what does not fit together.
-    pub fn cross_entropy(&mut self, logits: ValueId, link: Link, clamp: f32) -> Result<ValueId> {
-        if link == Link::Softmax {
-            let weights = self.tape.batch(Input::Weights, 1);
-            let labels = self.tape.batch(Input::Labels, 1);
-            let op = SoftmaxCrossEntropy { scale: 1.0 };
-            return self.tape.push1(op, &[logits, labels, weights]);
-        }
-        let [targets, weights] = self.targets(self.tape.cols(logits));
-        let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
-        self.tape.push1(op, &[logits, targets, weights])
-    }
-
-    /// The targets of the bags for losses that take each column by itself, `[B, columns]`, and the weights that they
-    /// have in the loss, `[B, 1]`, or `[B, columns]` where what is not known of a bag has the weight 0.
-    pub fn targets(&mut self, columns: u32) -> [ValueId; 2] {
-        let targets = self.tape.batch(Input::Targets, columns);
-        [targets, self.tape.batch(Input::Weights, if self.multi_label { columns } else { 1 })]
-    }
-
-    /// Logits of the mean of the probabilities of several logits.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for none.
-    pub fn mean_of_probabilities(&mut self, logits: &[ValueId], link: Link) -> Result<ValueId> {
-        let binary = link != Link::Softmax;
-        let op = if binary { Op::from(Activate(Activation::Sigmoid)) } else { RowSoftmax.into() };
-        let mut mean = None;
-        for logit in logits {
-            let p = self.tape.push1(&op, &[*logit])?;
-            mean = Some(match mean {
-                None => p,
-                Some(sum) => self.add(sum, p, 1.0, 1.0)?,
-            });
-        }
-        let Some(sum) = mean else { return Err(Error::setting("network", "a mean of no probabilities")) };
-        let mean = self.add(sum, sum, 0.5 / logits.len() as f32, 0.5 / logits.len() as f32)?;
-        match binary {
-            true => self.logit(mean, 1e-7),
-            false => self.tape.push1(Activate(Activation::Ln), &[mean]),
-        }
-    }
-
     /// ln(p / (1 - p)), p clipped.
     ///
     /// # Errors
@@ -600,7 +544,12 @@ impl Network {
     }
 
     /// Says what the scores of the instances are, after [`finish`](Network::finish); else they are known to rank alone.
+    ///
+    /// A probability of a class is only that where classes are learnt; else scores rank.
     pub fn scores_are(&mut self, meaning: Meaning) {
+        if !self.learns_classes() && matches!(meaning, Meaning::Logit | Meaning::Probability | Meaning::Evidence) {
+            return;
+        }
         for output in &mut self.tape.outputs {
             if let Role::Scores(_, of) = &mut output.role {
                 *of = meaning;

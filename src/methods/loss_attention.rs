@@ -94,6 +94,7 @@ impl MilMethod for LossAttention {
             Some(h) => net.dropout(h, self.embedder.dropout_behind(self.dropout))?,
             None => net.embed_with_dropout(features, &self.embed, self.dropout)?,
         };
+        net.only_classes(Self::NAME, "instances weigh by the loss of their class")?;
         let z = net.linear("head", h, net.classes as u32, Activation::None)?;
         let rows = net.tape.push(RowLogSoftmax, &[z])?;
         let (logs, energy) = (rows[0], rows[1]);
@@ -103,7 +104,7 @@ impl MilMethod for LossAttention {
         let attention = net.tape.push1(BagSoftmax, &[energy, log_sum, tiles, bag_tiles, offsets])?;
         let weighted = net.tape.push1(RowScale, &[z, attention])?;
         let logits = net.pool(weighted, Pool::Sum)?;
-        let loss = net.cross_entropy(logits, Link::Softmax, 0.0)?;
+        let loss = net.bag_loss(logits, Link::Softmax, 0.0)?;
         net.finish((logits, Link::Softmax), (attention, Columns::Heads), loss)?;
         net.scores_are(Meaning::Weight);
         net.attention(attention, Columns::Heads);

@@ -1,6 +1,6 @@
 //! What a method is: typed settings that record a network, and the handle that everything else holds one by.
 
-use super::checks::{MOST_FEATURES, MOST_OF_A_SETTING, check_network, check_size};
+use super::checks::{MOST_FEATURES, MOST_OF_A_SETTING, check_network, check_size, check_target};
 use super::layers::Network;
 use super::{Methods, ordered};
 use crate::error::{Error, Result};
@@ -8,6 +8,7 @@ use crate::groups::Group;
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::tape::{Storage, Tape};
+use crate::target::Target;
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -384,21 +385,22 @@ impl Method {
     /// # Errors
     /// [`Error::Setting`] for settings out of range.
     pub fn record(&self, width: usize, classes: usize, storage: Storage, instance_grads: bool) -> Result<Tape> {
-        self.record_on([width, classes], storage, instance_grads, false)
+        self.record_for(&Target::Classes, [width, classes], storage, instance_grads)
     }
 
-    /// As [`Method::record`], for `labels` labels, of which a bag has any subset.
+    /// As [`Method::record`], for what is learnt of bags: `[width, classes]`, where classes are what the target has, so none
+    /// for numbers and survival.
     ///
     /// # Errors
-    /// [`Error::Setting`] for settings out of range, or a method that is for one class a bag; lists those that are not.
-    pub fn record_multi_label(
+    /// [`Error::Setting`] for settings out of range, a target out of range, or one that this method does not learn.
+    pub fn record_for(
         &self,
-        width: usize,
-        labels: usize,
+        target: &Target,
+        [width, classes]: [usize; 2],
         storage: Storage,
         instance_grads: bool,
     ) -> Result<Tape> {
-        if !self.takes_label_sets() {
+        if target.is_label_sets() && !self.takes_label_sets() {
             let able: Vec<&str> = Self::all().iter().filter(|m| m.takes_label_sets()).map(Method::name).collect();
             let settings = if able.contains(&self.name()) { " with these settings (negative)" } else { "" };
             return Err(Error::setting(
@@ -411,21 +413,17 @@ impl Method {
                 ),
             ));
         }
-        self.record_on([width, labels], storage, instance_grads, true)
-    }
-
-    fn record_on(
-        &self,
-        [width, classes]: [usize; 2],
-        storage: Storage,
-        instance_grads: bool,
-        multi_label: bool,
-    ) -> Result<Tape> {
         if width == 0 {
             return Err(Error::setting("width", "a model needs at least one feature"));
         }
-        if classes < 2 {
-            return Err(Error::setting("classes", format!("a model needs at least 2 classes, found {classes}")));
+        match (target.has_classes(), classes) {
+            (true, 0 | 1) => {
+                return Err(Error::setting("classes", format!("a model needs at least 2 classes, found {classes}")));
+            }
+            (false, 1..) => {
+                return Err(Error::setting("classes", "a model of numbers or survival has no classes"));
+            }
+            _ => {}
         }
         for (name, found, most) in [("width", width, MOST_FEATURES), ("classes", classes, MOST_OF_A_SETTING)] {
             if found > most {
@@ -433,12 +431,16 @@ impl Method {
             }
         }
         self.check_settings()?;
-        let mut network = Network::new(width, classes, storage, instance_grads);
-        if multi_label {
-            network = network.multi_label();
-        }
+        let target = target.clone().checked()?;
+        let mut network = Network::new(width, classes, storage, instance_grads).learning(target);
         self.0.record(&mut network)?;
+        check_target(&network, self.name())?;
         check_network(&network)?;
         Ok(network.tape)
+    }
+
+    /// True when it learns this target with these settings, of classes so many.
+    pub fn learns(&self, target: &Target, classes: usize) -> bool {
+        self.record_for(target, [8, classes], Storage::F32, false).is_ok()
     }
 }

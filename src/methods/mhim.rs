@@ -334,7 +334,7 @@ fn attention(net: &mut Network, settings: &MhimAttention) -> Result<()> {
     let described = net.bag_features(features, 1, "")?;
     let logits = net.linear("head", described, outputs, Activation::None)?;
     let link = net.one_of_all();
-    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let loss = net.bag_loss(logits, link, 0.0)?;
     net.finish((logits, link), (scores, Columns::Heads), loss)?;
     let features = BagFeatures { value: features, parts: 1, prefix: "" };
     teach(net, Teacher { features, ranking: Ranking { value: scores, vote: false } }, &s.masks)?;

@@ -97,7 +97,7 @@ fn record(net: &mut Network, settings: &MiNet) -> Result<()> {
         }
     };
     let link = net.each_alone();
-    let loss = net.cross_entropy(bag, link, CLIP)?;
+    let loss = net.bag_loss(bag, link, CLIP)?;
     net.finish((bag, link), (scores, Columns::Classes), loss)?;
     net.scores_are(Meaning::Logit);
     Ok(())

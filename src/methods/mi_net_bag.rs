@@ -196,7 +196,7 @@ fn record<const FORM: u8>(net: &mut Network, settings: &Settings<FORM>) -> Resul
     let h = sum(net, &instances)?;
     let scores = net.linear_shared(h, logits)?;
     let link = net.one_of_all();
-    let loss = net.cross_entropy(logits, link, CLIP)?;
+    let loss = net.bag_loss(logits, link, CLIP)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     Ok(())
 }
@@ -211,7 +211,7 @@ fn deep_supervision(net: &mut Network, branches: &[(ValueId, ValueId)], outputs:
             None => net.add(score, score, 0.5 * share, 0.5 * share)?,
             Some(sum) => net.add(sum, score, 1.0, share)?,
         });
-        losses.push(net.cross_entropy(logit, link, CLIP)?);
+        losses.push(net.bag_loss(logit, link, CLIP)?);
         logits.push(logit);
     }
     let logit = net.mean_of_probabilities(&logits, link)?;

@@ -105,7 +105,7 @@ impl MilMethod for Millet {
         let z = if self.pool == Pool::Gap { embedded } else { self.placed(net, embedded)? };
         let read = self.read(net, z)?;
         let link = net.one_of_all();
-        let loss = net.cross_entropy(read.logits, link, 0.0)?;
+        let loss = net.bag_loss(read.logits, link, 0.0)?;
         net.finish((read.logits, link), (read.map, read.columns), loss)?;
         match read.weights {
             Some(weights) if weights == read.map => net.scores_are(Meaning::Weight),

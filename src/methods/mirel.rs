@@ -122,6 +122,7 @@ impl MilMethod for Mirel {
     /// # Errors
     /// [`Error::Setting`] for more than two classes, a width of 0, no epoch, weights out of range, or a bad dropout rate.
     fn record(&self, net: &mut Network) -> Result<()> {
+        net.only_classes(Self::NAME, "its evidence is for one of two classes")?;
         self.check(net.classes)?;
         net.start = self.init;
         let features = net.features;

@@ -111,7 +111,7 @@ fn record(net: &mut Network, settings: &PowerPooling) -> Result<()> {
     let p = net.tape.push1(PowerMean, &[scores, exponent, tiles, bag_tiles, offsets])?;
     let logits = net.logit(p, CLIP)?;
     let link = net.each_alone();
-    let loss = net.cross_entropy(logits, link, CLIP)?;
+    let loss = net.bag_loss(logits, link, CLIP)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     net.scores_are(Meaning::Logit);
     if !settings.learn {

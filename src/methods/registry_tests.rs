@@ -23,7 +23,7 @@ fn record(net: &mut Network) -> Result<()> {
     let logits = net.linear("head", mean, outputs, Activation::None)?;
     let scores = net.linear_shared(net.features, logits)?;
     let link = net.one_of_all();
-    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let loss = net.bag_loss(logits, link, 0.0)?;
     net.finish((logits, link), (scores, Columns::Classes), loss)?;
     Ok(())
 }

@@ -131,7 +131,7 @@ impl MilMethod for SaAbmilp {
         let logits = net.linear("head", z, outputs, Activation::None)?;
         let weights = net.softmax_over_bags(scores)?;
         let link = net.one_of_all();
-        let loss = net.cross_entropy(logits, link, CLAMP)?;
+        let loss = net.bag_loss(logits, link, CLAMP)?;
         net.finish((logits, link), (scores, Columns::Heads), loss)?;
         net.attention(weights, Columns::Heads);
         Ok(())

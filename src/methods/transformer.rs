@@ -119,7 +119,7 @@ impl MilMethod for Transformer {
         let z = net.bag_features(z, 1, "")?;
         let logits = net.linear("head", z, outputs, Activation::None)?;
         let link = net.one_of_all();
-        let loss = net.cross_entropy(logits, link, 0.0)?;
+        let loss = net.bag_loss(logits, link, 0.0)?;
         net.finish((logits, link), (f, Columns::Heads), loss)?;
         net.attention(a, Columns::Heads);
         Ok(())

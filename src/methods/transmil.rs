@@ -177,7 +177,7 @@ pub(super) fn network(net: &mut Network, s: &TransMil, row_dropout: f32, first_s
     let op = TokenScores;
     let scores = net.tape.push1(op, &[tokens_get, tiles, offsets, tokens[0], tokens[1]])?;
     let link = net.one_of_all();
-    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let loss = net.bag_loss(logits, link, 0.0)?;
     Ok(Parts { logits, link, scores, features: z, first: first_scores, loss })
 }
 

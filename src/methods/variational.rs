@@ -79,7 +79,7 @@ pub fn over_instances(net: &mut Network, x: ValueId) -> Result<ValueId> {
 /// [`Error::Setting`] for a factor that is not above 0.
 pub fn classified(net: &mut Network, logits: ValueId, link: Link, factor: f32) -> Result<ValueId> {
     check_least("classification", factor, f32::MIN_POSITIVE)?;
-    let loss = net.cross_entropy(logits, link, 0.0)?;
+    let loss = net.bag_loss(logits, link, 0.0)?;
     match factor {
         1.0 => Ok(loss),
         factor => net.tape.push1(Affine { factor, offset: 0.0 }, &[loss]),

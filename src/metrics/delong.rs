@@ -5,7 +5,7 @@
 //! Bags are taken for independent draws of their class. Several bags of one patient are none: there the interval comes out too
 //! narrow, and whole groups have to be resampled ([`super::Resamples`]).
 
-use crate::normal::upper_tail;
+use crate::normal::two_sided;
 use serde::Serialize;
 
 /// The point that a standard normal is above in 2.5 of 100 draws.
@@ -114,7 +114,7 @@ impl Placements {
         let width = TWO_SIDED_95 * deviation;
         let p = match (difference == 0.0, deviation > 0.0) {
             (true, _) => 1.0,
-            (_, true) => 2.0 * upper_tail((difference / deviation).abs()),
+            (_, true) => two_sided(difference / deviation),
             // Every bag says the same: nothing could differ.
             (_, false) => 0.0,
         };

@@ -144,7 +144,7 @@ impl LabelSetScores {
             Metric::Accuracy => self.subset_accuracy,
             Metric::F1 => self.f1,
             Metric::LogLoss => self.log_loss,
-            Metric::BalancedAccuracy | Metric::Loss => None,
+            _ => None,
         }
     }
 }
@@ -163,9 +163,9 @@ impl Metric {
     /// [`Error::Setting`] that says what is missing: for the AUC a label that some bags have and others have not, for F1
     /// a bag with a label; and for what is not computed of such bags.
     pub fn check_defined_of_sets(self, sets: &LabelSets) -> Result<()> {
-        if self == Metric::BalancedAccuracy {
+        if self == Metric::BalancedAccuracy || !self.is_of_classes() {
             let message = format!(
-                "{self} is of bags with one class each, and these have any number of labels; choose loss, auc, f1, \
+                "{self} is of other bags than these, which have any number of labels; choose loss, auc, f1, \
                  accuracy (of whole sets) or log_loss"
             );
             return Err(Error::setting("monitor", message));
@@ -233,7 +233,7 @@ mod tests {
     fn undefined_is_none() {
         let unknown = LabelSets::new(2, vec![None; 4]).unwrap();
         let s = LabelSetScores::new(&[0.5; 4], &unknown, &names(2)).unwrap();
-        assert_eq!(Metric::ALL.map(|metric| s.get(metric)), [None; 6]);
+        assert_eq!(Metric::ALL.map(|metric| s.get(metric)), [None; Metric::ALL.len()]);
         assert_eq!((s.hamming_loss, s.labels[0].prevalence), (None, None));
         let nan = LabelSetScores::new(&[f32::NAN; 12], &sets(), &names(3)).unwrap();
         assert_eq!((nan.log_loss, nan.labels[0].auc, nan.labels[0].prevalence), (None, None, Some(0.5)));
@@ -247,7 +247,7 @@ mod tests {
         let constant = LabelSets::new(2, vec![NO, NO, NO, None]).unwrap();
         assert!(refused(Metric::Auc, &constant).contains("some of them have"));
         assert!(refused(Metric::F1, &constant).contains("a bag that has a label"));
-        assert!(refused(Metric::BalancedAccuracy, &sets()).contains("one class each"));
+        assert!(refused(Metric::BalancedAccuracy, &sets()).contains("of other bags"));
         assert!(refused(Metric::Loss, &LabelSets::new(2, vec![None; 2]).unwrap()).contains("are known"));
         for metric in [Metric::Auc, Metric::F1, Metric::Accuracy, Metric::LogLoss, Metric::Loss] {
             metric.check_defined_of_sets(&sets()).unwrap();

@@ -3,6 +3,7 @@
 use super::{FORMAT_VERSION, Spec};
 use crate::methods::{Methods, ordered};
 use crate::origin::Origin;
+use crate::target::{Read, Target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -46,6 +47,13 @@ impl Described {
         let of_model = |pairs: &[(String, Value)], key| count(pairs, key) > usize::from(settings.contains_key(key));
         let multi_label =
             if of_model(&pairs, "multi_label") { take(&mut pairs, "multi_label")?.unwrap_or(false) } else { false };
+        let target: Option<Read> = if of_model(&pairs, "target") { take(&mut pairs, "target")? } else { None };
+        let target = match (target, multi_label) {
+            (Some(_), true) => return Err("has both `target` and `multi_label`".into()),
+            (Some(read), false) => read.target().map_err(|message| format!("target: {message}"))?,
+            (None, true) => Target::LabelSets,
+            (None, false) => Target::Classes,
+        };
         let columns = if of_model(&pairs, "columns") { take(&mut pairs, "columns")? } else { None };
         let derived: Option<_> = if of_model(&pairs, "derived") { take(&mut pairs, "derived")? } else { None };
         let derived = derived.unwrap_or_default();
@@ -55,6 +63,6 @@ impl Described {
             return Err(format!("duplicate field `{twice}`"));
         }
         let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
-        Ok(Self { format_version, spec: Spec { method, width, classes, multi_label }, columns, origin, derived })
+        Ok(Self { format_version, spec: Spec { method, width, classes, target }, columns, origin, derived })
     }
 }

@@ -1,4 +1,4 @@
-//! Losses against real targets: squared error, the margin loss of capsules, soft-target cross-entropy.
+//! Losses against real targets: squared, absolute and Huber error, the margin loss of capsules, soft-target cross-entropy.
 
 use super::{Rule, expect, reduce};
 use crate::error::Result;
@@ -25,6 +25,13 @@ pub enum Distance {
     },
     /// Cross-entropy of the softmax over the columns against the targets, a distribution over them.
     SoftTargets,
+    /// |x - y|, averaged over the columns; no gradient where they are equal.
+    Absolute,
+    /// d^2 / 2 for a distance d = |x - y| up to delta, then delta (d - delta / 2), averaged over the columns (Huber 1964).
+    Huber {
+        /// Where the square ends.
+        delta: f32,
+    },
 }
 
 /// The sum over rows of weight times distance, `[1, 1]`. Inputs: x `[R, C]`, targets `[R, C]`, and weights
@@ -44,6 +51,8 @@ impl TargetLoss {
             Distance::Squared => (0u32, [0.0; 3]),
             Distance::Margin { above, below, negatives } => (1, [above, below, negatives]),
             Distance::SoftTargets => (2, [0.0; 3]),
+            Distance::Absolute => (3, [0.0; 3]),
+            Distance::Huber { delta } => (4, [delta, 0.0, 0.0]),
         };
         let weights = node.inputs.get(2).map(|w| p.value(*w).shape.cols);
         let weighted = match weights {
@@ -75,6 +84,8 @@ impl Rule for TargetLoss {
             Distance::Squared => "squared error",
             Distance::Margin { .. } => "margin loss",
             Distance::SoftTargets => "soft-target cross-entropy",
+            Distance::Absolute => "absolute error",
+            Distance::Huber { .. } => "Huber loss",
         }
     }
     fn constants(&self) -> &'static [usize] {

@@ -3,10 +3,12 @@
 use crate::Features;
 use crate::bag::Bags;
 use crate::device::executor::{StoreId, Upload};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::launch::{BatchTables, BufferKey, Extent, Input, Pseudo, Window};
+use crate::model::Spec;
 use crate::plan::Program;
 use crate::tape::{Storage, feature_stride};
+use crate::target::{Number, Target};
 use half::f16;
 use std::ops::Range;
 
@@ -17,6 +19,10 @@ pub(super) struct Batch {
     pub labels: Vec<u32>,
     pub targets: Vec<f32>,
     pub weights: Vec<f32>,
+    /// Survival times of the bags.
+    pub times: Vec<f32>,
+    /// 1 where a bag's event came, 0 where it is censored.
+    pub events: Vec<f32>,
     /// Labels, targets and weights of pseudo-bags.
     pub pseudo: PseudoLabels,
     /// What the host made of what it read of the bags (see [`crate::passes::HostRule`]).
@@ -54,6 +60,38 @@ impl Batch {
 }
 
 impl Batch {
+    /// What bags have of a target that is no plain class, in the form that its loss takes. Of bags without it, which are
+    /// predicted, there is something that nobody looks at.
+    pub fn set_target(&mut self, spec: &Spec, bags: &Bags, indices: &[usize], weights: &[f32]) {
+        for values in [&mut self.targets, &mut self.times, &mut self.events] {
+            values.clear();
+        }
+        self.labels.clear();
+        self.weights.clear();
+        self.weights.extend_from_slice(weights);
+        let value = |bag: usize| bags.responses.as_ref().map_or(0.0, |r| r.values()[bag]);
+        let time = |bag: usize| Some(value(bag)).filter(|v| !v.is_nan()).unwrap_or(0.0);
+        let event = |bag: usize| bags.responses.as_ref().and_then(|r| r.survival()).is_some_and(|(_, e)| e[bag]);
+        for &bag in indices {
+            let mut label = 0;
+            match &spec.target {
+                Target::Number(Number { center, scale, .. }) => {
+                    self.targets.push(((f64::from(time(bag)) - center) / scale) as f32);
+                }
+                Target::Hazards(hazards) => label = hazards.interval(time(bag)) as u32,
+                Target::Ordered => {
+                    label = bags.label(bag).unwrap_or(0);
+                    let later = (1..spec.classes.len() as u32).map(|class| f32::from(u8::from(class <= label)));
+                    self.targets.extend(later);
+                }
+                Target::Cox(_) | Target::Classes | Target::LabelSets => {}
+            }
+            self.labels.push(label);
+            self.times.push(time(bag));
+            self.events.push(f32::from(u8::from(event(bag))));
+        }
+    }
+
     /// Labels and weights of the pseudo-bags: the label of their bag, and an even share of its weight.
     pub fn set_pseudo_bags(&mut self) {
         let PseudoLabels { labels, targets, weights } = &mut self.pseudo;
@@ -221,10 +259,8 @@ pub(super) fn uploads<'a>(
             Input::Targets => uploads.push(Upload::F32(*key, &batch.targets)),
             Input::Weights => uploads.push(Upload::F32(*key, &batch.weights)),
             Input::Given => uploads.push(Upload::F32(*key, &batch.given)),
-            // No method asks for them as yet.
-            Input::Times | Input::Events => {
-                return Err(Error::bags("the model needs survival times and events, which these bags do not have"));
-            }
+            Input::Times => uploads.push(Upload::F32(*key, &batch.times)),
+            Input::Events => uploads.push(Upload::F32(*key, &batch.events)),
         }
     }
     Ok(uploads)

@@ -108,7 +108,7 @@ impl Session {
             return Err(Error::bags(message + "; use fewer bags a batch"));
         }
         if let Some(weights) = weights {
-            let labels = if self.model.spec().multi_label { self.model_classes() } else { 1 };
+            let labels = if self.model.spec().target.is_label_sets() { self.model_classes() } else { 1 };
             if weights.len() != indices.len() && weights.len() != indices.len() * labels {
                 let or = if labels > 1 { format!(", or for each of their {labels} labels") } else { String::new() };
                 let expected = format!("a weight for each of {} bags{or}", indices.len());

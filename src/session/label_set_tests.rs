@@ -137,7 +137,7 @@ fn methods_say_whether_they_take_label_sets() {
     for method in Method::all() {
         let made = Model::new(Spec::of(method.clone(), &bags), 1);
         match method.takes_label_sets() {
-            true => assert!(made.unwrap().spec().multi_label),
+            true => assert!(made.unwrap().spec().target.is_label_sets()),
             false => {
                 let message = made.unwrap_err().to_string();
                 let (_, able) = message.split_once("methods for those: ").expect("a list");

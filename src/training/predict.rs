@@ -3,10 +3,12 @@
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
-use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, Scores};
+use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, NumberScores, Scores, SurvivalScores};
 use crate::plan::{Purpose, TERM};
+use crate::responses::Responses;
 use crate::session::{Resident, Session};
 use crate::tape::{Columns, Link, Meaning, Role};
+use crate::target::{Target, Ties};
 use crate::training::{Told, weights};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +16,9 @@ use std::ops::Range;
 /// What a model says of some bags and their instances.
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
-    /// Number of classes.
+    /// What was learnt of bags.
+    pub target: Target,
+    /// Number of classes; none where something else was learnt.
     pub classes: usize,
     /// Logits of a bag: one of two classes, else one of each, or of each but the first.
     pub outputs: usize,
@@ -22,6 +26,11 @@ pub struct Predictions {
     pub link: Link,
     /// A bag has any subset of the classes, each by its own probability.
     pub multi_label: bool,
+    /// Where there are no classes, what is predicted of each bag: a number in the unit of the data, a log-risk, or of
+    /// discrete-time survival the risk -(S_1 + .. + S_K), which is higher the earlier the event is expected.
+    pub values: Vec<f32>,
+    /// Of discrete-time survival the probability that no event comes before the end of each interval, `[bags, K]`.
+    pub survival: Vec<f32>,
     /// Probability of each class for each bag, `[bags, classes]`; rows sum to 1 except where classes have
     /// independent sigmoids.
     pub probabilities: Vec<f32>,
@@ -93,7 +102,7 @@ impl Predictions {
     }
 
     /// Metrics of the bags `of`, numbers of `bags`, against their labels; `probabilities` are those of these bags, in the
-    /// same order.
+    /// same order ([`Predictions::said`]), and where there are no classes their values.
     ///
     /// # Errors
     /// [`Error::Bags`] for bags without labels, [`Error::Shape`] when lengths do not fit.
@@ -107,7 +116,38 @@ impl Predictions {
             (None, Some(sets)) => {
                 LabelSetScores::new(probabilities, &sets.select(of), &bags.class_names).map(BagScores::LabelSets)
             }
-            (None, None) => Err(Error::bags("metrics need labels, and these bags have none")),
+            (None, None) => match &bags.responses {
+                Some(responses) => self.scores_of_responses(probabilities, &responses.select(of)),
+                None => Err(Error::bags("metrics need labels, and these bags have none")),
+            },
+        }
+    }
+
+    /// Metrics of these values against responses of the same bags.
+    fn scores_of_responses(&self, values: &[f32], responses: &Responses) -> Result<BagScores> {
+        self.target.check_values(responses)?;
+        match responses {
+            Responses::Numbers(truth) => NumberScores::new(values, truth).map(BagScores::Numbers),
+            Responses::Survival { times, events } => {
+                SurvivalScores::new(values, times, events).map(BagScores::Survival)
+            }
+        }
+    }
+
+    /// What is said of all bags, as [`Predictions::scores_among`] takes it.
+    pub fn said_of_all(&self) -> &[f32] {
+        if self.target.has_classes() { &self.probabilities } else { &self.values }
+    }
+
+    /// What is said of some of these bags, as [`Predictions::scores_among`] takes it: probabilities, or values where there
+    /// are no classes.
+    ///
+    /// # Panics
+    /// When there is no such bag, as a slice would.
+    pub fn said(&self, bags: &[usize]) -> Vec<f32> {
+        match self.target.has_classes() {
+            true => bags.iter().flat_map(|&bag| self.bag(bag)).copied().collect(),
+            false => bags.iter().map(|&bag| self.values[bag]).collect(),
         }
     }
 
@@ -130,7 +170,7 @@ impl Predictions {
                 let log_loss = metrics::independent_log_loss(probabilities, self.classes, self.outputs, labels);
                 Scores { log_loss, ..scores }
             }
-            Link::Sigmoid | Link::Softmax => scores,
+            _ => scores,
         })
     }
 
@@ -181,7 +221,8 @@ pub struct Loss {
 
 /// As [`predict`], of bags with labels, and their loss by the whole objective of the method, without dropout or masks:
 /// the sum over the bags of the weight of their class times their loss, over the number of bags. Of several labels a bag
-/// the weights are those of the labels that a bag has.
+/// the weights are those of the labels that a bag has. Of the Cox partial likelihood it is that of the logits of all these
+/// bags at once, without other terms.
 ///
 /// # Errors
 /// As [`predict`], and [`Error::Bags`] without labels.
@@ -204,6 +245,13 @@ pub fn evaluate(
         }
         Ok(outputs)
     })?;
+    if let Target::Cox(cox) = &predictions.target {
+        // A batch knows of its own bags alone who was at risk.
+        let Some(Responses::Survival { times, events }) = bags.responses.as_ref().map(|r| r.select(indices)) else {
+            return Err(Error::bags("a loss needs survival times, and these bags have none"));
+        };
+        all.total = metrics::cox_loss(&predictions.values, &times, &events, cox.ties == Ties::Efron);
+    }
     Ok((predictions, all))
 }
 
@@ -264,9 +312,10 @@ pub(crate) fn gather(
     let Some(link) = session.link() else {
         return Err(Error::setting("model", "is an encoder of patches, which says nothing of bags"));
     };
-    let multi_label = session.is_multi_label();
+    let (target, multi_label) = (session.learns().clone(), session.learns().is_label_sets());
     let scores_are = session.scores_are();
-    let mut all = Predictions { classes, link, multi_label, scores_are, offsets: vec![0], ..Default::default() };
+    let offsets = vec![0];
+    let mut all = Predictions { target, classes, link, multi_label, scores_are, offsets, ..Default::default() };
     for batch in batches(bags, indices) {
         let outputs = outputs(session, batch)?;
         let (Some(logits), Some(scores)) = (outputs.get(BAG_LOGITS), outputs.get(SCORES)) else {
@@ -275,13 +324,16 @@ pub(crate) fn gather(
         all.outputs = logits.len() / batch.len();
         let logits = || logits.chunks_exact(logits.len() / batch.len());
         logits().for_each(|bag| link.probabilities(bag, classes, &mut all.probabilities));
+        all.target.predicted(logits(), &mut all.values, &mut all.survival);
+        let sums = matches!(link, Link::Ordered | Link::Hazards);
         let sizes = || batch.iter().map(|&bag| bags.rows(bag).len());
-        joined(&mut all.scores, scores, session.columns(SCORES), logits().zip(sizes()));
+        let columns = |name| if sums { Columns::Heads } else { session.columns(name) };
+        joined(&mut all.scores, scores, columns(SCORES), logits().zip(sizes()));
         // Some methods make one column of those of all classes.
         let rows: usize = sizes().sum();
         let each = |name: &str, values: &[f32]| {
             let columns = (2..=Predictions::MOST_COLUMNS).contains(&all.outputs);
-            columns && session.columns(name) == Columns::Classes && values.len() == rows * all.outputs
+            columns && classes > 0 && session.columns(name) == Columns::Classes && values.len() == rows * all.outputs
         };
         if each(SCORES, scores) {
             all.class_scores.get_or_insert_default().extend(scores);
@@ -291,7 +343,7 @@ pub(crate) fn gather(
                 all.class_attention.get_or_insert_default().extend(weights);
             }
             let all = all.attention.get_or_insert_default();
-            joined(all, weights, session.columns(ATTENTION_WEIGHTS), logits().zip(sizes()));
+            joined(all, weights, columns(ATTENTION_WEIGHTS), logits().zip(sizes()));
         }
         for (name, role) in session.told() {
             let Some(values) = outputs.get(name) else { continue };

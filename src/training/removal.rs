@@ -8,6 +8,7 @@ use crate::metrics::{aopc, descending};
 use crate::random::Random;
 use crate::session::Session;
 use crate::tape::{Columns, Link};
+use crate::target::Target;
 
 /// Random orders that a map has to be better than.
 const ORDERS: u64 = 3;
@@ -21,11 +22,9 @@ const ORDERS: u64 = 3;
 /// # Errors
 /// As [`predict`](super::predict()), and for bags that have any subset of the classes.
 pub fn aopcr(session: &mut Session, bags: &Bags, indices: &[usize], seed: u64) -> Result<Vec<f64>> {
-    if session.is_multi_label() {
-        return Err(Error::setting(
-            "bags",
-            "what is removed is for one predicted class; these have any number of labels",
-        ));
+    if *session.learns() != Target::Classes {
+        let message = "what is removed is for one predicted class, which this model does not tell";
+        return Err(Error::setting("bags", message));
     }
     indices.iter().map(|&bag| of_bag(session, bags, bag, seed)).collect()
 }

@@ -22,6 +22,7 @@ use crate::precision::{LossScale, Precision, ScaleState};
 use crate::random::Random;
 use crate::session::{Resident, Session};
 use crate::tape::Storage;
+use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -141,6 +142,18 @@ impl Settings {
         self.schedule.validate()
     }
 
+    /// Refuses batches of one bag where a loss compares bags.
+    fn check_batch(&self, target: &Target) -> Result<()> {
+        match target {
+            Target::Cox(_) if self.batch < 2 => Err(Error::setting(
+                "batch",
+                "the Cox partial likelihood compares the bags of a batch and is 0 of one alone; use more, such as 32, or \
+                 survival in intervals of time",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that the metric that decides is defined on the validation bags.
     fn check_watched(&self, bags: &Bags, validation: &[usize], classes: usize) -> Result<()> {
         if validation.is_empty() {
@@ -151,6 +164,9 @@ impl Settings {
         }
         if let Some(sets) = &bags.label_sets {
             return self.monitor.check_defined_of_sets(&sets.select(validation));
+        }
+        if let Some(responses) = &bags.responses {
+            return self.monitor.check_defined_of_responses(&responses.select(validation));
         }
         let truth: Vec<u32> = validation.iter().filter_map(|&b| bags.label(b)).collect();
         if let Some(&label) = truth.iter().find(|&&l| l as usize >= classes) {
@@ -295,9 +311,10 @@ pub(super) fn train_alone(
         return Err(Error::bags("training needs a label for every bag"));
     }
     let classes = model.spec().classes.len();
-    class_match::check_kind(bags, &model.spec().classes, model.spec().multi_label)?;
+    class_match::check_kind(bags, &model.spec().classes, &model.spec().target)?;
     class_match::check_order(bags, &model.spec().classes)?;
     settings.validate(classes)?;
+    settings.check_batch(&model.spec().target)?;
     if training.is_empty() {
         return Err(Error::bags("there are no training bags"));
     }
@@ -451,7 +468,7 @@ impl Task for Fit<'_> {
         }
         let Self { bags, validation, class_weights, resident, settings, .. } = self;
         let (predictions, loss) = evaluate(session, bags, validation, class_weights, resident.as_ref())?;
-        let scores = predictions.scores_among(&predictions.probabilities, bags, validation)?;
+        let scores = predictions.scores_among(predictions.said_of_all(), bags, validation)?;
         let standing = Standing { score: scores.get(settings.monitor), loss: loss.total };
         Ok(Some((standing, Validated { scores, terms: loss.terms })))
     }
@@ -460,13 +477,21 @@ impl Task for Fit<'_> {
         match scores {
             BagScores::Classes(scores) => json!({ "classes": scores, "terms": terms }),
             BagScores::LabelSets(scores) => json!({ "labels": scores, "terms": terms }),
+            BagScores::Numbers(scores) => json!({ "numbers": scores, "terms": terms }),
+            BagScores::Survival(scores) => json!({ "survival": scores, "terms": terms }),
         }
     }
 
     fn unpack(&self, packed: &Value) -> std::result::Result<Validated, String> {
-        let scores = match (packed.get("classes"), packed.get("labels")) {
-            (Some(scores), _) => BagScores::Classes(serde_json::from_value(scores.clone()).map_err(|e| e.to_string())?),
-            (_, Some(scores)) => BagScores::LabelSets(LabelSetScores::named(scores, &self.bags.class_names)?),
+        fn read<T: serde::de::DeserializeOwned>(scores: &Value) -> std::result::Result<T, String> {
+            serde_json::from_value(scores.clone()).map_err(|e| e.to_string())
+        }
+        let kinds = ["classes", "labels", "numbers", "survival"];
+        let scores = match kinds.map(|kind| packed.get(kind)) {
+            [Some(scores), ..] => BagScores::Classes(read(scores)?),
+            [_, Some(scores), ..] => BagScores::LabelSets(LabelSetScores::named(scores, &self.bags.class_names)?),
+            [.., Some(scores), _] => BagScores::Numbers(read(scores)?),
+            [.., Some(scores)] => BagScores::Survival(read(scores)?),
             _ => return Err("no scores of validation bags".into()),
         };
         let terms = packed.get("terms").cloned().unwrap_or_default();

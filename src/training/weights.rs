@@ -14,6 +14,15 @@ pub(super) fn of_classes(weights: &ClassWeights, bags: &Bags, training: &[usize]
     if let Some(sets) = &bags.label_sets {
         return of_labels(weights, sets, training, &bags.class_names);
     }
+    if bags.responses.is_some() {
+        return match weights {
+            ClassWeights::None => Ok(Vec::new()),
+            _ => Err(Error::setting(
+                "class_weights",
+                "there are no classes to weight: bags have a number or a time each",
+            )),
+        };
+    }
     let mut counts = vec![0usize; classes];
     for &bag in training {
         let label = bags.label(bag).unwrap_or(Bags::UNKNOWN);
@@ -59,6 +68,9 @@ fn of_labels(weights: &ClassWeights, sets: &LabelSets, training: &[usize], names
 pub(super) fn of_batch(bags: &Bags, batch: &[usize], of_classes: &[f32]) -> Result<Vec<f32>> {
     let mean = 1.0 / batch.len() as f32;
     let none = |bag: &usize| Error::bags(format!("bag {bag} has no class that a weight is given for"));
+    if bags.responses.is_some() {
+        return Ok(vec![mean; batch.len()]);
+    }
     let Some(sets) = &bags.label_sets else {
         let of = |bag: &usize| {
             let weight = bags.label(*bag).and_then(|label| of_classes.get(label as usize));

@@ -99,7 +99,7 @@ fn a_network_that_cannot_be_is_an_error() {
             let logits = net.linear("head", pooled, outputs, Activation::None)?;
             let scores = net.linear_shared(net.features, logits)?;
             let link = net.one_of_all();
-            let loss = net.cross_entropy(logits, link, 0.0)?;
+            let loss = net.bag_loss(logits, link, 0.0)?;
             match self.how.as_str() {
                 "no end" => Ok(()),
                 "no layer to share" => net.linear_shared(pooled, pooled).map(drop),

@@ -212,7 +212,7 @@ fn methods_tell_more_of_bags_and_instances() {
             let logits = net.linear("head", pooled, outputs, Activation::None)?;
             let scores = net.linear_shared(h, logits)?;
             let link = net.one_of_all();
-            let loss = net.cross_entropy(logits, link, 0.0)?;
+            let loss = net.bag_loss(logits, link, 0.0)?;
             net.finish((logits, link), (scores, Columns::Classes), loss)?;
             net.scores_are(Meaning::Contribution);
             net.tell_of_bags("middle", pooled, Meaning::Evidence)?;

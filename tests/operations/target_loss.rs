@@ -12,7 +12,8 @@ use bagrad::ops::target_loss::{Distance, TargetLoss};
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let margin = Distance::Margin { above: 0.9, below: 0.1, negatives: 0.5 };
-    for distance in [Distance::Squared, margin, Distance::SoftTargets] {
+    let huber = Distance::Huber { delta: 0.3 };
+    for distance in [Distance::Squared, margin, Distance::SoftTargets, Distance::Absolute, huber] {
         for weighted in ["none", "rows", "each"] {
             let build: Build = Box::new(move |t, x, w| {
                 let z = over_bags(t, SegmentReduce(Pool::Mean), &[x])[0];

@@ -1,4 +1,4 @@
-//! Training as a whole: gradients of several batches before one update, trainings that are interrupted, and terms of the loss
+//! Training as a whole: what is learnt, gradients of several batches before one update, trainings that are interrupted, and terms of the loss
 //! whose weights move.
 
 #[path = "../common/mod.rs"]
@@ -10,4 +10,5 @@ mod killed;
 mod resume;
 mod stages;
 mod studies;
+mod targets;
 mod terms;

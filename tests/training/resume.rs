@@ -7,9 +7,10 @@ use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::ops::update::{Average, Optimiser};
 use bagrad::precision::Precision;
+use bagrad::target::{Target, Ties};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{Observer, Outcome, Progress, Settings, train, train_on};
-use bagrad::{Bags, LabelSets};
+use bagrad::{Bags, LabelSets, Responses, TargetChoice};
 use std::path::{Path, PathBuf};
 
 /// Keeps the checkpoint that stood after each update.
@@ -32,12 +33,15 @@ impl Observer for Keeping<'_> {
 struct Case {
     bags: Bags,
     method: Method,
+    target: TargetChoice,
     settings: Settings,
 }
 
 impl Case {
     fn model(&self) -> Model {
-        Model::new(Spec::of(self.method.clone(), &self.bags), 5).unwrap()
+        let training = &self.parts()[0];
+        let target = Target::of(self.target, &self.bags, training).unwrap();
+        Model::new(Spec::learning(target, self.method.clone(), &self.bags), 5).unwrap()
     }
 
     fn parts(&self) -> [Vec<usize>; 2] {
@@ -82,7 +86,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         let method = small(name);
         let mut settings = Settings { epochs: 3, batch: 2, ..Settings::for_method(&method) };
         change(&mut settings);
-        Case { bags: bags(12, 8, 11), method, settings }
+        Case { bags: bags(12, 8, 11), method, target: TargetChoice::Auto, settings }
     };
     let everything = Optimiser {
         clip_norm: Some(1.0),
@@ -93,6 +97,13 @@ fn cases() -> Vec<(&'static str, Case)> {
     let labels = (0..24).map(|i| [Some(true), Some(false), Some(false), None, Some(true)][i % 5]).collect();
     let names = vec!["zebra".to_owned(), "ape".to_owned()];
     sets.bags = sets.bags.with_label_sets(LabelSets::new(2, labels).unwrap(), names).unwrap();
+    let mut numbers = case("dsmil", &|s| s.monitor = Metric::Mae);
+    let ages = (0..12).map(|i| 50.0 + 3.0 * i as f32).collect();
+    numbers.bags = numbers.bags.with_responses(Responses::Numbers(ages)).unwrap();
+    let mut survival = case("gated-attention", &|s| (s.batch, s.monitor) = (3, Metric::CIndex));
+    let (times, events) = (0..12).map(|i| ((i * 7 % 5) as f32 + 1.0, i % 3 != 0)).unzip();
+    survival.bags = survival.bags.with_responses(Responses::Survival { times, events }).unwrap();
+    survival.target = TargetChoice::Cox(Ties::Efron);
     vec![
         ("attention", case("gated-attention", &|s| (s.optimiser, s.patience) = (everything, Some(9)))),
         ("mixed", case("attention", &|s| (s.precision, s.monitor) = (Precision::Mixed, Metric::Auc))),
@@ -102,6 +113,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("windows", case("gated-attention", &|s| s.memory = Some(1 << 20))),
         ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
+        ("numbers", numbers),
+        ("survival", survival),
     ]
 }
 

@@ -30,7 +30,7 @@ impl MilMethod for Two {
         let (link, mut losses, mut heads) = (net.one_of_all(), Vec::new(), Vec::new());
         for name in ["a", "b", "c"] {
             let logits = net.linear(name, mean, outputs, Activation::None)?;
-            losses.push(net.cross_entropy(logits, link, 0.0)?);
+            losses.push(net.bag_loss(logits, link, 0.0)?);
             heads.push(logits);
         }
         let scores = net.linear_shared(h, heads[0])?;

@@ -50,9 +50,9 @@ pub fn finish(
     let seconds = |duration: Duration| duration.as_secs_f64();
     if args.output.json {
         let slide = |done: &Done| {
-            let Card { name, label, predicted, probability, patches, pictures, files, .. } = &done.card;
+            let Card { name, label, predicted, probability, value, patches, pictures, files, .. } = &done.card;
             let files: Vec<&String> = pictures.iter().chain(files).map(|(file, _)| file).collect();
-            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "patches": patches, "files": files })
+            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "patches": patches, "files": files })
         };
         return answer_json(&json!({
             "out": args.out.display().to_string(),
@@ -89,7 +89,8 @@ fn top(out: &mut impl std::io::Write, done: &[Done]) -> std::io::Result<()> {
         let drawn = pictures.first().map_or("", |(_, drawn)| drawn);
         for (rank, Best { instance, place: [x, y], value, percentile }) in slide.best.iter().enumerate() {
             csv.name(name)?.cell(rank + 1)?.cell(instance)?.cell(x)?.cell(y)?.name(drawn)?.cell(value)?;
-            csv.cell((percentile * 1e6).round() / 1e6)?.name(predicted)?.cell(probability)?;
+            csv.cell((percentile * 1e6).round() / 1e6)?.name(predicted)?;
+            csv.cell(probability.map_or_else(String::new, |p| p.to_string()))?;
             csv.end()?;
         }
     }

@@ -68,7 +68,9 @@ impl Wanted<'_> {
         match of_class.iter().find(named) {
             Some(&at) => Ok(vec![at]),
             // The one logit is the class's.
-            None if found.outputs == 1 && classes[found.class_of_column(0)] == class => Ok(vec![first]),
+            None if found.outputs == 1 && found.classes > 0 && classes[found.class_of_column(0)] == class => {
+                Ok(vec![first])
+            }
             None => {
                 let those = list(&mut of_class.iter().map(|&at| &columns[at]));
                 let there = if those.is_empty() { "one for all classes".to_owned() } else { those };

@@ -126,7 +126,8 @@ impl Drawing<'_> {
     fn maps(&self, slide: &Slide, done: &mut Done) -> Result<()> {
         let Card { predicted, probability, label, .. } = &slide.card;
         let label = label.as_ref().map_or_else(String::new, |label| format!(" The label is {label}."));
-        let subtitle = format!("Predicted: {predicted}, with a probability of {}.{label}", chance(*probability));
+        let surely = probability.map(|p| format!(", with a probability of {}", chance(p))).unwrap_or_default();
+        let subtitle = format!("Predicted: {predicted}{surely}.{label}");
         let mut notes = Vec::new();
         let thumbnail = self.over.as_ref().map(|all| all.get(slide.name));
         let backdrop = match thumbnail {

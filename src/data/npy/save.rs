@@ -3,6 +3,7 @@
 use super::super::{Dataset, Split};
 use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::responses::Responses;
 use npyz::WriterBuilder;
 use std::fs::File;
 use std::path::Path;
@@ -36,6 +37,14 @@ pub fn save(set: &Dataset, to: &Path) -> Result<()> {
         } else {
             array(to, "labels.npy", &shape, sets.bags().flatten().map(|has| u8::from(*has == Some(true))))?;
         }
+    }
+    match &bags.responses {
+        Some(Responses::Numbers(values)) => array(to, "numbers.npy", &each, values.iter().copied())?,
+        Some(Responses::Survival { times, events }) => {
+            array(to, "times.npy", &each, times.iter().copied())?;
+            array(to, "events.npy", &each, events.iter().map(|&event| u8::from(event)))?;
+        }
+        None => {}
     }
     if let Some(labels) = &bags.instance_labels {
         array(to, "instance_labels.npy", &rows[..1], labels.iter().copied())?;

@@ -4,9 +4,10 @@ use super::about::{completed, counted};
 use super::format::Unit;
 use super::gather::{Known, gather};
 use super::packed;
-use crate::bag::Bags;
-use crate::data::{Opening, Split};
+use crate::bag::{Bags, Features};
+use crate::data::{Dataset, Opening, Split};
 use crate::error::{Error, Result};
+use crate::responses::Responses;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,20 +152,22 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
     let mut remarks = gathered.remarks;
     if let Some(table) = &gathered.table {
         patients = lines.iter().map(|&line| table.lines[line].group.as_deref()).collect();
-        if let Some(found) = table.classes(&lines).map_err(|message| Error::format(&table.path, message))? {
-            labels = found.labels.iter().map(|&l| (l != Bags::UNKNOWN).then_some(l as usize)).collect();
-            (classes, remarks) = (found.names, [remarks, found.remarks].concat());
-        }
+        // Their labels need no features.
+        let frame = Bags::of_sizes(Features::F32(vec![0.0; lines.len()]), 1, &vec![1; lines.len()])?;
+        let mut frame = Dataset::new(frame, table.name.clone());
+        table.label(&lines, &mut frame).map_err(|message| Error::format(&table.path, message))?;
+        (labels, classes) = labels_of(&frame.bags);
+        remarks.append(&mut frame.remarks);
     }
     // Without a table a packed file tells what it was packed with.
     let frame = gathered.cohort.as_deref().filter(|_| gathered.table.is_none());
     let frame = frame.map(|cohort| packed::labels(cohort, good.iter().map(|k| &k.entry.stem)));
     let frame = frame.transpose().map_err(|message| Error::format(path, message))?;
     if let Some(set) = &frame {
-        labels = (0..good.len()).map(|slide| set.bags.label(slide).map(|l| l as usize)).collect();
+        (labels, classes) = labels_of(&set.bags);
         patients = (0..good.len()).map(|slide| Some(set.bags.groups.as_ref()?[slide].as_str())).collect();
-        if set.bags.labels.is_some() {
-            (classes, remarks) = (set.bags.class_names.clone(), [remarks, set.remarks.clone()].concat());
+        if set.bags.has_labels() {
+            remarks.extend(set.remarks.iter().cloned());
         }
     }
     let split = frame.as_ref().and_then(|set| set.split.as_deref());
@@ -195,7 +198,7 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
     };
     let part_number = |slide: usize| Split::ALL.iter().position(|part| Some(*part) == part_of(slide));
     let count = |items: &mut dyn Iterator<Item = String>| counted(items).into_iter().collect::<BTreeMap<_, _>>();
-    let labelled = gathered.table.is_some() || frame.as_ref().is_some_and(|set| set.bags.labels.is_some());
+    let labelled = gathered.table.is_some() || frame.as_ref().is_some_and(|set| set.bags.has_labels());
     Ok(Inspection {
         slides: good.len(),
         patches,
@@ -221,4 +224,17 @@ pub fn inspect(path: &Path, opening: &Opening, values: bool) -> Result<Inspectio
         folder: gathered.folder,
         remarks,
     })
+}
+/// The class of each bag and what classes are called; of survival whether the event came. Of several labels or numbers there
+/// is none.
+fn labels_of(bags: &Bags) -> (Vec<Option<usize>>, Vec<String>) {
+    let known = |of: &dyn Fn(usize) -> Option<usize>| (0..bags.len()).map(of).collect();
+    match bags.responses.as_ref().and_then(Responses::survival) {
+        Some((times, events)) => {
+            let event = |bag: usize| (!times[bag].is_nan()).then_some(usize::from(events[bag]));
+            (known(&event), vec!["censored".into(), "event".into()])
+        }
+        None if bags.labels.is_some() => (known(&|bag| bags.label(bag).map(|l| l as usize)), bags.class_names.clone()),
+        None => (vec![None; bags.len()], Vec::new()),
+    }
 }

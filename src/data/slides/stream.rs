@@ -131,6 +131,7 @@ impl Slides {
         let mut bags = Bags::of_sizes(features, self.gathered.width, &sizes)?;
         let frame = self.frame.bags.select(&kept)?;
         (bags.names, bags.labels, bags.label_sets) = (frame.names, frame.labels, frame.label_sets);
+        bags.responses = frame.responses;
         (bags.class_names, bags.groups, bags.origin) = (frame.class_names, frame.groups, frame.origin);
         let placed = (0..self.known.len()).all(|at| self.has_places(at));
         bags.coords =

@@ -3,9 +3,11 @@
 pub(super) mod columns;
 mod pair;
 
+use super::super::Dataset;
 use super::super::classes;
 use super::super::classes::is_unknown;
 use super::super::opening::Opening;
+use super::super::responses::{self, LabelsAre};
 use super::super::text::ColumnNames;
 use super::ids::{Finder, examples};
 use super::sheet::Sheet;
@@ -40,6 +42,7 @@ pub(super) struct Table {
     first: String,
     /// Slides are called by their patients.
     by_patient: bool,
+    labels_are: LabelsAre,
 }
 
 /// The file of each line, and what is left over.
@@ -97,8 +100,10 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
         remarks: sheet.remarks.clone(),
         first: sheet.columns.first().cloned().unwrap_or_default(),
         by_patient: false,
+        labels_are: asked.kind(),
     };
-    let beside = side_by_side(sheet).filter(|_| asked.is_empty()).unwrap_or_default();
+    let beside =
+        side_by_side(sheet).filter(|_| asked.is_empty() && asked.kind() != LabelsAre::Times).unwrap_or_default();
     if !beside.is_empty() && beside.iter().all(|b| b.label.is_some()) {
         let columns = || beside.iter().filter_map(|b| Some((b.id, b.label?)));
         for row in &sheet.rows {
@@ -132,7 +137,12 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
         if columns.site.is_some() && site.is_none() {
             return Err(format!("line {}: slide '{id}' has no site; expected one for each", row.number));
         }
-        table.lines.push(Line { id: id.into(), label: label.into(), group, site, number: row.number });
+        let label = match columns.event {
+            None => label.to_owned(),
+            Some(at) => responses::joined(label, row.field(at), &sheet.columns[at])
+                .map_err(|message| format!("line {}: {message}", row.number))?,
+        };
+        table.lines.push(Line { id: id.into(), label, group, site, number: row.number });
     }
     if blank > 0 {
         table.remarks.push(format!("{blank} lines name no slide and are left out"));
@@ -145,7 +155,8 @@ impl Table {
     pub fn beside(path: &Path) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let (lines, remarks, first) = Default::default();
-        Self { name, path: path.into(), lines, remarks, first, by_patient: false }
+        let labels_are = LabelsAre::Classes;
+        Self { name, path: path.into(), lines, remarks, first, by_patient: false, labels_are }
     }
 
     /// Adds the label of a slide.
@@ -214,12 +225,20 @@ impl Table {
         Ok(matched)
     }
 
-    /// The classes of the bags, whose lines these are, and the group of each.
+    /// Puts the labels of these lines in place of those of the bags.
     ///
     /// # Errors
     /// What is wrong with the labels.
-    pub fn classes(&self, lines: &[usize]) -> Result<Option<classes::Classes>, String> {
-        classes::of_text(&lines.iter().map(|&line| &self.lines[line].label).collect::<Vec<_>>())
+    pub fn label(&self, lines: &[usize], set: &mut Dataset) -> Result<(), String> {
+        let labels: Vec<&String> = lines.iter().map(|&line| &self.lines[line].label).collect();
+        let (bags, remarks) = (&mut set.bags, &mut set.remarks);
+        if !self.labels_are.is_classes() {
+            return responses::put_in(bags, remarks, &labels, self.labels_are);
+        }
+        if let Some(classes) = classes::of_text(&labels)? {
+            classes.put_in(bags, remarks);
+        }
+        Ok(())
     }
 }
 

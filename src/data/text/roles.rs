@@ -1,6 +1,7 @@
 //! What the columns of a text file are: label, bag, group, site, feature, or nothing that is used.
 
 use super::super::classes::is_unknown;
+use super::super::responses::{EVENTS, LabelsAre, TIMES};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -20,6 +21,12 @@ pub struct ColumnNames {
     /// Where the bag is from, such as the hospital.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// Whether the event came, where labels are times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What the labels are. Where data know that themselves, it says nothing.
+    #[serde(default, skip_serializing_if = "LabelsAre::is_classes")]
+    pub labels_are: LabelsAre,
 }
 
 impl ColumnNames {
@@ -28,9 +35,20 @@ impl ColumnNames {
         self.given().is_empty()
     }
 
+    /// What the labels are: times, where there is a column of events.
+    pub fn kind(&self) -> LabelsAre {
+        if self.event.is_some() { LabelsAre::Times } else { self.labels_are }
+    }
+
     /// The names there are, each with what it is of.
     fn given(&self) -> Vec<(&'static str, &str)> {
-        let all = [("label", &self.label), ("bag", &self.bag), ("group", &self.group), ("site", &self.site)];
+        let all = [
+            ("label", &self.label),
+            ("bag", &self.bag),
+            ("group", &self.group),
+            ("site", &self.site),
+            ("event", &self.event),
+        ];
         all.into_iter().filter_map(|(what, name)| Some((what, name.as_deref()?))).collect()
     }
 }
@@ -48,6 +66,8 @@ pub(super) enum Role {
     Group,
     /// Where the bag is from; only by name.
     Site,
+    /// Whether the event came; only by name.
+    Event,
     /// Row names and the like.
     Ignored,
 }
@@ -57,6 +77,8 @@ pub(super) enum Role {
 pub(super) struct Columns {
     pub roles: Vec<Role>,
     pub names: Option<Vec<String>>,
+    /// What the column of events is called.
+    pub event: Option<String>,
     pub remarks: Vec<String>,
     /// The first row is the names and no instance.
     pub header: bool,
@@ -103,6 +125,9 @@ impl Columns {
     /// # Errors
     /// What is wrong with it.
     pub fn of(first: &[&str], asked: &ColumnNames) -> Result<Self, String> {
+        if asked.kind() == LabelsAre::Times && asked.is_empty() && !first.iter().any(|f| is_number(f)) {
+            return Self::of_header(first, asked);
+        }
         if !asked.is_empty() && asked.given().iter().all(|(_, name)| first.contains(name)) {
             return Self::of_header(first, asked);
         }
@@ -125,6 +150,9 @@ impl Columns {
             }
             return Self::of_header(first, asked);
         }
+        if asked.kind() == LabelsAre::Times {
+            return Err("expected a first line of column names, which tells times from events".into());
+        }
         if let Some((what, name)) = asked.given().first() {
             return Err(format!(
                 "expected names of columns, '{name}' for the {what} among them; the first line has numbers or missing \
@@ -141,7 +169,7 @@ impl Columns {
         } else {
             roles.iter_mut().zip([Role::Label, Role::Bag]).for_each(|(to, role)| *to = role);
         }
-        Ok(Self { roles, names: None, remarks, header: false })
+        Ok(Self { roles, names: None, event: None, remarks, header: false })
     }
 
     fn of_header(names: &[&str], asked: &ColumnNames) -> Result<Self, String> {
@@ -176,8 +204,19 @@ impl Columns {
                 (0..names.len()).find(|&at| words[at] == *word && usual(list, at) && !places.contains(&at))
             }),
         };
-        let (labels, bags, group) = (find(&LABELS, "label"), find(&BAGS, "bag"), find(&GROUPS, "group"));
-        let site = find(&SITES, "site").filter(|at| ![labels, bags, group].contains(&Some(*at)));
+        let of_times = asked.kind() == LabelsAre::Times;
+        let (usual_labels, usual_events) = if of_times { (&TIMES[..], &EVENTS[..]) } else { (&LABELS[..], &[][..]) };
+        let (labels, bags, group) = (find(usual_labels, "label"), find(&BAGS, "bag"), find(&GROUPS, "group"));
+        let event = find(usual_events, "event");
+        let site = find(&SITES, "site").filter(|at| ![labels, bags, group, event].contains(&Some(*at)));
+        // Of bags that are to be predicted there may be neither.
+        if of_times && labels.is_some() != event.is_some() {
+            let (what, flag) = if labels.is_none() { ("times", "label") } else { ("events", "event") };
+            return Err(format!("expected a column of {what}, found none by its usual names (--{flag}-column NAME)"));
+        }
+        if of_times && labels.is_none() && bags.is_none() {
+            return Err("expected columns of bags, times and events, found none by their usual names".into());
+        }
         // What is usually called so, where another column was named: most likely the same once more, and no feature.
         let replaced = |at: usize| {
             let lists = [("label", &LABELS[..]), ("bag", &BAGS[..]), ("group", &GROUPS[..]), ("site", &SITES[..])];
@@ -188,7 +227,7 @@ impl Columns {
             return Err(format!("column {at} (0-based) has no name, and others have"));
         }
         let first_of = |taken: Option<usize>| {
-            (0..names.len()).find(|&at| !ignored(at) && ![taken, group, site].contains(&Some(at)))
+            (0..names.len()).find(|&at| !ignored(at) && ![taken, group, site, event].contains(&Some(at)))
         };
         let mut remarks = Vec::new();
         let (label, bag) = match (labels, bags) {
@@ -202,7 +241,8 @@ impl Columns {
         let Some(bag) = bag else { return Err("expected a column of labels and one of bags".into()) };
         match label {
             None => remarks.push(format!(
-                "no column is called label, class or target: the bags ('{}') are without labels",
+                "no column is called {}: the bags ('{}') are without labels",
+                if of_times { "time or the like" } else { "label, class or target" },
                 names[bag]
             )),
             Some(label) if labels.is_none() || bags.is_none() => {
@@ -216,6 +256,7 @@ impl Columns {
             _ if at == bag => Role::Bag,
             _ if Some(at) == group => Role::Group,
             _ if Some(at) == site => Role::Site,
+            _ if Some(at) == event => Role::Event,
             _ if ignored(at) => Role::Ignored,
             _ => Role::Feature,
         };
@@ -225,8 +266,8 @@ impl Columns {
         if let Some(name) = left_out.iter().find(|name| !name.is_empty()) {
             remarks.push(format!("column '{name}' is no feature and is left out"));
         }
-        let names = Some(of(Role::Feature));
-        Ok(Self { roles, names, remarks, header: true })
+        let (names, event) = (Some(of(Role::Feature)), of(Role::Event).pop());
+        Ok(Self { roles, names, event, remarks, header: true })
     }
 
     /// R names its rows in a column of which the header says nothing; `found` is the number of fields of a row.
@@ -267,6 +308,7 @@ mod tests {
             Role::Feature => 'f',
             Role::Group => 'G',
             Role::Site => 'S',
+            Role::Event => 'E',
             Role::Ignored => '-',
         };
         let head = if columns.header { "names " } else { "" };
@@ -304,7 +346,7 @@ mod tests {
     /// Label, bag and group as they are named; `-` for none.
     fn named(row: &str, [label, bag, group]: [&str; 3]) -> Result<String, String> {
         let name = |name: &str| Some(name.to_owned()).filter(|n| n != "-");
-        let asked = ColumnNames { label: name(label), bag: name(bag), group: name(group), site: None };
+        let asked = ColumnNames { label: name(label), bag: name(bag), group: name(group), ..ColumnNames::default() };
         Columns::of(&row.split(',').collect::<Vec<_>>(), &asked).map(|columns| letters(&columns))
     }
 

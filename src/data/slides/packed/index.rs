@@ -7,6 +7,7 @@ use crate::data::{Dataset, Folds, Key, Split};
 use crate::error::{Error, Result};
 use crate::features::MappedFile;
 use crate::label_sets::LabelSets;
+use crate::responses::Responses;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -171,6 +172,12 @@ pub struct Index {
     /// In the place of labels: of each class 1 or 0, or null where nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_sets: Option<Vec<Vec<Option<u8>>>>,
+    /// In the place of labels: numbers, or with events times; null where nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responses: Option<Vec<Option<f32>>>,
+    /// 1 where the event came at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<u8>>,
     /// Patients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
@@ -207,6 +214,11 @@ impl Index {
             classes: bags.class_names.clone(),
             labels: bags.labels.as_ref().map(|labels| labels.iter().map(known).collect()),
             label_sets: bags.label_sets.as_ref().map(|sets| sets.bags().map(set_of).collect()),
+            responses: bags
+                .responses
+                .as_ref()
+                .map(|r| r.values().iter().map(|v| (!v.is_nan()).then_some(*v)).collect()),
+            events: bags.responses.as_ref().and_then(|r| Some(r.survival()?.1.iter().map(|&e| u8::from(e)).collect())),
             groups: bags.groups.clone(),
             parts: set.split.as_ref().map(|split| split.iter().map(|part| part.name().to_owned()).collect()),
             folds: set.folds.as_ref().map(|folds| folds.of().to_vec()),
@@ -240,6 +252,16 @@ impl Index {
             let has = |value: &Option<u8>| value.map(|v| v != 0);
             let sets = LabelSets::new(self.classes.len(), sets.iter().flatten().map(has).collect());
             (bags.label_sets, bags.class_names) = (Some(sets.map_err(|e| e.to_string())?), self.classes.clone());
+        }
+        let values = pick(&self.responses, places).filter(|values| values.iter().any(Option::is_some));
+        if let Some(values) = values {
+            let values: Vec<f32> = values.into_iter().map(|v| v.unwrap_or(f32::NAN)).collect();
+            bags.responses = Some(match pick(&self.events, places) {
+                None => Responses::Numbers(values),
+                Some(events) => {
+                    Responses::Survival { times: values, events: events.into_iter().map(|e| e != 0).collect() }
+                }
+            });
         }
         bags.groups = pick(&self.groups, places);
         let part = |name: &String| {
@@ -355,6 +377,8 @@ fn check_lists(index: &Index, width: usize) -> Result<(), Reason> {
     let lengths = [
         ("labels", index.labels.as_ref().map(Vec::len)),
         ("sets of labels", index.label_sets.as_ref().map(Vec::len)),
+        ("responses", index.responses.as_ref().map(Vec::len)),
+        ("events", index.events.as_ref().map(Vec::len)),
         ("groups", index.groups.as_ref().map(Vec::len)),
         ("parts", index.parts.as_ref().map(Vec::len)),
     ];

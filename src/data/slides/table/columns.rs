@@ -3,6 +3,7 @@
 use super::super::sheet::Sheet;
 use super::super::splits::part_of;
 use crate::data::Split;
+use crate::data::responses::{EVENTS, LabelsAre, TIMES, is_of_censoring};
 use crate::data::text::ColumnNames;
 
 /// Usual names of the columns, the surest first.
@@ -131,12 +132,27 @@ impl<'a> Names<'a> {
     ///
     /// # Errors
     /// With the columns there are.
-    pub fn label(&mut self) -> Result<usize, String> {
+    pub fn label(&mut self, are: LabelsAre) -> Result<usize, String> {
+        if are == LabelsAre::Times {
+            return self.usual(&TIMES).ok_or_else(|| self.lacks("times", &TIMES[..5], "label-column"));
+        }
         match (self.usual(&LABELS), &self.free()[..]) {
             (Some(label), _) => Ok(label),
             (None, [only]) => Ok(*only),
             (None, _) => Err(self.lacks("labels", &LABELS[..5], "label-column")),
         }
+    }
+
+    /// The column of events, where labels are times.
+    ///
+    /// # Errors
+    /// With the columns there are.
+    pub fn event(&mut self, asked: &ColumnNames) -> Result<Option<usize>, String> {
+        if asked.kind() != LabelsAre::Times {
+            return Ok(None);
+        }
+        let event = self.given(&asked.event, "event-column")?.or_else(|| self.usual(&EVENTS));
+        event.map(Some).ok_or_else(|| self.lacks("events", &EVENTS[..5], "event-column"))
     }
 
     fn lacks(&self, what: &str, usual: &[&str], flag: &str) -> String {
@@ -157,6 +173,8 @@ impl<'a> Names<'a> {
 pub(super) struct Columns {
     pub id: usize,
     pub label: usize,
+    /// Whether the event came, where labels are times.
+    pub event: Option<usize>,
     pub group: Option<usize>,
     pub site: Option<usize>,
     /// Slides are called by their patients.
@@ -170,10 +188,12 @@ impl Columns {
         let label = names.given(&asked.label, "label-column")?;
         let group = names.given(&asked.group, "patient-column")?;
         let site = names.given(&asked.site, "site-column")?;
+        let event = names.event(asked)?;
         let id = id.or_else(|| names.id());
         let group = group.or_else(|| names.group());
         let site = site.or_else(|| names.site());
-        let label = label.or_else(|| names.usual(&LABELS));
+        let usual: &[&str] = if event.is_some() { &TIMES } else { &LABELS };
+        let label = label.or_else(|| names.usual(usual));
         // Where each patient has one slide, slides may be called by their patients; and two columns need no names.
         let (id, group, by_patient) = match (id, group, &names.free()[..]) {
             (Some(id), group, _) => (id, group, false),
@@ -186,8 +206,8 @@ impl Columns {
             _ => return Err(names.lacks_ids()),
         };
         names.taken.push(id);
-        let label = label.map_or_else(|| names.label(), Ok)?;
-        Ok(Self { id, label, group, site, by_patient })
+        let label = label.map_or_else(|| names.label(asked.kind()), Ok)?;
+        Ok(Self { id, label, event, group, site, by_patient })
     }
 
     /// What was taken for what.
@@ -195,8 +215,18 @@ impl Columns {
         let name = |at: usize| &sheet.columns[at];
         let patients = self.group.map(|g| format!(", the patient '{}'", name(g))).unwrap_or_default();
         let sites = self.site.map(|at| format!(", the site '{}'", name(at))).unwrap_or_default();
-        format!("column '{}' names the slide, '{}' the label{patients}{sites}", name(self.id), name(self.label))
+        let what = match self.event {
+            None => format!("the label{patients}{sites}"),
+            Some(event) => format!("the time, {}{patients}{sites}", told_of_event(name(event))),
+        };
+        format!("column '{}' names the slide, '{}' {what}", name(self.id), name(self.label))
     }
+}
+
+/// What a column of events is taken for.
+pub(super) fn told_of_event(name: &str) -> String {
+    let turned = if is_of_censoring(name) { " (by its name, 1 is a slide that was censored)" } else { "" };
+    format!("'{name}' whether the event came then{turned}")
 }
 
 /// The columns of a part that stands beside the others, as in `train_slide_path,train_label,val_slide_path,val_label`.

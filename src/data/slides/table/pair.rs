@@ -1,24 +1,28 @@
 //! A table of patients with their labels, and one of the slides that each has: the clini and the slide table of STAMP.
 
 use super::super::super::classes::is_unknown;
+use super::super::super::responses;
 use super::super::super::text::ColumnNames;
 use super::super::ids::examples;
 use super::super::sheet::Sheet;
-use super::columns::Names;
+use super::columns::{Names, told_of_event};
 use super::{Line, Table};
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
 /// A patient's label and the line that has it.
-type Labels<'a> = HashMap<&'a str, (&'a str, u64)>;
+type Labels<'a> = HashMap<&'a str, (Cow<'a, str>, u64)>;
+/// A patient's site and the line that has it.
+type Sites<'a> = HashMap<&'a str, (&'a str, u64)>;
 
 /// The slides of `slides` with the labels that their patients have in `patients`, the table in `path`.
 ///
 /// # Errors
 /// [`Error::Format`] when a table lacks a column, or its lines contradict each other.
 pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnNames) -> Result<Table> {
-    let (labels, [patient, label]) = labels(patients, asked).map_err(|message| Error::format(path, message))?;
+    let (labels, [patient, label], event) = labels(patients, asked).map_err(|message| Error::format(path, message))?;
     let sites = sites(patients, asked, patient).map_err(|message| Error::format(path, message))?;
     let sheet = Sheet::read(slides)?;
     let wrong = |message: String| Error::format(slides, message);
@@ -45,9 +49,9 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
         }
         match labels.get(patient) {
             None => without.push(slide),
-            Some(&(label, _)) => lines.push(Line {
+            Some((label, _)) => lines.push(Line {
                 id: slide.into(),
-                label: label.into(),
+                label: label.clone().into_owned(),
                 group: Some(patient.into()),
                 site: sites.get(patient).map(|(site, _)| (*site).to_owned()),
                 number: row.number,
@@ -66,9 +70,14 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
         )));
     }
     let mut remarks = vec![format!(
-        "patients are in column '{}', their labels in '{}'; {theirs}: column '{}' names the slide, '{}' its patient",
-        patients.columns[patient], patients.columns[label], sheet.columns[id], sheet.columns[of]
+        "patients are in column '{}', their {} in '{}'; {theirs}: column '{}' names the slide, '{}' its patient",
+        patients.columns[patient],
+        if event.is_some() { "times" } else { "labels" },
+        patients.columns[label],
+        sheet.columns[id],
+        sheet.columns[of]
     )];
+    remarks.extend(event.map(|at| format!("column {}", told_of_event(&patients.columns[at]))));
     remarks.extend(patients.remarks.iter().map(|remark| format!("{ours}: {remark}")));
     remarks.extend(sheet.remarks.iter().map(|remark| format!("{theirs}: {remark}")));
     if !without.is_empty() {
@@ -84,44 +93,61 @@ pub(super) fn read(path: &Path, patients: &Sheet, slides: &Path, asked: &ColumnN
         remarks.push(format!("{} patients have no slide in {theirs}, such as {}", alone.len(), examples(&alone)));
     }
     let first = sheet.columns[id].clone();
-    Ok(Table { name: format!("{ours} with {theirs}"), path: slides.into(), lines, remarks, first, by_patient: false })
+    Ok(Table {
+        name: format!("{ours} with {theirs}"),
+        path: slides.into(),
+        lines,
+        remarks,
+        first,
+        by_patient: false,
+        labels_are: asked.kind(),
+    })
 }
 
 /// The label of each patient, and the columns of both.
-fn labels<'a>(sheet: &'a Sheet, asked: &ColumnNames) -> Result<(Labels<'a>, [usize; 2]), String> {
+fn labels<'a>(sheet: &'a Sheet, asked: &ColumnNames) -> Result<(Labels<'a>, [usize; 2], Option<usize>), String> {
     let mut names = Names::of(sheet);
     let label = names.given(&asked.label, "label-column")?;
     names.given(&asked.site, "site-column")?;
     let patient = names.given(&asked.group, "patient-column")?.or_else(|| names.group());
     let patient = patient.ok_or_else(|| names.lacks_groups())?;
+    let event = names.event(asked)?;
     // A slide that is named here too is no label.
     names.id();
-    let label = label.map_or_else(|| names.label(), Ok)?;
+    let label = label.map_or_else(|| names.label(asked.kind()), Ok)?;
     let mut labels = Labels::new();
     for row in &sheet.rows {
-        let (who, what) = (row.field(patient), row.field(label));
+        let (who, what) = (row.field(patient), Cow::Borrowed(row.field(label)));
+        let what = match event {
+            None => what,
+            Some(at) => {
+                let joined = responses::joined(&what, row.field(at), &sheet.columns[at]);
+                joined.map_err(|message| format!("line {}: {message}", row.number))?.into()
+            }
+        };
         if is_unknown(who) {
             return Err(format!("line {}: expected a patient, found none", row.number));
         }
-        let &mut (before, line) = labels.entry(who).or_insert((what, row.number));
-        if before != what && !(is_unknown(before) && is_unknown(what)) {
+        let (before, line) = labels.entry(who).or_insert((what.clone(), row.number));
+        if *before != what && !(is_unknown(before) && is_unknown(&what)) {
             return Err(format!(
-                "lines {line} and {} are both of patient '{who}' and say '{before}' and '{what}'; expected one label for a \
-                 patient",
-                row.number
+                "lines {line} and {} are both of patient '{who}' and say '{}' and '{}'; expected one label for a patient",
+                row.number,
+                responses::shown(before),
+                responses::shown(&what)
             ));
         }
     }
-    Ok((labels, [patient, label]))
+    Ok((labels, [patient, label], event))
 }
 
 /// The site of each patient, where a column says.
-fn sites<'a>(sheet: &'a Sheet, asked: &ColumnNames, patient: usize) -> Result<Labels<'a>, String> {
+fn sites<'a>(sheet: &'a Sheet, asked: &ColumnNames, patient: usize) -> Result<Sites<'a>, String> {
     let mut names = Names::of(sheet);
     let Some(site) = names.given(&asked.site, "site-column")?.or_else(|| names.site()) else {
-        return Ok(Labels::new());
+        return Ok(Sites::new());
     };
-    let mut sites = Labels::new();
+    let mut sites = Sites::new();
     for row in &sheet.rows {
         let (who, place) = (row.field(patient), row.field(site));
         if is_unknown(place) {

@@ -1,0 +1,137 @@
+//! What tables say of a bag, by what the model learns: what is known, and what is predicted.
+
+use bagrad::training::Predictions;
+use bagrad::{Bags, Responses, Target};
+use serde_json::{Map, Value, json};
+
+/// The columns of a bag: names, and a cell for each. Of one class `label` and `predicted`; of several labels a column for
+/// each, `label(name)..` and `predicted(name)..`, with 1 or 0; behind either `p(class)..`. Of numbers `number` and
+/// `predicted`. Of survival `time`, `event` and `risk`, higher for earlier events, and of survival in intervals
+/// `survival(time)..`, the probability of no event before that time. What nobody knows is empty.
+pub fn names(predictions: &Predictions, classes: &[String]) -> Vec<String> {
+    let each = |what: &str| classes.iter().map(|class| format!("{what}({class})")).collect::<Vec<_>>();
+    let plain = |all: &[&str]| all.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    match &predictions.target {
+        Target::Classes | Target::Ordered => [plain(&["label", "predicted"]), each("p")].concat(),
+        Target::LabelSets => [each("label"), each("predicted"), each("p")].concat(),
+        Target::Number(_) => plain(&["number", "predicted"]),
+        Target::Cox(_) => plain(&["time", "event", "risk"]),
+        Target::Hazards(hazards) => {
+            let at = hazards.edges.iter().map(|edge| format!("survival({edge})"));
+            plain(&["time", "event", "risk"]).into_iter().chain(at).collect()
+        }
+    }
+}
+
+/// A cell of a table.
+pub enum Cell {
+    /// Nobody knows.
+    Empty,
+    /// A name.
+    Text(String),
+    /// 1 or 0.
+    Flag(bool),
+    /// A number.
+    Number(f32),
+}
+
+impl Cell {
+    fn flag(known: Option<bool>) -> Self {
+        known.map_or(Self::Empty, Self::Flag)
+    }
+
+    fn json(self) -> Value {
+        match self {
+            Self::Empty => Value::Null,
+            Self::Text(text) => json!(text),
+            Self::Flag(flag) => json!(u8::from(flag)),
+            Self::Number(number) => json!(number),
+        }
+    }
+}
+
+/// The cells of bag `bag` under [`names`].
+pub fn cells(predictions: &Predictions, bags: &Bags, classes: &[String], bag: usize) -> Vec<Cell> {
+    let probabilities = || predictions.bag(bag).iter().map(|&p| Cell::Number(p));
+    let value = || value(bags, bag).map_or(Cell::Empty, Cell::Number);
+    match &predictions.target {
+        Target::Classes | Target::Ordered => {
+            let label = bags.label(bag).and_then(|label| classes.get(label as usize)).cloned().unwrap_or_default();
+            let said = [label, classes[predictions.class(bag)].clone()].map(Cell::Text);
+            said.into_iter().chain(probabilities()).collect()
+        }
+        Target::LabelSets => {
+            let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
+            let told = predictions.labels(bag);
+            let all = 0..classes.len();
+            let has = all.clone().map(|label| Cell::flag(known.and_then(|known| known[label])));
+            has.chain(all.map(|label| Cell::Flag(told.contains(&label)))).chain(probabilities()).collect()
+        }
+        Target::Number(_) => vec![value(), Cell::Number(predictions.values[bag])],
+        Target::Cox(_) | Target::Hazards(_) => {
+            let intervals = predictions.survival.len().checked_div(predictions.len()).unwrap_or(0);
+            let survival = &predictions.survival[bag * intervals..(bag + 1) * intervals];
+            let known = [value(), Cell::flag(event(bags, bag)), Cell::Number(predictions.values[bag])];
+            // After the last edge there is no time at which the last probability would be.
+            let before = survival.iter().take(intervals.saturating_sub(1)).map(|&s| Cell::Number(s));
+            known.into_iter().chain(before).collect()
+        }
+    }
+}
+
+/// What is said of bag `bag` as one object, for programs.
+pub fn object(predictions: &Predictions, bags: &Bags, classes: &[String], bag: usize) -> Map<String, Value> {
+    let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
+    let pairs: Vec<(String, Value)> = match &predictions.target {
+        Target::Classes | Target::Ordered => {
+            let label = bags.label(bag).and_then(|label| classes.get(label as usize));
+            let predicted = &classes[predictions.class(bag)];
+            vec![
+                ("label".into(), json!(label)),
+                ("predicted".into(), json!(predicted)),
+                ("probabilities".into(), json!(predictions.bag(bag))),
+            ]
+        }
+        Target::LabelSets => {
+            let predicted: Vec<&String> = predictions.labels(bag).into_iter().map(|label| &classes[label]).collect();
+            let labels: Option<Map<String, Value>> =
+                known.map(|of| classes.iter().cloned().zip(of.iter().map(|has| json!(has))).collect());
+            vec![
+                ("labels".into(), json!(labels)),
+                ("predicted".into(), json!(predicted)),
+                ("probabilities".into(), json!(predictions.bag(bag))),
+            ]
+        }
+        _ => names(predictions, classes)
+            .into_iter()
+            .zip(cells(predictions, bags, classes, bag).into_iter().map(Cell::json))
+            .collect(),
+    };
+    pairs.into_iter().collect()
+}
+
+/// The number or time of a bag, where it is known.
+fn value(bags: &Bags, bag: usize) -> Option<f32> {
+    bags.responses.as_ref()?.values().get(bag).copied().filter(|v| !v.is_nan())
+}
+
+fn event(bags: &Bags, bag: usize) -> Option<bool> {
+    value(bags, bag)?;
+    Some(bags.responses.as_ref().and_then(Responses::survival)?.1[bag])
+}
+
+/// What is known of a bag, in a few words for people; `None` where nothing is.
+pub fn known(bags: &Bags, bag: usize) -> Option<String> {
+    let value = value(bags, bag)?;
+    Some(match event(bags, bag) {
+        None => value.to_string(),
+        Some(true) => format!("event at {value}"),
+        Some(false) => format!("no event until {value}"),
+    })
+}
+
+/// What is predicted of a bag where there are no classes, in a few words for people.
+pub fn predicted(predictions: &Predictions, bag: usize) -> String {
+    let value = predictions.values[bag];
+    if predictions.target.is_survival() { format!("risk {value:.3}") } else { format!("{value:.4}") }
+}
