@@ -4,6 +4,7 @@ pub mod cache;
 mod columns;
 pub mod predict;
 pub mod removal;
+mod sampling;
 pub mod stages;
 mod told;
 pub mod trainer;

@@ -89,6 +89,7 @@ pub struct TrainingConfig {
     pub epochs: Option<u32>,
     pub batch: Option<usize>,
     pub accumulate: Option<usize>,
+    pub instances: Option<usize>,
     pub learning_rate: Option<f64>,
     pub optimiser: Option<Chosen>,
     pub betas: Option<[f32; 2]>,
@@ -164,6 +165,7 @@ impl Config {
             epochs,
             batch,
             accumulate,
+            instances,
             learning_rate,
             patience,
             min_epochs,
@@ -259,6 +261,7 @@ impl Config {
         settings.epochs = t.epochs.unwrap_or(settings.epochs);
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.accumulate = t.accumulate.unwrap_or(settings.accumulate);
+        settings.instances = t.instances.or(settings.instances);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
         settings.seed = self.seed.unwrap_or(settings.seed);
         settings.patience = t.patience.or(settings.patience);
@@ -313,6 +316,7 @@ impl Config {
                 epochs: Some(s.epochs),
                 batch: Some(s.batch),
                 accumulate: (s.accumulate != 1).then_some(s.accumulate),
+                instances: s.instances,
                 learning_rate: Some(s.learning_rate),
                 optimiser: Some(Chosen::Whole(s.optimiser)),
                 patience: s.patience,

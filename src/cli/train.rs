@@ -91,6 +91,10 @@ struct Training {
     /// Batches whose gradients add up to one update: as one larger batch, in the memory of one [default: 1]
     #[arg(long, value_name = "BATCHES")]
     accumulate: Option<usize>,
+    /// Instances of a bag that an epoch learns from, at most: drawn anew for each epoch, without replacement; validation
+    /// and test see all [default: all]
+    #[arg(long, value_name = "N")]
+    instances: Option<usize>,
     /// Learning rate
     #[arg(long)]
     lr: Option<f64>,
@@ -229,6 +233,7 @@ impl Args {
                 epochs: t.epochs,
                 batch: t.batch,
                 accumulate: t.accumulate,
+                instances: t.instances,
                 learning_rate: t.lr,
                 optimiser: t.optimiser.map(Chosen::Rule),
                 betas: t.betas,

@@ -145,6 +145,12 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Instances of a bag that an epoch learns from, at most, drawn anew for each epoch.
+    pub fn instances(mut self, most: usize) -> Self {
+        self.settings.instances = Some(most);
+        self
+    }
+
     /// Learning rate that the schedule starts from.
     pub fn learning_rate(mut self, rate: f64) -> Self {
         self.settings.learning_rate = rate;

@@ -56,6 +56,17 @@ impl Cache {
         }
     }
 
+    /// Nothing stays on the device where each epoch sees other instances.
+    pub(super) fn keep_none(self) -> Result<Option<Resident>> {
+        match self {
+            Self::Device => Err(Error::setting(
+                "cache",
+                "features cannot stay on the device where instances are drawn for each epoch; use auto or host",
+            )),
+            _ => Ok(None),
+        }
+    }
+
     /// Puts the features of `bags` on the device, if that is asked for.
     pub(super) fn keep(self, session: &mut Session, bags: &Bags) -> Result<Option<Resident>> {
         if matches!(self, Self::Host | Self::None) {

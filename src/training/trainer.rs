@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::metrics::{BagScores, LabelSetScores, Metric};
 use super::predict::{self, evaluate};
+use super::sampling;
 use super::stages::{self, Before, Setting};
 use super::weights;
 use crate::bag::Bags;
@@ -61,6 +62,10 @@ pub struct Settings {
     /// Batches whose gradients add up to one update: as one batch of all their bags, in the memory of one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub accumulate: usize,
+    /// Instances of a bag that an epoch learns from, at most: drawn anew for each epoch, without replacement. Validation and
+    /// prediction see all of them. All when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<usize>,
     /// Learning rate that the schedule starts from.
     pub learning_rate: f64,
     /// How the learning rate moves.
@@ -104,6 +109,7 @@ impl Settings {
             epochs: recipe.epochs,
             batch: recipe.bags as usize,
             accumulate: 1,
+            instances: None,
             learning_rate: recipe.learning_rate,
             schedule: method.schedule(),
             optimiser: recipe.optimiser,
@@ -122,8 +128,9 @@ impl Settings {
     }
 
     fn validate(&self, classes: usize) -> Result<()> {
-        for (name, value) in [("epochs", self.epochs as usize), ("batch", self.batch), ("accumulate", self.accumulate)]
-        {
+        let instances = self.instances.unwrap_or(1);
+        let counts = [("epochs", self.epochs as usize), ("batch", self.batch), ("accumulate", self.accumulate)];
+        for (name, value) in counts.into_iter().chain([("instances", instances)]) {
             if value == 0 {
                 return Err(Error::setting(name, "must be at least 1, found 0"));
             }
@@ -346,7 +353,10 @@ pub(super) fn train_alone(
     let bags = passed.as_ref().unwrap_or(bags);
     let mut fit = Fit { settings, bags, training, validation, class_weights, updates, total, resident: None };
     fit.make_ready(&mut session)?;
-    fit.resident = settings.cache.keep(&mut session, bags)?;
+    fit.resident = match settings.instances {
+        None => settings.cache.keep(&mut session, bags)?,
+        Some(_) => settings.cache.keep_none()?,
+    };
     let limits = Limits {
         epochs: settings.epochs,
         patience: settings.patience,
@@ -399,10 +409,18 @@ struct Fit<'a> {
 }
 
 impl Fit<'_> {
+    /// What an epoch sees of the bags of a batch, and their numbers among them, where it does not see all instances.
+    fn drawn(&self, batch: &[usize], epoch: u32) -> Result<Option<(Bags, Vec<usize>)>> {
+        let Some(most) = self.settings.instances else { return Ok(None) };
+        let drawn = sampling::draw(self.bags, batch, most, self.settings.seed, epoch)?;
+        Ok(Some((drawn, (0..batch.len()).collect())))
+    }
+
     /// Plans for the largest batches before the first one: a program that was planned anew in between might round
     /// otherwise, and a training that goes on from a checkpoint would not meet it.
     fn make_ready(&self, session: &mut Session) -> Result<()> {
-        let extent = largest_batch(self.bags, self.training, self.settings.batch, session.pseudo());
+        let Settings { batch, instances, .. } = self.settings;
+        let extent = largest_batch(self.bags, self.training, (*batch, *instances), session.pseudo());
         let optimiser = self.settings.optimiser;
         match self.settings.accumulate {
             1 => drop(session.make_ready(Purpose::Train(optimiser), extent)?),
@@ -447,13 +465,17 @@ impl Task for Fit<'_> {
             let rate = self.rate(session.updates(), epoch);
             let place = self.updates[n].places.start as u32;
             if *accumulate == 1 {
-                session.train_step(self.bags, of_update, &weights, resident, (optimiser, rate), Some(place))?;
+                let drawn = self.drawn(of_update, epoch)?;
+                let (bags, of_update) = drawn.as_ref().map_or((self.bags, of_update), |(b, all)| (b, &all[..]));
+                session.train_step(bags, of_update, &weights, resident, (optimiser, rate), Some(place))?;
             } else {
                 let each = weights.len() / of_update.len();
                 for (place, (batch, weights)) in
                     (place..).zip(of_update.chunks(*batch).zip(weights.chunks(batch.saturating_mul(each))))
                 {
-                    session.accumulate(self.bags, batch, weights, resident, Some(place))?;
+                    let drawn = self.drawn(batch, epoch)?;
+                    let (bags, batch) = drawn.as_ref().map_or((self.bags, batch), |(b, all)| (b, &all[..]));
+                    session.accumulate(bags, batch, weights, resident, Some(place))?;
                 }
                 session.apply(optimiser, rate)?;
             }
@@ -550,8 +572,14 @@ impl Epoch {
 }
 
 /// The sizes of the largest batch that shuffling could draw.
-fn largest_batch(bags: &Bags, indices: &[usize], batch: usize, pseudo: Option<Pseudo>) -> Extent {
-    let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len() as u32).collect();
+fn largest_batch(
+    bags: &Bags,
+    indices: &[usize],
+    (batch, instances): (usize, Option<usize>),
+    pseudo: Option<Pseudo>,
+) -> Extent {
+    let most = instances.unwrap_or(usize::MAX);
+    let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len().min(most) as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     Extent::cut(sizes.into_iter().take(batch), pseudo)
 }
@@ -598,6 +626,17 @@ mod tests {
             let weights = outcome.model.parameter("embed.0.weight").unwrap();
             assert_eq!(weights.iter().skip(3).step_by(4).copied().collect::<Vec<_>>(), [0.0; 3], "{optimiser:?}");
         }
+    }
+
+    /// As many instances as bags have are all of them.
+    #[test]
+    fn drawing_all_instances_changes_nothing() {
+        let bytes = |instances: Option<usize>| trained(|s| s.instances = instances, &[]).unwrap().model.to_bytes();
+        let all = bytes(None);
+        assert!(bytes(Some(3)) == all && bytes(Some(2)) != all);
+        let refused = trained(|s| (s.instances, s.cache) = (Some(2), Cache::Device), &[]).err().unwrap().to_string();
+        assert!(refused.contains("cannot stay on the device"), "{refused}");
+        assert!(trained(|s| s.instances = Some(0), &[]).err().unwrap().to_string().contains("instances"));
     }
 
     #[test]

@@ -113,6 +113,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("windows", case("gated-attention", &|s| s.memory = Some(1 << 20))),
         ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
+        ("drawn", case("gated-attention", &|s| s.instances = Some(7))),
+        ("drawn, accumulated", case("transmil", &|s| (s.batch, s.accumulate, s.instances) = (1, 2, Some(5)))),
         ("numbers", numbers),
         ("survival", survival),
     ]

@@ -1,0 +1,106 @@
+//! Instances that are drawn anew for each epoch.
+
+use crate::bag::{Bags, Features};
+use crate::error::Result;
+use crate::random::Random;
+use std::ops::Range;
+
+/// Beside those of weights, order and views.
+const STREAM: u64 = 1 << 62;
+
+/// The bags `batch` with `most` instances each at most, drawn without replacement and left in their order. What is drawn
+/// depends on seed, epoch and the number of the bag alone, so it is the same whatever the batch, and after a resumption.
+///
+/// # Errors
+/// [`crate::Error::Format`] for a file of features that changed since it was mapped.
+pub(super) fn draw(bags: &Bags, batch: &[usize], most: usize, seed: u64, epoch: u32) -> Result<Bags> {
+    let (mut rows, mut sizes) = (Vec::new(), Vec::new());
+    for &bag in batch {
+        let all = bags.rows(bag);
+        sizes.push(all.len().min(most));
+        if all.len() <= most {
+            rows.push(all);
+            continue;
+        }
+        let mut random = Random::new(seed, STREAM + (u64::from(epoch) << 30) + bag as u64);
+        let mut drawn = random.sample(all.len(), most);
+        drawn.sort_unstable();
+        let runs = drawn.chunk_by(|a, b| a + 1 == *b);
+        rows.extend(runs.map(|run| all.start + run[0]..all.start + run[run.len() - 1] + 1));
+    }
+    let features = match &bags.features {
+        Features::F32(values) => Features::F32(picked(values, &rows, bags.width)),
+        Features::F16(values) => Features::F16(picked(values, &rows, bags.width)),
+        Features::Mapped(file) => file.gather(rows.iter().cloned()),
+    };
+    let coords = bags.coords.as_ref().map(|coords| picked(coords, &rows, 1));
+    let instance_labels = bags.instance_labels.as_ref().map(|labels| picked(labels, &rows, 1));
+    let of = Bags::of_sizes(features, bags.width, &sizes)?;
+    Ok(Bags {
+        names: batch.iter().map(|&bag| bags.names[bag].clone()).collect(),
+        labels: bags.labels.as_ref().map(|labels| batch.iter().map(|&bag| labels[bag]).collect()),
+        label_sets: bags.label_sets.as_ref().map(|sets| sets.select(batch)),
+        responses: bags.responses.as_ref().map(|responses| responses.select(batch)),
+        class_names: bags.class_names.clone(),
+        coords,
+        instance_labels,
+        image: bags.image,
+        ..of
+    })
+}
+
+fn picked<T: Copy>(from: &[T], rows: &[Range<usize>], width: usize) -> Vec<T> {
+    let count: usize = rows.iter().map(Range::len).sum();
+    let mut all = Vec::with_capacity(count * width);
+    rows.iter().for_each(|rows| all.extend_from_slice(&from[rows.start * width..rows.end * width]));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every row has its number.
+    fn bags() -> Bags {
+        let sizes = [3, 40, 1, 25];
+        let mut bags = Bags::packed(Features::F32((0..69).map(|v| v as f32).collect()), 1, &sizes).unwrap();
+        bags.coords = Some((0..69).map(|v| [v as f32, 0.0]).collect());
+        bags.with_labels(vec![0, 1, 1, 0]).unwrap()
+    }
+
+    fn rows(bags: &Bags) -> Vec<Vec<f32>> {
+        let all = bags.features.to_f32();
+        (0..bags.len()).map(|bag| all[bags.rows(bag)].to_vec()).collect()
+    }
+
+    #[test]
+    fn draws_depend_on_bag_and_epoch_alone() {
+        let bags = bags();
+        let drawn = draw(&bags, &[3, 1, 0, 2], 10, 7, 2).unwrap();
+        drawn.validate().unwrap();
+        let found = rows(&drawn);
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 3, 1]);
+        assert_eq!((&found[2], &found[3]), (&vec![0.0, 1.0, 2.0], &vec![43.0]));
+        assert!(found.iter().all(|of| of.windows(2).all(|w| w[0] < w[1])), "in their order, none twice");
+        assert!(found[1].iter().all(|v| (3.0..43.0).contains(v)) && found[0].iter().all(|v| *v >= 44.0));
+        assert_eq!(drawn.labels, Some(vec![0, 1, 0, 1]));
+        assert_eq!(drawn.coords.unwrap().iter().map(|c| c[0]).collect::<Vec<_>>(), drawn.features.to_f32());
+        assert_eq!(rows(&draw(&bags, &[1], 10, 7, 2).unwrap())[0], found[1]);
+        for (seed, epoch) in [(7, 3), (8, 2)] {
+            assert_ne!(rows(&draw(&bags, &[1], 10, seed, epoch).unwrap())[0], found[1]);
+        }
+    }
+
+    /// Over many epochs each instance is drawn as often as any other.
+    #[test]
+    fn every_instance_is_as_likely() {
+        let bags = bags();
+        let mut counts = [0u32; 40];
+        for epoch in 0..2000 {
+            let drawn = draw(&bags, &[1], 10, 1, epoch).unwrap();
+            drawn.features.to_f32().iter().for_each(|v| counts[*v as usize - 3] += 1);
+        }
+        // 500 each, with a standard deviation of 19.
+        assert!(counts.iter().all(|&c| (400..600).contains(&c)), "{counts:?}");
+    }
+}
