@@ -1,4 +1,4 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | pretrain | embed | fuse | devices | methods |
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | pretrain | embed | fuse | devices | methods |
 //! bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
@@ -30,6 +30,7 @@ mod run_folder;
 mod said;
 mod search;
 mod shard;
+mod show;
 mod study_file;
 mod summary;
 mod table;
@@ -55,6 +56,7 @@ Examples:
   bagrad cross-validate --data my-bags/ --method dsmil --method gated-attention --out runs/study
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad heatmap --model runs/uni --data features_uni_v1/ --out maps/   where it looked, for browsers and QuPath
+  bagrad show runs/mine                              what a model is, and how it came about
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad methods                                     all methods with their settings
@@ -88,6 +90,8 @@ enum Command {
     Predict(predict::Args),
     /// Draw what a model says of each patch of slides, for browsers and for QuPath
     Heatmap(Box<heatmap::Args>),
+    /// Tell what a model file says of itself
+    Show(show::Args),
     /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
     Pretrain(Box<pretrain::Args>),
     /// Make bags of features from bags of pictures
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::CrossValidate(args) => cross_validate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Heatmap(args) => heatmap::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Fuse(args) => fuse::run(&args),

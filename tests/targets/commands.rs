@@ -77,6 +77,20 @@ fn survival_from_a_table_to_predictions() {
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert!(model(&again) == model(&hazards));
 
+    // Models say what they are.
+    let told = good(&["show", text(&hazards)]);
+    let wanted = [
+        "gated-attention (",
+        "attention=4, dropout=0.0, embed=[8]",
+        "intervals of time that meet at ",
+        "2: a, b",
+        "kept of 60",
+    ];
+    wanted.iter().for_each(|what| assert!(told.contains(what), "{what} is not in:\n{told}"));
+    let told = json(&["show", text(&cox.join("model.safetensors")), "--json"]);
+    assert_eq!((told["target"]["cox"]["ties"].as_str(), told["result"].is_null()), (Some("efron"), true), "{told}");
+    assert!(refused(&["show", text(&data)]).contains("safetensors"));
+
     // Of bags without times, and with them.
     let bare = without(&data, &[2, 3]);
     let told = good(&["predict", "--model", text(&cox), "--data", text(&bare), "--quiet"]);

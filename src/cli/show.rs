@@ -1,0 +1,152 @@
+//! `bagrad show`: what a model file says of itself, and its run folder of how it came about.
+
+use super::run_folder;
+use super::table::table;
+use super::{answer, answer_json};
+use anyhow::Result;
+use bagrad::standardise::Standardiser;
+use bagrad::target::{NumberLoss, Target};
+use bagrad::{Model, PlaceUnit};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+const HELP: &str = "\
+Examples:
+  bagrad show runs/mine                    the model, and what its run gave
+  bagrad show model.safetensors --json | jq .parameters";
+
+/// Arguments of `bagrad show`.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Model file, or the run folder it is in
+    model: PathBuf,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Names of features that people are shown, at most; JSON has them all.
+const SHOWN: usize = 10;
+
+/// Reads, tells.
+///
+/// # Errors
+/// When there is no model.
+pub fn run(args: &Args) -> Result<()> {
+    let path = run_folder::model_of(&args.model)?;
+    let model = Model::load(&path)?;
+    let result = if args.model.is_dir() { run_folder::result(&args.model).ok() } else { None };
+    if args.json {
+        let mut told = described(&model)?;
+        told.insert("file".into(), json!(path.display().to_string()));
+        told.extend(result.map(|result| ("result".to_owned(), Value::Object(result))));
+        return answer_json(&told);
+    }
+    answer(&people(&model, &path.display().to_string(), result.as_ref()))
+}
+
+/// What the file says, for programs.
+fn described(model: &Model) -> Result<Map<String, Value>> {
+    let Value::Object(mut told) = serde_json::to_value(model.spec())? else { unreachable!("a spec is an object") };
+    let parameters =
+        model.parameters().iter().map(|p| json!({ "name": p.name, "shape": p.shape, "trained": p.trained }));
+    told.insert("parameters".into(), parameters.collect());
+    told.insert("parameter_count".into(), json!(model.parameter_count()));
+    told.insert("standardised".into(), json!(model.standardisation.is_some()));
+    told.insert("origin".into(), json!(model.origin));
+    told.insert("columns".into(), json!(model.columns));
+    Ok(told)
+}
+
+/// What it learnt, in words.
+fn learnt(target: &Target, classes: &[String]) -> String {
+    match target {
+        Target::Classes if classes.len() == 2 => format!("{} or {} (the positive one)", classes[0], classes[1]),
+        Target::Classes => format!("one of {}", classes.join(", ")),
+        Target::LabelSets => format!("any of {}", classes.join(", ")),
+        Target::Ordered => classes.join(" < "),
+        Target::Number(number) => {
+            let loss = match number.loss {
+                NumberLoss::Squared => "squared error".to_owned(),
+                NumberLoss::Absolute => "absolute error".to_owned(),
+                NumberLoss::Huber(delta) => format!("Huber loss with delta {delta}"),
+            };
+            format!("a number around {:.4} with a deviation of {:.4}, {loss}", number.center, number.scale)
+        }
+        Target::Hazards(hazards) => {
+            let edges: Vec<String> = hazards.edges.iter().map(f32::to_string).collect();
+            format!("survival in intervals of time that meet at {}", edges.join(", "))
+        }
+        Target::Cox(cox) => format!("log-risk by the Cox partial likelihood, ties by {:?}", cox.ties),
+    }
+}
+
+fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> String {
+    let (spec, info) = (model.spec(), model.spec().method.info());
+    let mut rows: Vec<[String; 2]> = Vec::new();
+    let mut line = |name: &str, value: String| rows.push([name.to_owned(), value]);
+    line("file", path.to_owned());
+    line("method", format!("{} ({}; {})", info.name, info.title, info.paper));
+    let changed = spec.method.defaults().settings();
+    let settings = info.parameters.iter().filter(|p| changed.get(&p.name) != Some(&p.default));
+    let settings: Vec<String> = settings.map(|p| format!("{}={}", p.name, p.default)).collect();
+    line("settings", if settings.is_empty() { "all as by default".into() } else { settings.join(", ") });
+    line("learnt", learnt(&spec.target, &spec.classes));
+    let named = model.columns.as_ref().map_or_else(String::new, |names| {
+        let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+        format!(": {}{more}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+    });
+    line("features", format!("{}{named}", spec.width));
+    if let Some(origin) = &model.origin {
+        let unit = |unit: PlaceUnit| if unit == PlaceUnit::Pixels { " pixels of level 0" } else { " micrometres" };
+        let told = [
+            origin.encoder.clone().map(|encoder| ("encoder", encoder)),
+            origin.patch.map(|side| ("patches", format!("{side}{}", origin.unit.map_or("", unit)))),
+            origin.magnification.map(|times| ("magnification", times.to_string())),
+        ];
+        told.into_iter().flatten().for_each(|(name, value)| line(name, value));
+    }
+    let spread = |s: &Standardiser| {
+        let low = s.std.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = s.std.iter().copied().fold(0.0, f32::max);
+        format!("deviations of the training features from {low:.3} to {high:.3}")
+    };
+    line(
+        "standardised",
+        match (&model.standardisation, model.statistics()) {
+            (Some(of), _) => format!("yes, {}", spread(of)),
+            (None, Some(of)) => format!("no, {}", spread(of)),
+            (None, None) => "no".into(),
+        },
+    );
+    line("parameters", model.parameter_count().to_string());
+    if let Some(result) = result {
+        let text = |key: &str| match result.get(key)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let parts = ["train", "validation", "test"].map(|part| Some((part, text(&format!("{part}_bags"))?)));
+        let parts: Vec<String> = parts.into_iter().flatten().map(|(part, bags)| format!("{bags} {part}")).collect();
+        text("data").into_iter().for_each(|data| line("data", data));
+        line("bags", parts.join(", "));
+        let epochs = [text("kept_epoch"), text("epochs")].map(Option::unwrap_or_default);
+        line("epoch", format!("{} kept of {}", epochs[0], epochs[1]));
+        text("seed").into_iter().for_each(|seed| line("seed", seed));
+        text("device_description").into_iter().for_each(|device| line("device", device));
+        let scores = result.iter().filter(|(name, value)| name.starts_with("test_") && value.is_f64());
+        scores.for_each(|(name, value)| line(name, format!("{:.4}", value.as_f64().unwrap_or(f64::NAN))));
+    }
+    let wide = rows.iter().map(|[name, _]| name.len()).max().unwrap_or(0) + 2;
+    let text: String = rows.iter().map(|[name, value]| format!("{name:<wide$}{value}\n")).collect();
+    let shapes: Vec<Vec<String>> = model
+        .parameters()
+        .iter()
+        .map(|p| {
+            let shape: Vec<String> = p.shape.iter().map(usize::to_string).collect();
+            vec![p.name.clone(), shape.join(" x "), if p.trained { "" } else { "not trained" }.into()]
+        })
+        .collect();
+    format!("{text}\n{}", table(&["parameter", "shape", ""], &shapes))
+}
