@@ -187,7 +187,8 @@ impl Drawing<'_> {
         let (name, threshold, class) = (&first.name, self.threshold, slide.class);
         let [above, below] = match first.signed {
             true => {
-                [format!("for {class}: {name} from {threshold}"), format!("against {class}: {name} from -{threshold}")]
+                let [above, below] = threshold.on_both_sides();
+                [format!("for {class}: {name} {above}"), format!("against {class}: {name} {below}")]
             }
             false => [format!("{name} from {threshold}"), String::new()],
         };

@@ -36,6 +36,16 @@ impl fmt::Display for Threshold {
 }
 
 impl Threshold {
+    /// What the patches of numbers with a sign are called that reach it on either side, as in "score from 0.5". One that is not
+    /// above 0 is reached by all patches of a side.
+    pub fn on_both_sides(self) -> [String; 2] {
+        let (Self::Percent(least) | Self::Raw(least)) = self;
+        match least > 0.0 {
+            true => [format!("from {self}"), format!("from -{self}")],
+            false => ["above 0", "below 0"].map(String::from),
+        }
+    }
+
     /// The patches that reach it; of numbers with a sign those above 0 and, in the other list, those below that are as far
     /// from 0.
     pub fn reached(self, values: &[f32], signed: bool) -> [Vec<usize>; 2] {
@@ -65,6 +75,18 @@ mod tests {
             assert!(bad.parse::<Threshold>().unwrap_err().contains("such as 90%"), "{bad}");
         }
         assert_eq!([Threshold::Percent(90.0).to_string(), Threshold::Raw(0.5).to_string()], ["90%", "0.5"]);
+    }
+
+    #[test]
+    fn sides_have_names_that_say_what_they_hold() {
+        let named = |text: &str| text.parse::<Threshold>().unwrap().on_both_sides();
+        assert_eq!(named("0.5"), ["from 0.5", "from -0.5"]);
+        assert_eq!(named("90%"), ["from 90%", "from -90%"]);
+        for all in ["-0.5", "-0", "0", "0%", "-0%"] {
+            assert_eq!(named(all), ["above 0", "below 0"], "{all}");
+            let threshold: Threshold = all.parse().unwrap();
+            assert_eq!(threshold.reached(&[-3.0, 0.25, 0.0, -0.125], true), [vec![1], vec![0, 3]], "{all}");
+        }
     }
 
     #[test]
