@@ -142,7 +142,7 @@ fn assembled(gathered: Gathered, read: Read, opening: &Opening) -> Result<Datase
 fn label_all(set: &mut Dataset, gathered: &Gathered, good: &[Known]) -> Result<()> {
     if let Some(cohort) = &gathered.cohort {
         let wrong = |message| Error::format(&gathered.folder, message);
-        cohort.index.describe(good.len(), set).map_err(wrong)?;
+        cohort.index.describe(good.len(), gathered.width, set).map_err(wrong)?;
         if gathered.table.is_none() {
             let places: Vec<usize> = good.iter().filter_map(|k| cohort.at_name.get(&k.entry.stem).copied()).collect();
             cohort.index.label(&places, set).map_err(wrong)?;

@@ -250,3 +250,71 @@ fn maps_lie_over_slides_and_patches_beside_them() {
     assert!(refused(&[&base[..], &more].concat()).contains("000.png"));
     assert_eq!(counted(&maps.join("000.png"), below), 80 * 120, "what was there stays");
 }
+
+/// A slide of four patches in a row, as safetensors whose metadata are these.
+fn slide(path: &Path, seed: usize, about: &[(&str, &str)], placed: bool) {
+    let about: serde_json::Map<String, Value> =
+        about.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+    let mut head = serde_json::json!({
+        "__metadata__": about,
+        "features": { "dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48] },
+    });
+    let mut values: Vec<u8> = (0..12).flat_map(|at| ((at * 7 + seed * 5) as f32 % 11.0 / 8.0).to_le_bytes()).collect();
+    if placed {
+        head["coords"] = serde_json::json!({ "dtype": "I64", "shape": [4, 2], "data_offsets": [48, 112] });
+        values.extend((0..4i64).flat_map(|at| [at * 512, 512]).flat_map(i64::to_le_bytes));
+    }
+    let head = head.to_string();
+    let length = (head.len() as u64).to_le_bytes();
+    fs::write(path, [&length[..], head.as_bytes(), &values].concat()).unwrap();
+}
+
+/// Slides differ in all that is told of them, and one has no places.
+#[test]
+fn maps_of_a_packed_file_are_those_of_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let [folder, over, file, table, run] =
+        ["slides", "thumbnails", "all.bags", "slides.csv", "run"].map(|name| dir.path().join(name));
+    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&over).unwrap();
+    let mut lines = String::from("slide,label\n");
+    for at in 0..8 {
+        let (width, patch) = ((4096 + 1024 * at).to_string(), ["512", "256"][at % 2]);
+        let about = [("patch_size_level0", patch), ("level0_width", &width), ("level0_height", "4096")];
+        // Of one the size is not told.
+        let told = if at == 2 { &about[..1] } else { &about[..] };
+        slide(&folder.join(format!("s{at}.safetensors")), at, told, at != 5);
+        picture(&over.join(format!("s{at}.png")), 40, 30, [10, 200, 30]);
+        lines += &format!("s{at},{}\n", ["benign", "malignant"][at / 2 % 2]);
+    }
+    fs::write(&table, lines).unwrap();
+    let labels = ["--labels", text(&table)];
+    good(&[&["pack", text(&folder), "--out", text(&file), "--quiet"], &labels[..]].concat());
+    let train = ["train", "--data", text(&folder), "--method", "attention", "--epochs", "2", "--quiet"];
+    good(&[&train[..], &["--validation", "0.25", "--out", text(&run)], &labels].concat());
+    let maps = |name: &str, data: &[&str]| {
+        let out = dir.path().join(name);
+        let base = ["heatmap", "--model", text(&run), "--out", text(&out), "--over", text(&over), "--max-side", "128"];
+        good(&[&base[..], &["--quiet", "--data"], data].concat());
+        out
+    };
+    let of_folder = maps("of-folder", &[&[text(&folder)], &labels[..]].concat());
+    let of_file = maps("of-file", &[text(&file)]);
+    assert_eq!(names(&of_file), names(&of_folder));
+    let is_page = |name: &String| name == "index.html" || name == ".bagrad.json";
+    let all: Vec<String> = names(&of_folder).into_iter().filter(|name| !is_page(name)).collect();
+    // A map, a table and two files for QuPath of seven slides, and the best of all.
+    assert_eq!(all.len(), 7 * 4 + 1, "{all:?}");
+    for name in all {
+        assert!(fs::read(of_file.join(&name)).unwrap() == fs::read(of_folder.join(&name)).unwrap(), "{name}");
+    }
+    // What lies in the file is looked at when it is read, and no other slide.
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(4).position(|four| four == 1.25f32.to_le_bytes()).unwrap();
+    bytes[at] ^= 1;
+    let damaged = dir.path().join("damaged.bags");
+    fs::write(&damaged, bytes).unwrap();
+    let out = dir.path().join("of-damaged");
+    let told = refused(&["heatmap", "--model", text(&run), "--out", text(&out), "--data", text(&damaged)]);
+    assert!(told.contains("its values are damaged") && !out.exists(), "{told}");
+}

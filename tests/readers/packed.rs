@@ -34,7 +34,8 @@ fn same(packed: &Dataset, read: &Dataset) {
     let bits = |set: &Bags| set.features.to_f32().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&bags), bits(&read.bags));
     assert_eq!(bags, read.bags);
-    assert_eq!((&packed.split, &packed.folds, &packed.key), (&read.split, &read.folds, &read.key));
+    let around = |set: &Dataset| (set.split.clone(), set.folds.clone(), set.key.clone(), set.sites.clone());
+    assert_eq!(around(packed), around(read));
     assert_eq!(packed.bags.select(&[0]).unwrap(), read.bags.select(&[0]).unwrap());
 }
 
@@ -76,14 +77,14 @@ fn labels_patients_and_parts_are_packed_and_replaced() {
         fs::write(&path, text).unwrap();
         Some(path)
     };
-    let labels = write("labels.csv", "case_id,slide_id,label\np,000,tumour\nq,002,normal\np,001,NA\n");
+    let labels = write("labels.csv", "case_id,slide_id,label,site\np,000,tumour,A\nq,002,normal,B\np,001,NA,A\n");
     let splits = write("splits_0.csv", ",train,val,test\n0,000,,002\n1,001,,\n");
     let opening = Opening { labels: labels.clone(), splits: splits.clone(), ..Opening::default() };
     let (labelled, bare) = (dir.path().join("labelled.bags"), dir.path().join("bare.bags"));
     pack(&fixture("trident"), &labelled, &with(&opening)).unwrap();
     plain(&fixture("trident"), &bare);
     let read = Dataset::open_with(fixture("trident"), &opening).unwrap();
-    assert!(read.bags.labels.is_some() && read.bags.groups.is_some() && read.split.is_some());
+    assert!(read.bags.groups.is_some() && read.split.is_some() && read.sites.is_some());
     same(&Dataset::open(&labelled).unwrap(), &read);
     // Tables that come later are as good as those that were there before.
     same(&Dataset::open_with(&bare, &opening).unwrap(), &read);
@@ -91,9 +92,7 @@ fn labels_patients_and_parts_are_packed_and_replaced() {
     let read = Dataset::open_with(fixture("trident"), &other).unwrap();
     assert_eq!((&read.bags.names[..], &read.bags.groups), (&["000", "002"].map(String::from)[..], &None));
     // With a table of its own a file has no parts, as the folder has none.
-    for file in [&labelled, &bare] {
-        same(&Dataset::open_with(file, &other).unwrap(), &read);
-    }
+    [&labelled, &bare].iter().for_each(|file| same(&Dataset::open_with(file, &other).unwrap(), &read));
     // A part of the slides has the labels that were packed.
     let some = Opening { splits: write("some.csv", ",train,val,test\n0,002,,000\n"), ..Opening::default() };
     let set = Dataset::open_with(&labelled, &some).unwrap();
@@ -116,12 +115,13 @@ fn any_bags_can_be_packed() {
         npy::save(set, &folder).unwrap();
         folder
     };
-    // Labels of instances, key instances, a division and images.
+    // Labels of instances, key instances, a division and images, which are packed again too.
     let digits = "digits-bags,train=4,test=3,seed=5";
     let drawn = Dataset::open(digits).unwrap();
     assert!(drawn.bags.instance_labels.is_some() && drawn.bags.image.is_some() && drawn.split.is_some());
     plain(Path::new(digits), &out("digits.bags"));
-    same(&Dataset::open(out("digits.bags")).unwrap(), &drawn);
+    plain(&out("digits.bags"), &out("again.bags"));
+    ["digits.bags", "again.bags"].iter().for_each(|name| same(&Dataset::open(out(name)).unwrap(), &drawn));
     // Several labels a bag, folds, places and names; a width that is no multiple of four.
     let sizes = [2, 1, 3];
     let values: Vec<f32> = (0..30).map(|i| i as f32 / 8.0).collect();
@@ -179,8 +179,7 @@ fn halves_are_told_or_refused() {
     npy::save(&set(vec![1.0, 0.1, 3.0, 1e-9, -2.5, 6.0]), &folder).unwrap();
     let packed = pack(&folder, &out, &half).unwrap();
     assert_eq!((packed.half, packed.rounding.values, packed.rounding.to_zero), (true, 2, 1));
-    let set_of = Dataset::open(&out).unwrap();
-    assert_eq!(set_of.bags.features.to_f32(), [1.0, 0.099_975_586, 3.0, 0.0, -2.5, 6.0]);
+    assert_eq!(Dataset::open(&out).unwrap().bags.features.to_f32(), [1.0, 0.099_975_586, 3.0, 0.0, -2.5, 6.0]);
     // CLAM's float32 slides, of which all have values that float16 has; then of packed slides one that has not.
     let packed = pack(&fixture("clam"), &out, &half).unwrap();
     assert_eq!((packed.half, packed.rounding.values), (true, 0));

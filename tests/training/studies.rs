@@ -137,14 +137,17 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
     });
     let data = folder.path().join("sites.csv");
     std::fs::write(&data, lines.collect::<String>()).unwrap();
-    let run = |division: &str, more: &str| {
-        let out = folder.path().join(division.replace(':', "-"));
+    let packed = folder.path().join("sites.bags");
+    good(&["pack", data.to_str().unwrap(), "--out", packed.to_str().unwrap(), "--quiet"]);
+    let of = |data: &Path, division: &str, more: &str| {
+        let out = folder.path().join(format!("{}-{}", data.extension().unwrap().display(), division.replace(':', "-")));
         let base = "cross-validate --method attention,embed=[8] --epochs 2 --no-baselines --device host --quiet";
         let args =
             words(base, &["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap(), "--folds", division]);
         good(&slices(&[args, words(more, &[])].concat()));
         results(&out)
     };
+    let run = |division: &str, more: &str| of(&data, division, more);
     let site = |line: &str| line.split(['"', ' ', ',']).find_map(|word| word.parse::<usize>().ok()).unwrap() / 8;
     for (division, folds) in [("sites:3", 3), ("each-site", 5)] {
         let (found, predictions) = run(division, "");
@@ -159,6 +162,8 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
             assert!(before.is_none_or(|before| before == fold), "{division}: {line}");
         }
         assert_eq!(fold_of.values().collect::<std::collections::HashSet<_>>().len() as u64, folds);
+        // A packed file knows the sites too.
+        assert_eq!(of(&packed, division, "").1, predictions, "{division}");
     }
     let (found, predictions) = run("monte-carlo:4:0.25", "--seeds 2");
     assert_eq!((&found["divided"], found["repeats"].as_u64()), (&"monte-carlo".into(), Some(4)));
@@ -166,7 +171,7 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
     assert!(found["no_delong"].as_str().unwrap().contains("divisions test different bags"));
     assert_eq!(found["methods"][0]["auc_of_fits"].as_array().unwrap().len(), 8);
     // A study's file has its division.
-    let file = std::fs::read_to_string(folder.path().join("monte-carlo-4-0.25").join("study.toml")).unwrap();
+    let file = std::fs::read_to_string(folder.path().join("csv-monte-carlo-4-0.25").join("study.toml")).unwrap();
     assert!(file.contains("folds = \"monte-carlo:4:0.25\"") && file.contains("baselines = false"), "{file}");
 }
 

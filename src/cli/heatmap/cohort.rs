@@ -10,9 +10,9 @@ use std::path::Path;
 
 /// Where slides come from.
 pub enum Cohort {
-    /// A folder of slides, each of which is read when it is its turn.
+    /// A folder of slides or a packed file, of which each slide is read when it is its turn.
     Streamed(Box<Slides>),
-    /// What else there is, opened as a whole; of a packed file the features stay on the disk.
+    /// What else there is, opened as a whole.
     Whole(Box<Dataset>),
 }
 
@@ -22,7 +22,7 @@ impl Cohort {
     /// # Errors
     /// With the name of the file that is wrong.
     pub fn open(data: &str, opening: &Opening, quiet: bool) -> Result<Self> {
-        let Source::Slides(path) = Source::parse(data)? else {
+        let (Source::Slides(path) | Source::Packed(path)) = Source::parse(data)? else {
             return Ok(Self::Whole(Box::new(experiment::open(data, opening, None, Cache::Auto, quiet)?)));
         };
         let slides = Slides::open(&path, opening).with_context(|| format!("data {data}"))?;

@@ -6,6 +6,7 @@
 //! has to be right and all have to be finite. Then they stay in the file ([`crate::Mapped`]).
 
 mod block;
+mod cohort;
 mod fill;
 mod format;
 mod index;
@@ -19,8 +20,8 @@ pub use read::open;
 pub use verify::{Verified, verify};
 pub use write::{Packed, Packing, Progress, pack, part_of};
 
-pub(super) use index::Cohort;
-pub(super) use read::{found, head, labels, slide};
+pub(super) use cohort::Cohort;
+pub(super) use read::{around, found, head, labels, mapped, slide};
 
 use crate::files;
 use std::io::Read;

@@ -1,9 +1,10 @@
-//! Slides that are read when they are wanted, so that memory holds those that are looked at and no others.
+//! Slides that are read when they are wanted, so that memory holds those that are looked at and no others; the features of a
+//! packed file stay there.
 
 use super::about::{completed, describe, origin_of};
 use super::format::Number;
 use super::gather::{Gathered, Known, gather};
-use super::{Slide, append, join, judge, label_all, read};
+use super::{Slide, append, join, judge, label_all, packed, read};
 use crate::bag::Bags;
 use crate::data::{Dataset, OnBad, Opening};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::origin::Origin;
 use rayon::prelude::*;
 use std::path::Path;
 
-/// The slides of a folder, of which heads and tables were read, and values are read a few slides at a time.
+/// The slides of a folder or a packed file, of which heads and tables were read, and values are read a few slides at a time.
 pub struct Slides {
     gathered: Gathered,
     known: Vec<Known>,
@@ -106,10 +107,10 @@ impl Slides {
     /// left out.
     pub fn read(&self, which: &[usize]) -> Result<Taken> {
         self.frame.bags.check_indices(which)?;
-        let slides: Vec<Result<Slide, String>> = which.par_iter().map(|&at| read(&self.known[at], None)).collect();
+        let slides: Vec<Result<Slide, String>> = which.par_iter().map(|&at| self.slide(at)).collect();
         let (mut kept, mut bad, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
         let (mut places, mut instance_labels) = (Vec::new(), Some(Vec::new()));
-        let mut features = if self.half { Features::F16(Vec::new()) } else { Features::F32(Vec::new()) };
+        let mut features = self.no_features();
         for (&at, slide) in which.iter().zip(slides) {
             match slide {
                 Ok(slide) => {
@@ -128,15 +129,31 @@ impl Slides {
                 }
             }
         }
-        let mut bags = Bags::of_sizes(features, self.gathered.width, &sizes)?;
         let frame = self.frame.bags.select(&kept)?;
+        if let Some(cohort) = &self.gathered.cohort {
+            features = packed::mapped(cohort, frame.names.iter())?;
+        }
+        let mut bags = Bags::of_sizes(features, self.gathered.width, &sizes)?;
         (bags.names, bags.labels, bags.label_sets) = (frame.names, frame.labels, frame.label_sets);
         bags.responses = frame.responses;
         (bags.class_names, bags.groups, bags.origin) = (frame.class_names, frame.groups, frame.origin);
+        (bags.columns, bags.image) = (frame.columns, frame.image);
         let placed = (0..self.known.len()).all(|at| self.has_places(at));
         bags.coords =
             if placed { places.iter().cloned().collect::<Option<Vec<_>>>().map(|all| all.concat()) } else { None };
         bags.instance_labels = instance_labels;
         Ok(Taken { bags, places, which: kept, bad })
+    }
+
+    /// Slide `at`; without features where they stay in a packed file.
+    fn slide(&self, at: usize) -> Result<Slide, String> {
+        let known = &self.known[at];
+        let Some(cohort) = &self.gathered.cohort else { return read(known, None) };
+        let (coords, instance_labels) = packed::around(cohort, &known.entry.stem)?;
+        Ok(Slide { features: self.no_features(), coords, instance_labels })
+    }
+
+    fn no_features(&self) -> Features {
+        if self.half { Features::F16(Vec::new()) } else { Features::F32(Vec::new()) }
     }
 }

@@ -230,6 +230,7 @@ fn describe(known: &Known, gathered: &Gathered) -> Option<Description> {
         unit: head.coords.map(|unit| Description::unit_name(unit).into()),
         patch: about.patch,
         magnification: about.magnification,
+        size: about.slide,
         encoder: about.encoder,
         of_slide: head.of_slide,
         rounding: None,

@@ -1,17 +1,12 @@
 //! What a packed file says of its slides, as JSON: of each in front of it, of all together at the end.
 
 use super::super::format::{About, Reason, Unit};
-use super::format::{Head, Header, LONGEST_INDEX, Places};
+use super::format::{Head, Header, Places};
 use crate::bag::Bags;
 use crate::data::{Dataset, Folds, Key, Split};
-use crate::error::{Error, Result};
-use crate::features::MappedFile;
 use crate::label_sets::LabelSets;
 use crate::responses::Responses;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
 
 /// A file that a slide came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +59,9 @@ pub struct Description {
     pub patch: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub magnification: Option<f64>,
+    /// Width and height of the whole slide, in pixels of level 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[f64; 2]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// Features are of the slide as a whole: a vector.
@@ -76,7 +74,8 @@ pub struct Description {
 impl Description {
     /// What the file said of its patches.
     pub fn about(&self) -> About {
-        About { encoder: self.encoder.clone(), patch: self.patch, magnification: self.magnification, slide: None }
+        let slide = self.size.filter(|size| size.iter().all(|side| side.is_finite() && *side > 0.0));
+        About { encoder: self.encoder.clone(), patch: self.patch, magnification: self.magnification, slide }
     }
 
     pub fn unit(&self) -> Unit {
@@ -181,6 +180,9 @@ pub struct Index {
     /// Patients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// Where slides are from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<String>>,
     /// train, validation, test or unlabelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<Vec<String>>,
@@ -220,6 +222,7 @@ impl Index {
                 .map(|r| r.values().iter().map(|v| (!v.is_nan()).then_some(*v)).collect()),
             events: bags.responses.as_ref().and_then(|r| Some(r.survival()?.1.iter().map(|&e| u8::from(e)).collect())),
             groups: bags.groups.clone(),
+            sites: set.sites.clone(),
             parts: set.split.as_ref().map(|split| split.iter().map(|part| part.name().to_owned()).collect()),
             folds: set.folds.as_ref().map(|folds| folds.of().to_vec()),
             key: match &set.key {
@@ -233,7 +236,7 @@ impl Index {
         }
     }
 
-    /// Classes, labels and groups of the slides `places` as those of the bags of `set`, and their parts.
+    /// Classes, labels, groups and sites of the slides `places` as those of the bags of `set`, and their parts.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -264,6 +267,7 @@ impl Index {
             });
         }
         bags.groups = pick(&self.groups, places);
+        set.sites = pick(&self.sites, places);
         let part = |name: &String| {
             let known = Split::ALL.into_iter().chain([Split::Unlabelled]).find(|part| part.name() == name);
             known.ok_or_else(|| format!("'{name}' is no part"))
@@ -273,12 +277,12 @@ impl Index {
         Ok(())
     }
 
-    /// The rest, which does not depend on labels: names of features, key instances, and folds where all slides are there.
+    /// The rest, which does not depend on labels: names of features, of which an instance has `width`, key instances, and
+    /// folds where all slides are there. The bags of `set` may be without their instances.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn describe(&self, slides: usize, set: &mut Dataset) -> Result<(), Reason> {
-        let width = set.bags.width;
+    pub fn describe(&self, slides: usize, width: usize, set: &mut Dataset) -> Result<(), Reason> {
         let values = |image: [usize; 3]| image.into_iter().try_fold(1usize, usize::checked_mul);
         if let Some(image) = self.image.filter(|&image| values(image) != Some(width)) {
             return Err(format!("expected images of {width} values, found {image:?}"));
@@ -294,111 +298,26 @@ impl Index {
     }
 }
 
-/// A packed file whose header and index were checked against each other and against its length.
-pub struct Cohort {
-    pub file: Arc<MappedFile>,
-    pub header: Header,
-    pub index: Index,
-    pub at_name: HashMap<String, usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Cohort {
-    /// # Errors
-    /// [`Error::Format`] that says what is wrong with the file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = MappedFile::open(path)?;
-        let wrong = |reason: Reason| Error::format(path, reason);
-        let (header, index) = parse(file.bytes()).map_err(wrong)?;
-        let mut at_name = HashMap::with_capacity(index.slides.len());
-        for (at, slide) in index.slides.iter().enumerate() {
-            if at_name.insert(slide.description.name.clone(), at).is_some() {
-                return Err(wrong(format!("two slides of it are called '{}'", slide.description.name)));
-            }
-        }
-        Ok(Self { file: file.into(), header, index, at_name })
+    #[test]
+    fn files_of_earlier_versions_say_less() {
+        let slide = r#"{"at":128,"rows":1,"features":256,"coords":null,"instance_labels":null,"crc32":0,"name":"a"}"#;
+        let text = format!(r#"{{"bagrad":"0.1.0","name":"old","slides":[{slide}],"classes":[],"groups":["p"]}}"#);
+        let index: Index = serde_json::from_str(&text).unwrap();
+        assert_eq!((&index.groups, &index.sites), (&Some(vec!["p".into()]), &None));
+        assert_eq!(index.slides[0].description.about().slide, None);
+        // What has neither is written as it was.
+        let again = serde_json::to_string(&index).unwrap();
+        assert!(!again.contains("site") && !again.contains("size"), "{again}");
     }
 
-    /// The slide of this name.
-    pub fn slide(&self, name: &str) -> Option<&Entry> {
-        self.at_name.get(name).map(|&at| &self.index.slides[at])
+    #[test]
+    fn slides_have_sizes_above_zero() {
+        let of = |size| Description { size: Some(size), ..Description::default() }.about().slide;
+        assert_eq!(of([2048.0, 3072.0]), Some([2048.0, 3072.0]));
+        assert_eq!([of([0.0, 1.0]), of([1.0, -2.0]), of([f64::INFINITY, 1.0])], [None; 3]);
     }
-
-    /// Whose slide it is that has this name.
-    pub fn patient(&self, name: &str) -> Option<String> {
-        self.index.groups.as_ref()?.get(*self.at_name.get(name)?).cloned()
-    }
-
-    /// The bytes of a slide that its checksum is of.
-    pub fn values(&self, entry: &Entry) -> &[u8] {
-        let end = entry.places(&self.header).expect("it was checked").end;
-        &self.file.bytes()[entry.features as usize..end as usize]
-    }
-}
-
-fn parse(bytes: &[u8]) -> Result<(Header, Index), Reason> {
-    let header = Header::read(bytes)?;
-    let Some(place) = header.index else {
-        return Err("it is not complete: packing was interrupted; call `bagrad pack` again, which goes on".into());
-    };
-    let there = bytes.len() as u64;
-    let end = place.at.checked_add(place.bytes);
-    if end != Some(there) || place.bytes > LONGEST_INDEX {
-        let (at, long) = (place.at, place.bytes);
-        return Err(format!("expected an index of {long} bytes from {at} on at its end, found {there} bytes in all"));
-    }
-    let text = &bytes[place.at as usize..];
-    if super::format::sum(text) != place.sum {
-        return Err("its index is damaged: the checksum is another".into());
-    }
-    let index: Index = serde_json::from_slice(text).map_err(|e| format!("its index cannot be read: {e}"))?;
-    let slides = index.slides.len() as u64;
-    if slides == 0 || slides != place.slides {
-        return Err(format!("expected an index of {} slides, found {slides}", place.slides));
-    }
-    let (mut at, mut rows) = (super::format::HEADER as u64, 0u64);
-    for slide in &index.slides {
-        let name = &slide.description.name;
-        let places = slide.places(&header).filter(|places| slide.at == at && places.end <= place.at);
-        let Some(places) = places.filter(|_| slide.rows > 0) else {
-            return Err(format!("slide '{name}' is not where it has to be, which is from byte {at} on"));
-        };
-        (at, rows) = (places.end, rows.saturating_add(slide.rows));
-    }
-    if at != place.at || rows != place.rows {
-        return Err(format!("expected {} rows before byte {}, found {rows} before {at}", place.rows, place.at));
-    }
-    check_lists(&index, header.width as usize)?;
-    Ok((header, index))
-}
-
-/// Refuses lists that do not have a value for each slide.
-fn check_lists(index: &Index, width: usize) -> Result<(), Reason> {
-    let (slides, classes) = (index.slides.len(), index.classes.len());
-    let lengths = [
-        ("labels", index.labels.as_ref().map(Vec::len)),
-        ("sets of labels", index.label_sets.as_ref().map(Vec::len)),
-        ("responses", index.responses.as_ref().map(Vec::len)),
-        ("events", index.events.as_ref().map(Vec::len)),
-        ("groups", index.groups.as_ref().map(Vec::len)),
-        ("parts", index.parts.as_ref().map(Vec::len)),
-    ];
-    let folds = index.folds.iter().flatten().map(|of| ("folds", Some(of.len())));
-    for (what, found) in lengths.into_iter().chain(folds) {
-        if let Some(found) = found.filter(|&found| found != slides) {
-            return Err(format!("expected {what} of {slides} slides, found {found}"));
-        }
-    }
-    if let Some(found) = index.columns.as_ref().map(Vec::len).filter(|&found| found != width) {
-        return Err(format!("expected names of {width} features, found {found}"));
-    }
-    if let Some(label) = index.labels.iter().flatten().flatten().find(|&&label| label as usize >= classes) {
-        return Err(format!("label {label} is of none of {classes} classes"));
-    }
-    if let Some(set) = index.label_sets.iter().flatten().find(|set| set.len() != classes) {
-        return Err(format!("expected sets of {classes} labels, found one of {}", set.len()));
-    }
-    if index.labels.as_ref().is_some_and(|labels| labels.iter().all(Option::is_none)) {
-        return Err("of its labels none is known".into());
-    }
-    Ok(())
 }

@@ -2,10 +2,11 @@
 
 use super::super::entry::Entry as SlideEntry;
 use super::super::format::{Format, Head, Number, Reason, places as finite};
-use super::super::gather::gather;
+use super::super::gather::{Known, gather};
 use super::super::layouts::Found;
 use super::super::{Read, Slide, assembled, join, not_finite};
-use super::index::{Cohort, Entry};
+use super::cohort::Cohort;
+use super::index::Entry;
 use crate::bag::Bags;
 use crate::data::{Dataset, Opening};
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
         return Err("its values are damaged: the checksum is another".into());
     }
     if !finite_so_far {
-        let mapped = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
+        let mapped = of_entries(cohort, &[slide]).map_err(|e| e.to_string())?;
         // Between the rows there may be values, too, which nobody reads.
         if let Some(at) = mapped.first_not_finite() {
             return Err(not_finite(at, mapped.get(at), cohort.header.width as usize));
@@ -82,6 +83,14 @@ pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
     Ok((coords.transpose()?, labels))
 }
 
+/// The same of the slide of this name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn around(cohort: &Arc<Cohort>, name: &str) -> Result<Around, Reason> {
+    check(cohort, cohort.slide(name).ok_or("there is no such slide")?)
+}
+
 /// A slide in memory; its values are finite.
 ///
 /// # Errors
@@ -89,11 +98,21 @@ pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
 pub fn slide(cohort: &Arc<Cohort>, name: &str) -> Result<Slide, Reason> {
     let slide = cohort.slide(name).ok_or("there is no such slide")?;
     let (coords, instance_labels) = check(cohort, slide)?;
-    let mapped = mapped(cohort, &[slide]).map_err(|e| e.to_string())?;
+    let mapped = of_entries(cohort, &[slide]).map_err(|e| e.to_string())?;
     Ok(Slide { features: mapped.read(0..mapped.len()), coords, instance_labels })
 }
 
-fn mapped(cohort: &Arc<Cohort>, slides: &[&Entry]) -> Result<Mapped> {
+/// The features of the slides of these names, behind one another, where they lie.
+///
+/// # Errors
+/// [`Error::Io`] when the file changed since it was opened.
+pub fn mapped<'a>(cohort: &Arc<Cohort>, names: impl Iterator<Item = &'a String>) -> Result<Features> {
+    let slides: Vec<&Entry> = names.filter_map(|name| cohort.slide(name)).collect();
+    cohort.file.check_unchanged()?;
+    of_entries(cohort, &slides).map(Features::Mapped)
+}
+
+fn of_entries(cohort: &Arc<Cohort>, slides: &[&Entry]) -> Result<Mapped> {
     let runs: Vec<(usize, usize)> = slides.iter().map(|s| (s.features as usize, s.rows as usize)).collect();
     let sizes = [cohort.header.width as usize, cohort.header.stride() as usize];
     let mapped = Mapped::of(cohort.file.clone(), &runs, sizes, cohort.header.half)?;
@@ -126,13 +145,11 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
     let looked: Vec<_> = known
         .into_par_iter()
         .map(|known| {
-            let slide = cohort.slide(&known.entry.stem).ok_or_else(|| "there is no such slide".to_owned());
-            let around = slide.and_then(|slide| check(&cohort, slide));
+            let around = around(&cohort, &known.entry.stem);
             (known, around)
         })
         .collect();
-    cohort.file.check_unchanged()?;
-    let (mut good, mut bad, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut good, mut bad): (Vec<Known>, Vec<_>) = Default::default();
     let (mut coords, mut labels, mut with_labels) = (Some(Vec::new()), Some(Vec::new()), 0);
     for (known, around) in looked {
         match around {
@@ -140,12 +157,11 @@ pub fn open(path: &Path, opening: &Opening) -> Result<Dataset> {
                 with_labels += usize::from(of_instances.is_some());
                 join(&mut coords, places);
                 join(&mut labels, of_instances);
-                runs.extend(cohort.slide(&known.entry.stem));
                 good.push(known);
             }
             Err(reason) => bad.push((known.entry.path, reason)),
         }
     }
-    let features = Features::Mapped(mapped(&cohort, &runs)?);
+    let features = mapped(&cohort, good.iter().map(|k| &k.entry.stem))?;
     assembled(gathered, Read { good, bad, features, coords, instance_labels: labels, with_labels }, opening)
 }

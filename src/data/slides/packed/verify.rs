@@ -2,8 +2,9 @@
 
 use super::super::BadSlide;
 use super::super::format::Reason;
+use super::cohort::Cohort;
 use super::format::{Head, UNIT};
-use super::index::{Cohort, Description, Entry};
+use super::index::{Description, Entry};
 use super::read::check;
 use super::write::Progress;
 use crate::error::Result;
