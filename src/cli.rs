@@ -12,6 +12,7 @@ mod demo;
 mod devices;
 mod division;
 mod embed;
+mod epochs;
 mod experiment;
 mod fuse;
 mod heatmap;

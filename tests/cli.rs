@@ -147,13 +147,32 @@ fn a_run_folder_is_whole_and_its_configuration_repeats_it() {
     );
     assert!(result["test_auc"].as_f64().unwrap() > 0.9 && result["instance_auc"].as_f64().unwrap() > 0.9, "{result}");
 
-    let files =
-        ["attention.csv", "config.toml", "metrics.jsonl", "model.safetensors", "predictions.csv", "report.html"];
+    let files = [
+        "attention.csv",
+        "config.toml",
+        "epochs.csv",
+        "events.out.tfevents.bagrad",
+        "metrics.jsonl",
+        "model.safetensors",
+        "predictions.csv",
+        "report.html",
+    ];
     assert_eq!(names(&first), [&[".bagrad.json"], &files[..]].concat());
     assert_eq!(names(&dir.path().join("runs")), ["first"]);
     let lines = metrics(&first);
     assert_eq!(lines.last().unwrap()["kind"], "result");
     assert!(lines[0]["loss"].is_f64() && lines[0]["validation"]["auc"].is_f64());
+    // The epochs as a table, and as records: a length, its checksum, as many bytes, and theirs.
+    let table = fs::read_to_string(first.join("epochs.csv")).unwrap();
+    let second_line = format!("0,1,{},", lines[0]["loss"]);
+    assert!(table.starts_with("epoch,kept_so_far,loss/training,loss/validation,validation/auc,"), "{table}");
+    assert!(table.lines().nth(1).unwrap().starts_with(&second_line) && table.lines().count() == lines.len(), "{table}");
+    let (events, mut at, mut records) = (fs::read(first.join("events.out.tfevents.bagrad")).unwrap(), 0, 0);
+    while at < events.len() {
+        at += 16 + u64::from_le_bytes(events[at..at + 8].try_into().unwrap()) as usize;
+        records += 1;
+    }
+    assert_eq!((at, records), (events.len(), lines.len()));
     let bags = fs::read_to_string(first.join("predictions.csv")).unwrap();
     assert!(bags.starts_with("bag,split,label,predicted,p(0),p(1)\n"), "{bags}");
     assert_eq!((bags.lines().count(), bags.matches(",test,").count()), (BAGS + 1, 8));

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::csv::Csv;
+use super::epochs;
 use super::experiment::{Finished, part_name};
 use super::said::{self, Cell};
 use anyhow::{Context, Result};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The configuration in it.
 pub const CONFIG: &str = "config.toml";
@@ -58,6 +60,10 @@ pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String
     let place = claim.staging();
     files::write_atomically(place.join(CONFIG), &config)?;
     files::write_atomically(place.join(METRICS), &lines)?;
+    let of_epochs = &done.outcome.epochs;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    table_file(place.join(epochs::TABLE), |out| epochs::table(out, of_epochs))?;
+    table_file(place.join(epochs::EVENTS), |out| epochs::events(out, of_epochs, now))?;
     done.outcome.model.save(place.join(MODEL))?;
     table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, &bags.class_names, split))?;
     table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, &bags.class_names))?;

@@ -18,8 +18,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
-The run folder has config.toml (reusable with --config), metrics.jsonl, model.safetensors, predictions.csv,
-attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
+The run folder has config.toml (reusable with --config), metrics.jsonl, epochs.csv, an event file for TensorBoard,
+model.safetensors, predictions.csv, attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
 configuration, and the configuration before the recipe of the method's paper; each changes the part it names.
 Beside it RUN.checkpoint says how a run stands while it lasts: `bagrad train --resume --out RUN` goes on with one that was
 interrupted.
