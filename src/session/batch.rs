@@ -133,7 +133,7 @@ impl Batch {
 /// [`super::Session::extent_of`] tells the sizes of those too.
 ///
 /// # Errors
-/// [`Error::Bags`] when there is no such bag.
+/// [`crate::Error::Bags`] when there is no such bag.
 pub fn extent_of(bags: &Bags, indices: &[usize]) -> Result<Extent> {
     cut_extent(bags, indices, None)
 }
