@@ -173,7 +173,10 @@ fn survival(done: &Finished) -> Option<Curve> {
     };
     let (all_times, all_events) = of(&e.bags);
     let second: Vec<bool> = e.bags.iter().map(|&bag| risks[bag] >= median).collect();
-    let p = metrics::log_rank(&all_times, &all_events, &second).map(|(_, p)| format!(", log-rank p = {p:.3}"));
+    let p = metrics::log_rank(&all_times, &all_events, &second).map(|(_, p)| match p {
+        p if p < 0.0005 => ", log-rank p < 0.001".to_owned(),
+        p => format!(", log-rank p = {p:.3}"),
+    });
     Some(Curve {
         title: format!(
             "{} bags by risk above and below the median of training bags{}",

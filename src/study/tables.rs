@@ -117,7 +117,7 @@ impl Results {
                     let mut cells = vec![pair.better.clone(), pair.worse.clone(), format!("{:.3}", pair.difference)];
                     cells.extend([range(Some(pair.interval)), format!("{:.3}", pair.p)]);
                     cells.extend(delong.then(|| range(pair.delong.map(|of| of.interval))));
-                    cells.extend(delong.then(|| three(pair.delong.map(|of| of.p))));
+                    cells.extend(delong.then(|| probability(pair.delong.map(|of| of.p))));
                     cells
                 }),
             );
@@ -211,6 +211,14 @@ fn short(name: &str) -> &str {
 /// Three digits, or a dash.
 pub(super) fn three(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.3}"))
+}
+
+/// A p-value; one that three digits cannot tell from 0 is not called so.
+fn probability(p: Option<f64>) -> String {
+    match p {
+        Some(p) if p < 0.0005 => "<0.001".into(),
+        p => three(p),
+    }
 }
 
 /// Both ends of an interval, or a dash.
