@@ -23,4 +23,4 @@ pub(crate) use predict::{gather, together};
 pub use removal::aopcr;
 pub use stages::Before;
 pub use told::Told;
-pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Settings, train, train_on};
+pub use trainer::{ClassWeights, Epoch, Observer, Outcome, Progress, Sampling, Settings, train, train_on};

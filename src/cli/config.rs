@@ -14,7 +14,7 @@ use bagrad::ops::update::Lookahead;
 use bagrad::precision::{LossScale, Precision};
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
-use bagrad::training::{Cache, ClassWeights, Settings};
+use bagrad::training::{Cache, ClassWeights, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -90,6 +90,7 @@ pub struct TrainingConfig {
     pub batch: Option<usize>,
     pub accumulate: Option<usize>,
     pub instances: Option<usize>,
+    pub sampling: Option<Sampling>,
     pub learning_rate: Option<f64>,
     pub optimiser: Option<Chosen>,
     pub betas: Option<[f32; 2]>,
@@ -166,6 +167,7 @@ impl Config {
             batch,
             accumulate,
             instances,
+            sampling,
             learning_rate,
             patience,
             min_epochs,
@@ -262,6 +264,7 @@ impl Config {
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.accumulate = t.accumulate.unwrap_or(settings.accumulate);
         settings.instances = t.instances.or(settings.instances);
+        settings.sampling = t.sampling.unwrap_or(settings.sampling);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
         settings.seed = self.seed.unwrap_or(settings.seed);
         settings.patience = t.patience.or(settings.patience);
@@ -317,6 +320,7 @@ impl Config {
                 batch: Some(s.batch),
                 accumulate: (s.accumulate != 1).then_some(s.accumulate),
                 instances: s.instances,
+                sampling: (s.sampling != Sampling::Each).then_some(s.sampling),
                 learning_rate: Some(s.learning_rate),
                 optimiser: Some(Chosen::Whole(s.optimiser)),
                 patience: s.patience,

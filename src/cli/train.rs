@@ -11,9 +11,9 @@ use anyhow::{Result, bail};
 use bagrad::files::Claim;
 use bagrad::precision::Precision;
 use bagrad::training::Cache;
-use bagrad::training::ClassWeights;
 use bagrad::training::metrics::Metric;
 use bagrad::training::schedule::Schedule;
+use bagrad::training::{ClassWeights, Sampling};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,10 @@ struct Training {
     /// and test see all [default: all]
     #[arg(long, value_name = "N")]
     instances: Option<usize>,
+    /// Which bags an epoch learns from: each, or balanced (as many draws with replacement, every class as often as any
+    /// other; of numbers quarters, of survival events) [default: each]
+    #[arg(long)]
+    sampling: Option<Sampling>,
     /// Learning rate
     #[arg(long)]
     lr: Option<f64>,
@@ -234,6 +238,7 @@ impl Args {
                 batch: t.batch,
                 accumulate: t.accumulate,
                 instances: t.instances,
+                sampling: t.sampling,
                 learning_rate: t.lr,
                 optimiser: t.optimiser.map(Chosen::Rule),
                 betas: t.betas,

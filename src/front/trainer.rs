@@ -13,7 +13,7 @@ use crate::split::{self, Split};
 use crate::standardise::Standardiser;
 use crate::target::{Target, TargetChoice};
 use crate::training::metrics::Metric;
-use crate::training::{Before, ClassWeights, Epoch, Observer, Outcome, Settings, train_on};
+use crate::training::{Before, ClassWeights, Epoch, Observer, Outcome, Sampling, Settings, train_on};
 use std::borrow::Cow;
 
 /// What happens to features before a model sees them. The model does the same to the bags it predicts.
@@ -142,6 +142,12 @@ impl<'a> Trainer<'a> {
     /// Bags of an update.
     pub fn batch(mut self, bags: usize) -> Self {
         self.settings.batch = bags;
+        self
+    }
+
+    /// Which bags an epoch learns from.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.settings.sampling = sampling;
         self
     }
 

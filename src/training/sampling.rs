@@ -1,8 +1,9 @@
-//! Instances that are drawn anew for each epoch.
+//! Bags and instances that are drawn anew for each epoch.
 
 use crate::bag::{Bags, Features};
 use crate::error::Result;
 use crate::random::Random;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Beside those of weights, order and views.
@@ -49,6 +50,19 @@ pub(super) fn draw(bags: &Bags, batch: &[usize], most: usize, seed: u64, epoch: 
     })
 }
 
+/// As many bags as `training` has, with replacement: a stratum of theirs, all alike, and a bag of it.
+pub(super) fn balanced(bags: &Bags, training: &[usize], random: &mut Random) -> Vec<usize> {
+    let strata = bags.strata().unwrap_or_else(|| vec![0; bags.len()]);
+    let mut of: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    training.iter().for_each(|&bag| of.entry(strata[bag]).or_default().push(bag));
+    let of: Vec<Vec<usize>> = of.into_values().collect();
+    let mut draw = |_| {
+        let stratum = &of[random.below(of.len())];
+        stratum[random.below(stratum.len())]
+    };
+    (0..training.len()).map(&mut draw).collect()
+}
+
 fn picked<T: Copy>(from: &[T], rows: &[Range<usize>], width: usize) -> Vec<T> {
     let count: usize = rows.iter().map(Range::len).sum();
     let mut all = Vec::with_capacity(count * width);
@@ -89,6 +103,21 @@ mod tests {
         for (seed, epoch) in [(7, 3), (8, 2)] {
             assert_ne!(rows(&draw(&bags, &[1], 10, seed, epoch).unwrap())[0], found[1]);
         }
+    }
+
+    /// A rare class is drawn as often as a frequent one.
+    #[test]
+    fn classes_are_drawn_alike() {
+        let labels: Vec<u32> = (0..100).map(|bag| u32::from(bag % 10 == 0)).collect();
+        let bags = Bags::packed(Features::F32(vec![0.0; 100]), 1, &[1; 100]).unwrap().with_labels(labels).unwrap();
+        let training: Vec<usize> = (0..90).collect();
+        let mut random = Random::new(5, 0);
+        let drawn: Vec<usize> = (0..50).flat_map(|_| balanced(&bags, &training, &mut random)).collect();
+        let rare = drawn.iter().filter(|&&bag| bag % 10 == 0).count();
+        // 2250 of 4500, with a standard deviation of 34; each of the nine 250 times.
+        assert!(drawn.len() == 4500 && drawn.iter().all(|&bag| bag < 90) && (2080..2420).contains(&rare), "{rare}");
+        let each = (0..90).step_by(10).map(|bag| drawn.iter().filter(|&&drawn| drawn == bag).count());
+        assert!(each.into_iter().all(|count| (170..340).contains(&count)));
     }
 
     /// Over many epochs each instance is drawn as often as any other.

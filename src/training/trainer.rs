@@ -43,6 +43,37 @@ pub enum ClassWeights {
     Given(Vec<f32>),
 }
 
+/// Which bags an epoch learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Each training bag once.
+    #[default]
+    Each,
+    /// As many draws as there are training bags, with replacement: a stratum, all alike, and a bag of it. Strata are
+    /// classes, of several labels the rarest that a bag has, quarters of numbers, events ([`Bags::strata`]). CLAM's weighted
+    /// sampling.
+    Balanced,
+}
+
+impl Sampling {
+    fn is_each(&self) -> bool {
+        *self == Self::Each
+    }
+}
+
+impl std::str::FromStr for Sampling {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "each" => Ok(Self::Each),
+            "balanced" => Ok(Self::Balanced),
+            _ => Err(Error::setting("sampling", format!("expected each or balanced, found {text:?}"))),
+        }
+    }
+}
+
 fn one() -> usize {
     1
 }
@@ -66,6 +97,9 @@ pub struct Settings {
     /// prediction see all of them. All when `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<usize>,
+    /// Which bags an epoch learns from.
+    #[serde(default, skip_serializing_if = "Sampling::is_each")]
+    pub sampling: Sampling,
     /// Learning rate that the schedule starts from.
     pub learning_rate: f64,
     /// How the learning rate moves.
@@ -110,6 +144,7 @@ impl Settings {
             batch: recipe.bags as usize,
             accumulate: 1,
             instances: None,
+            sampling: Sampling::Each,
             learning_rate: recipe.learning_rate,
             schedule: method.schedule(),
             optimiser: recipe.optimiser,
@@ -456,8 +491,11 @@ impl Task for Fit<'_> {
     ) -> Result<()> {
         let Settings { seed, batch, accumulate, optimiser, .. } = self.settings;
         self.bags.features.check_unchanged()?;
-        let order = Random::new(*seed, ORDER_STREAM + u64::from(epoch)).permutation(self.training.len());
-        let order: Vec<usize> = order.into_iter().map(|i| self.training[i]).collect();
+        let mut random = Random::new(*seed, ORDER_STREAM + u64::from(epoch));
+        let order: Vec<usize> = match self.settings.sampling {
+            Sampling::Each => random.permutation(self.training.len()).into_iter().map(|i| self.training[i]).collect(),
+            Sampling::Balanced => sampling::balanced(self.bags, self.training, &mut random),
+        };
         let resident = self.resident.as_ref();
         session.set_epoch(Some(epoch));
         for (n, of_update) in order.chunks(batch.saturating_mul(*accumulate)).enumerate().skip(first) {

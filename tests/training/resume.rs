@@ -9,7 +9,7 @@ use bagrad::ops::update::{Average, Optimiser};
 use bagrad::precision::Precision;
 use bagrad::target::{Target, Ties};
 use bagrad::training::metrics::Metric;
-use bagrad::training::{Observer, Outcome, Progress, Settings, train, train_on};
+use bagrad::training::{Observer, Outcome, Progress, Sampling, Settings, train, train_on};
 use bagrad::{Bags, LabelSets, Responses, TargetChoice};
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("windows", case("gated-attention", &|s| s.memory = Some(1 << 20))),
         ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
-        ("drawn", case("gated-attention", &|s| s.instances = Some(7))),
+        ("drawn", case("gated-attention", &|s| (s.instances, s.sampling) = (Some(7), Sampling::Balanced))),
         ("drawn, accumulated", case("transmil", &|s| (s.batch, s.accumulate, s.instances) = (1, 2, Some(5)))),
         ("numbers", numbers),
         ("survival", survival),
