@@ -148,7 +148,7 @@ fn what_does_not_go_with_several_labels_is_refused() {
     let message = with(&["--method", "attention"]);
     assert!(message.contains("attention is for bags of exactly one class") && message.contains("dsmil"), "{message}");
     assert!(with(&["--method", "dsmil", "--positive", "oedema"]).contains("any number of labels each"));
-    assert!(with(&["--method", "dsmil", "--monitor", "balanced_accuracy"]).contains("one class each"));
+    assert!(with(&["--method", "dsmil", "--monitor", "balanced_accuracy"]).contains("of other bags"));
     assert!(with(&["--method", "dsmil", "--class-weights", "1,2,3"]).contains("expected 2 numbers"));
     let mut none: Vec<[f32; 2]> = (0..BAGS).map(|bag| [truth(bag)[0], 0.0]).collect();
     labels(&data, &none);
