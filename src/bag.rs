@@ -6,6 +6,7 @@ use crate::fingerprint::Fingerprint;
 use crate::label_sets::LabelSets;
 use crate::origin::Origin;
 use crate::responses::Responses;
+use std::ops::Range;
 
 /// A packed set of bags.
 ///
@@ -220,7 +221,7 @@ impl Bags {
     ///
     /// # Panics
     /// When there is no such bag, as a slice would.
-    pub fn rows(&self, index: usize) -> std::ops::Range<usize> {
+    pub fn rows(&self, index: usize) -> Range<usize> {
         self.offsets[index]..self.offsets[index + 1]
     }
 
@@ -232,35 +233,37 @@ impl Bags {
     pub fn select(&self, indices: &[usize]) -> Result<Bags> {
         self.check_indices(indices)?;
         self.features.check_unchanged()?;
-        let mut offsets = vec![0];
-        for &i in indices {
-            offsets.push(offsets.last().unwrap() + self.rows(i).len());
-        }
-        fn gather<T: Copy>(bags: &Bags, from: &[T], width: usize, indices: &[usize]) -> Vec<T> {
-            let rows = || indices.iter().map(|&i| bags.rows(i));
-            let mut gathered = Vec::with_capacity(rows().map(|r| r.len()).sum::<usize>() * width);
-            rows().for_each(|r| gathered.extend_from_slice(&from[r.start * width..r.end * width]));
+        let rows: Vec<Range<usize>> = indices.iter().map(|&i| self.rows(i)).collect();
+        let sizes: Vec<usize> = rows.iter().map(Range::len).collect();
+        self.select_rows(indices, &rows, &sizes)
+    }
+
+    /// The bags of `indices`, which there are, with `rows` for their instances: runs of rows in the order of these bags,
+    /// which have `sizes` of them.
+    pub(crate) fn select_rows(&self, indices: &[usize], rows: &[Range<usize>], sizes: &[usize]) -> Result<Bags> {
+        fn gather<T: Copy>(from: &[T], width: usize, rows: &[Range<usize>]) -> Vec<T> {
+            let mut gathered = Vec::with_capacity(rows.iter().map(Range::len).sum::<usize>() * width);
+            rows.iter().for_each(|r| gathered.extend_from_slice(&from[r.start * width..r.end * width]));
             gathered
         }
+        let features = match &self.features {
+            Features::F32(v) => Features::F32(gather(v, self.width, rows)),
+            Features::F16(v) => Features::F16(gather(v, self.width, rows)),
+            Features::Mapped(v) => v.gather(rows.iter().cloned()),
+        };
         Ok(Bags {
-            features: match &self.features {
-                Features::F32(v) => Features::F32(gather(self, v, self.width, indices)),
-                Features::F16(v) => Features::F16(gather(self, v, self.width, indices)),
-                Features::Mapped(v) => v.gather(indices.iter().map(|&i| self.rows(i))),
-            },
-            width: self.width,
-            offsets,
             names: indices.iter().map(|&i| self.names[i].clone()).collect(),
             labels: self.labels.as_ref().map(|l| indices.iter().map(|&i| l[i]).collect()),
             label_sets: self.label_sets.as_ref().map(|sets| sets.select(indices)),
             responses: self.responses.as_ref().map(|responses| responses.select(indices)),
             class_names: self.class_names.clone(),
             groups: self.groups.as_ref().map(|g| indices.iter().map(|&i| g[i].clone()).collect()),
-            instance_labels: self.instance_labels.as_ref().map(|v| gather(self, v, 1, indices)),
-            coords: self.coords.as_ref().map(|v| gather(self, v, 1, indices)),
+            instance_labels: self.instance_labels.as_ref().map(|v| gather(v, 1, rows)),
+            coords: self.coords.as_ref().map(|v| gather(v, 1, rows)),
             image: self.image,
             columns: self.columns.clone(),
             origin: self.origin.clone(),
+            ..Self::of_sizes(features, self.width, sizes)?
         })
     }
 

@@ -124,6 +124,7 @@ pub mod precision;
 pub mod pretrain;
 #[doc(hidden)]
 pub mod printable;
+mod quantile;
 pub mod random;
 #[cfg(feature = "report")]
 pub mod report;

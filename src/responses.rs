@@ -1,6 +1,7 @@
 //! What is known of bags that is no class: a number, or the time until an event.
 
 use crate::error::{Error, Result};
+use crate::quantile::quantile;
 
 /// A response of each bag, where it is no class.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,13 +101,7 @@ impl Responses {
 pub(crate) fn quantiles(values: impl Iterator<Item = f32>, of: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.map(f64::from).collect();
     sorted.sort_by(f64::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else { return Vec::new() };
-    let at = |share: &f64| {
-        let place = share * last as f64;
-        let (low, high) = (place.floor() as usize, place.ceil() as usize);
-        sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
-    };
-    of.iter().map(at).collect()
+    of.iter().filter(|_| !sorted.is_empty()).map(|&share| quantile(&sorted, share)).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Measures of the order of scores. They share one sweep: scores sorted once, equal scores in one group.
 
+use crate::quantile::quantile;
 use rayon::prelude::*;
 
 /// How many negatives and positives have each distinct score, from the smallest score up.
@@ -195,13 +196,6 @@ pub fn auc_interval(scores: &[f32], positive: &[bool], resamples: usize, seed: u
         .collect();
     draws.sort_unstable_by(f64::total_cmp);
     Some((quantile(&draws, 0.025), quantile(&draws, 0.975)))
-}
-
-/// Linear interpolation between the two nearest of `sorted`, which is not empty.
-pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    low + (high - low) * place.fract()
 }
 
 /// SplitMix64: each draw has its own stream, so the result does not depend on how threads share the draws.

@@ -41,7 +41,7 @@ pub fn interval(values: &[Option<f64>]) -> Option<[f64; 2]> {
         return None;
     }
     known.sort_unstable_by(f64::total_cmp);
-    Some([0.025, 0.975].map(|q| super::ranking::quantile(&known, q)))
+    Some([0.025, 0.975].map(|q| crate::quantile::quantile(&known, q)))
 }
 
 /// How two measures on the same samples differ.

@@ -123,8 +123,7 @@ struct Censoring(Vec<Step>);
 impl Censoring {
     fn of(times: &[f32], events: &[bool]) -> Self {
         // Of an event and a censoring at one time the event came first.
-        let mut all = sorted(times, events);
-        all.retain(|(time, _)| !time.is_nan());
+        let all = sorted(times, events);
         let mut left = 1.0;
         let mut steps = Vec::new();
         let mut risk = all.len();

@@ -1,10 +1,9 @@
 //! Bags and instances that are drawn anew for each epoch.
 
-use crate::bag::{Bags, Features};
+use crate::bag::Bags;
 use crate::error::Result;
 use crate::random::Random;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// Beside those of weights, order and views.
 const STREAM: u64 = 1 << 62;
@@ -29,25 +28,7 @@ pub(super) fn draw(bags: &Bags, batch: &[usize], most: usize, seed: u64, epoch: 
         let runs = drawn.chunk_by(|a, b| a + 1 == *b);
         rows.extend(runs.map(|run| all.start + run[0]..all.start + run[run.len() - 1] + 1));
     }
-    let features = match &bags.features {
-        Features::F32(values) => Features::F32(picked(values, &rows, bags.width)),
-        Features::F16(values) => Features::F16(picked(values, &rows, bags.width)),
-        Features::Mapped(file) => file.gather(rows.iter().cloned()),
-    };
-    let coords = bags.coords.as_ref().map(|coords| picked(coords, &rows, 1));
-    let instance_labels = bags.instance_labels.as_ref().map(|labels| picked(labels, &rows, 1));
-    let of = Bags::of_sizes(features, bags.width, &sizes)?;
-    Ok(Bags {
-        names: batch.iter().map(|&bag| bags.names[bag].clone()).collect(),
-        labels: bags.labels.as_ref().map(|labels| batch.iter().map(|&bag| labels[bag]).collect()),
-        label_sets: bags.label_sets.as_ref().map(|sets| sets.select(batch)),
-        responses: bags.responses.as_ref().map(|responses| responses.select(batch)),
-        class_names: bags.class_names.clone(),
-        coords,
-        instance_labels,
-        image: bags.image,
-        ..of
-    })
+    bags.select_rows(batch, &rows, &sizes)
 }
 
 /// As many bags as `training` has, with replacement: a stratum of theirs, all alike, and a bag of it.
@@ -63,16 +44,10 @@ pub(super) fn balanced(bags: &Bags, training: &[usize], random: &mut Random) -> 
     (0..training.len()).map(&mut draw).collect()
 }
 
-fn picked<T: Copy>(from: &[T], rows: &[Range<usize>], width: usize) -> Vec<T> {
-    let count: usize = rows.iter().map(Range::len).sum();
-    let mut all = Vec::with_capacity(count * width);
-    rows.iter().for_each(|rows| all.extend_from_slice(&from[rows.start * width..rows.end * width]));
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bag::Features;
 
     /// Every row has its number.
     fn bags() -> Bags {

@@ -133,15 +133,11 @@ impl Slides {
         if let Some(cohort) = &self.gathered.cohort {
             features = packed::mapped(cohort, frame.names.iter())?;
         }
-        let mut bags = Bags::of_sizes(features, self.gathered.width, &sizes)?;
-        (bags.names, bags.labels, bags.label_sets) = (frame.names, frame.labels, frame.label_sets);
-        bags.responses = frame.responses;
-        (bags.class_names, bags.groups, bags.origin) = (frame.class_names, frame.groups, frame.origin);
-        (bags.columns, bags.image) = (frame.columns, frame.image);
         let placed = (0..self.known.len()).all(|at| self.has_places(at));
-        bags.coords =
+        let coords =
             if placed { places.iter().cloned().collect::<Option<Vec<_>>>().map(|all| all.concat()) } else { None };
-        bags.instance_labels = instance_labels;
+        let Bags { features, width, offsets, .. } = Bags::of_sizes(features, self.gathered.width, &sizes)?;
+        let bags = Bags { features, width, offsets, coords, instance_labels, ..frame };
         Ok(Taken { bags, places, which: kept, bad })
     }
 
