@@ -20,6 +20,7 @@ mod inspect;
 mod interruption;
 mod methods;
 mod optimiser;
+mod out_of_fold;
 mod pack;
 mod page;
 mod patches;

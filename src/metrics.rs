@@ -6,6 +6,7 @@
 //! A value that is not defined (the AUC of bags of one class, the accuracy of no bags) is `None`, never NaN.
 
 mod calibration;
+mod counted;
 mod decisions;
 mod delong;
 mod instances;
@@ -17,6 +18,7 @@ mod resampling;
 mod survival;
 
 pub use calibration::{BINS, Bin, Calibration, calibration};
+pub use counted::{Concordance, Errors};
 pub use decisions::{Confusion, KappaWeights, brier, independent_log_loss, log_loss, predictions};
 pub(crate) use decisions::{decide, has_label};
 pub use delong::{Compared, Placements};

@@ -129,7 +129,7 @@ pub struct Tried {
     pub settings: String,
     /// What decides; `None` where it is not defined.
     pub score: Option<f64>,
-    /// The log loss on the same bags, which decides between equal scores.
+    /// The log loss on the same bags, or the loss where there are no classes, which decides between equal scores.
     pub log_loss: Option<f64>,
     /// The epoch that was kept.
     pub epoch: u32,
@@ -146,8 +146,19 @@ pub struct Tried {
 pub struct Predicted {
     /// Its number in the data set.
     pub bag: usize,
-    /// The probability of each class.
+    /// The probability of each class; none where there are no classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<f32>,
+    /// The number or the risk that was predicted, where there are no classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f32>,
+}
+
+impl Predicted {
+    /// All that was said: probabilities, or the one value.
+    pub fn said(&self) -> &[f32] {
+        self.value.as_ref().map_or(&self.probabilities[..], std::slice::from_ref)
+    }
 }
 
 /// From seed to what is found.

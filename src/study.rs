@@ -9,22 +9,26 @@ pub mod card;
 mod choice;
 mod chosen;
 pub mod contenders;
+mod fit;
+mod halves;
+mod kind;
 mod page;
 mod pools;
 pub mod results;
 mod tables;
 
 pub use contenders::{Candidate, Contender, Sees};
+pub use halves::Halves;
+pub use kind::Kind;
 
 use crate::bag::{Bags, Features};
 use crate::bounded;
 use crate::data::{Dataset, Folds, Split, split};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::front::{Scaling, Trainer};
-use crate::metrics::{self, Confusion, KappaWeights, Metric, Scores};
-use crate::reproduce::{Found, Grid, Metrics, Predicted, Task, Tried};
-use crate::training::Settings;
+use crate::front::Scaling;
+use crate::reproduce::Grid;
+use crate::target::{Target, TargetChoice};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashMap;
@@ -45,8 +49,10 @@ pub enum Divided {
 /// What is compared on what.
 #[derive(Clone, Debug)]
 pub struct Study {
-    /// Bags with one label each.
+    /// Bags, some of them with labels.
     pub set: Dataset,
+    /// What is learnt of them.
+    pub target: TargetChoice,
     /// Which fold tests each bag, for each division.
     pub folds: Folds,
     /// What they keep apart.
@@ -63,8 +69,7 @@ pub struct Study {
 const NAMED: usize = 10;
 
 impl Study {
-    /// Refuses what would make results look better than they are, or cannot be run: bags without labels or with several,
-    /// groups in several folds, the same features under several names in different folds, classes that are missing where a
+    /// Refuses what would make results look better than they are, or cannot be run: bags without labels, groups in several folds, the same features under several names in different folds, classes that are missing where a
     /// fold trains.
     ///
     /// # Errors
@@ -72,12 +77,7 @@ impl Study {
     pub fn audit(&self) -> Result<()> {
         let bags = &self.set.bags;
         bags.validate()?;
-        if bags.label_sets.is_some() || bags.responses.is_some() {
-            return Err(Error::bags(
-                "bags have several labels, a number or a time each; a study compares methods on bags of one class each",
-            ));
-        }
-        if bags.labels.is_none() {
+        if !bags.has_labels() {
             return Err(Error::bags("expected labels, found none"));
         }
         let mut names: Vec<&str> = self.contenders.iter().map(|c| c.name.as_str()).collect();
@@ -100,7 +100,9 @@ impl Study {
             for fold in 0..self.folds.count(repeat) {
                 let parts = self.parts(repeat, fold)?;
                 let training = split::indices(&parts, Split::Train);
-                split::check_training(bags, &training).map_err(|error| {
+                let fits = split::check_training(bags, &training)
+                    .and_then(|()| Target::of(self.target, bags, &training).map(|_| ()));
+                fits.map_err(|error| {
                     Error::bags(format!(
                         "division {repeat}, fold {fold}: {error}; fewer folds leave more to train with"
                     ))
@@ -178,7 +180,9 @@ impl Study {
     /// As [`Study::audit`].
     pub fn grid(self: &Arc<Self>) -> Result<Grid> {
         self.audit()?;
-        let mut grid = Grid::new("accuracy", ["method", "fold"]);
+        let kind = Kind::of(&self.set.bags);
+        let told = if kind == Kind::Classes { "accuracy" } else { kind.judged_by().name() };
+        let mut grid = Grid::new(told, ["method", "fold"]);
         let data = self.set.bags.fingerprint();
         let folds = self.folds.of().iter().flatten().map(|&fold| u64::from(fold));
         let folds = Fingerprint::default().numbers(folds).to_string();
@@ -194,6 +198,9 @@ impl Study {
                     });
                     if let Some(settings) = settings.as_object_mut() {
                         settings.extend(what.clone());
+                        if self.target != TargetChoice::Auto {
+                            settings.insert("target".into(), json!(self.target));
+                        }
                     }
                     let (study, contender) = (self.clone(), contender.clone());
                     let means = means.clone().filter(|_| contender.sees == Sees::Means);
@@ -206,74 +213,6 @@ impl Study {
         }
         Ok(grid)
     }
-
-    /// One fold of one method on `bags`, which are those of the study or their means.
-    fn fit(&self, contender: &Contender, bags: &Bags, [repeat, fold]: [usize; 2], task: &Task) -> Result<Found> {
-        let parts = self.parts(repeat, fold)?;
-        let seen: Vec<usize> =
-            (0..bags.len()).filter(|&b| matches!(parts[b], Split::Train | Split::Validation)).collect();
-        let test = split::indices(&parts, Split::Test);
-        if contender.sees == Sees::Labels {
-            return shares(bags, &seen, &test);
-        }
-        let of_seen: Vec<Split> = seen.iter().map(|&bag| parts[bag]).collect();
-        let [training, validation] = [Split::Train, Split::Validation].map(|part| split::indices(&of_seen, part));
-        let train = |candidate: &Candidate| {
-            Trainer::new(candidate.method.clone())
-                .settings(Settings { seed: task.seed, ..candidate.training.clone() })
-                .division(training.clone(), validation.clone())
-                .scaling(self.scaling)
-                .device(task.device)
-                .persistence(task.persistence())
-                // A copy of what the fit sees, standardised where it lies; the test bags stay where they are.
-                .fit_in_place(&mut bags.select(&seen)?)
-        };
-        let (at, fitted, tried) = choice::best(&contender.candidates, train)?;
-        let chosen = &contender.candidates[at];
-        let mut predictor = fitted.model.on(task.device)?.memory(chosen.training.memory);
-        let found = predictor.predict_some(bags, &test)?;
-        let scores = found.scores_among(&found.probabilities, bags, &test)?;
-        let usual = Metric::ALL.into_iter().filter_map(|metric| Some((metric.name().to_owned(), scores.get(metric)?)));
-        let mut metrics: Metrics = usual.collect();
-        metrics.insert("kept_epoch".into(), f64::from(fitted.kept));
-        told(&found.probabilities, bags, &test, metrics, tried)
-    }
-}
-
-/// What is said of `test` by the shares of the classes among `seen`.
-fn shares(bags: &Bags, seen: &[usize], test: &[usize]) -> Result<Found> {
-    let mut counts = vec![0u32; bags.classes()];
-    seen.iter().filter_map(|&bag| bags.label(bag)).for_each(|label| counts[label as usize] += 1);
-    let all: u32 = counts.iter().sum();
-    let row: Vec<f32> = counts.iter().map(|count| *count as f32 / all.max(1) as f32).collect();
-    let probabilities = row.repeat(test.len());
-    let labels: Vec<u32> = test.iter().filter_map(|&bag| bags.label(bag)).collect();
-    let scores = Scores::new(&probabilities, row.len(), &labels)?;
-    let usual = Metric::ALL.into_iter().filter_map(|metric| Some((metric.name().to_owned(), scores.get(metric)?)));
-    told(&probabilities, bags, test, usual.collect(), Vec::new())
-}
-
-/// A run that said `p` of the bags `test`, with what else is measured of it.
-fn told(p: &[f32], bags: &Bags, test: &[usize], mut metrics: Metrics, tried: Vec<Tried>) -> Result<Found> {
-    let labels: Vec<u32> = test.iter().filter_map(|&bag| bags.label(bag)).collect();
-    let classes = bags.classes();
-    let confusion = Confusion::new(&metrics::predictions(p, classes), &labels, classes)?;
-    let more = [
-        ("auc_micro", metrics::micro_auc(p, classes, &labels).filter(|_| classes > 2)),
-        ("average_precision", metrics::macro_average_precision(p, classes, &labels)),
-        ("mcc", confusion.mcc()),
-        ("kappa", confusion.kappa(KappaWeights::None)),
-        ("kappa_quadratic", confusion.kappa(KappaWeights::Quadratic)),
-        ("brier", metrics::brier(p, classes, &labels)),
-        ("ece", metrics::calibration(p, classes, &labels, metrics::BINS).map(|found| found.error)),
-    ];
-    metrics.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    if classes > 2 {
-        let of_classes = metrics::class_aucs(p, classes, &labels).into_iter().zip(&bags.class_names);
-        metrics.extend(of_classes.filter_map(|(auc, name)| Some((format!("auc ({name})"), auc?))));
-    }
-    let said = |(&bag, p): (&usize, &[f32])| Predicted { bag, probabilities: p.to_vec() };
-    Ok(Found { metrics, bags: test.iter().zip(p.chunks(classes.max(1))).map(said).collect(), tried })
 }
 
 /// The column of a fold.

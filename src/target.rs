@@ -1,12 +1,15 @@
 //! What a model learns of bags, and what its outputs are then.
 
+mod choice;
 mod described;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::responses::{Responses, quantiles};
+pub use choice::TargetChoice;
 pub(crate) use described::Read;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a model learns of bags. It says what the outputs of the last layer are and what loss they have, for every method
 /// whose loss is that of its bags' logits ([`crate::methods::layers::Network::bag_loss`]).
@@ -82,27 +85,6 @@ pub enum Ties {
     Breslow,
 }
 
-/// What is to be learnt, before training bags tell the rest of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum TargetChoice {
-    /// By what bags have: classes, label sets, numbers with a squared error, survival in four intervals.
-    #[default]
-    Auto,
-    /// Classes in an order.
-    Ordered,
-    /// A number.
-    Number(NumberLoss),
-    /// The time until an event in so many intervals.
-    Hazards {
-        /// Intervals, whose edges are quantiles of the times of the training bags' events.
-        intervals: usize,
-        /// How much less censored bags count.
-        alpha: f32,
-    },
-    /// A log-risk by the Cox partial likelihood.
-    Cox(Ties),
-}
-
 impl Hazards {
     /// Intervals of discrete-time survival unless told otherwise, as in the code of Porpoise and MCAT.
     pub const INTERVALS: usize = 4;
@@ -150,11 +132,13 @@ impl Target {
                 if !(2..=MOST_INTERVALS).contains(&intervals) {
                     return refused(format!("expected 2 to {MOST_INTERVALS} intervals of time, found {intervals}"));
                 }
-                let came = training.iter().filter(|&&bag| events[bag] && !times[bag].is_nan());
+                let came = || training.iter().filter(|&&bag| events[bag] && !times[bag].is_nan());
+                let different: BTreeSet<u32> = came().map(|&bag| times[bag].to_bits()).collect();
                 let shares: Vec<f64> = (1..intervals).map(|k| k as f64 / intervals as f64).collect();
-                let edges = quantiles(came.map(|&bag| times[bag]), &shares);
+                let edges = quantiles(came().map(|&bag| times[bag]), &shares);
                 let edges: Vec<f32> = edges.into_iter().map(|edge| edge as f32).collect();
-                if edges.len() + 1 != intervals || edges.windows(2).any(|pair| pair[0] >= pair[1]) {
+                let rise = edges.windows(2).all(|pair| pair[0] < pair[1]);
+                if different.len() < intervals || edges.len() + 1 != intervals || !rise {
                     let message = format!(
                         "the times of the training bags' events make no {intervals} intervals of different times; use \
                          fewer"

@@ -12,6 +12,8 @@ mod packed;
 mod patches;
 #[path = "slides/commands.rs"]
 mod slides;
+#[path = "targets/studies.rs"]
+mod studies;
 #[path = "targets/commands.rs"]
 mod targets;
 

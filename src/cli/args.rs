@@ -1,10 +1,10 @@
 //! Arguments that several commands share, and how their values are read.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bagrad::data::text::ColumnNames;
 use bagrad::data::{LabelsAre, OnBad, Opening};
 use bagrad::device::DeviceChoice;
-use bagrad::target::{Hazards, NumberLoss, Target, TargetChoice, Ties};
+use bagrad::target::{Target, TargetChoice};
 use bagrad::training::ClassWeights;
 use bagrad::training::schedule::Schedule;
 use clap::Args;
@@ -107,34 +107,6 @@ pub const TARGETS: &str = "\
 What is learnt: auto (what the bags have: classes; hazards where there are times and events), ordered (classes in an order), \
 squared, absolute or huber[:DELTA] (labels are numbers; DELTA in standard deviations, 1), hazards[:INTERVALS[:ALPHA]] (survival \
 in 4 intervals of time; ALPHA takes weight from censored bags, 0), cox[:breslow] (Cox partial likelihood, ties by Efron)";
-
-/// Reads a `--target`.
-///
-/// # Errors
-/// With what there is.
-pub fn target(text: &str) -> Result<TargetChoice> {
-    let mut parts = text.split(':');
-    let (name, rest) = (parts.next().unwrap_or_default(), parts.collect::<Vec<_>>());
-    let number = |text: &str| text.parse::<f32>().with_context(|| format!("'{text}' is no number"));
-    Ok(match (name, &rest[..]) {
-        ("auto", []) => TargetChoice::Auto,
-        ("ordered", []) => TargetChoice::Ordered,
-        ("squared", []) => TargetChoice::Number(NumberLoss::Squared),
-        ("absolute", []) => TargetChoice::Number(NumberLoss::Absolute),
-        ("huber", []) => TargetChoice::Number(NumberLoss::Huber(1.0)),
-        ("huber", [delta]) => TargetChoice::Number(NumberLoss::Huber(number(delta)?)),
-        ("hazards", []) => TargetChoice::Hazards { intervals: Hazards::INTERVALS, alpha: 0.0 },
-        ("hazards", [intervals, rest @ ..]) if rest.len() < 2 => TargetChoice::Hazards {
-            intervals: intervals.parse().with_context(|| format!("'{intervals}' is no number of intervals"))?,
-            alpha: rest.first().map_or(Ok(0.0), |alpha| number(alpha))?,
-        },
-        ("cox", [] | ["efron"]) => TargetChoice::Cox(Ties::Efron),
-        ("cox", ["breslow"]) => TargetChoice::Cox(Ties::Breslow),
-        _ => bail!(
-            "expected auto, ordered, squared, absolute, huber[:DELTA], hazards[:INTERVALS[:ALPHA]] or cox[:breslow], found {text}"
-        ),
-    })
-}
 
 /// What labels of text are for what is to be learnt.
 pub fn labels_are(target: TargetChoice) -> LabelsAre {

@@ -18,9 +18,6 @@ use bagrad::training::{Cache, ClassWeights, Sampling, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Bags of a batch of the Cox partial likelihood, unless told otherwise.
-const COX_BATCH: usize = 32;
-
 /// The whole configuration; what is `None` was not asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +27,7 @@ pub struct Config {
     /// The positive class of two, as `--positive`.
     pub positive: Option<String>,
     /// What is learnt, as `--target`.
-    pub target: Option<String>,
+    pub target: Option<TargetChoice>,
     /// The device, as `--device`.
     pub device: Option<String>,
     /// Instance labels that are key instances.
@@ -202,13 +199,12 @@ impl Config {
         let method = Method::named(&name)?.with(&set)?;
         let mut remarks = Vec::new();
         let mut settings = self.settings(&method, &mut remarks)?;
-        let asked = self.target.as_deref().map(args::target).transpose().context("--target")?;
-        let target = asked.unwrap_or_default();
-        if matches!(target, TargetChoice::Cox(_)) && self.training.batch.is_none() && settings.batch < COX_BATCH {
-            settings.batch = COX_BATCH;
-            remarks.push(format!(
-                "the Cox partial likelihood compares the bags of a batch: {COX_BATCH} bags each (--batch)"
-            ));
+        let target = self.target.unwrap_or_default();
+        let least = target.least_batch();
+        if self.training.batch.is_none() && settings.batch < least {
+            settings.batch = least;
+            remarks
+                .push(format!("the Cox partial likelihood compares the bags of a batch: {least} bags each (--batch)"));
         }
         let columns = ColumnNames { labels_are: args::labels_are(target), ..self.columns.clone() };
         let s = &self.split;
@@ -241,7 +237,6 @@ impl Config {
             },
             positive: self.positive.clone(),
             target,
-            target_text: self.target.clone(),
             key: self.key.clone(),
             standardise: self.standardise,
             division,
@@ -301,7 +296,7 @@ impl Config {
             on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
             columns: ColumnNames { labels_are: LabelsAre::Classes, ..o.columns.clone() },
             positive: plan.positive.clone(),
-            target: plan.target_text.clone(),
+            target: (plan.target != TargetChoice::Auto).then_some(plan.target),
             device: Some(device.to_string()),
             key: plan.key.clone(),
             standardise: Some(standardised),

@@ -1,10 +1,10 @@
 //! `bagrad cross-validate`: methods on one data set, in folds that no patient is on both sides of.
 
 use super::args::{self, Output, Where};
-use super::csv::Csv;
 use super::division::Division;
 use super::experiment;
 use super::interruption::Interval;
+use super::out_of_fold;
 use super::progress::Live;
 use super::shard::Shard;
 use super::study_file::{SPLIT_SEED, StudyFile};
@@ -14,11 +14,11 @@ use bagrad::data::{Dataset, Folds, Split, classes, sites, split};
 use bagrad::files::{Claim, Kind, write_atomically};
 use bagrad::fit::Every;
 use bagrad::reproduce::runs::Runs;
-use bagrad::study::results::{OutOfFold, Results, out_of_fold};
-use bagrad::study::{Divided, Study, card};
+use bagrad::study::results::{self, Results};
+use bagrad::study::{self, Divided, Study, card};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{Cache, ClassWeights};
-use bagrad::{Bags, Scaling, class_match};
+use bagrad::{Scaling, TargetChoice, class_match};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,7 @@ Examples:
   bagrad cross-validate --data musk1.csv.gz --method gated-attention,embed=[64] --method mi-net-ds --folds 10 --seeds 3 --out m
   bagrad cross-validate --data musk1.csv.gz --search 'gated-attention: lr=[1e-4,1e-3], embed=[64,128]' --out searched
   bagrad cross-validate --data features/ --labels slides.csv --folds sites:5 --method dsmil --out by-site
+  bagrad cross-validate --data features/ --labels survival.csv --target cox --method gated-attention --out survival
   bagrad cross-validate --study runs/study/study.toml --seeds 5 --out runs/study";
 
 /// Arguments of `bagrad cross-validate`.
@@ -105,6 +106,8 @@ pub struct Args {
     /// Take the features as they are [default for images; others are z-scored by the training bags of each fit]
     #[arg(long)]
     no_standardise: bool,
+    #[arg(long, help = args::TARGETS)]
+    target: Option<TargetChoice>,
     /// The positive class of two [default: the second]
     #[arg(long, value_name = "NAME")]
     positive: Option<String>,
@@ -153,6 +156,7 @@ impl Args {
             monitor: self.monitor,
             class_weights: self.class_weights.clone(),
             standardise: self.no_standardise.then_some(false),
+            target: self.target,
             positive: self.positive.clone(),
             columns: self.opening.columns(),
         }
@@ -234,7 +238,7 @@ pub fn run(args: &Args) -> Result<()> {
         return if args.output.json { answer_json(&json!({ "done": done, "there": there })) } else { Ok(()) };
     };
     let results = Results::of(&study, &grid, &runs, seeds, device.name())?;
-    let said = out_of_fold(&study, &grid, &runs, seeds, device.name())?;
+    let said = results::out_of_fold(&study, &grid, &runs, seeds, device.name())?;
     let text = results.markdown();
     let texts = [
         text.clone().into_bytes(),
@@ -243,7 +247,7 @@ pub fn run(args: &Args) -> Result<()> {
         results.tex().into_bytes(),
         results.report().to_html().into_bytes(),
         card::markdown(&study, &results).into_bytes(),
-        predictions(&study.set.bags, &said)?,
+        out_of_fold::csv(&study.set.bags, &said)?,
     ];
     for ((place, _), text) in places.iter().zip(texts) {
         write_atomically(claim.staged(place), text)?;
@@ -274,7 +278,7 @@ fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
     if asked.trials.is_some() && asked.search.is_empty() {
         bail!("--trials is of the candidates of --search, of which there is none");
     }
-    let contenders = asked.contenders()?;
+    let mut contenders = asked.contenders()?;
     if args.opening.splits.is_some() {
         bail!(
             "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
@@ -319,7 +323,9 @@ fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
         bail!("--patience needs validation bags; give --validation a share above 0");
     }
     let scaling = if asked.standardise == Some(false) { Scaling::None } else { Scaling::Auto };
-    Ok(Study { set, folds, divided, contenders, validation, scaling })
+    contenders.extend(asked.baselines(study::Kind::of(&set.bags)));
+    let target = asked.target.unwrap_or_default();
+    Ok(Study { set, target, folds, divided, contenders, validation, scaling })
 }
 
 /// The folds of the data set, or drawn ones.
@@ -349,28 +355,4 @@ fn folds(set: &mut Dataset, asked: &StudyFile) -> Result<(Folds, Divided)> {
         Division::Sites(count) => (Folds::by_site(&labels, groups, sites()?, count, seed)?, Divided::BySite),
         Division::EachSite => (Folds::of_each_site(groups, sites()?)?, Divided::BySite),
     })
-}
-
-/// A line for each bag, method, division and seed.
-fn predictions(bags: &Bags, said: &[OutOfFold]) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    {
-        let mut csv = Csv::new(&mut text);
-        for name in ["bag", "method", "division", "fold", "seed", "label", "predicted"] {
-            csv.cell(name)?;
-        }
-        bags.class_names.iter().try_for_each(|class| csv.name(&format!("p({class})")).map(|_| ()))?;
-        csv.end()?;
-        for OutOfFold { method, place, bag, probabilities } in said {
-            let class = |n: usize| bags.class_names.get(n).map_or("", String::as_str);
-            let label = bags.label(*bag).map_or("", |label| class(label as usize));
-            let predicted = bagrad::training::metrics::predictions(probabilities, bags.classes());
-            csv.name(&bags.names[*bag])?.name(method)?;
-            place.iter().try_for_each(|at| csv.cell(at).map(|_| ()))?;
-            csv.name(label)?.name(class(predicted[0] as usize))?;
-            probabilities.iter().try_for_each(|p| csv.cell(p).map(|_| ()))?;
-            csv.end()?;
-        }
-    }
-    Ok(text)
 }

@@ -82,7 +82,6 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         opening: Opening::default(),
         positive: None,
         target: TargetChoice::Auto,
-        target_text: None,
         key: None,
         standardise: None,
         division: Division { validation: Some(0.2), validation_asked: true, seed, ..Division::default() },

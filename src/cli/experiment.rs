@@ -25,8 +25,6 @@ pub struct Plan {
     pub positive: Option<String>,
     /// What is learnt.
     pub target: TargetChoice,
-    /// The same as it was asked for.
-    pub target_text: Option<String>,
     /// Instance labels that are key; `None` for what the data set says.
     pub key: Option<Vec<i32>>,
     /// `None`: z-score whatever is not an image.

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::csv::Csv;
 use super::epochs;
 use super::experiment::{Finished, part_name};
-use super::said::{self, Cell};
+use super::said;
 use anyhow::{Context, Result};
 use bagrad::data::Split;
 use bagrad::files::{self, Claim};
@@ -122,14 +122,7 @@ pub fn bag_table(
         if let Some(split) = split {
             csv.cell(part_name(split[bag]))?;
         }
-        for cell in said::cells(predictions, bags, classes, bag) {
-            match cell {
-                Cell::Empty => csv.cell("")?,
-                Cell::Text(text) => csv.name(&text)?,
-                Cell::Flag(flag) => csv.cell(u8::from(flag))?,
-                Cell::Number(number) => csv.cell(number)?,
-            };
-        }
+        said::write(&mut csv, said::cells((predictions, bag), (bags, bag), classes))?;
         told_cells(&mut csv, &predictions.of_bags, bag)?;
         csv.end()?;
     }

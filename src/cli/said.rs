@@ -1,8 +1,10 @@
 //! What tables say of a bag, by what the model learns: what is known, and what is predicted.
 
+use super::csv::Csv;
 use bagrad::training::Predictions;
 use bagrad::{Bags, Responses, Target};
 use serde_json::{Map, Value, json};
+use std::io::{self, Write};
 
 /// The columns of a bag: names, and a cell for each. Of one class `label` and `predicted`; of several labels a column for
 /// each, `label(name)..` and `predicted(name)..`, with 1 or 0; behind either `p(class)..`. Of numbers `number` and
@@ -50,33 +52,49 @@ impl Cell {
     }
 }
 
-/// The cells of bag `bag` under [`names`].
-pub fn cells(predictions: &Predictions, bags: &Bags, classes: &[String], bag: usize) -> Vec<Cell> {
-    let probabilities = || predictions.bag(bag).iter().map(|&p| Cell::Number(p));
+/// The cells of a bag under [`names`]: its place among the predictions, and its number among the bags.
+pub fn cells((predictions, at): (&Predictions, usize), (bags, bag): (&Bags, usize), classes: &[String]) -> Vec<Cell> {
+    let probabilities = || predictions.bag(at).iter().map(|&p| Cell::Number(p));
     let value = || value(bags, bag).map_or(Cell::Empty, Cell::Number);
     match &predictions.target {
         Target::Classes | Target::Ordered => {
             let label = bags.label(bag).and_then(|label| classes.get(label as usize)).cloned().unwrap_or_default();
-            let said = [label, classes[predictions.class(bag)].clone()].map(Cell::Text);
+            let said = [label, classes[predictions.class(at)].clone()].map(Cell::Text);
             said.into_iter().chain(probabilities()).collect()
         }
         Target::LabelSets => {
             let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
-            let told = predictions.labels(bag);
+            let told = predictions.labels(at);
             let all = 0..classes.len();
             let has = all.clone().map(|label| Cell::flag(known.and_then(|known| known[label])));
             has.chain(all.map(|label| Cell::Flag(told.contains(&label)))).chain(probabilities()).collect()
         }
-        Target::Number(_) => vec![value(), Cell::Number(predictions.values[bag])],
+        Target::Number(_) => vec![value(), Cell::Number(predictions.values[at])],
         Target::Cox(_) | Target::Hazards(_) => {
             let intervals = predictions.survival.len().checked_div(predictions.len()).unwrap_or(0);
-            let survival = &predictions.survival[bag * intervals..(bag + 1) * intervals];
-            let known = [value(), Cell::flag(event(bags, bag)), Cell::Number(predictions.values[bag])];
+            let survival = &predictions.survival[at * intervals..(at + 1) * intervals];
+            let known = [value(), Cell::flag(event(bags, bag)), Cell::Number(predictions.values[at])];
             // After the last edge there is no time at which the last probability would be.
             let before = survival.iter().take(intervals.saturating_sub(1)).map(|&s| Cell::Number(s));
             known.into_iter().chain(before).collect()
         }
     }
+}
+
+/// Writes cells into the line at hand.
+///
+/// # Errors
+/// Of the file.
+pub fn write(csv: &mut Csv<'_, impl Write + ?Sized>, cells: Vec<Cell>) -> io::Result<()> {
+    for cell in cells {
+        match cell {
+            Cell::Empty => csv.cell("")?,
+            Cell::Text(text) => csv.name(&text)?,
+            Cell::Flag(flag) => csv.cell(u8::from(flag))?,
+            Cell::Number(number) => csv.cell(number)?,
+        };
+    }
+    Ok(())
 }
 
 /// What is said of bag `bag` as one object, for programs.
@@ -104,7 +122,7 @@ pub fn object(predictions: &Predictions, bags: &Bags, classes: &[String], bag: u
         }
         _ => names(predictions, classes)
             .into_iter()
-            .zip(cells(predictions, bags, classes, bag).into_iter().map(Cell::json))
+            .zip(cells((predictions, bag), (bags, bag), classes).into_iter().map(Cell::json))
             .collect(),
     };
     pairs.into_iter().collect()

@@ -5,10 +5,11 @@ use super::config::first_set;
 use super::division::Division;
 use super::search;
 use anyhow::{Context, Result, anyhow};
+use bagrad::TargetChoice;
 use bagrad::data::text::ColumnNames;
 use bagrad::data::{OnBad, Opening, Source};
 use bagrad::methods::Method;
-use bagrad::study::{Candidate, Contender};
+use bagrad::study::{Candidate, Contender, Kind};
 use bagrad::training::metrics::Metric;
 use bagrad::training::{ClassWeights, Settings};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct StudyFile {
     pub class_weights: Option<ClassWeights>,
     /// False: `--no-standardise`.
     pub standardise: Option<bool>,
+    /// As `--target`.
+    pub target: Option<TargetChoice>,
     /// As `--positive`.
     pub positive: Option<String>,
     /// As `--label-column` and its like.
@@ -116,9 +119,10 @@ impl StudyFile {
             monitor,
             class_weights,
             standardise,
+            target,
             positive
         );
-        first_set!(self.columns, below.columns, label, bag, group, site);
+        first_set!(self.columns, below.columns, label, bag, group, site, event);
         self
     }
 
@@ -134,8 +138,9 @@ impl StudyFile {
 
     /// What is said of the data beside where they are.
     pub fn opening(&self) -> Opening {
-        let Self { columns, labels, slides, on_bad, .. } = self.clone();
+        let Self { columns, labels, slides, on_bad, target, .. } = self.clone();
         let on_bad = on_bad.unwrap_or_default();
+        let columns = ColumnNames { labels_are: args::labels_are(target.unwrap_or_default()), ..columns };
         Opening { columns, labels, slides, on_bad, ..Opening::default() }
     }
 
@@ -150,11 +155,15 @@ impl StudyFile {
         });
         let seed = self.split_seed.unwrap_or(SPLIT_SEED);
         let searched = self.search.iter().map(|text| search::contender(self, text, self.trials, seed));
-        let baselines = match self.baselines {
+        fixed.chain(searched).collect()
+    }
+
+    /// What they are compared with on bags of this kind.
+    pub fn baselines(&self, kind: Kind) -> Vec<Contender> {
+        match self.baselines {
             Some(false) => Vec::new(),
-            _ => Contender::baselines(|recipe| self.trained(recipe)),
-        };
-        fixed.chain(searched).chain(baselines.into_iter().map(Ok)).collect()
+            _ => Contender::baselines(kind, |recipe| self.trained(recipe)),
+        }
     }
 
     /// A training with what is asked of all of them.
@@ -165,6 +174,7 @@ impl StudyFile {
             patience: self.patience,
             monitor: self.monitor.unwrap_or(recipe.monitor),
             class_weights: self.class_weights.clone().unwrap_or(recipe.class_weights.clone()),
+            batch: recipe.batch.max(self.target.unwrap_or_default().least_batch()),
             ..recipe
         }
     }

@@ -8,6 +8,7 @@ use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
 use super::progress::Progress;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::{Result, bail};
+use bagrad::TargetChoice;
 use bagrad::files::Claim;
 use bagrad::precision::Precision;
 use bagrad::training::Cache;
@@ -106,7 +107,7 @@ struct Training {
     #[arg(long)]
     weight_decay: Option<f32>,
     #[arg(long, help = args::TARGETS)]
-    target: Option<String>,
+    target: Option<TargetChoice>,
     /// Update rule, in place of the recipe's and with its own usual constants; what that drops is told
     #[arg(long, value_enum)]
     optimiser: Option<Rule>,
@@ -216,7 +217,7 @@ impl Args {
             on_bad: b.opening.on_bad,
             columns: b.opening.columns(),
             positive: b.positive.clone(),
-            target: t.target.clone(),
+            target: t.target,
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),
             standardise: match (b.standardise, b.no_standardise) {

@@ -88,7 +88,10 @@ impl Kind {
         let first = text.lines().next().unwrap_or_default();
         Ok(match self {
             Kind::Page => text.contains(GENERATOR),
-            Kind::Table => first.starts_with("bag,") && first.split(',').any(of_predictions),
+            Kind::Table => {
+                first.starts_with("bag,")
+                    && (first.split(',').any(of_predictions) || first.contains(",time,event,risk"))
+            }
             Kind::Epochs => {
                 let line = serde_json::from_str::<serde_json::Value>(first).unwrap_or_default();
                 // The encoder as it starts has no epochs.
@@ -106,7 +109,7 @@ impl Kind {
                     || starts.starts_with("# Model card: ") && text.contains("bagrad cross-validate")
                     || starts.starts_with("% Written by bagrad cross-validate")
                     || first.starts_with("method,baseline,metric,")
-                    || starts.starts_with('{') && text.contains("\"auc_interval\"") && text.contains("\"repeats\"")
+                    || starts.starts_with('{') && text.contains("\"divided\"") && text.contains("\"repeats\"")
             }
             Kind::Folder | Kind::Model | Kind::Packed => unreachable!("told by other means"),
         })

@@ -56,12 +56,17 @@ impl NumberScores {
         let squares: f64 = errors().map(|e| e * e).sum();
         Ok(Self {
             bags,
-            r2: (spread > 0.0).then(|| 1.0 - squares / spread),
+            r2: Self::determined(squares, spread),
             mae: mean(errors().map(f64::abs)),
             rmse: mean(errors().map(|e| e * e)).map(f64::sqrt),
             pearson: pearson(&p, &y),
             spearman: pearson(&ranks(&p), &ranks(&y)),
         })
+    }
+
+    /// R2 of the sum of squared errors and that of squared distances from the mean.
+    pub(super) fn determined(squares: f64, spread: f64) -> Option<f64> {
+        (spread > 0.0).then(|| 1.0 - squares / spread)
     }
 
     /// The value of `metric`, where it is one of numbers.

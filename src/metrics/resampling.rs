@@ -4,6 +4,7 @@
 //! Davison and Hinkley 1997, section 3.8). Two methods are compared on the same draws.
 
 use super::decisions::mean;
+use crate::label_sets::LabelSets;
 use crate::random::Random;
 
 /// How often each bag is in each of some samples of the groups of bags.
@@ -87,12 +88,28 @@ impl Ranks {
         }
         let of_class = |class: usize| {
             let score = |bag: usize| probabilities[bag * classes + class];
-            let mut order: Vec<usize> = (0..labels.len()).collect();
-            order.sort_by(|&a, &b| score(a).total_cmp(&score(b)));
-            let tied = |at: usize| at > 0 && score(order[at]) == score(order[at - 1]);
-            order.iter().enumerate().map(|(at, &bag)| (bags[bag], labels[bag] as usize == class, tied(at))).collect()
+            let all = labels.iter().enumerate().map(|(bag, &label)| (bag, label as usize == class)).collect();
+            in_order(all, score, bags)
         };
         Some(Self { classes: if classes == 2 { vec![of_class(1)] } else { (0..classes).map(of_class).collect() } })
+    }
+
+    /// Of `probabilities` `[bags, labels]` of bags that have any subset of some labels: each label in turn, over the bags of which
+    /// it is known, as of [`super::LabelSetScores`]. `bags` are the numbers of the bags of `sets`, by which [`Ranks::auc`]
+    /// counts them. `None` when lengths do not fit or a probability is no number.
+    pub fn of_sets(probabilities: &[f32], sets: &LabelSets, bags: &[usize]) -> Option<Self> {
+        let labels = sets.labels();
+        let fits = probabilities.len() == labels * sets.len() && bags.len() == sets.len();
+        if !fits || probabilities.iter().any(|p| p.is_nan()) {
+            return None;
+        }
+        let of_label = |label: usize| {
+            let has: Vec<Option<bool>> = sets.column(label).collect();
+            let score = |bag: usize| probabilities[bag * labels + label];
+            let known = (0..sets.len()).filter_map(|bag| Some((bag, has[bag]?))).collect();
+            in_order(known, score, bags)
+        };
+        Some(Self { classes: (0..labels).map(of_label).collect() })
     }
 
     /// The AUC where bag b counts `counts[b]` times; of several classes the mean over those that it is defined for.
@@ -116,6 +133,14 @@ impl Ranks {
         };
         mean(self.classes.iter().filter_map(one))
     }
+}
+
+/// Bags from the smallest score up, each with its number, whether it is positive, and whether its score is that of the bag
+/// before.
+fn in_order(mut of: Vec<(usize, bool)>, score: impl Fn(usize) -> f32, bags: &[usize]) -> Vec<(usize, bool, bool)> {
+    of.sort_by(|a, b| score(a.0).total_cmp(&score(b.0)));
+    let tied = |at: usize| at > 0 && score(of[at].0) == score(of[at - 1].0);
+    of.iter().enumerate().map(|(at, &(bag, positive))| (bags[bag], positive, tied(at))).collect()
 }
 
 #[cfg(test)]
@@ -155,6 +180,20 @@ mod tests {
         let one = Ranks::new(&[0.2, 0.8, 0.7, 0.3], 2, &[1, 1]).unwrap();
         assert_eq!(one.auc(&[1, 1]), None);
         assert!(Ranks::new(&[0.2, f32::NAN], 2, &[1]).is_none());
+    }
+
+    #[test]
+    fn labels_count_where_they_are_known() {
+        let mut random = Random::new(5, 2);
+        let known: Vec<Option<bool>> = (0..60).map(|_| [None, Some(true), Some(false)][random.below(3)]).collect();
+        let p: Vec<f32> = (0..60).map(|_| random.below(9) as f32 / 9.0).collect();
+        let sets = LabelSets::new(3, known).unwrap();
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let wanted = super::super::LabelSetScores::new(&p, &sets, &names).unwrap().auc.unwrap();
+        let bags: Vec<usize> = (0..20).map(|bag| 2 * bag).collect();
+        let found = Ranks::of_sets(&p, &sets, &bags).unwrap().auc(&[1; 40]).unwrap();
+        assert!((found - wanted).abs() < 1e-12);
+        assert!(Ranks::of_sets(&p[1..], &sets, &bags).is_none());
     }
 
     #[test]

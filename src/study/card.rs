@@ -3,7 +3,9 @@
 
 use super::results::{Results, Row};
 use super::tables::{range, three};
-use super::{Divided, Study};
+use super::{Divided, Kind, Study};
+use crate::bag::Bags;
+use crate::responses::Responses;
 use std::fmt::Write;
 
 /// The card.
@@ -15,22 +17,26 @@ pub fn markdown(study: &Study, results: &Results) -> String {
     data(&mut text, study, results);
     let _ = writeln!(text, "\n## Division\n\n{}\n\n## Methods\n", results.summary());
     methods(&mut text, study);
+    let columns: &[&str] = match results.bags_have {
+        Kind::Classes => &["balanced_accuracy", "log_loss", "ECE"],
+        Kind::LabelSets => &["average_precision", "f1", "log_loss"],
+        Kind::Numbers => &["mae", "rmse", "spearman"],
+        Kind::Survival => &["c_index", "c_index_uno"],
+    };
     let _ = writeln!(
         text,
-        "\n## Results\n\n| method | {} | 95 % | balanced accuracy | log loss | ECE |",
-        results.auc_told()
+        "\n## Results\n\n| method | {} | 95 % | {} |",
+        results.value_told(),
+        columns.iter().map(|name| name.replace('_', " ")).collect::<Vec<_>>().join(" | ")
     );
-    text += "|---|---|---|---|---|---|\n";
+    let _ = writeln!(text, "|---|---|---|{}", "---|".repeat(columns.len()));
     for row in &results.methods {
-        let error = row.calibration.as_ref().map(|calibration| calibration.error);
-        let cells = [
-            row.name.replace('|', "\\|"),
-            three(row.auc),
-            range(row.auc_interval),
-            row.cell("balanced_accuracy"),
-            row.cell("log_loss"),
-            three(error),
-        ];
+        let scores = columns.iter().map(|&name| match (name, &row.calibration) {
+            ("ECE", calibration) => three(calibration.as_ref().map(|calibration| calibration.error)),
+            _ => row.cell(name),
+        });
+        let cells =
+            [vec![row.name.replace('|', "\\|"), three(row.value), range(row.interval)], scores.collect()].concat();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     let _ = writeln!(text, "\n{}\n\n## Limits\n", results.notes());
@@ -47,14 +53,7 @@ fn data(text: &mut String, study: &Study, results: &Results) {
         bags.instances(),
         bags.width
     );
-    let count = |class: u32| (0..bags.len()).filter(|&bag| bags.label(bag) == Some(class)).count();
-    let classes: Vec<String> =
-        (0..).zip(&bags.class_names).map(|(at, name)| format!("{name} ({} bags)", count(at))).collect();
-    let positive = match &bags.class_names[..] {
-        [_, positive] => format!("; {positive} is the positive one"),
-        _ => String::new(),
-    };
-    let _ = writeln!(text, "- Classes: {}{positive}.", classes.join(", "));
+    let _ = writeln!(text, "- {}", learnt(bags));
     let _ = match results.groups {
         Some(groups) => writeln!(text, "- {groups} groups (patients), each in one part of every division."),
         None => writeln!(text, "- No groups are known: bags are taken for independent."),
@@ -68,6 +67,47 @@ fn data(text: &mut String, study: &Study, results: &Results) {
     }
     for remark in &study.set.remarks {
         let _ = writeln!(text, "- {remark}.");
+    }
+}
+
+/// What bags have, in a sentence.
+fn learnt(bags: &Bags) -> String {
+    match (&bags.responses, &bags.label_sets) {
+        (Some(Responses::Numbers(values)), _) => {
+            let known: Vec<f32> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+            let count = known.len().max(1) as f64;
+            let mean = known.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+            let deviation = (known.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count).sqrt();
+            let low = known.iter().copied().fold(f32::INFINITY, f32::min);
+            let high = known.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            format!("A number each, from {low} to {high}, mean {mean:.4}, standard deviation {deviation:.4}.")
+        }
+        (Some(Responses::Survival { times, events }), _) => {
+            let known: Vec<(f32, bool)> =
+                times.iter().copied().zip(events.iter().copied()).filter(|(time, _)| !time.is_nan()).collect();
+            let came = known.iter().filter(|(_, event)| *event).count();
+            let last = known.iter().map(|(time, _)| *time).fold(0.0, f32::max);
+            format!("A time and an event each: {came} events, {} censored, the last time {last}.", known.len() - came)
+        }
+        (None, Some(sets)) => {
+            let all: Vec<usize> = (0..bags.len()).collect();
+            let of = |(label, name): (usize, &String)| {
+                let (has, known) = sets.counts(label, &all);
+                format!("{name} ({has} of {known} bags)")
+            };
+            let labels: Vec<String> = bags.class_names.iter().enumerate().map(of).collect();
+            format!("Any of these labels each: {}.", labels.join(", "))
+        }
+        (None, None) => {
+            let count = |class: u32| (0..bags.len()).filter(|&bag| bags.label(bag) == Some(class)).count();
+            let classes: Vec<String> =
+                (0..).zip(&bags.class_names).map(|(at, name)| format!("{name} ({} bags)", count(at))).collect();
+            let positive = match &bags.class_names[..] {
+                [_, positive] => format!("; {positive} is the positive one"),
+                _ => String::new(),
+            };
+            format!("Classes: {}{positive}.", classes.join(", "))
+        }
     }
 }
 
@@ -101,8 +141,14 @@ fn limits(results: &Results) -> Vec<String> {
          hospital, would change."
             .to_owned(),
         "p values are not corrected for the number of pairs.".to_owned(),
-        "Probabilities are as trained: see the calibration error before a threshold is read off them.".to_owned(),
     ];
+    all.extend(match results.bags_have {
+        Kind::Classes | Kind::LabelSets => Some(
+            "Probabilities are as trained: see the calibration error before a threshold is read off them.".to_owned(),
+        ),
+        Kind::Survival => Some("Risks order the bags that one model tells of; they are no probabilities.".to_owned()),
+        Kind::Numbers => None,
+    });
     let beaten = |row: &&Row| !row.baseline && row.against.iter().any(|against| !against.beats);
     let unbeaten: Vec<&str> = results.methods.iter().filter(beaten).map(|row| row.name.as_str()).collect();
     if !unbeaten.is_empty() {

@@ -1,6 +1,6 @@
 //! Which settings a fit takes: those that are best on its validation bags, which are training bags of its fold.
 
-use super::Candidate;
+use super::{Candidate, Kind};
 use crate::error::{Error, Result};
 use crate::fit::Standing;
 use crate::front::Fitted;
@@ -8,13 +8,14 @@ use crate::metrics::Metric;
 use crate::reproduce::Tried;
 
 /// Trains each candidate and takes the best by the validation score of the epoch that it kept. Of equal scores the smaller log
-/// loss decides, of equal ones the first candidate. One whose training diverges is no choice.
+/// loss decides (the loss where there are no classes), of equal ones the first candidate. One whose training diverges is no choice.
 ///
 /// Returns its place, its model and, of several candidates, all that were tried.
 ///
 /// # Errors
 /// Of a training; that it diverges only where it does with all candidates.
 pub(super) fn best(
+    kind: Kind,
     candidates: &[Candidate],
     train: impl Fn(&Candidate) -> Result<Fitted>,
 ) -> Result<(usize, Fitted, Vec<Tried>)> {
@@ -36,10 +37,12 @@ pub(super) fn best(
             }
             Err(error) => return Err(error),
         };
-        let metric = candidate.judged_by();
-        let scores = fitted.epochs.iter().find(|epoch| epoch.epoch == fitted.kept).and_then(|e| e.validation.as_ref());
-        let of = |metric: Metric| scores.and_then(|scores| scores.get(metric));
-        let (score, log_loss) = (of(metric), of(Metric::LogLoss));
+        let metric = candidate.judged_by(kind);
+        let kept = fitted.epochs.iter().find(|epoch| epoch.epoch == fitted.kept);
+        let of = |metric: Metric| kept?.validation.as_ref()?.get(metric);
+        let has_classes = matches!(kind, Kind::Classes | Kind::LabelSets);
+        let loss = || if has_classes { of(Metric::LogLoss) } else { kept?.validation_loss };
+        let (score, log_loss) = (of(metric), loss());
         tried.push(Tried { settings, score, log_loss, epoch: fitted.kept, chosen: false, failed: None });
         let standing = Standing { score, loss: log_loss.unwrap_or(f64::INFINITY) };
         if best.as_ref().is_none_or(|(_, _, before)| standing.beats(before, metric)) {

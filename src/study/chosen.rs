@@ -1,6 +1,7 @@
 //! Which settings the fits of a study chose, for people to see how steady the choice is.
 
-use super::Contender;
+use super::{Contender, Kind};
+use crate::metrics::Metric;
 use crate::reproduce::runs::Line;
 use serde::Serialize;
 use std::fmt::Write;
@@ -46,7 +47,7 @@ pub struct OfFit {
 
 impl Chosen {
     /// Of the fits of a method: division, fold and seed of each with its line. None where there was no choice.
-    pub(super) fn of(contender: &Contender, fits: &[([usize; 3], &Line)]) -> Option<Self> {
+    pub(super) fn of(kind: Kind, contender: &Contender, fits: &[([usize; 3], &Line)]) -> Option<Self> {
         let [first, _, ..] = &contender.candidates[..] else { return None };
         let fits: Vec<OfFit> = fits
             .iter()
@@ -66,14 +67,18 @@ impl Chosen {
             }
         };
         let candidates = contender.candidates.iter().enumerate().map(of_candidate).collect();
-        Some(Self { metric: first.judged_by().to_string(), candidates, fits })
+        Some(Self { metric: first.judged_by(kind).to_string(), candidates, fits })
     }
 
     /// A table for people.
     pub(super) fn markdown(&self, name: &str) -> String {
+        let loss = match self.metric.parse::<Metric>() {
+            Ok(metric) if !metric.is_of_classes() => "loss",
+            _ => "log loss",
+        };
         let mut text = format!(
             "\n### Settings of {name}\n\nEach fit trained all candidates and took the one with the best {} on its validation bags, \
-             which are training bags of its fold; of equal ones the smaller log loss decided, then the order below.\n\n\
+             which are training bags of its fold; of equal ones the smaller {loss} decided, then the order below.\n\n\
              | settings | chosen in | mean {} |\n|---|---|---|\n",
             self.metric.replace('_', " "),
             self.metric.replace('_', " ")

@@ -1,5 +1,6 @@
 //! What takes part in a study: methods, each with one setting or with several that validation bags choose among.
 
+use super::Kind;
 use crate::bag::{Bags, Features};
 use crate::error::Result;
 use crate::methods::Method;
@@ -21,12 +22,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// What its validation bags are measured by when it is compared with others: what keeps its epochs, and the log loss where
-    /// that is the loss, whose terms and weights may differ between candidates.
-    pub fn judged_by(&self) -> Metric {
-        match self.training.monitor {
-            Metric::Loss => Metric::LogLoss,
-            metric => metric,
+    /// What its validation bags are measured by when it is compared with others: what keeps its epochs, and where that is the
+    /// loss, whose terms and weights may differ between candidates, the log loss of classes and labels, R2 of numbers, and the
+    /// concordance index of survival.
+    pub fn judged_by(&self, kind: Kind) -> Metric {
+        match (self.training.monitor, kind) {
+            (Metric::Loss, Kind::Classes | Kind::LabelSets) => Metric::LogLoss,
+            (Metric::Loss, Kind::Numbers | Kind::Survival) => kind.judged_by(),
+            (metric, _) => metric,
         }
     }
 
@@ -47,7 +50,8 @@ pub enum Sees {
     Instances,
     /// The mean of the features of a bag, as its only instance.
     Means,
-    /// Nothing but labels: it says of every bag the shares of the classes among the training bags, validation bags included.
+    /// Nothing but labels: it says of every bag the shares of the classes or labels among the training bags, validation bags
+    /// included, their mean number, and of survival the same of all.
     Labels,
 }
 
@@ -65,23 +69,26 @@ pub struct Contender {
     pub candidates: Vec<Candidate>,
 }
 
-/// Settings of the networks among the baselines.
-const NETWORK: [(&str, f64); 1] = [("dropout", 0.25)];
-
 impl Contender {
     /// A method with the settings that it may have.
     pub fn new(name: impl Into<String>, candidates: Vec<Candidate>) -> Self {
         Self { name: name.into(), sees: Sees::Instances, is_baseline: false, candidates }
     }
 
-    /// What every method should beat: the shares of the classes, a network on the mean of a bag's features, and the same network
-    /// on instances with log-mean-exp pooling. `train` changes their training as that of all methods.
-    pub fn baselines(train: impl Fn(Settings) -> Settings) -> Vec<Self> {
+    /// What every method should beat on bags of this kind: what labels alone tell, a network on the mean of a bag's features, and
+    /// the same network on instances with log-mean-exp pooling (of label sets with the mean of their probabilities). `train`
+    /// changes their training as that of all methods.
+    pub fn baselines(kind: Kind, train: impl Fn(Settings) -> Settings) -> Vec<Self> {
         let network = |name: &str, sees: Sees, pool: &str| {
-            let mut settings = Map::from_iter(NETWORK.map(|(name, value)| (name.to_owned(), value.into())));
-            settings.extend([("embed".to_owned(), json!([128])), ("pool".to_owned(), pool.into())]);
-            let method =
-                Method::named("mi-net-bag").and_then(|method| method.with(&settings)).expect("these are its settings");
+            let (method, pooled) = match kind {
+                Kind::LabelSets => ("power-pooling", vec![("exponent", json!(0.0)), ("learn", json!(false))]),
+                _ => ("mi-net-bag", vec![("pool", json!(pool))]),
+            };
+            let usual = [("dropout", json!(0.25)), ("embed", json!([128]))];
+            let settings = usual.into_iter().chain(pooled).map(|(name, value)| (name.to_owned(), value));
+            let method = Method::named(method)
+                .and_then(|method| method.with(&settings.collect()))
+                .expect("these are its settings");
             // The paper's SGD learns slowly where features are standardised; a baseline that is not trained well is none.
             let usual = Settings {
                 optimiser: Optimiser::adam(1e-4),
@@ -90,17 +97,18 @@ impl Contender {
                 ..Settings::for_method(&method)
             };
             let candidate = Candidate { settings: String::new(), method, training: train(usual) };
-            Self { name: name.into(), sees, is_baseline: true, candidates: vec![candidate] }
+            Self { name: format!("baseline: {name}"), sees, is_baseline: true, candidates: vec![candidate] }
+        };
+        let (pooling, labels) = match kind {
+            Kind::Classes => ("log-mean-exp pooling", "class shares"),
+            Kind::LabelSets => ("mean of instances' probabilities", "label shares"),
+            Kind::Numbers => ("log-mean-exp pooling", "mean number"),
+            Kind::Survival => ("log-mean-exp pooling", "all alike"),
         };
         vec![
-            network("baseline: log-mean-exp pooling", Sees::Instances, "lme"),
-            network("baseline: MLP on mean features", Sees::Means, "mean"),
-            Self {
-                name: "baseline: class shares".into(),
-                sees: Sees::Labels,
-                is_baseline: true,
-                candidates: Vec::new(),
-            },
+            network(pooling, Sees::Instances, "lme"),
+            network("MLP on mean features", Sees::Means, "mean"),
+            Self { name: format!("baseline: {labels}"), sees: Sees::Labels, is_baseline: true, candidates: Vec::new() },
         ]
     }
 
@@ -142,6 +150,8 @@ pub(super) fn means(bags: &Bags) -> Result<Bags> {
     let mut means = Bags::packed(Features::F32(all), width, &vec![1; bags.len()])?;
     means.names.clone_from(&bags.names);
     means.labels.clone_from(&bags.labels);
+    means.label_sets.clone_from(&bags.label_sets);
+    means.responses.clone_from(&bags.responses);
     means.class_names.clone_from(&bags.class_names);
     means.groups.clone_from(&bags.groups);
     Ok(means)

@@ -1,13 +1,13 @@
 //! Results as a page that needs nothing else.
 
+use super::Kind;
 use super::results::{Results, Row};
-use super::tables::{range, three};
+use super::tables::{probability, range, three};
+use crate::metrics::Step;
 use crate::report::{Curve, Forest, ForestRow, Report, Series, Table};
 
 /// Methods with curves of their own, at most: as many as there are colours.
 const CURVES: usize = 8;
-/// Columns of the table of scores.
-const SCORES: [&str; 4] = ["auc", "balanced_accuracy", "log_loss", "ece"];
 
 impl Results {
     /// A page with intervals as a chart, tables, ROC curves and calibration.
@@ -19,7 +19,7 @@ impl Results {
             forests: vec![self.forest(), self.against()],
             notes: vec![self.notes()],
             tables: [vec![self.scores()], vec![self.pairs_table()], self.choices()].concat(),
-            charts: vec![("ROC and calibration".to_owned(), vec![self.roc(), self.reliability()])],
+            charts: self.charts(),
             ..Report::default()
         }
     }
@@ -28,29 +28,33 @@ impl Results {
         let fact = |name: &str, value: String| (name.to_owned(), value);
         let mut all = vec![
             fact("Bags", self.bags.to_string()),
-            fact("Classes", self.classes.join(", ")),
             fact("Fits of a method", (self.repeats * self.folds * self.seeds as usize).to_string()),
             fact("Device", self.device.clone()),
         ];
+        match self.bags_have {
+            Kind::Classes => all.push(fact("Classes", self.classes.join(", "))),
+            Kind::LabelSets => all.push(fact("Labels", self.classes.join(", "))),
+            Kind::Numbers | Kind::Survival => {}
+        }
         all.extend(self.groups.map(|groups| fact("Groups", groups.to_string())));
         all.extend(self.sites.map(|sites| fact("Sites", sites.to_string())));
         all
     }
 
-    /// The AUC of each method, with its fits.
+    /// The score of each method, with its fits.
     fn forest(&self) -> Forest {
         let row = |row: &Row| ForestRow {
             name: row.name.clone(),
-            value: row.auc,
-            interval: row.auc_interval,
-            dots: row.auc_of_fits.iter().copied().flatten().collect(),
+            value: row.value,
+            interval: row.interval,
+            dots: row.of_fits.iter().copied().flatten().collect(),
             soft: row.baseline,
         };
         Forest {
-            title: "AUC with 95 % intervals; dots are single fits".into(),
-            along: self.auc_told().into(),
+            title: format!("{} with 95 % intervals; dots are single fits", self.bags_have.title()),
+            along: self.value_told(),
             rows: self.methods.iter().map(row).collect(),
-            reference: Some(0.5),
+            reference: Some(self.bags_have.of_nothing()),
         }
     }
 
@@ -63,8 +67,8 @@ impl Results {
             Some(ForestRow { name: row.name.clone(), value, interval, dots: Vec::new(), soft: !against.beats })
         };
         Forest {
-            title: format!("AUC more than {best}, on the same samples"),
-            along: "AUC more".into(),
+            title: format!("{} than {best}, on the same samples", self.more_told()),
+            along: self.more_told(),
             rows: self.methods.iter().filter_map(row).collect(),
             reference: Some(0.0),
         }
@@ -72,15 +76,15 @@ impl Results {
 
     fn scores(&self) -> Table {
         let delong = self.no_delong.is_none();
-        let mut head = vec!["method".to_owned(), self.auc_told().to_owned(), "95 %".to_owned()];
+        let mut head = vec!["method".to_owned(), self.value_told(), "95 %".to_owned()];
         head.extend(delong.then(|| "95 %, DeLong".to_owned()));
         head.extend(self.has_baselines().then(|| "against the baselines".to_owned()));
-        head.extend(SCORES.map(|name| name.replace('_', " ")));
+        head.extend(self.on_page().iter().map(|name| name.replace('_', " ")));
         let row = |row: &Row| {
-            let mut cells = vec![row.name.clone(), three(row.auc), range(row.auc_interval)];
-            cells.extend(delong.then(|| range(row.auc_delong)));
+            let mut cells = vec![row.name.clone(), three(row.value), range(row.interval)];
+            cells.extend(delong.then(|| range(row.delong)));
             cells.extend(self.has_baselines().then(|| row.verdict()));
-            cells.extend(SCORES.map(|name| row.cell(name)));
+            cells.extend(self.on_page().iter().map(|name| row.cell(name)));
             cells
         };
         Table { title: "Methods".into(), head, rows: self.methods.iter().map(row).collect() }
@@ -88,7 +92,7 @@ impl Results {
 
     fn pairs_table(&self) -> Table {
         let delong = self.no_delong.is_none();
-        let mut head = ["better", "worse", "AUC more", "95 %", "p"].map(str::to_owned).to_vec();
+        let mut head = ["better", "worse", &self.more_told(), "95 %", "p"].map(str::to_owned).to_vec();
         head.extend(delong.then(|| "p, DeLong".to_owned()));
         let row = |pair: &super::results::Pair| {
             let mut cells = vec![pair.better.clone(), pair.worse.clone(), three(Some(pair.difference))];
@@ -116,6 +120,42 @@ impl Results {
             Some(Table { title: format!("Settings of {}", row.name), head: head.to_vec(), rows })
         };
         self.methods.iter().filter_map(table).collect()
+    }
+
+    /// Columns of the table of scores.
+    fn on_page(&self) -> &'static [&'static str] {
+        match self.bags_have {
+            Kind::Classes => &["auc", "balanced_accuracy", "log_loss", "ece"],
+            kind => kind.shown(),
+        }
+    }
+
+    fn charts(&self) -> Vec<(String, Vec<Curve>)> {
+        match self.bags_have {
+            Kind::Classes => vec![("ROC and calibration".to_owned(), vec![self.roc(), self.reliability()])],
+            Kind::Survival => vec![("Survival by the predicted risk".to_owned(), self.survival())],
+            Kind::LabelSets | Kind::Numbers => Vec::new(),
+        }
+    }
+
+    /// Kaplan-Meier curves of the bags of higher and of lower risk, of the first methods.
+    fn survival(&self) -> Vec<Curve> {
+        const SHOWN: usize = 4;
+        let curve = |row: &Row| {
+            let halves = row.halves.as_ref()?;
+            let series = ["lower risk", "higher risk"]
+                .iter()
+                .zip(&halves.curves)
+                .map(|(name, steps)| Series { name: (*name).to_owned(), points: corners(steps) });
+            Some(Curve {
+                title: format!("{}: log-rank p {}", row.name, probability(Some(halves.p))),
+                unit: "without an event".into(),
+                along: "time".into(),
+                series: series.collect(),
+                ..Curve::default()
+            })
+        };
+        self.methods.iter().filter_map(curve).take(SHOWN).collect()
     }
 
     fn roc(&self) -> Curve {
@@ -148,4 +188,14 @@ impl Results {
             ..Curve::default()
         }
     }
+}
+
+/// The corners of a curve of steps, from 1 at 0.
+fn corners(steps: &[Step]) -> Vec<(f64, f64)> {
+    let mut all = vec![(0.0, 1.0)];
+    for step in steps {
+        let before = all.last().map_or(1.0, |&(_, survival)| survival);
+        all.extend([(f64::from(step.time), before), (f64::from(step.time), step.survival)]);
+    }
+    all
 }

@@ -1,7 +1,7 @@
 //! What the fits of a study said of bags that they had not seen, put together.
 
-use super::{Study, column};
-use crate::metrics::{Placements, Ranks};
+use super::{Kind, Study, column};
+use crate::metrics::Placements;
 use crate::reproduce::Grid;
 use crate::reproduce::runs::{Line, Runs};
 use anyhow::{Context, Result, bail};
@@ -16,11 +16,14 @@ pub(super) struct Fits<'a> {
 pub(super) struct Pool {
     /// Places of the bags among those with a label.
     pub bags: Vec<usize>,
-    /// `[bags, classes]`.
-    pub probabilities: Vec<f32>,
-    /// Of each bag.
+    /// The fold that tested each.
+    pub folds: Vec<usize>,
+    /// What was said, `[bags, width]`: a probability of each class, or the one value.
+    pub said: Vec<f32>,
+    /// Numbers said of a bag.
+    pub width: usize,
+    /// The class of each, where bags have one.
     pub labels: Vec<u32>,
-    classes: usize,
 }
 
 impl<'a> Fits<'a> {
@@ -57,21 +60,28 @@ impl<'a> Fits<'a> {
     /// # Errors
     /// For lines of another study.
     pub fn pools(&self, study: &Study, labelled: &[usize]) -> Result<Vec<Pool>> {
-        let classes = study.set.bags.classes();
+        let bags = &study.set.bags;
+        let kind = Kind::of(bags);
+        let width = if matches!(kind, Kind::Classes | Kind::LabelSets) { bags.classes() } else { 1 };
         let one = |folds: &Vec<(usize, &Line)>| {
-            let mut of_bag: Vec<Option<&[f32]>> = vec![None; labelled.len()];
-            for said in folds.iter().flat_map(|(_, line)| &line.bags) {
-                let at = labelled.binary_search(&said.bag).ok().filter(|_| said.probabilities.len() == classes);
+            let mut of_bag: Vec<Option<(usize, &[f32])>> = vec![None; labelled.len()];
+            for (fold, said) in folds.iter().flat_map(|(fold, line)| line.bags.iter().map(move |said| (*fold, said))) {
+                let at = labelled.binary_search(&said.bag).ok().filter(|_| said.said().len() == width);
                 let Some(at) = at else { bail!("a run speaks of bag {} as no run of this study does", said.bag) };
-                of_bag[at] = Some(&said.probabilities);
+                of_bag[at] = Some((fold, said.said()));
             }
-            let bags: Vec<usize> = (0..labelled.len()).filter(|&at| of_bag[at].is_some()).collect();
-            let label = |&at: &usize| study.set.bags.label(labelled[at]).context("a bag lost its label");
+            let places: Vec<usize> = (0..labelled.len()).filter(|&at| of_bag[at].is_some()).collect();
+            let label = |&at: &usize| bags.label(labelled[at]).context("a bag lost its label");
+            let known = || of_bag.iter().flatten();
             Ok(Pool {
-                labels: bags.iter().map(label).collect::<Result<_>>()?,
-                probabilities: of_bag.into_iter().flatten().flatten().copied().collect(),
-                bags,
-                classes,
+                labels: match kind {
+                    Kind::Classes => places.iter().map(label).collect::<Result<_>>()?,
+                    _ => Vec::new(),
+                },
+                folds: known().map(|(fold, _)| *fold).collect(),
+                said: known().flat_map(|(_, said)| *said).copied().collect(),
+                bags: places,
+                width,
             })
         };
         self.of.iter().map(one).collect()
@@ -79,15 +89,13 @@ impl<'a> Fits<'a> {
 }
 
 impl Pool {
-    /// Their order.
-    pub fn ranks(&self) -> Option<Ranks> {
-        Ranks::of_some(&self.probabilities, self.classes, &self.labels, &self.bags)
-    }
-
     /// The structural components of the AUC of two classes.
     pub fn placements(&self) -> Option<Placements> {
-        let scores: Vec<f32> = self.probabilities.iter().skip(1).step_by(2).copied().collect();
+        if self.width != 2 || self.labels.is_empty() {
+            return None;
+        }
+        let scores: Vec<f32> = self.said.iter().skip(1).step_by(2).copied().collect();
         let positive: Vec<bool> = self.labels.iter().map(|label| *label == 1).collect();
-        Placements::of(&scores, &positive).filter(|_| self.classes == 2)
+        Placements::of(&scores, &positive)
     }
 }

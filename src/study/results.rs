@@ -1,12 +1,15 @@
 //! What a study found: scores with intervals, and methods in pairs.
 
 use super::chosen::Chosen;
+use super::kind::Judge;
 use super::pools::{Fits, Pool};
-use super::{Divided, Sees, Study};
+use super::{Divided, Halves, Kind, Sees, Study};
+use crate::bag::Bags;
 use crate::data::split;
-use crate::metrics::{self, Calibration, Compared, Difference, Placements, Ranks, Resamples, difference, interval};
+use crate::metrics::{self, Calibration, Compared, Difference, Metric, Placements, Resamples, difference, interval};
 use crate::reproduce::runs::{Line, Runs};
 use crate::reproduce::{Grid, Predicted};
+use crate::responses::Responses;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +28,16 @@ pub struct Results {
     pub bags: usize,
     /// Groups.
     pub groups: Option<usize>,
-    /// Names of the classes; of two the second is the positive one.
+    /// What bags have.
+    pub bags_have: Kind,
+    /// The score that methods are judged by: their `value`.
+    pub judged_by: Metric,
+    /// Names of the classes or labels; of two classes the second is the positive one.
     pub classes: Vec<String>,
     /// What folds keep apart.
     pub divided: Divided,
-    /// How many bags of each class folds test: of each class the fewest and the most, in the order of the classes.
-    pub tested: Vec<[usize; 2]>,
+    /// How many bags of each class folds test.
+    pub tested: Vec<Tested>,
     /// Where bags are from, how many sites, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<usize>,
@@ -43,10 +50,11 @@ pub struct Results {
     /// Share of the training bags that chose the epoch.
     pub validation: f64,
     /// Share of the bags that the most frequent class has: what is right without looking.
-    pub majority: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub majority: Option<f64>,
     /// What it ran on.
     pub device: String,
-    /// The methods, best AUC first.
+    /// The methods, the best first.
     pub methods: Vec<Row>,
     /// Each pair of them.
     pub pairs: Vec<Pair>,
@@ -60,14 +68,18 @@ pub struct Results {
 pub struct Row {
     /// Its name in the study.
     pub name: String,
-    /// The AUC of the predictions of all folds together, a mean over divisions and seeds.
-    pub auc: Option<f64>,
-    /// Where 95 % of the AUCs of resampled groups are.
-    pub auc_interval: Option<[f64; 2]>,
+    /// The score that it is judged by, of the predictions of all folds together (the concordance index over pairs of bags of one
+    /// fold), a mean over divisions and seeds.
+    pub value: Option<f64>,
+    /// Where 95 % of the values of resampled groups are.
+    pub interval: Option<[f64; 2]>,
     /// DeLong's 95 % interval, of two classes where bags are independent.
-    pub auc_delong: Option<[f64; 2]>,
-    /// The AUC as of each fit, in the order of divisions, folds and seeds; none where a fold has bags of one class.
-    pub auc_of_fits: Vec<Option<f64>>,
+    pub delong: Option<[f64; 2]>,
+    /// The value as of each fit, in the order of divisions, folds and seeds; none where a fold leaves it undefined.
+    pub of_fits: Vec<Option<f64>>,
+    /// Survival of the bags of higher and of lower risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halves: Option<Halves>,
     /// What probabilities are worth, of the predictions of all fits together.
     pub calibration: Option<Calibration>,
     /// The corners of the ROC curve of the predictions of all fits together, of two classes.
@@ -87,12 +99,23 @@ pub struct Row {
     pub search: Option<Chosen>,
 }
 
+/// How many bags of a class the folds test.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tested {
+    /// The class or label; of survival whether the event came, of numbers all bags.
+    pub what: String,
+    /// The fewest that a fold tests.
+    pub fewest: usize,
+    /// The most.
+    pub most: usize,
+}
+
 /// A method beside a baseline, on the same samples.
 #[derive(Clone, Debug, Serialize)]
 pub struct Against {
     /// The baseline.
     pub baseline: String,
-    /// Its AUC more than that of the baseline.
+    /// Its value less that of the baseline.
     pub difference: f64,
     /// Where 95 % of the differences on resampled groups are.
     pub interval: [f64; 2],
@@ -120,7 +143,7 @@ pub struct Pair {
     pub better: String,
     /// The other.
     pub worse: String,
-    /// AUC of the first less that of the second.
+    /// Value of the first less that of the second.
     pub difference: f64,
     /// Where 95 % of the differences on resampled groups are.
     pub interval: [f64; 2],
@@ -138,7 +161,7 @@ impl Results {
     pub fn of(study: &Study, grid: &Grid, runs: &Runs, seeds: u64, device: &str) -> Result<Self> {
         let bags = &study.set.bags;
         let labelled: Vec<usize> = (0..bags.len()).filter(|&bag| bags.is_labelled(bag)).collect();
-        let labels: Vec<u32> = labelled.iter().filter_map(|&bag| bags.label(bag)).collect();
+        let kind = Kind::of(bags);
         let groups: Vec<String> = match &bags.groups {
             Some(groups) => labelled.iter().map(|&bag| groups[bag].clone()).collect(),
             None => labelled.iter().map(usize::to_string).collect(),
@@ -149,45 +172,47 @@ impl Results {
         for contender in &study.contenders {
             let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
             let mut pools = fits.pools(study, &labelled)?;
-            let calibration = calibration(&pools, study.set.bags.classes());
-            let roc = roc(&pools, study.set.bags.classes());
-            if contender.sees == Sees::Labels {
+            let (calibration, roc) = (calibration(&pools, kind), roc(&pools));
+            if contender.sees == Sees::Labels && kind.judged_by() == Metric::Auc {
                 // What it says differs from fold to fold by what is left over for training: an order of folds, not of bags.
-                pools.iter_mut().for_each(|pool| pool.probabilities.fill(0.5));
+                pools.iter_mut().for_each(|pool| pool.said.fill(0.5));
             }
-            let ranks: Option<Vec<Ranks>> = pools.iter().map(Pool::ranks).collect();
-            let ranks = ranks.context("a prediction is no number")?;
-            let mean_auc = |counts: &[u32]| {
-                let all: Option<Vec<f64>> = ranks.iter().map(|ranks| ranks.auc(counts)).collect();
+            let judges: Option<Vec<Judge>> = pools.iter().map(|pool| Judge::of(pool, bags, &labelled)).collect();
+            let judges = judges.context("a prediction is no number")?;
+            let mean = |counts: &[u32]| {
+                let all: Option<Vec<f64>> = judges.iter().map(|judge| judge.score(counts)).collect();
                 all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
             };
-            let drawn = resamples.measure(mean_auc);
+            let drawn = resamples.measure(mean);
             let of_pools = || pools.iter().map(Pool::placements).collect::<Option<Vec<_>>>();
             let placements = no_delong.is_none().then(of_pools).flatten().and_then(|all| Placements::mean(&all));
             let placed = fits.placed();
+            let halves = Halves::of(&fits, bags).filter(|_| contender.sees != Sees::Labels);
             let fits: Vec<&Line> = placed.iter().map(|(_, line)| *line).collect();
             methods.push(Row {
                 name: contender.name.clone(),
-                auc: mean_auc(&vec![1; labelled.len()]),
-                auc_interval: interval(&drawn),
-                auc_delong: placements.as_ref().and_then(Placements::interval),
-                auc_of_fits: fits.iter().map(|line| line.metrics.get("auc").copied()).collect(),
+                value: mean(&vec![1; labelled.len()]),
+                interval: interval(&drawn),
+                delong: placements.as_ref().and_then(Placements::interval),
+                of_fits: fits.iter().map(|line| line.metrics.get(kind.judged_by().name()).copied()).collect(),
+                halves,
                 calibration,
                 roc: if contender.sees == Sees::Labels { Vec::new() } else { roc },
                 baseline: contender.is_baseline,
                 against: Vec::new(),
                 folds: over_folds(&fits),
                 seconds: fits.iter().map(|line| line.seconds).sum::<f64>() / fits.len().max(1) as f64,
-                search: Chosen::of(contender, &placed),
+                search: Chosen::of(kind, contender, &placed),
             });
             draws.push(drawn);
             components.push(placements);
         }
         let mut order: Vec<usize> = (0..methods.len()).collect();
-        order.sort_by(|&a, &b| methods[b].auc.unwrap_or(-1.0).total_cmp(&methods[a].auc.unwrap_or(-1.0)));
+        let value = |at: usize| methods[at].value.unwrap_or(f64::NEG_INFINITY);
+        order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
         let compared = |a: usize, b: usize| {
             let found = difference(&draws[a], &draws[b])?;
-            Some((methods[a].auc? - methods[b].auc?, found))
+            Some((methods[a].value? - methods[b].value?, found))
         };
         let mut pairs = Vec::new();
         for (at, &a) in order.iter().enumerate() {
@@ -222,6 +247,8 @@ impl Results {
             data: study.set.name.clone(),
             bags: labelled.len(),
             groups: bags.groups.as_ref().map(|_| unique.len()),
+            bags_have: kind,
+            judged_by: kind.judged_by(),
             classes: bags.class_names.clone(),
             divided: study.divided,
             tested: tested(study),
@@ -230,7 +257,7 @@ impl Results {
             folds: (0..study.folds.repeats()).map(|repeat| study.folds.count(repeat)).max().unwrap_or(0),
             seeds,
             validation: study.validation,
-            majority: majority(&labels),
+            majority: majority(bags),
             device: device.to_owned(),
             methods: order.iter().map(|&at| methods[at].clone()).collect(),
             pairs,
@@ -242,38 +269,52 @@ impl Results {
 /// Why DeLong's interval would not be one, if it would not.
 fn no_delong(study: &Study, groups: &[String]) -> Option<String> {
     let count = split::count_groups(groups);
-    match study.set.bags.classes() {
-        2 if study.divided == Divided::MonteCarlo => Some("divisions test different bags".into()),
-        2 if count < groups.len() => {
+    match (Kind::of(&study.set.bags) == Kind::Classes, study.set.bags.classes()) {
+        (false, _) => Some("it is of classes".into()),
+        (_, 2) if study.divided == Divided::MonteCarlo => Some("divisions test different bags".into()),
+        (_, 2) if count < groups.len() => {
             Some(format!("it takes bags for independent, and {} bags are of {count} groups", groups.len()))
         }
-        2 => None,
-        classes => Some(format!("it is of two classes, and there are {classes}")),
+        (_, 2) => None,
+        (_, classes) => Some(format!("it is of two classes, and there are {classes}")),
     }
 }
 
 /// Of the predictions of all fits together, of two classes.
-fn roc(pools: &[Pool], classes: usize) -> Vec<(f64, f64)> {
-    let scores: Vec<f32> =
-        pools.iter().flat_map(|pool| pool.probabilities.iter().skip(1).step_by(2)).copied().collect();
+fn roc(pools: &[Pool]) -> Vec<(f64, f64)> {
+    let of_two = pools.iter().all(|pool| pool.width == 2 && !pool.labels.is_empty());
+    let scores: Vec<f32> = pools.iter().flat_map(|pool| pool.said.iter().skip(1).step_by(2)).copied().collect();
     let positive: Vec<bool> = pools.iter().flat_map(|pool| &pool.labels).map(|label| *label == 1).collect();
-    if classes == 2 { metrics::roc_curve(&scores, &positive).unwrap_or_default() } else { Vec::new() }
+    if of_two { metrics::roc_curve(&scores, &positive).unwrap_or_default() } else { Vec::new() }
 }
 
 /// Of the predictions of all fits together.
-fn calibration(pools: &[Pool], classes: usize) -> Option<Calibration> {
-    let all = |of: fn(&Pool) -> &[f32]| pools.iter().flat_map(of).copied().collect::<Vec<f32>>();
+fn calibration(pools: &[Pool], kind: Kind) -> Option<Calibration> {
+    let width = pools.first().filter(|_| kind == Kind::Classes)?.width;
+    let said: Vec<f32> = pools.iter().flat_map(|pool| &pool.said).copied().collect();
     let labels: Vec<u32> = pools.iter().flat_map(|pool| &pool.labels).copied().collect();
-    metrics::calibration(&all(|pool| &pool.probabilities), classes, &labels, metrics::BINS)
+    metrics::calibration(&said, width, &labels, metrics::BINS)
 }
 
 /// The fewest and the most bags of each class that a fold tests.
-fn tested(study: &Study) -> Vec<[usize; 2]> {
-    let (labels, classes) = (study.set.bags.labels.as_deref().unwrap_or_default(), study.set.bags.classes());
-    let folds = (0..study.folds.repeats()).flat_map(|repeat| study.folds.class_counts(repeat, labels, classes));
-    let folds: Vec<Vec<usize>> = folds.collect();
-    let of = |class: usize| folds.iter().map(move |fold| fold[class]);
-    (0..classes).map(|class| [of(class).min().unwrap_or(0), of(class).max().unwrap_or(0)]).collect()
+fn tested(study: &Study) -> Vec<Tested> {
+    let bags = &study.set.bags;
+    let of = |what: &str, has: &dyn Fn(usize) -> bool| {
+        let labels: Vec<u32> = (0..bags.len()).map(|bag| u32::from(bags.is_labelled(bag) && has(bag))).collect();
+        let folds = (0..study.folds.repeats()).flat_map(|repeat| study.folds.class_counts(repeat, &labels, 2));
+        let each: Vec<usize> = folds.map(|counts| counts[1]).collect();
+        let (fewest, most) = (each.iter().min().copied(), each.iter().max().copied());
+        Tested { what: what.to_owned(), fewest: fewest.unwrap_or(0), most: most.unwrap_or(0) }
+    };
+    let names = bags.class_names.iter().enumerate();
+    match (&bags.responses, &bags.label_sets) {
+        (Some(Responses::Numbers(_)), _) => vec![of("bags", &|_| true)],
+        (Some(Responses::Survival { events, .. }), _) => {
+            vec![of("bags without an event", &|bag| !events[bag]), of("bags with one", &|bag| events[bag])]
+        }
+        (None, Some(sets)) => names.map(|(label, name)| of(name, &|bag| sets.bag(bag)[label] == Some(true))).collect(),
+        (None, None) => names.map(|(class, name)| of(name, &|bag| bags.label(bag) == Some(class as u32))).collect(),
+    }
 }
 
 /// Every score over all fits, by name.
@@ -290,11 +331,12 @@ fn over_folds(fits: &[&Line]) -> Vec<OverFolds> {
     names.into_iter().map(one).collect()
 }
 
-/// The share of the most frequent class.
-fn majority(labels: &[u32]) -> f64 {
+/// The share of the most frequent class, where bags have one class each.
+fn majority(bags: &Bags) -> Option<f64> {
     let mut counts = BTreeMap::new();
-    labels.iter().for_each(|label| *counts.entry(label).or_insert(0) += 1);
-    counts.values().max().map_or(0.0, |most| f64::from(*most) / labels.len() as f64)
+    let known: Vec<u32> = (0..bags.len()).filter_map(|bag| bags.label(bag)).collect();
+    known.iter().for_each(|label| *counts.entry(label).or_insert(0) += 1);
+    counts.values().max().map(|most| f64::from(*most) / known.len() as f64)
 }
 
 /// A line of what was said of a bag by a model that had not seen it.
@@ -304,10 +346,8 @@ pub struct OutOfFold {
     pub method: String,
     /// Division, fold and seed.
     pub place: [usize; 3],
-    /// Number of the bag.
-    pub bag: usize,
-    /// Probability of each class.
-    pub probabilities: Vec<f32>,
+    /// What was said of which bag.
+    pub said: Predicted,
 }
 
 /// Everything that was said of bags in their folds.
@@ -319,12 +359,7 @@ pub fn out_of_fold(study: &Study, grid: &Grid, runs: &Runs, seeds: u64, device: 
     for contender in &study.contenders {
         let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
         for (place, line) in fits.placed() {
-            let said = |said: &Predicted| OutOfFold {
-                method: contender.name.clone(),
-                place,
-                bag: said.bag,
-                probabilities: said.probabilities.clone(),
-            };
+            let said = |said: &Predicted| OutOfFold { method: contender.name.clone(), place, said: said.clone() };
             all.extend(line.bags.iter().map(said));
         }
     }

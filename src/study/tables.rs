@@ -1,19 +1,21 @@
 //! Results as tables: for people, for programs, for papers.
 
-use super::Divided;
-use super::results::{OverFolds, Pair, Results, Row, SAMPLES};
+use super::results::{OverFolds, Pair, Results, Row, SAMPLES, Tested};
+use super::{Divided, Kind};
 use std::fmt::Write;
-
-/// Columns of the table; the files have all scores.
-const SHOWN: [&str; 6] = ["auc", "average_precision", "balanced_accuracy", "f1", "mcc", "log_loss"];
 
 impl Results {
     /// What was done, in sentences.
     pub fn summary(&self) -> String {
         let groups = self.groups.map_or(String::new(), |n| format!(" of {n} groups, each in one part"));
-        let of = match &self.classes[..] {
-            [_, positive] => format!("AUC and F1 are of class {positive}"),
-            _ => "AUC and F1 are means over the classes".to_owned(),
+        let of = match (self.bags_have, &self.classes[..]) {
+            (Kind::Classes, [_, positive]) => format!("AUC and F1 are of class {positive}"),
+            (Kind::Classes, _) => "AUC and F1 are means over the classes".to_owned(),
+            (Kind::LabelSets, _) => "AUC and F1 are means over the labels".to_owned(),
+            (Kind::Numbers, _) => "R² is the share of the variance of all bags that is told".to_owned(),
+            (Kind::Survival, _) => {
+                "the C-index is the share of pairs whose earlier event has the higher risk".to_owned()
+            }
         };
         let divided = match self.divided {
             Divided::InFolds => format!("{} x {} folds", self.repeats, self.folds),
@@ -31,46 +33,64 @@ impl Results {
                 format!(" The {sites} sites are on both sides of folds, so what is learnt of a site counts as right.")
             }
         };
-        let counts: Vec<String> = self
-            .tested
-            .iter()
-            .zip(&self.classes)
-            .map(|([least, most], class)| match least == most {
-                true => format!("{least} of {class}"),
-                false => format!("{least} to {most} of {class}"),
-            })
-            .collect();
+        let counts = self.tested.iter().map(|Tested { what, fewest, most }| {
+            let of = if self.bags_have == Kind::Classes || self.bags_have == Kind::LabelSets { "of " } else { "" };
+            if fewest == most { format!("{fewest} {of}{what}") } else { format!("{fewest} to {most} {of}{what}") }
+        });
+        let counts: Vec<String> = counts.collect();
+        let majority = self.majority.map_or(String::new(), |share| {
+            format!(" Always the most frequent class would be right in {:.1} %.", 100.0 * share)
+        });
         format!(
             "{} bags{groups}; {divided}, {} seeds each, testing {}; {validation}, and each bag was tested by models that saw no \
-             bag of its group.{sites} {of}. Always the most frequent class would be right in {:.1} %.",
+             bag of its group.{sites} {}.{majority}",
             self.bags,
             self.seeds,
             counts.join(" and "),
-            100.0 * self.majority
+            upper(&of),
         )
     }
 
-    /// What the AUC is, as the head of a column.
-    pub(super) fn auc_told(&self) -> &'static str {
-        if self.divided == Divided::MonteCarlo { "AUC, each division" } else { "AUC, all folds" }
+    /// What the score is that methods are judged by, as the head of a column.
+    pub(super) fn value_told(&self) -> String {
+        let of = if self.divided == Divided::MonteCarlo { "each division" } else { "all folds" };
+        format!("{}, {of}", self.bags_have.title())
     }
 
-    /// How the AUC and its intervals come about.
+    /// The score more, as the head of a column.
+    pub(super) fn more_told(&self) -> String {
+        format!("{} more", self.bags_have.title())
+    }
+
+    /// How the score and its intervals come about.
     pub fn notes(&self) -> String {
-        let auc = match self.divided {
-            Divided::MonteCarlo => "the AUC of the bags that a division tests, a mean over divisions and seeds",
-            _ => "the AUC of the predictions of all folds together, a mean over divisions and seeds",
+        let title = self.bags_have.title();
+        let value = match (self.divided, self.bags_have) {
+            (_, Kind::Survival) => {
+                "the C-index over pairs of bags that one fit tests, as the risks of two fits have no common zero, of all folds \
+                 together, a mean over divisions and seeds"
+                    .to_owned()
+            }
+            (Divided::MonteCarlo, _) => format!("the {title} of the bags that a division tests, a mean over divisions and seeds"),
+            _ => format!("the {title} of the predictions of all folds together, a mean over divisions and seeds"),
         };
-        let delong = match &self.no_delong {
-            Some(why) => format!("DeLong's interval is not given: {why}."),
-            None => "DeLong's interval takes bags for independent and predictions as they are, as the samples do; two that differ \
-                     much tell that neither is to be leaned on."
+        let delong = match (&self.no_delong, self.bags_have) {
+            (_, Kind::LabelSets | Kind::Numbers | Kind::Survival) => String::new(),
+            (Some(why), _) => format!(" DeLong's interval is not given: {why}."),
+            (None, _) => " DeLong's interval takes bags for independent and predictions as they are, as the samples do; two that \
+                          differ much tell that neither is to be leaned on."
                 .to_owned(),
         };
+        let more = match self.bags_have {
+            Kind::Survival => {
+                " Uno's C-index is weighted by the censoring of the bags that a fit saw, up to the last of their events."
+            }
+            _ => "",
+        };
         format!(
-            "{}: {auc}; its interval has 95 % of {SAMPLES} samples of the groups (of the bags, where there are no groups). \
-             {delong} The other columns: mean ± standard deviation over folds, divisions and seeds.",
-            self.auc_told()
+            "{}: {value}; its interval has 95 % of {SAMPLES} samples of the groups (of the bags, where there are no groups).{delong} \
+             The other columns: mean ± standard deviation over folds, divisions and seeds.{more}",
+            self.value_told()
         )
     }
 
@@ -83,31 +103,36 @@ impl Results {
     pub fn markdown(&self) -> String {
         let mut text = format!("# Cross-validation on {}\n\n{}\n\n", self.data, self.summary());
         let delong = self.no_delong.is_none();
-        let mut head = vec!["method".to_owned(), self.auc_told().to_owned(), "95 %".to_owned()];
+        let mut head = vec!["method".to_owned(), self.value_told(), "95 %".to_owned()];
         head.extend(delong.then(|| "95 %, DeLong".to_owned()));
         head.extend(self.has_baselines().then(|| "against the baselines".to_owned()));
-        head.extend(SHOWN.map(|name| name.replace('_', " ")));
+        let shown = self.bags_have.shown();
+        head.extend(shown.iter().map(|name| name.replace('_', " ")));
         head.push("seconds a fit".to_owned());
         table(
             &mut text,
             &head,
             self.methods.iter().map(|row| {
-                let mut cells = vec![row.name.clone(), three(row.auc), range(row.auc_interval)];
-                cells.extend(delong.then(|| range(row.auc_delong)));
+                let mut cells = vec![row.name.clone(), three(row.value), range(row.interval)];
+                cells.extend(delong.then(|| range(row.delong)));
                 cells.extend(self.has_baselines().then(|| row.verdict()));
-                cells.extend(SHOWN.map(|name| row.cell(name)));
+                cells.extend(shown.iter().map(|name| row.cell(name)));
                 cells.push(format!("{:.1}", row.seconds));
                 cells
             }),
         );
         let _ = writeln!(text, "\n{}", self.notes());
         if self.has_baselines() {
-            text += "A method beats a baseline where all of the 95 % interval of its AUC less that of the baseline, on the same \
-                     samples, is above 0.\n";
+            let _ = writeln!(
+                text,
+                "A method beats a baseline where all of the 95 % interval of its {} less that of the baseline, on the same \
+                 samples, is above 0.",
+                self.bags_have.title()
+            );
         }
         if !self.pairs.is_empty() {
             text += "\n";
-            let mut head = ["better", "worse", "AUC more", "95 %", "p"].map(str::to_owned).to_vec();
+            let mut head = ["better", "worse", &self.more_told(), "95 %", "p"].map(str::to_owned).to_vec();
             head.extend(delong.then(|| "95 %, DeLong".to_owned()));
             head.extend(delong.then(|| "p, DeLong".to_owned()));
             table(
@@ -123,22 +148,45 @@ impl Results {
             );
             text += "\nDifferences on the same samples of the groups; p is not corrected for the number of pairs.\n";
         }
+        text += &self.halves();
         for row in &self.methods {
             text += &row.search.as_ref().map_or_else(String::new, |chosen| chosen.markdown(&row.name));
         }
         text
     }
 
-    /// A line for each method and score: the AUC with its intervals, then means over fits.
+    /// Survival of the halves of each method, as a table.
+    fn halves(&self) -> String {
+        let found = || self.methods.iter().filter_map(|row| Some((row, row.halves.as_ref()?)));
+        if found().next().is_none() {
+            return String::new();
+        }
+        let mut text = "\n".to_owned();
+        let head = ["method", "events, lower risk", "events, higher risk", "log-rank chi-squared", "p"];
+        table(
+            &mut text,
+            &head.map(str::to_owned),
+            found().map(|(row, halves)| {
+                let [low, high] = [0, 1].map(|half| format!("{} of {}", halves.events[half], halves.bags[half]));
+                vec![row.name.clone(), low, high, format!("{:.2}", halves.chi_squared), probability(Some(halves.p))]
+            }),
+        );
+        text += "\nThe first division and seed; higher is a risk above the median of the validation bags of the fit (of its training \
+                 bags without them), so no bag has a say in where its line is drawn. The log-rank test takes bags for \
+                 independent.\n";
+        text
+    }
+
+    /// A line for each method and score: the one that methods are judged by with its intervals, then means over fits.
     pub fn csv(&self) -> String {
         let mut text = "method,baseline,metric,value,low,high,delong_low,delong_high,deviation,fits\n".to_owned();
         for row in &self.methods {
             let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
             let ends = |of: Option<[f64; 2]>| [number(of.map(|of| of[0])), number(of.map(|of| of[1]))].join(",");
             let name = format!("\"{}\",{}", row.name.replace('"', "\"\""), row.baseline);
-            let (auc, interval, delong) = (number(row.auc), ends(row.auc_interval), ends(row.auc_delong));
-            let fits = row.auc_of_fits.len();
-            let _ = writeln!(text, "{name},auc_all_folds,{auc},{interval},{delong},,{fits}");
+            let (value, interval, delong) = (number(row.value), ends(row.interval), ends(row.delong));
+            let (metric, fits) = (self.judged_by, row.of_fits.len());
+            let _ = writeln!(text, "{name},{metric}_all_folds,{value},{interval},{delong},,{fits}");
             for OverFolds { metric, mean, deviation, fits } in &row.folds {
                 let metric = if metric.contains([',', '"']) {
                     format!("\"{}\"", metric.replace('"', "\"\""))
@@ -159,16 +207,21 @@ impl Results {
         let columns = 4 + usize::from(delong);
         let _ = writeln!(text, "\\begin{{tabular}}{{l{}}}\n\\toprule", "r".repeat(columns - 1));
         let head = if delong { " & 95\\,\\%, DeLong" } else { "" };
-        let _ = writeln!(text, "Method & AUC & 95\\,\\%{head} & Balanced accuracy \\\\\n\\midrule");
+        let [title, metric] = self.bags_have.of_papers();
+        let of = latex(self.bags_have.title());
+        let _ = writeln!(text, "Method & {of} & 95\\,\\%{head} & {title} \\\\\n\\midrule");
         for row in &self.methods {
-            let more = if delong { format!(" & {}", latex_range(row.auc_delong)) } else { String::new() };
-            let (auc, accuracy) = (three(row.auc), row.cell("balanced_accuracy").replace('±', "$\\pm$"));
-            let (name, interval) = (latex(&row.name), latex_range(row.auc_interval));
-            let _ = writeln!(text, "{name} & {auc} & {interval}{more} & {accuracy} \\\\");
+            let more = if delong { format!(" & {}", latex_range(row.delong)) } else { String::new() };
+            let (value, other) = (three(row.value), latex(&row.cell(metric)));
+            let (name, interval) = (latex(&row.name), latex_range(row.interval));
+            let _ = writeln!(text, "{name} & {value} & {interval}{more} & {other} \\\\");
         }
         text += "\\bottomrule\n\\end{tabular}\n";
         if !self.pairs.is_empty() {
-            text += "\n\\begin{tabular}{llrrr}\n\\toprule\nBetter & Worse & $\\Delta$ AUC & 95\\,\\% & $p$ \\\\\n\\midrule\n";
+            let _ = writeln!(
+                text,
+                "\n\\begin{{tabular}}{{llrrr}}\n\\toprule\nBetter & Worse & $\\Delta$ {of} & 95\\,\\% & $p$ \\\\\n\\midrule"
+            );
             for Pair { better, worse, difference, interval, p, .. } in &self.pairs {
                 let (better, worse, interval) = (latex(better), latex(worse), latex_range(Some(*interval)));
                 let _ = writeln!(text, "{better} & {worse} & {difference:.3} & {interval} & {p:.3} \\\\");
@@ -203,6 +256,12 @@ impl Row {
     }
 }
 
+/// A sentence that begins with a capital, where it begins with a letter.
+fn upper(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// A baseline without the word.
 fn short(name: &str) -> &str {
     name.strip_prefix("baseline: ").unwrap_or(name)
@@ -214,7 +273,7 @@ pub(super) fn three(value: Option<f64>) -> String {
 }
 
 /// A p-value; one that three digits cannot tell from 0 is not called so.
-fn probability(p: Option<f64>) -> String {
+pub(super) fn probability(p: Option<f64>) -> String {
     match p {
         Some(p) if p < 0.0005 => "<0.001".into(),
         p => three(p),
@@ -247,6 +306,7 @@ fn latex(text: &str) -> String {
             '^' => out.push_str("\\textasciicircum{}"),
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
             '±' => out.push_str("$\\pm$"),
+            '²' => out.push_str("$^2$"),
             // Brackets behind the end of a line would be read as its option.
             '[' | ']' => out.extend(['{', c, '}']),
             c if c.is_control() => out.push(' '),

@@ -2,7 +2,8 @@ use super::*;
 use crate::device::Device;
 use crate::methods::Method;
 use crate::random::Random;
-use crate::reproduce::Tried;
+use crate::reproduce::{Found, Task, Tried};
+use crate::training::Settings;
 use serde_json::json;
 
 /// Bags of two classes that a feature tells, of three instances each.
@@ -32,7 +33,16 @@ fn contender(rates: &[f64]) -> Contender {
 fn study(bags: Bags, rates: &[f64]) -> Arc<Study> {
     let folds = Folds::new(vec![(0..bags.len()).map(|bag| (bag / 2 % 3) as u32).collect()]).unwrap();
     let (set, contenders) = (Dataset::new(bags, "made up"), vec![contender(rates)]);
-    Arc::new(Study { set, folds, divided: Divided::InFolds, contenders, validation: 0.3, scaling: Scaling::Auto })
+    let target = TargetChoice::Auto;
+    Arc::new(Study {
+        set,
+        target,
+        folds,
+        divided: Divided::InFolds,
+        contenders,
+        validation: 0.3,
+        scaling: Scaling::Auto,
+    })
 }
 
 /// What the first fold finds.
@@ -92,7 +102,7 @@ fn the_first_of_equal_candidates_is_taken_and_one_that_diverges_is_none() {
 fn baselines_see_means_and_shares_alone() {
     let with = |bags: Bags| {
         let study = (*study(bags, &[1e-3])).clone();
-        let contenders = Contender::baselines(|training| Settings { epochs: 4, ..training });
+        let contenders = Contender::baselines(Kind::Classes, |training| Settings { epochs: 4, ..training });
         let grid = Arc::new(Study { contenders, ..study }).grid().unwrap();
         let device = Device::host();
         let fold = |row: &str| {

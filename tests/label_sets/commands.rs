@@ -19,7 +19,7 @@ fn truth(bag: usize) -> [f32; 2] {
 }
 
 /// An instance with a large first feature makes oedema, one with a large second feature a nodule.
-fn folder(at: &Path, name: &str) -> PathBuf {
+pub(crate) fn folder(at: &Path, name: &str) -> PathBuf {
     let path = at.join(name);
     fs::create_dir(&path).unwrap();
     let mut state = 5u32;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sixty bags of two instances with an age, a time and what became of them then, all told by the first feature.
-fn table(at: &Path) -> PathBuf {
+pub(crate) fn table(at: &Path) -> PathBuf {
     let mut lines = "bag,patient,stage,age,os_months,os_status,a,b\n".to_owned();
     for bag in 0..60 {
         let key = f64::from(bag * 37 % 60) / 60.0;
@@ -28,7 +28,7 @@ fn table(at: &Path) -> PathBuf {
 }
 
 /// Without the columns of this number.
-fn without(path: &Path, columns: &[usize]) -> PathBuf {
+pub(crate) fn without(path: &Path, columns: &[usize]) -> PathBuf {
     let left = |line: &str| {
         let cells = line.split(',').enumerate().filter(|(at, _)| !columns.contains(at)).map(|(_, cell)| cell);
         cells.collect::<Vec<_>>().join(",") + "\n"
@@ -100,6 +100,14 @@ fn survival_from_a_table_to_predictions() {
     assert_eq!(found["predictions"][1]["event"], 0);
     let message = refused(&["predict", "--model", text(&cox), "--data", text(&without(&data, &[3])), "--quiet"]);
     assert!(message.contains("column of events"), "{message}");
+    // What bagrad wrote it writes anew.
+    let risks = dir.path().join("risks.csv");
+    for _ in 0..2 {
+        let args =
+            ["predict", "--model", text(&cox), "--data", text(&bare), "--out", text(&risks), "--quiet", "--force"];
+        good(&args);
+    }
+    assert_eq!(first_lines(&risks, 1), ["bag,time,event,risk"]);
 }
 
 #[test]
@@ -125,7 +133,9 @@ fn numbers_and_grades() {
         assert!(message.contains(what), "{message}");
     };
     wrong(&["clam-sb", "--target", "squared", "--label-column", "age"], "learns classes without an order alone");
-    wrong(&["attention", "--target", "gauss"], "hazards[:INTERVALS[:ALPHA]]");
+    let gauss = super::bagrad(&[&data[..], &["attention", "--target", "gauss"]].concat());
+    let message = String::from_utf8(gauss.stderr).unwrap();
+    assert!(gauss.status.code() == Some(2) && message.contains("hazards[:INTERVALS[:ALPHA]]"), "{message}");
     wrong(&["attention", "--target", "cox"], "expected labels to train with");
     let none = without(&all, &[2, 3, 4, 5]);
     let message = refused(&["train", "--data", text(&none), "--method", "attention", "--target", "squared", "--quiet"]);

@@ -69,7 +69,7 @@ fn a_study_has_the_same_results_however_it_is_done() {
         let is_baseline = name.starts_with("baseline: ");
         assert_eq!(method["against"].as_array().map_or(0, Vec::len), if is_baseline { 0 } else { 3 }, "{name}");
         if name == "baseline: class shares" {
-            assert_eq!((method["auc"].as_f64(), method["auc_delong"].as_f64()), (Some(0.5), None));
+            assert_eq!((method["value"].as_f64(), method["delong"].as_f64()), (Some(0.5), None));
         }
         let Some(search) = method.get("search") else { continue };
         let of = |at: usize| search["candidates"][at]["chosen"].as_u64().unwrap();
@@ -153,8 +153,8 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
         let (found, predictions) = run(division, "");
         assert_eq!((&found["divided"], found["folds"].as_u64()), (&"by-site".into(), Some(folds)), "{division}");
         assert_eq!(found["sites"].as_u64(), Some(5));
-        let delong = found["methods"][0]["auc_delong"].as_array().unwrap();
-        assert!(delong[0].as_f64().unwrap() < found["methods"][0]["auc"].as_f64().unwrap());
+        let delong = found["methods"][0]["delong"].as_array().unwrap();
+        assert!(delong[0].as_f64().unwrap() < found["methods"][0]["value"].as_f64().unwrap());
         let mut fold_of = std::collections::HashMap::new();
         for line in predictions.lines().skip(1) {
             let fold = line.split("\",").nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
@@ -169,7 +169,7 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
     assert_eq!((&found["divided"], found["repeats"].as_u64()), (&"monte-carlo".into(), Some(4)));
     assert_eq!(predictions.lines().count(), 1 + 4 * 2 * 10);
     assert!(found["no_delong"].as_str().unwrap().contains("divisions test different bags"));
-    assert_eq!(found["methods"][0]["auc_of_fits"].as_array().unwrap().len(), 8);
+    assert_eq!(found["methods"][0]["of_fits"].as_array().unwrap().len(), 8);
     // A study's file has its division.
     let file = std::fs::read_to_string(folder.path().join("csv-monte-carlo-4-0.25").join("study.toml")).unwrap();
     assert!(file.contains("folds = \"monte-carlo:4:0.25\"") && file.contains("baselines = false"), "{file}");
