@@ -1,11 +1,14 @@
 //! Bags of instances, packed: the rows of all bags stacked in one matrix, with offsets.
 
+mod identity;
+
 use crate::error::{Error, Result};
 pub(crate) use crate::features::Features;
 use crate::fingerprint::Fingerprint;
 use crate::label_sets::LabelSets;
 use crate::origin::Origin;
 use crate::responses::Responses;
+pub use identity::Identity;
 use std::ops::Range;
 
 /// A packed set of bags.

@@ -27,6 +27,7 @@ mod patches;
 mod predict;
 mod pretrain;
 mod progress;
+mod provenance;
 mod reproduce;
 mod run_folder;
 mod said;
@@ -38,6 +39,7 @@ mod summary;
 mod table;
 mod train;
 mod tuning;
+mod verify;
 
 use anyhow::{Context, Result};
 use bagrad::device::{Device, DeviceChoice, GpuOptions};
@@ -59,6 +61,7 @@ Examples:
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad heatmap --model runs/uni --data features_uni_v1/ --out maps/   where it looked, for browsers and QuPath
   bagrad show runs/mine                              what a model is, and how it came about
+  bagrad verify runs/mine                            the same once more, bit for bit?
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad methods                                     all methods with their settings
@@ -94,6 +97,8 @@ enum Command {
     Heatmap(Box<heatmap::Args>),
     /// Tell what a model file says of itself
     Show(show::Args),
+    /// Do a run or a study once more and compare the bits
+    Verify(verify::Args),
     /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
     Pretrain(Box<pretrain::Args>),
     /// Make bags of features from bags of pictures
@@ -122,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Heatmap(args) => heatmap::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Fuse(args) => fuse::run(&args),

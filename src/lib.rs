@@ -40,7 +40,7 @@
 //!
 //! | to do this | there is |
 //! |---|---|
-//! | hold bags, in memory or in a file | [`Bags`], [`Features`], [`Mapped`], [`LabelSets`], [`Origin`], [`PlaceUnit`] |
+//! | hold bags, in memory or in a file | [`Bags`], [`Features`], [`Mapped`], [`LabelSets`], [`Origin`], [`PlaceUnit`], [`Identity`] |
 //! | read or draw them | `data` (feature `data`) |
 //! | choose a method | [`methods`]: settings as structs, or by name; a method of your own |
 //! | train | [`Trainer`], [`training::Settings`]; [`fit`] for checkpoints |
@@ -150,7 +150,7 @@ pub mod tuning;
 #[doc(hidden)]
 pub mod value;
 
-pub use bag::Bags;
+pub use bag::{Bags, Identity};
 pub use device::Device;
 pub use error::{Error, Result};
 pub use features::{Features, Mapped};

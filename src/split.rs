@@ -7,6 +7,7 @@ mod divisions;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
 
@@ -71,6 +72,11 @@ pub fn stratified(labels: &[u32], groups: Option<&[String]>, shares: [f64; 3], s
     let sizes = [bags - validation - test, validation, test];
     let parts = deal(labels, &sizes, &mut Random::new(seed, 0));
     Ok(parts.into_iter().map(|p| Split::ALL[p]).collect())
+}
+
+/// Tells a division from others.
+pub fn fingerprint(parts: &[Split]) -> String {
+    parts.iter().fold(Fingerprint::default(), |of, part| of.text(part.name())).to_string()
 }
 
 /// Moves a share of the training bags to validation, class by class, and leaves the test bags alone. With `groups`

@@ -16,6 +16,8 @@ mod slides;
 mod studies;
 #[path = "targets/commands.rs"]
 mod targets;
+#[path = "targets/verify.rs"]
+mod verify;
 
 use serde_json::Value;
 use std::fs;
@@ -157,6 +159,7 @@ fn a_run_folder_is_whole_and_its_configuration_repeats_it() {
         "metrics.jsonl",
         "model.safetensors",
         "predictions.csv",
+        "provenance.json",
         "report.html",
     ];
     assert_eq!(names(&first), [&[".bagrad.json"], &files[..]].concat());

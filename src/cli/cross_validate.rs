@@ -189,6 +189,8 @@ const WRITTEN: [(&str, Kind); 7] = [
     ("predictions.csv", Kind::Table),
 ];
 
+/// What was asked, in the folder of a study.
+pub const STUDY: &str = "study.toml";
 /// The file of finished fits, and the beginning of those of shards.
 const RUNS: &str = "runs.jsonl";
 const OF_SHARD: &str = "runs-";
@@ -209,7 +211,12 @@ pub fn run(args: &Args) -> Result<()> {
     let below = args.study.as_deref().map(StudyFile::read).transpose()?.unwrap_or_default();
     let asked = args.asked().over(below);
     let seeds = asked.seeds.unwrap_or(1);
-    let study = Arc::new(study(args, &asked)?);
+    if args.opening.splits.is_some() {
+        bail!(
+            "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
+        );
+    }
+    let study = Arc::new(study(&asked, quiet)?);
     let grid = study.grid()?;
     let file = |name: &str| args.out.join(name);
     let places = WRITTEN.map(|(name, kind)| (file(name), kind));
@@ -255,7 +262,7 @@ pub fn run(args: &Args) -> Result<()> {
     claim.commit()?;
     let told = StudyFile { validation: Some(study.validation), ..asked };
     // It may be one that a person wrote, or of a smaller study.
-    let (place, text_of_study) = (file("study.toml"), told.to_toml()?);
+    let (place, text_of_study) = (file(STUDY), told.to_toml()?);
     match std::fs::read_to_string(&place) {
         Ok(there) if there != text_of_study => note(quiet, format!("{} is left as it is", place.display())),
         Ok(_) => {}
@@ -268,9 +275,19 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// The fits that a folder has, of whichever process.
+///
+/// # Errors
+/// For a file of runs that is none.
+pub fn runs(folder: &Path) -> Result<Runs> {
+    Runs::open(folder.join(RUNS))?.shared(None, &known(folder)?)
+}
+
 /// Opens the data and lays out the study.
-fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
-    let quiet = args.output.quiet;
+///
+/// # Errors
+/// Of what is asked, and of the data.
+pub fn study(asked: &StudyFile, quiet: bool) -> Result<Study> {
     let Some(data) = &asked.data else { bail!("--data: expected bags to learn from, found none") };
     if asked.methods.is_empty() && asked.search.is_empty() {
         bail!("--method: expected a method at least (`bagrad methods` lists them), found none");
@@ -279,11 +296,6 @@ fn study(args: &Args, asked: &StudyFile) -> Result<Study> {
         bail!("--trials is of the candidates of --search, of which there is none");
     }
     let mut contenders = asked.contenders()?;
-    if args.opening.splits.is_some() {
-        bail!(
-            "--splits: a file of parts is one division, for `bagrad train`; folds are those of the data set or drawn (--folds)"
-        );
-    }
     let mut set = experiment::open(data, &asked.opening(), None, Cache::Auto, quiet)?;
     match &asked.positive {
         Some(name) => class_match::set_positive(&mut set.bags, name).context("--positive")?,

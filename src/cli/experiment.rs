@@ -10,7 +10,7 @@ use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
 use bagrad::training::{Cache, Predictions, Settings};
-use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
+use bagrad::{Bags, Error, Features, Fitted, Identity, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -118,6 +118,8 @@ pub struct Finished {
     pub predictions: Predictions,
     /// Training, validation and test; `None` for a part without bags.
     pub parts: [Option<Evaluation>; 3],
+    /// What tells the bags as they were read from others.
+    pub identity: Identity,
     /// Seconds for all of it, reading the data included.
     pub seconds: f64,
 }
@@ -171,22 +173,57 @@ pub fn open(data: &str, opening: &Opening, key: Option<&[i32]>, cache: Cache, qu
 /// # Errors
 /// Of the data (with its name), the settings, or the device.
 pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: Persistence) -> Result<Finished> {
+    train(prepare(plan, progress.quiet())?, plan, device, progress, persistence)
+}
+
+/// Bags that are read and divided.
+pub struct Prepared<'a> {
+    /// The bags as they were read, divided.
+    pub set: Dataset,
+    /// What tells them from others.
+    pub identity: Identity,
+    start: Option<Start<'a>>,
+    clock: Instant,
+}
+
+/// Reads the bags of `plan` and divides them.
+///
+/// # Errors
+/// Of the data, with its name.
+pub fn prepare(plan: &Plan, quiet: bool) -> Result<Prepared<'_>> {
     let clock = Instant::now();
-    let mut set = open(&plan.data, &plan.opening, plan.key.as_deref(), plan.settings.cache, progress.quiet())?;
+    let mut set = open(&plan.data, &plan.opening, plan.key.as_deref(), plan.settings.cache, quiet)?;
     let start = plan.start.as_deref().map(Start::read).transpose()?;
     let in_order = order_classes(&mut set, plan.positive.as_deref(), start.as_ref());
     let told = in_order.with_context(|| format!("data {}", plan.data))?;
-    told.iter().for_each(|remark| note(progress.quiet(), remark));
+    told.iter().for_each(|remark| note(quiet, remark));
     let of_data = || format!("data {}", plan.data);
     set.split = Some(plan.division.of(&mut set).with_context(of_data)?);
     set.check_for_training().with_context(of_data)?;
     if let Some(groups) = groups_told(&set) {
-        note(progress.quiet(), groups);
+        note(quiet, groups);
     }
-    let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
-    if validation.is_empty() && plan.settings.patience.is_some() {
+    if set.indices(Split::Validation).is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
     }
+    let identity = set.bags.identity().with_context(of_data)?;
+    Ok(Prepared { set, identity, start, clock })
+}
+
+/// Trains on these bags and evaluates.
+///
+/// # Errors
+/// Of the data (with its name), the settings, or the device.
+pub fn train(
+    prepared: Prepared<'_>,
+    plan: &Plan,
+    device: &Device,
+    progress: &mut Progress,
+    persistence: Persistence,
+) -> Result<Finished> {
+    let Prepared { mut set, identity, start, clock } = prepared;
+    let of_data = || format!("data {}", plan.data);
+    let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
     progress.begin(&plan.settings, training.len());
     let mut trainer = Trainer::new(plan.method.clone())
         .settings(plan.settings.clone())
@@ -225,7 +262,7 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: P
             *slot = Some(evaluate(&predictions, &set.bags, bags, targets.as_deref())?);
         }
     }
-    Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
+    Ok(Finished { set, outcome, predictions, parts, identity, seconds: clock.elapsed().as_secs_f64() })
 }
 
 /// How the groups of bags were divided, where there are any.

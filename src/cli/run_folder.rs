@@ -4,6 +4,7 @@ use super::config::Config;
 use super::csv::Csv;
 use super::epochs;
 use super::experiment::{Finished, part_name};
+use super::provenance::{self, Provenance};
 use super::said;
 use anyhow::{Context, Result};
 use bagrad::data::Split;
@@ -34,6 +35,21 @@ pub fn model_of(path: &Path) -> Result<PathBuf> {
     Ok(if path.is_dir() { path.join(MODEL) } else { path.to_owned() })
 }
 
+/// Fills a table of a run.
+type Fill = fn(&mut dyn Write, &Finished) -> io::Result<()>;
+/// What was said of bags and of instances in it.
+pub const TABLES: [(&str, Fill); 2] = [("predictions.csv", of_bags), ("attention.csv", of_instances)];
+
+fn of_bags(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
+    let bags = &done.set.bags;
+    bag_table(out, bags, &done.predictions, &bags.class_names, done.set.split.as_deref())
+}
+
+fn of_instances(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
+    let bags = &done.set.bags;
+    instance_table(out, bags, &done.predictions, &bags.class_names)
+}
+
 #[derive(Serialize)]
 struct EpochLine<'a> {
     kind: &'static str,
@@ -45,7 +61,14 @@ struct EpochLine<'a> {
 ///
 /// # Errors
 /// With the file that could not be written.
-pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String, Value>, page: &Report) -> Result<()> {
+pub fn write(
+    claim: Claim,
+    config: &Config,
+    done: &Finished,
+    result: &Map<String, Value>,
+    page: &Report,
+    provenance: &Provenance,
+) -> Result<()> {
     let config = config.to_toml()?;
     let mut lines = String::new();
     for epoch in &done.outcome.epochs {
@@ -55,18 +78,18 @@ pub fn write(claim: Claim, config: &Config, done: &Finished, result: &Map<String
     let mut last = Map::from_iter([("kind".to_owned(), Value::from("result"))]);
     last.extend(result.clone());
     lines += &(serde_json::to_string(&last)? + "\n");
-    let split = done.set.split.as_deref();
-    let (bags, predictions) = (&done.set.bags, &done.predictions);
     let place = claim.staging();
     files::write_atomically(place.join(CONFIG), &config)?;
     files::write_atomically(place.join(METRICS), &lines)?;
+    files::write_atomically(place.join(provenance::FILE), provenance.to_text()?)?;
     let of_epochs = &done.outcome.epochs;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     table_file(place.join(epochs::TABLE), |out| epochs::table(out, of_epochs))?;
     table_file(place.join(epochs::EVENTS), |out| epochs::events(out, of_epochs, now))?;
     done.outcome.model.save(place.join(MODEL))?;
-    table_file(place.join("predictions.csv"), |out| bag_table(out, bags, predictions, &bags.class_names, split))?;
-    table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, &bags.class_names))?;
+    for (name, fill) in TABLES {
+        table_file(place.join(name), |out| fill(out, done))?;
+    }
     page.write(place.join("report.html"))?;
     Ok(claim.commit()?)
 }
@@ -143,7 +166,7 @@ fn told_cells(csv: &mut Csv<'_, impl Write + ?Sized>, told: &[Told], row: usize)
 /// # Errors
 /// When `out` cannot be written.
 pub fn instance_table(
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
     bags: &Bags,
     predictions: &Predictions,
     classes: &[String],

@@ -6,6 +6,7 @@ use super::experiment::{self, part_name};
 use super::interruption::{self, Interruption};
 use super::optimiser::{self, Chosen, LookaheadFlag, Rule};
 use super::progress::Progress;
+use super::provenance::Provenance;
 use super::{answer, answer_json, note, open_device, page, run_folder, summary};
 use anyhow::{Result, bail};
 use bagrad::TargetChoice;
@@ -19,8 +20,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
-The run folder has config.toml (reusable with --config), metrics.jsonl, epochs.csv, an event file for TensorBoard,
-model.safetensors, predictions.csv, attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
+The run folder has config.toml (reusable with --config), provenance.json (for `bagrad verify`), metrics.jsonl, epochs.csv, an event
+file for TensorBoard, model.safetensors, predictions.csv, attention.csv and report.html. It appears whole at the end, or not at all. Options go before the
 configuration, and the configuration before the recipe of the method's paper; each changes the part it names.
 Beside it RUN.checkpoint says how a run stands while it lasts: `bagrad train --resume --out RUN` goes on with one that was
 interrupted.
@@ -328,7 +329,8 @@ pub fn run(args: &Args) -> Result<()> {
         let standardised = done.outcome.model.standardisation.is_some();
         let config = Config::of(&plan, standardised, &choice)?;
         let page = page::page(&plan, &done, &device, 3);
-        run_folder::write(claim, &config, &done, &result, &page)?;
+        let provenance = Provenance::of(&done.identity, done.set.split.as_deref(), &device);
+        run_folder::write(claim, &config, &done, &result, &page, &provenance)?;
         interruption::over(out)?;
         result.insert("out".into(), json!(out.display().to_string()));
     }
