@@ -1,5 +1,5 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | pretrain | embed | fuse | devices | methods |
-//! bench | reproduce`: what each reads, runs and prints.
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | pretrain | embed | fuse | export | devices |
+//! methods | bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -14,6 +14,7 @@ mod division;
 mod embed;
 mod epochs;
 mod experiment;
+mod export;
 mod fuse;
 mod heatmap;
 mod inspect;
@@ -64,6 +65,7 @@ Examples:
   bagrad verify runs/mine                            the same once more, bit for bit?
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
+  bagrad export runs/mine --format onnx --out model.onnx            for onnxruntime and others
   bagrad methods                                     all methods with their settings
   bagrad devices                                     what this machine can compute on
 
@@ -105,6 +107,8 @@ enum Command {
     Embed(embed::Args),
     /// Join the features of two magnifications
     Fuse(fuse::Args),
+    /// Write a model in the formats of other programs (ONNX)
+    Export(export::Args),
     /// List what this machine can compute on
     Devices(devices::Args),
     /// List the methods with their settings
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Fuse(args) => fuse::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Methods(args) => methods::run(&args),
         Command::Bench(args) => bench::run(&args, begin),

@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a page of ours has in its head.
 pub(crate) const GENERATOR: &str = r#"<meta name="generator" content="bagrad"/>"#;
 
+/// Who writes the ONNX files of this program, as these say themselves.
+pub(crate) const ONNX_PRODUCER: &str = "bagrad";
+
 /// How a packed file begins: a byte that no text has, and ends of lines that a transfer as text would change.
 pub(crate) const PACKED: [u8; 8] = *b"\x89BAGS\r\n\x1a";
 

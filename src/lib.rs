@@ -51,6 +51,7 @@
 //! | pretrain an encoder of patches | `pretrain` (feature `data`) |
 //! | show a run | `report`: one self-contained HTML page (feature `report`) |
 //! | draw what a model says where its instances are | `heatmap` (feature `report`) |
+//! | hand a model to other runtimes | `onnx`: ONNX files (feature `onnx`) |
 //! | build on what is below | [`engine`]: sessions, tapes, plans, kernels; less stable than the rest |
 //!
 //! Whatever a caller, a file or a device does wrong is an [`Error`]. There is no global state: models, methods and devices
@@ -68,7 +69,8 @@
 //! - `data`: the readers and the shipped digits.
 //! - `gpu` (default): GPUs through wgpu. Without it the host is the one device, and no wgpu is in the tree.
 //! - `report`: a run as one HTML page.
-//! - `cli` (default): `data`, `report`, and what the program `bagrad` needs.
+//! - `onnx`: models as files of ONNX.
+//! - `cli` (default): `data`, `onnx`, `report`, and what the program `bagrad` needs.
 //!
 //! `ARCHITECTURE.md` in the repository tells how the parts work together, and why they are as they are.
 
@@ -109,6 +111,8 @@ pub mod model;
 mod normal;
 #[doc(hidden)]
 pub mod objectives;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[doc(hidden)]
 pub mod ops;
 mod origin;

@@ -44,6 +44,7 @@ use crate::kernels::launch::Input;
 use crate::planner::Planner;
 use crate::value::{Io, Shape, Storage, Value, ValueId};
 use columns::Splitter;
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -58,6 +59,11 @@ impl Op {
     /// The rule of this operation: what planning goes through.
     pub fn rule(&self) -> &dyn Rule {
         &*self.0
+    }
+
+    /// The operation with its settings, when it is an `R`: for what translates tapes to other languages.
+    pub fn get<R: Rule>(&self) -> Option<&R> {
+        (self.rule() as &dyn Any).downcast_ref()
     }
 }
 
@@ -132,7 +138,7 @@ pub enum Merge {
 }
 
 /// An operation: what the planner asks of it.
-pub trait Rule: Debug + Send + Sync + 'static {
+pub trait Rule: Any + Debug + Send + Sync {
     /// Name in errors.
     fn name(&self) -> &'static str;
 

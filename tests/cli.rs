@@ -6,6 +6,8 @@
 mod heatmap;
 #[path = "label_sets/commands.rs"]
 mod label_sets;
+#[path = "onnx/commands.rs"]
+mod onnx;
 #[path = "slides/packed.rs"]
 mod packed;
 #[path = "pretrain/commands.rs"]

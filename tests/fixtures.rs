@@ -2,6 +2,8 @@
 //! tools/make_fixtures.py and tools/make_fixtures_optimisers.py write with PyTorch.
 
 mod common;
+#[cfg(feature = "onnx")]
+mod onnx;
 
 use bagrad::device::Device;
 use bagrad::groups::Group;

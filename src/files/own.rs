@@ -1,6 +1,6 @@
 //! How bagrad knows what it wrote: a marker in a folder, the content of a file. Only that is ever replaced.
 
-use super::{GENERATOR, PACKED};
+use super::{GENERATOR, ONNX_PRODUCER, PACKED};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -29,6 +29,8 @@ pub enum Kind {
     Experiment,
     /// Many slides in one file.
     Packed,
+    /// A model as an ONNX file.
+    Onnx,
     /// What a cross-validation found, as Markdown, JSON, CSV and LaTeX, and its model card.
     Study,
 }
@@ -71,6 +73,7 @@ impl Kind {
             Kind::Tuning => "tuning",
             Kind::Experiment => "table of an experiment",
             Kind::Packed => "packed file",
+            Kind::Onnx => "ONNX file",
             Kind::Study => "result of a cross-validation",
         }
     }
@@ -83,6 +86,11 @@ impl Kind {
         }
         if self == Kind::Packed {
             return Ok(head.starts_with(&PACKED));
+        }
+        if self == Kind::Onnx {
+            // Field 1, the version of the format, and field 2, the producer.
+            let producer = [&[0x12, ONNX_PRODUCER.len() as u8], ONNX_PRODUCER.as_bytes()].concat();
+            return Ok(matches!(head[..], [0x08, _, ..]) && head[2..].starts_with(&producer));
         }
         let text = String::from_utf8_lossy(&head);
         let first = text.lines().next().unwrap_or_default();
@@ -111,7 +119,7 @@ impl Kind {
                     || first.starts_with("method,baseline,metric,")
                     || starts.starts_with('{') && text.contains("\"divided\"") && text.contains("\"repeats\"")
             }
-            Kind::Folder | Kind::Model | Kind::Packed => unreachable!("told by other means"),
+            Kind::Folder | Kind::Model | Kind::Packed | Kind::Onnx => unreachable!("told by other means"),
         })
     }
 }

@@ -1,0 +1,104 @@
+//! `bagrad export`: a trained model in the formats of other programs.
+
+use super::args::Output;
+use super::{answer, answer_json, note, run_folder};
+use anyhow::{Context, Result};
+use bagrad::Model;
+use bagrad::files::{self, Claim, Kind};
+use bagrad::onnx;
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+const HELP: &str = "\
+onnx: the graph for one bag of any number of instances, for onnxruntime and others. Features go in as the encoder gave
+them; logits, probabilities and what the model tells of each instance come out. What the model was trained on is in
+the file's metadata (docs/onnx.md).
+
+Examples:
+  bagrad export runs/mine --format onnx --out model.onnx
+  bagrad export model.safetensors --format onnx --out model.onnx --json | jq .outputs";
+
+/// Arguments of `bagrad export`.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Model file, or the run folder it is in
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    format: Format,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace a file of that format that bagrad wrote
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A format of other programs.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// An ONNX file
+    Onnx,
+}
+
+impl Format {
+    fn kind(self) -> Kind {
+        match self {
+            Format::Onnx => Kind::Onnx,
+        }
+    }
+}
+
+/// A model in a format, and what to tell of it: for programs, and for people.
+struct Written {
+    bytes: Vec<u8>,
+    told: Map<String, Value>,
+    says: String,
+}
+
+/// Reads, translates, writes, tells.
+///
+/// # Errors
+/// Of the model, of the file to write, or of what the format has no form for.
+pub fn run(args: &Args) -> Result<()> {
+    let claim = Claim::files(&[(&args.out, args.format.kind())], args.force, &[&args.model])?;
+    let path = run_folder::model_of(&args.model)?;
+    let model = Model::load(&path)?;
+    let written = match args.format {
+        Format::Onnx => as_onnx(&model),
+    };
+    let Written { bytes, mut told, says } = written.with_context(|| path.display().to_string())?;
+    files::write_atomically(claim.staged(&args.out), &bytes)?;
+    claim.commit()?;
+    if args.output.json {
+        told.insert("out".into(), json!(args.out.display().to_string()));
+        told.insert("bytes".into(), json!(bytes.len()));
+        return answer_json(&told);
+    }
+    answer(&says)?;
+    note(args.output.quiet, format!("written: {} ({} bytes)", args.out.display(), bytes.len()));
+    Ok(())
+}
+
+fn as_onnx(model: &Model) -> Result<Written> {
+    let exported = onnx::export(model)?;
+    let mut told = Map::new();
+    told.insert("format".into(), json!("onnx"));
+    told.insert("inputs".into(), json!(exported.inputs));
+    told.insert("outputs".into(), json!(exported.outputs));
+    told.insert("metadata".into(), exported.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect());
+    told.insert("nodes".into(), json!(exported.nodes));
+    let names: Vec<&str> = exported.outputs.iter().map(|output| output.name.as_str()).collect();
+    let says = format!(
+        "{} as a graph of {} nodes: {} to {}\n",
+        model.spec().method.name(),
+        exported.nodes,
+        exported.inputs.join(" and "),
+        names.join(", ")
+    );
+    Ok(Written { bytes: exported.bytes, told, says })
+}
