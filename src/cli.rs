@@ -1,5 +1,5 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | pretrain | embed | fuse | export | devices |
-//! methods | bench | reproduce`: what each reads, runs and prints.
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | verify | pretrain | embed | fuse | export |
+//! devices | methods | bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 

@@ -22,6 +22,7 @@ mod graph;
 mod images;
 mod math;
 mod metadata;
+mod nystrom;
 mod outputs;
 mod pools;
 #[doc(hidden)]

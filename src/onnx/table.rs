@@ -2,6 +2,7 @@
 
 use super::attention as a;
 use super::images as i;
+use super::nystrom as n;
 use super::pools as p;
 use super::pseudo as q;
 use super::rows as r;
@@ -99,10 +100,10 @@ pub fn translate(at: &mut At) -> Done {
         CriticalAttention => p::critical_attention,
         AddPositions => p::add_positions,
         SelfAttention => a::self_attention,
-        CrossAttention => a::cross_attention,
-        Received => a::received,
-        HeadProduct => a::head_product,
-        PseudoInverse => a::pseudo_inverse,
+        CrossAttention => n::cross_attention,
+        Received => n::received,
+        HeadProduct => n::head_product,
+        PseudoInverse => n::pseudo_inverse,
         GraphProduct => a::graph_product,
         Square => t::square,
         LandmarkMeans => t::landmark_means,
