@@ -1,4 +1,4 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | verify | pretrain | embed | fuse | export |
+//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | verify | import | pretrain | embed | fuse | export |
 //! devices | methods | bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
@@ -17,6 +17,7 @@ mod experiment;
 mod export;
 mod fuse;
 mod heatmap;
+mod import;
 mod inspect;
 mod interruption;
 mod methods;
@@ -63,6 +64,7 @@ Examples:
   bagrad heatmap --model runs/uni --data features_uni_v1/ --out maps/   where it looked, for browsers and QuPath
   bagrad show runs/mine                              what a model is, and how it came about
   bagrad verify runs/mine                            the same once more, bit for bit?
+  bagrad import s_0_checkpoint.pt --out clam.safetensors    a model of CLAM's, DSMIL's or TransMIL's weights
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad export runs/mine --format onnx --out model.onnx            for onnxruntime and others
@@ -101,6 +103,8 @@ enum Command {
     Show(show::Args),
     /// Do a run or a study once more and compare the bits
     Verify(verify::Args),
+    /// Make a model file of the weights of CLAM, DSMIL, TransMIL, AttentionDeepMIL or MIL-Lab
+    Import(import::Args),
     /// Pretrain an encoder of patches: by contrast (SimCLR), or by the classes of patches
     Pretrain(Box<pretrain::Args>),
     /// Make bags of features from bags of pictures
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Heatmap(args) => heatmap::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Fuse(args) => fuse::run(&args),

@@ -33,6 +33,7 @@ pub mod slides;
 mod source;
 pub mod text;
 pub mod textures;
+pub mod weights;
 
 pub use crate::split::{self, Folds, Split};
 pub use crate::standardise::Standardiser;

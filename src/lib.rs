@@ -48,6 +48,7 @@
 //! | predict, and measure | [`Predictor`], [`training::Predictions`], [`metrics`] |
 //! | choose a device | [`Device`], [`device`] |
 //! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
+//! | make a model of other people's weights | `foreign` (feature `data`) |
 //! | pretrain an encoder of patches | `pretrain` (feature `data`) |
 //! | show a run | `report`: one self-contained HTML page (feature `report`) |
 //! | draw what a model says where its instances are | `heatmap` (feature `report`) |
@@ -93,6 +94,8 @@ mod features;
 pub mod files;
 mod fingerprint;
 pub mod fit;
+#[cfg(feature = "data")]
+pub mod foreign;
 mod front;
 #[doc(hidden)]
 pub mod groups;

@@ -114,6 +114,8 @@ pub struct Model {
     /// Statistics of the features that the model was trained on, where they were not standardised: see
     /// [`Model::statistics`].
     pub seen: Option<Standardiser>,
+    /// What people should know of it, a sentence each: of weights that were imported, what was assumed of them.
+    pub remarks: Vec<String>,
 }
 
 /// Bytes that the parameters of a model may take: the most that devices bind of one buffer.
@@ -191,6 +193,7 @@ impl Model {
             columns: None,
             origin: None,
             seen: None,
+            remarks: Vec::new(),
         })
     }
 
@@ -409,6 +412,7 @@ impl Model {
             columns: self.columns.clone(),
             origin: self.origin.clone(),
             derived: self.fingerprints(),
+            remarks: self.remarks.clone(),
         };
         let described = serde_json::to_string(&described).expect("a spec is plain data");
         let metadata = HashMap::from([("bagrad".to_string(), described)]);
@@ -450,7 +454,7 @@ impl Model {
             SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { spec, columns, origin, derived, .. } =
+        let Described { spec, columns, origin, derived, remarks, .. } =
             Described::read(spec, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
@@ -484,7 +488,8 @@ impl Model {
             Ok(Some(found))
         };
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
-        let model = Model { spec, infos, layout, values, follower: None, standardisation, columns, origin, seen };
+        let follower = None;
+        let model = Model { spec, infos, layout, values, follower, standardisation, columns, origin, seen, remarks };
         model.check_finite().map_err(|e| e.to_string())?;
         for (name, found) in model.fingerprints() {
             let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "foreign/commands.rs"]
+mod foreign;
 #[path = "heatmap/commands.rs"]
 mod heatmap;
 #[path = "label_sets/commands.rs"]

@@ -56,6 +56,7 @@ fn described(model: &Model) -> Result<Map<String, Value>> {
     told.insert("standardised".into(), json!(model.standardisation.is_some()));
     told.insert("origin".into(), json!(model.origin));
     told.insert("columns".into(), json!(model.columns));
+    told.insert("remarks".into(), json!(model.remarks));
     Ok(told)
 }
 
@@ -121,6 +122,7 @@ fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> Str
         },
     );
     line("parameters", model.parameter_count().to_string());
+    model.remarks.iter().for_each(|remark| line("remark", remark.clone()));
     if let Some(result) = result {
         let text = |key: &str| match result.get(key)? {
             Value::Null => None,

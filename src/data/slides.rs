@@ -33,6 +33,7 @@ mod stream;
 mod table;
 mod zip;
 
+pub(super) use format::weights;
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
 pub(super) use layouts::{folders_within, is_slides};
 pub use stream::{Slides, Taken};

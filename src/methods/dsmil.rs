@@ -3,7 +3,7 @@
 //! The first classifies instances, s_n = W h_n + b, and its maximum over the bag, at the critical instance
 //! m of each class, is one bag logit. The second attends from the critical instance: a_n = softmax over the
 //! bag of q_n . q_m / sqrt(L), and classifies the weighted sums of the values v_n of all classes together.
-//! Each stream has its own loss; the bag's logit is the mean of both.
+//! Each stream has its own loss; the bag's logit is the mean of both, or that of the second.
 
 use super::layers::{Network, Start};
 use super::{About, Level, MilMethod, Recipe};
@@ -15,7 +15,7 @@ use crate::ops::update::{Optimiser, UpdateRule};
 use crate::tape::{Columns, Link, Meaning, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// Which of the two networks that were published under the name.
+/// Which of the networks that were published under the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -25,6 +25,19 @@ pub enum Variant {
     /// The authors' code since September 2022 and its released weights: queries from two layers with ReLU
     /// and tanh, the embeddings themselves as values.
     H,
+    /// The same with its switch `nonlinear` off: linear queries.
+    L,
+}
+
+/// What a bag's logit is of; each stream is trained by its own loss in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The mean of both streams' logits, as in the paper.
+    #[default]
+    Both,
+    /// That of the attention alone, as in the authors' scripts unless they are asked for both.
+    Bag,
 }
 
 /// DSMIL; the defaults are the paper's.
@@ -43,11 +56,13 @@ pub struct Dsmil {
     /// Dropout in front of the layer that makes the values.
     #[serde(serialize_with = "super::layers::shortest")]
     pub value_dropout: f32,
-    /// Variant h: values from a layer with ReLU.
+    /// Variants h and l: values from a layer with ReLU.
     pub value_layer: bool,
     /// The first of more than two classes is a bag that shows none of the others: it has no logit, and all targets of
     /// its bags are 0.
     pub negative: bool,
+    /// What a bag's logit is of.
+    pub answer: Answer,
     /// How weights start.
     pub init: Start,
 }
@@ -62,6 +77,7 @@ impl Default for Dsmil {
             value_dropout: 0.0,
             value_layer: false,
             negative: false,
+            answer: Answer::Both,
             init: Start::Torch,
         }
     }
@@ -69,13 +85,14 @@ impl Default for Dsmil {
 
 /// Settings, for people.
 pub(super) const HELP: &[(&str, &str)] = &[
-    ("variant", "p: the paper's network; h: the authors' later code and released weights"),
+    ("variant", "p: the paper's network; h: the authors' later code and released weights; l: that with linear queries"),
     ("embed", "widths of the fully connected ReLU layers in front; [] for none"),
     ("dropout", "dropout after each of these layers"),
     ("query", "width of the queries"),
     ("value_dropout", "dropout in front of the layer that makes the values"),
-    ("value_layer", "variant h: make the values with a ReLU layer (variant p always has a linear one)"),
+    ("value_layer", "variants h and l: make the values with a ReLU layer (variant p always has a linear one)"),
     ("negative", "more than two classes: the first is a bag of none of the others, and has no logit of its own"),
+    ("answer", "both: a bag's logit is the mean of both streams', as in the paper; bag: that of the attention alone"),
     ("init", "start of the weights: torch or glorot"),
 ];
 
@@ -137,7 +154,10 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     }
     let value_layer = settings.variant == Variant::P || settings.value_layer;
     if settings.value_dropout != 0.0 && !value_layer {
-        return Err(Error::setting("value_dropout", "variant h has no layer for the values unless value_layer is set"));
+        return Err(Error::setting(
+            "value_dropout",
+            "variants h and l have no layer for the values unless value_layer is set",
+        ));
     }
     net.start = settings.init;
     let features = net.features;
@@ -150,7 +170,7 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let pooled = net.tape.push(SegmentReduce(Pool::Max), &[scores, tiles, bag_tiles, offsets])?;
     let (largest, critical) = (pooled[0], pooled[1]);
     let q = match settings.variant {
-        Variant::P => net.linear("query", h, settings.query, Activation::None)?,
+        Variant::P | Variant::L => net.linear("query", h, settings.query, Activation::None)?,
         Variant::H => {
             let inner = net.linear("query.0", h, settings.query, Activation::Relu)?;
             net.linear("query.1", inner, settings.query, Activation::Tanh)?
@@ -173,6 +193,9 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let weights = net.tape.push1(SegmentSoftmax, &[attended[1], tiles, bag_tiles, offsets])?;
     let losses = [net.bag_loss(largest, link, 0.0)?, net.bag_loss(bag, link, 0.0)?];
     let loss = net.add(losses[0], losses[1], 0.5, 0.5)?;
-    let logits = net.add(largest, bag, 0.5, 0.5)?;
+    let logits = match settings.answer {
+        Answer::Both => net.add(largest, bag, 0.5, 0.5)?,
+        Answer::Bag => bag,
+    };
     Ok(Streams { logits, link, scores, weights, features: attended[0], loss })
 }

@@ -22,6 +22,9 @@ pub(super) struct Described {
     /// Fingerprints of constants that were made of another model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub derived: BTreeMap<String, String>,
+    /// What people should know of the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 impl Described {
@@ -59,10 +62,13 @@ impl Described {
         let derived = derived.unwrap_or_default();
         let origin: Option<Origin> = if of_model(&pairs, "origin") { take(&mut pairs, "origin")? } else { None };
         origin.as_ref().map_or(Ok(()), Origin::check).map_err(|message| format!("origin: {message}"))?;
+        let remarks: Option<_> = if of_model(&pairs, "remarks") { take(&mut pairs, "remarks")? } else { None };
+        let remarks = remarks.unwrap_or_default();
         if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
             return Err(format!("duplicate field `{twice}`"));
         }
         let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
-        Ok(Self { format_version, spec: Spec { method, width, classes, target }, columns, origin, derived })
+        let spec = Spec { method, width, classes, target };
+        Ok(Self { format_version, spec, columns, origin, derived, remarks })
     }
 }

@@ -36,6 +36,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             fixtures(&["npz/stored.npz", "npz/deflate.npz", "npz/only.npz", "npz/matrix.npz", "labelled/slide.npz"])
         }
         "safetensors" => fixtures(&["safetensors/single.safetensors", "safetensors/bfloat16.safetensors"]),
+        "weights" => {
+            let names =
+                ["clam-sb.pt", "clam-mb-old.pt", "dsmil-h-value.pt", "mil-lab.safetensors", "dsmil-l.safetensors"];
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/fixtures");
+            names.map(|name| std::fs::read(folder.join(name)).unwrap()).to_vec()
+        }
         "dsmil" => fixtures(&["dsmil/0-normal/s0.csv"]),
         "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),
         "labels" => labels(),

@@ -3,6 +3,7 @@
 
 use bagrad::Bags;
 use bagrad::data::{Dataset, Opening, Patches, Source, idx, npy, packed, patches::Reading, slides, text};
+use bagrad::foreign;
 use bagrad::model::Model;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -32,6 +33,7 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "paths", run: paths },
     Target { name: "workbook", run: labels },
     Target { name: "packed", run: packed },
+    Target { name: "weights", run: weights },
 ];
 
 /// What holds of bags that a reader gave out.
@@ -109,6 +111,15 @@ fn idx(input: &[u8], folder: &Path) {
         if let Ok(read) = idx::read(&path, dimensions) {
             assert_eq!(read.shape.iter().product::<usize>(), read.bytes.len());
         }
+    }
+}
+
+fn weights(input: &[u8], folder: &Path) {
+    let path = file(folder, "weights", input);
+    if let Ok(found) = foreign::import(path, &foreign::Asked::default()) {
+        let parameters = found.read.iter().flat_map(|read| &read.parameters).count();
+        assert_eq!(parameters, found.model.parameters().len(), "every parameter comes from the weights");
+        Model::from_bytes(&found.model.to_bytes()).expect("a model that was imported can be written and read");
     }
 }
 

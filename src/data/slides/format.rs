@@ -8,8 +8,10 @@ mod npy;
 mod npz;
 mod safetensors;
 mod torch;
+mod weights;
 
 pub(super) use hdf5::{about_patches, groups, patches_beside};
+pub(in crate::data) use weights::read as weights;
 
 use super::place::Place;
 use super::said::Said;

@@ -2,6 +2,7 @@
 
 mod container;
 mod pickle;
+mod state;
 
 use super::super::place::Place;
 use super::super::zip::read_at;
@@ -9,12 +10,13 @@ use super::arrays::COORDS;
 use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
 use crate::features::Features;
 use container::Container;
-use pickle::{Pickle, Tensor, Value};
+use pickle::{Objects, Pickle, Tensor, Value};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub(super) use container::LEGACY;
+pub(super) use state::read as state;
 
 /// One file of a slide.
 pub(super) struct TorchSlide {
@@ -30,7 +32,7 @@ pub(super) struct TorchSlide {
 impl TorchSlide {
     pub fn open(path: &Path) -> Result<Self, Reason> {
         let mut file = File::open(path).map_err(|e| e.to_string())?;
-        let container = Container::open(&mut file)?;
+        let container = Container::open(&mut file, Objects::Refused)?;
         let (name, features, coords) = tensors(&container.pickle)?;
         let number = features.storage.number;
         if !number.is_float() {
@@ -48,23 +50,27 @@ impl TorchSlide {
         Ok(Self { path: path.into(), head, features, coords, big_endian: container.big_endian, at })
     }
 
-    /// The little-endian values of a tensor in C order.
     fn bytes(&self, tensor: &Tensor, at: u64) -> Result<Vec<u8>, Reason> {
         let mut file = File::open(&self.path).map_err(|e| e.to_string())?;
-        let size = tensor.storage.number.bytes() as u64;
-        let count: u64 = tensor.shape.iter().product();
-        let mut bytes = if tensor.is_contiguous() {
-            read_at(&mut file, at + tensor.offset * size, count * size)?
-        } else {
-            let all = read_at(&mut file, at, tensor.storage.items * size)?;
-            let size = size as usize;
-            tensor.places().flat_map(|place| &all[place as usize * size..][..size]).copied().collect()
-        };
-        if self.big_endian {
-            bytes.chunks_exact_mut(size as usize).for_each(<[u8]>::reverse);
-        }
-        Ok(bytes)
+        values(&mut file, tensor, at, self.big_endian)
     }
+}
+
+/// The little-endian values of a tensor, whose storage lies at `at`, in C order.
+fn values(file: &mut File, tensor: &Tensor, at: u64, big_endian: bool) -> Result<Vec<u8>, Reason> {
+    let size = tensor.storage.number.bytes() as u64;
+    let count: u64 = tensor.shape.iter().product();
+    let mut bytes = if tensor.is_contiguous() {
+        read_at(file, at + tensor.offset * size, count * size)?
+    } else {
+        let all = read_at(file, at, tensor.storage.items * size)?;
+        let size = size as usize;
+        tensor.places().flat_map(|place| &all[place as usize * size..][..size]).copied().collect()
+    };
+    if big_endian {
+        bytes.chunks_exact_mut(size as usize).for_each(<[u8]>::reverse);
+    }
+    Ok(bytes)
 }
 
 impl SlideFile for TorchSlide {

@@ -3,7 +3,7 @@
 
 use super::super::super::zip::{Archive, ZIP, read_at, u64_at};
 use super::super::Reason;
-use super::pickle::{Pickle, Storage, Value};
+use super::pickle::{Objects, Pickle, Storage, Value};
 use std::collections::HashMap;
 use std::fs::File;
 
@@ -21,13 +21,13 @@ pub struct Container {
 }
 
 impl Container {
-    pub fn open(file: &mut File) -> Result<Self, Reason> {
+    pub fn open(file: &mut File, objects: Objects) -> Result<Self, Reason> {
         let length = file.metadata().map_err(|e| e.to_string())?.len();
         let start = read_at(file, 0, length.min(LEGACY.len() as u64))?;
         if start.starts_with(&ZIP) {
-            Self::zip(file)
+            Self::zip(file, objects)
         } else if start == LEGACY {
-            Self::legacy(file, length)
+            Self::legacy(file, length, objects)
         } else {
             Err("it does not begin as PyTorch files do".into())
         }
@@ -47,7 +47,7 @@ impl Container {
         }
     }
 
-    fn zip(file: &mut File) -> Result<Self, Reason> {
+    fn zip(file: &mut File, objects: Objects) -> Result<Self, Reason> {
         let archive = Archive::open(file)?;
         let members = || archive.members.iter();
         let pickle = members().find(|m| m.name == "data.pkl" || m.name.ends_with("/data.pkl"));
@@ -61,17 +61,17 @@ impl Container {
         }
         let order = members().find(|m| m.name.strip_prefix(folder) == Some("byteorder") && m.size < 16);
         let order = order.map(|m| read_at(file, m.at, m.size)).transpose()?;
-        let pickle = Pickle::read(&read_at(file, pickle.at, pickle.size)?)?;
+        let pickle = Pickle::read(&read_at(file, pickle.at, pickle.size)?, objects)?;
         let storages = format!("{folder}data/");
         let places = members().filter_map(|m| Some((m.name.strip_prefix(&storages)?.to_owned(), (m.at, m.size))));
         Ok(Self { pickle, places: places.collect(), big_endian: order.as_deref() == Some(b"big") })
     }
 
-    fn legacy(file: &mut File, length: u64) -> Result<Self, Reason> {
+    fn legacy(file: &mut File, length: u64, objects: Objects) -> Result<Self, Reason> {
         let bytes = read_at(file, 0, length.min(LONGEST_PICKLE))?;
         let mut at = 0;
         let mut next = || {
-            let pickle = Pickle::read(&bytes[at..])?;
+            let pickle = Pickle::read(&bytes[at..], objects)?;
             at += pickle.length;
             Ok::<Pickle, Reason>(pickle)
         };
@@ -89,7 +89,8 @@ impl Container {
         for &key in keys_of {
             let Value::Text(key) = keys.value(key) else { return Err("its list of storages is none".into()) };
             let Some(&size) = sizes.get(key.as_str()) else {
-                return Err(format!("storage {key:?} is of no tensor"));
+                // One of numbers that are not known has no known length.
+                return Err(format!("storage {key:?} is of no tensor that is known"));
             };
             let items = u64_at(&read_at(file, place, 8)?, 0).unwrap_or(0);
             let bytes = items.checked_mul(size).filter(|bytes| *bytes <= length - place - 8);

@@ -1,0 +1,71 @@
+//! `bagrad import`: what it prints and writes, and what it leaves alone.
+
+use super::{good, json, refused, text};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/fixtures").join(name)
+}
+
+#[test]
+fn weights_become_a_model_that_predicts() {
+    let dir = tempfile::tempdir().unwrap();
+    let [out, bags] = ["models/clam.safetensors", "bags"].map(|name| dir.path().join(name));
+    let weights = fixture("clam-sb.pt");
+    let said = good(&["import", text(&weights), "--classes", "normal,tumour", "--out", text(&out)]);
+    for part in ["recognised  CLAM (CLAM_SB, CLAM_MB)", "method      clam-sb", "classes     normal, tumour"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("attention_net.3.attention_c.weight") && said.contains("attention.w.weight"), "{said}");
+    assert!(said.contains("of the two classes the second, tumour, is taken for the positive one"), "{said}");
+    // The model says the same, and predicts.
+    let shown = good(&["show", text(&out)]);
+    assert!(shown.contains("imported from clam-sb.pt, weights of CLAM"), "{shown}");
+    assert!(json(&["show", text(&out), "--json"])["remarks"].as_array().unwrap().len() > 3);
+    fs::create_dir(&bags).unwrap();
+    super::floats(&bags.join("features.npy"), 9, &(0..54).map(|v| (v as f32).sin()).collect::<Vec<_>>());
+    super::integers(&bags.join("bag_ids.npy"), &[0, 0, 0, 1, 1, 1]);
+    let table = good(&["predict", "--model", text(&out), "--data", text(&bags), "--quiet"]);
+    assert!(table.starts_with("bag,") && table.contains("tumour") && table.lines().count() == 3, "{table}");
+    // Without --out nothing is written.
+    let names = || fs::read_dir(dir.path()).unwrap().count();
+    let before = names();
+    assert!(good(&["import", text(&weights)]).contains("called by their numbers"));
+    assert_eq!(names(), before);
+    let told = json(&["import", text(&fixture("dsmil-h-multi.safetensors")), "--multi-label", "--json"]);
+    assert_eq!((&told["method"], &told["variant"], &told["out"]), (&json!("dsmil"), &json!("h"), &Value::Null));
+    assert_eq!(told["tensors"][0]["key"], "module.i_classifier.fc.0.weight");
+    let set = ["--set", "legacy_shift=true", "--json"];
+    let told = json(&[&["import", text(&fixture("transmil.pt"))][..], &set].concat());
+    assert_eq!(told["legacy_shift"], json!(true));
+}
+
+#[test]
+fn nothing_is_overwritten_and_refusals_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [out, mine, copy] = ["out.safetensors", "notes.txt", "copy.safetensors"].map(|name| dir.path().join(name));
+    let weights = fixture("clam-mb.safetensors");
+    good(&["import", text(&weights), "--out", text(&out), "--quiet"]);
+    let whole = fs::read(&out).unwrap();
+    let import = |weights: &Path, out: &Path, force: bool| {
+        let force: &[&str] = if force { &["--force"] } else { &[] };
+        refused(&[&["import", text(weights), "--out", text(out), "--quiet"][..], force].concat())
+    };
+    assert!(import(&weights, &out, false).contains("exists already; --force replaces it"));
+    fs::write(&mine, "mine").unwrap();
+    assert!(import(&weights, &mine, true).contains("no model that bagrad wrote"));
+    // Weights are not replaced by their model.
+    fs::copy(&weights, &copy).unwrap();
+    assert!(import(&copy, &copy, true).contains("this call reads"));
+    // What is not recognised leaves what was there.
+    fs::write(&copy, b"nothing").unwrap();
+    assert!(import(&copy, &out, true).contains("begins as neither of them"));
+    assert_eq!(fs::read(&out).unwrap(), whole);
+    let other = refused(&["import", text(&out)]);
+    assert!(other.contains("it is a model of bagrad already"), "{other}");
+    good(&["import", text(&fixture("mil-lab.safetensors")), "--out", text(&out), "--force", "--quiet"]);
+    assert_ne!(fs::read(&out).unwrap(), whole);
+    assert_eq!(super::names(dir.path()), ["copy.safetensors", "notes.txt", "out.safetensors"]);
+}
