@@ -68,6 +68,7 @@ Examples:
   bagrad pretrain --images slides/ --out encoder.safetensors        an encoder of patches, without labels
   bagrad embed --encoder encoder.safetensors --images slides/ --out my-bags/
   bagrad export runs/mine --format onnx --out model.onnx            for onnxruntime and others
+  bagrad export runs/mine --format state-dict --out weights.safetensors   for the programs that its method is from
   bagrad methods                                     all methods with their settings
   bagrad devices                                     what this machine can compute on
 
@@ -111,7 +112,7 @@ enum Command {
     Embed(embed::Args),
     /// Join the features of two magnifications
     Fuse(fuse::Args),
-    /// Write a model in the formats of other programs (ONNX)
+    /// Write a model in the formats of other programs (ONNX, state dicts)
     Export(export::Args),
     /// List what this machine can compute on
     Devices(devices::Args),

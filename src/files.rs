@@ -22,6 +22,9 @@ pub(crate) const GENERATOR: &str = r#"<meta name="generator" content="bagrad"/>"
 /// Who writes the ONNX files of this program, as these say themselves.
 pub(crate) const ONNX_PRODUCER: &str = "bagrad";
 
+/// Metadata that state dicts of ours have.
+pub(crate) const STATE_DICT: &str = "bagrad-state-dict";
+
 /// How a packed file begins: a byte that no text has, and ends of lines that a transfer as text would change.
 pub(crate) const PACKED: [u8; 8] = *b"\x89BAGS\r\n\x1a";
 

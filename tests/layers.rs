@@ -49,7 +49,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("metrics", &["bag", "features"]),
     ("onnx", &["device", "session", "plan", "planner", "bag", "features"]),
     ("data", &["device", "session", "model", "methods", "front"]),
-    ("foreign", &["device", "session", "tape", "files"]),
+    ("foreign", &["device", "session", "tape"]),
     ("report", &["device", "session", "kernels"]),
     ("heatmap", &["device", "session", "kernels", "data"]),
     ("cli", &["kernels"]),

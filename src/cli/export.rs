@@ -1,11 +1,12 @@
 //! `bagrad export`: a trained model in the formats of other programs.
 
 use super::args::Output;
+use super::table::table;
 use super::{answer, answer_json, note, run_folder};
 use anyhow::{Context, Result};
 use bagrad::Model;
 use bagrad::files::{self, Claim, Kind};
-use bagrad::onnx;
+use bagrad::{foreign, onnx};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -15,9 +16,14 @@ onnx: the graph for one bag of any number of instances, for onnxruntime and othe
 them; logits, probabilities and what the model tells of each instance come out. What the model was trained on is in
 the file's metadata (docs/onnx.md).
 
+state-dict: the weights with the keys of the program whose architecture the model has (CLAM, DSMIL, TransMIL, MIL-Lab's ABMIL,
+AttentionDeepMIL), as safetensors for its load_state_dict. A standardisation becomes part of the first layers
+(docs/weights.md).
+
 Examples:
   bagrad export runs/mine --format onnx --out model.onnx
-  bagrad export model.safetensors --format onnx --out model.onnx --json | jq .outputs";
+  bagrad export model.safetensors --format onnx --out model.onnx --json | jq .outputs
+  bagrad export runs/mine --format state-dict --out weights.safetensors";
 
 /// Arguments of `bagrad export`.
 #[derive(clap::Args)]
@@ -43,12 +49,15 @@ pub struct Args {
 enum Format {
     /// An ONNX file
     Onnx,
+    /// Weights with the keys of another program, as safetensors
+    StateDict,
 }
 
 impl Format {
     fn kind(self) -> Kind {
         match self {
             Format::Onnx => Kind::Onnx,
+            Format::StateDict => Kind::StateDict,
         }
     }
 }
@@ -70,6 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
     let model = Model::load(&path)?;
     let written = match args.format {
         Format::Onnx => as_onnx(&model),
+        Format::StateDict => as_state_dict(&model),
     };
     let Written { bytes, mut told, says } = written.with_context(|| path.display().to_string())?;
     files::write_atomically(claim.staged(&args.out), &bytes)?;
@@ -100,5 +110,31 @@ fn as_onnx(model: &Model) -> Result<Written> {
         exported.inputs.join(" and "),
         names.join(", ")
     );
+    Ok(Written { bytes: exported.bytes, told, says })
+}
+
+fn as_state_dict(model: &Model) -> Result<Written> {
+    let exported = foreign::export(model)?;
+    let mut told = Map::new();
+    let tensors = exported.written.iter().map(
+        |tensor| json!({ "key": tensor.key, "shape": tensor.shape, "parameters": tensor.parameters, "how": tensor.how }),
+    );
+    for (name, value) in [
+        ("format", json!("state-dict")),
+        ("keys_of", json!(exported.origin)),
+        ("class", json!(exported.class)),
+        ("tensors", tensors.collect()),
+        ("remarks", json!(exported.remarks)),
+    ] {
+        told.insert(name.into(), value);
+    }
+    let rows = exported.written.iter().map(|tensor| {
+        let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+        vec![tensor.key.clone(), shape.join(" x "), tensor.parameters.join(", ")]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let mut says = format!("keys of {}\nclass   {}\n\n", exported.origin, exported.class);
+    says += &table(&["tensor", "shape", "parameter"], &rows);
+    says += &exported.remarks.iter().map(|remark| format!("- {remark}\n")).collect::<String>();
     Ok(Written { bytes: exported.bytes, told, says })
 }

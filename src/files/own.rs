@@ -1,6 +1,6 @@
 //! How bagrad knows what it wrote: a marker in a folder, the content of a file. Only that is ever replaced.
 
-use super::{GENERATOR, ONNX_PRODUCER, PACKED};
+use super::{GENERATOR, ONNX_PRODUCER, PACKED, STATE_DICT};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -31,6 +31,8 @@ pub enum Kind {
     Packed,
     /// A model as an ONNX file.
     Onnx,
+    /// A model with the keys of another program, as safetensors.
+    StateDict,
     /// What a cross-validation found, as Markdown, JSON, CSV and LaTeX, and its model card.
     Study,
 }
@@ -74,6 +76,7 @@ impl Kind {
             Kind::Experiment => "table of an experiment",
             Kind::Packed => "packed file",
             Kind::Onnx => "ONNX file",
+            Kind::StateDict => "state dict",
             Kind::Study => "result of a cross-validation",
         }
     }
@@ -82,7 +85,10 @@ impl Kind {
         let mut head = Vec::new();
         File::open(path)?.take(HEAD).read_to_end(&mut head)?;
         if self == Kind::Model {
-            return model(path, &head);
+            return says(path, &head, "bagrad");
+        }
+        if self == Kind::StateDict {
+            return says(path, &head, STATE_DICT);
         }
         if self == Kind::Packed {
             return Ok(head.starts_with(&PACKED));
@@ -119,7 +125,9 @@ impl Kind {
                     || first.starts_with("method,baseline,metric,")
                     || starts.starts_with('{') && text.contains("\"divided\"") && text.contains("\"repeats\"")
             }
-            Kind::Folder | Kind::Model | Kind::Packed | Kind::Onnx => unreachable!("told by other means"),
+            Kind::Folder | Kind::Model | Kind::Packed | Kind::Onnx | Kind::StateDict => {
+                unreachable!("told by other means")
+            }
         })
     }
 }
@@ -131,8 +139,8 @@ fn of_predictions(column: &str) -> bool {
     column == "predicted" || column.starts_with("label(")
 }
 
-/// Whether a safetensors file has the metadata of a model of ours.
-fn model(path: &Path, head: &[u8]) -> io::Result<bool> {
+/// Whether a safetensors file has metadata of ours under this key.
+fn says(path: &Path, head: &[u8], key: &str) -> io::Result<bool> {
     let Some(length) = head.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else { return Ok(false) };
     // Longer than any header that safetensors itself would read.
     if length > 100_000_000 || length > fs::metadata(path)?.len() {
@@ -141,7 +149,7 @@ fn model(path: &Path, head: &[u8]) -> io::Result<bool> {
     let mut header = Vec::new();
     File::open(path)?.take(8 + length).read_to_end(&mut header)?;
     let header: serde_json::Value = serde_json::from_slice(header.get(8..).unwrap_or_default()).unwrap_or_default();
-    Ok(header["__metadata__"]["bagrad"].is_string())
+    Ok(header["__metadata__"][key].is_string())
 }
 
 /// Names of what lies in a folder that bagrad wrote and is not on its list; `None` where bagrad did not write it.

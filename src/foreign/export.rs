@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// The key of the metadata of what is written here.
-pub const METADATA: &str = "bagrad-state-dict";
+pub const METADATA: &str = crate::files::STATE_DICT;
 
 /// A model as a state dict.
 #[derive(Clone, Debug)]

@@ -69,3 +69,41 @@ fn nothing_is_overwritten_and_refusals_leave_nothing() {
     assert_ne!(fs::read(&out).unwrap(), whole);
     assert_eq!(super::names(dir.path()), ["copy.safetensors", "notes.txt", "out.safetensors"]);
 }
+
+#[test]
+fn a_model_becomes_a_state_dict_and_a_model_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let [model, out, back] = ["model", "weights", "back"].map(|name| dir.path().join(format!("{name}.safetensors")));
+    let weights = fixture("clam-sb.pt");
+    good(&["import", text(&weights), "--classes", "normal,tumour", "--set", "k=3", "--out", text(&model), "--quiet"]);
+    let export = ["export", text(&model), "--format", "state-dict", "--out", text(&out)];
+    let said = good(&export);
+    assert!(said.contains("keys of CLAM (CLAM_SB, CLAM_MB)"), "{said}");
+    assert!(said.contains("CLAM_SB(gate=True, n_classes=2, embed_dim=9)"), "{said}");
+    assert!(said.contains("attention_net.3.attention_c.weight") && said.contains("an entry [9, 6, 5]"), "{said}");
+    let told = json(&["import", text(&out), "--out", text(&back), "--json"]);
+    assert_eq!((&told["classes"], &told["k"]), (&json!(["normal", "tumour"]), &json!(3)));
+    // All but what is said of where it is from.
+    let tensors = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut all: Vec<_> = file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(tensors(&back), tensors(&model));
+    // Nothing is overwritten, and only what is one.
+    assert!(refused(&export).contains("exists already; --force replaces it"));
+    good(&[&export[..], &["--force"]].concat());
+    let over = refused(&["export", text(&back), "--format", "state-dict", "--out", text(&model), "--force"]);
+    assert!(over.contains("no state dict that bagrad wrote"), "{over}");
+    let told = json(&[&export[..], &["--force", "--json"]].concat());
+    assert_eq!((&told["format"], &told["tensors"][0]["key"]), (&json!("state-dict"), &json!("attention_net.0.weight")));
+    let run = dir.path().join("run");
+    let data = super::folder(dir.path(), "bags");
+    let train = ["train", "--data", text(&data), "--epochs", "1", "--out", text(&run), "--quiet"];
+    good(&[&train[..], &["--method", "mi-net"]].concat());
+    let none = dir.path().join("none.safetensors");
+    let message = refused(&["export", text(&run), "--format", "state-dict", "--out", text(&none)]);
+    assert!(message.contains("mi-net has no layout of another program") && !none.exists(), "{message}");
+}
