@@ -1,10 +1,16 @@
 //! How fast the engine is: whole training steps, and every kernel against the device's own ceilings.
 
 pub mod cases;
+pub mod ceilings;
+pub mod compare;
+pub mod foreign;
 pub mod kernels;
+pub mod run;
 pub mod statistics;
 pub mod steps;
 pub mod tune;
+
+mod loaded;
 
 /// The value in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -5,6 +5,8 @@
 
 #[doc(hidden)]
 pub mod executor;
+pub mod facts;
+pub mod foreign;
 pub mod list;
 
 mod host_executor;

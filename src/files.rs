@@ -25,6 +25,12 @@ pub(crate) const ONNX_PRODUCER: &str = "bagrad";
 /// Metadata that state dicts of ours have.
 pub(crate) const STATE_DICT: &str = "bagrad-state-dict";
 
+/// What the file of a benchmark has in its head.
+pub(crate) const BENCHMARK: &str = "bagrad bench 1";
+
+/// The first line of the samples of a benchmark as CSV.
+pub const SAMPLES: &str = "kernel,variant,shape,flops,bytes,round,run,us";
+
 /// How a packed file begins: a byte that no text has, and ends of lines that a transfer as text would change.
 pub(crate) const PACKED: [u8; 8] = *b"\x89BAGS\r\n\x1a";
 

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+#[path = "bench/commands.rs"]
+mod bench;
 #[path = "foreign/commands.rs"]
 mod foreign;
 #[path = "heatmap/commands.rs"]

@@ -1,27 +1,22 @@
 //! Every kernel, launch by launch, against what the device can do at most.
 
 use super::cases::{self, Case, Sizes};
-use super::median;
+use super::loaded::{Launched, Loaded, transpose};
+use super::run::Timed;
+use super::statistics::named;
 use crate::device::Device;
-use crate::device::executor::{Executor, ProgramId, Step, Upload};
 use crate::error::Result;
-use crate::kernels::cost::{Cost, cost};
-use crate::kernels::launch::{
-    BatchTables, BufferKey, Count, Dim, Extent, Grid, Input, Launch, Place, RuleScalars, Scalars, Window,
-};
+use crate::kernels::cost::Cost;
+use crate::kernels::launch::BatchTables;
 use crate::kernels::matmul::TRANSPOSE;
-use crate::plan::{Class, Program};
-use crate::random::Random;
-use crate::tape::feature_stride;
-use half::f16;
-use serde::Serialize;
-use std::collections::HashSet;
+use crate::plan::Class;
+use serde::{Deserialize, Serialize};
 
 /// What a kernel took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// Which.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// Sizes it ran over.
     pub shape: String,
     /// Where.
@@ -40,7 +35,7 @@ pub struct Row {
 }
 
 /// The most a device was seen to do.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceilings {
     /// 10^9 operations a second, in the best of a few products.
     pub gflops: f64,
@@ -78,194 +73,77 @@ fn best(device: &Device, case: &Case, repeats: usize, count: impl Fn(&Cost) -> u
     Ok(runs.iter().map(rate).fold(0.0, f64::max))
 }
 
-/// A launch with its times.
-pub(super) struct Launched {
-    pub kernel: &'static str,
-    pub shape: String,
-    pub us: f64,
-    pub least_us: f64,
-    pub cost: Cost,
+/// The rows of a table.
+pub fn rows(device: &Device, timed: &[Timed], ceilings: &Ceilings) -> Vec<Row> {
+    let device = device.description();
+    timed.iter().map(|t| row(&device, t, ceilings)).collect()
 }
 
-/// Profiles a loaded program a few times.
-pub(super) fn profile(
-    executor: &mut Executor,
-    id: ProgramId,
-    extent: Extent,
-    scalars: Scalars,
-    uploads: &[Upload],
-    half: bool,
-    repeats: usize,
-) -> Result<Vec<Launched>> {
-    let step = Step { extent, scalars, uploads, keep: &[] };
-    let mut times: Vec<Vec<f64>> = Vec::new();
-    for run in 0..repeats.max(1) + 1 {
-        let one = executor.profile(id, &step)?;
-        times.resize(one.len(), Vec::new());
-        // The first run warms caches and the pipelines of a driver that compiles late.
-        if run > 0 {
-            times.iter_mut().zip(one).for_each(|(all, (_, ns))| all.push(ns / 1e3));
-        }
-    }
-    let launches = &executor.program(id).launches;
-    let rows = launches.iter().zip(times).map(|(launch, times)| {
-        let cost = cost(launch, &extent, half);
-        let least_us = times.iter().copied().fold(f64::INFINITY, f64::min);
-        Launched { kernel: launch.kernel.name, shape: cost.shape.clone(), us: median(times), least_us, cost }
-    });
-    Ok(rows.collect())
-}
-
-/// A case on a device, with numbers in everything it reads.
-struct Loaded {
-    executor: Executor,
-    id: ProgramId,
-    extent: Extent,
-    half: bool,
-    /// Gradients from outside, which backward may overwrite: written again before each run.
-    upstream: Vec<(BufferKey, Vec<f32>)>,
-}
-
-impl Loaded {
-    fn new(device: &Device, case: &Case) -> Result<Self> {
-        let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
-        let program = case.plan(device, tables.extent)?;
-        Self::with(device, case, program, &tables)
-    }
-
-    fn with(device: &Device, case: &Case, program: Program, tables: &BatchTables) -> Result<Self> {
-        let mut executor = Executor::new(device);
-        let total = case.tape.param_layout().total;
-        for key in [
-            BufferKey::Params,
-            BufferKey::Grads,
-            BufferKey::State(0),
-            BufferKey::State(1),
-            BufferKey::State(2),
-            BufferKey::State(3),
-        ] {
-            executor.ensure(key, total as u64 * 4)?;
-        }
-        // Without a table every group has rate 0, and updates would leave out what they are measured for.
-        for (key, words) in
-            [(BufferKey::Groups, case.tape.group_runs()), (BufferKey::GroupTable, case.tape.whole_group_table())]
-        {
-            executor.ensure(key, words.len() as u64 * 4)?;
-            executor.write_indices(key, &words)?;
-        }
-        let mut random = Random::new(5, 0);
-        let block: Vec<f32> = (0..1 << 16).map(|_| random.normal() as f32).collect();
-        let numbers = |n: usize, scale: f32| block.iter().cycle().take(n).map(|v| v * scale).collect::<Vec<f32>>();
-        executor.write(BufferKey::Params, 0, &numbers(total, 0.03))?;
-        let (bags, half) = (case.bags.len(), case.half());
-        let inputs = program.inputs.clone();
-        let id = executor.load(program)?;
-        let values = tables.extent.instances as usize * feature_stride(case.width);
-        let (rows, halves) = match half {
-            false => (numbers(values, 1.0), Vec::new()),
-            true => (Vec::new(), numbers(values, 1.0).iter().map(|v| f16::from_f32(*v)).collect()),
-        };
-        let labels = vec![0u32; bags];
-        let targets = vec![0f32; bags * case.target_columns() as usize];
-        let weights = vec![1.0 / bags as f32; bags];
-        let times: Vec<f32> = (0..bags).map(|b| (b / 2) as f32).collect();
-        let events = vec![1f32; bags];
-        let coords = numbers(2 * tables.extent.instances as usize, 1.0);
-        let mut upstream = Vec::new();
-        let mut uploads = Vec::new();
-        for &(key, bytes) in &inputs {
-            match key {
-                BufferKey::Input(Input::Features) if half => uploads.push(Upload::F16(key, &halves)),
-                BufferKey::Input(Input::Features) => uploads.push(Upload::F32(key, &rows)),
-                BufferKey::Input(Input::Offsets) => uploads.push(Upload::U32(key, &tables.offsets)),
-                BufferKey::Input(Input::Tiles) => uploads.push(Upload::U32(key, &tables.tiles)),
-                BufferKey::Input(Input::BagTiles) => uploads.push(Upload::U32(key, &tables.bag_tiles)),
-                BufferKey::Input(Input::TokenOffsets) => uploads.push(Upload::U32(key, &tables.tokens.offsets)),
-                BufferKey::Input(Input::TokenTiles) => uploads.push(Upload::U32(key, &tables.tokens.tiles)),
-                BufferKey::Input(Input::ClassTokens) => uploads.push(Upload::U32(key, tables.tokens.classes())),
-                BufferKey::Input(Input::PseudoOffsets) => uploads.push(Upload::U32(key, &tables.pseudo_bags.offsets)),
-                BufferKey::Input(Input::PseudoTiles) => uploads.push(Upload::U32(key, &tables.pseudo_bags.tiles)),
-                BufferKey::Input(Input::PseudoBagTiles) => {
-                    uploads.push(Upload::U32(key, &tables.pseudo_bags.segment_tiles));
-                }
-                BufferKey::Input(Input::DistilledOffsets) => {
-                    uploads.push(Upload::U32(key, &tables.distilled.offsets));
-                }
-                BufferKey::Input(Input::DistilledTiles) => uploads.push(Upload::U32(key, &tables.distilled.tiles)),
-                BufferKey::Input(Input::DistilledBagTiles) => {
-                    uploads.push(Upload::U32(key, &tables.distilled.segment_tiles));
-                }
-                BufferKey::Input(Input::Labels) => uploads.push(Upload::U32(key, &labels)),
-                BufferKey::Input(Input::Targets) => uploads.push(Upload::F32(key, &targets)),
-                BufferKey::Input(Input::Weights) => uploads.push(Upload::F32(key, &weights)),
-                BufferKey::Input(Input::Times) => uploads.push(Upload::F32(key, &times)),
-                BufferKey::Input(Input::Coords) => uploads.push(Upload::F32(key, &coords)),
-                BufferKey::Input(Input::Events) => uploads.push(Upload::F32(key, &events)),
-                BufferKey::Upstream(_) => upstream.push((key, numbers(bytes as usize / 4, 0.1))),
-                other => panic!("{other:?} is no input"),
-            }
-        }
-        uploads.extend(upstream.iter().map(|(key, values)| Upload::F32(*key, values)));
-        executor.run(id, &Step { extent: tables.extent, scalars: SCALARS, uploads: &uploads, keep: &[] })?;
-        executor.wait()?;
-        Ok(Self { executor, id, extent: tables.extent, half, upstream })
-    }
-
-    fn runs(&mut self, repeats: usize) -> Result<Vec<Launched>> {
-        let uploads: Vec<Upload> = self.upstream.iter().map(|(key, v)| Upload::F32(*key, v)).collect();
-        profile(&mut self.executor, self.id, self.extent, SCALARS, &uploads, self.half, repeats)
-    }
-}
-
-/// A rate so small that a thousand updates leave the numbers where they are.
-const SCALARS: Scalars = Scalars {
-    rules: [RuleScalars { learning_rate: 1e-9, correction1: 0.1, correction2: 0.001 }; 2],
-    seed: 1,
-    step: 1,
-    lookahead: 0,
-    follow_weight: 0.0,
-    term_weights: [0.5; 4],
-    average_weight: 0.0,
-    window: Window { first_row: 0, first_bag: 0, continued: false },
-};
-
-/// The kernel that no operation uses today, over the rows of a slide.
-fn transpose(case: &Case, extent: &Extent) -> Program {
-    let (rows, cols) = (extent.instances, case.width as u32);
-    let place = |buffer| Place { buffer, offset: 0, bytes: (rows as u64 * cols as u64 * 4).next_multiple_of(256) };
-    let groups = Grid::plane(Count::per(Dim::Fixed(rows), 1, 16), Count::per(Dim::Fixed(cols), 1, 16));
-    let (from, to) = (place(BufferKey::Input(Input::Features)), place(BufferKey::Slot(0)));
-    let words = [rows, cols, cols, rows].map(Into::into);
-    let launch = Launch {
-        kernel: &TRANSPOSE,
-        variant: Vec::new(),
-        places: vec![from, to],
-        words: [&words[..], &[crate::kernels::launch::Word::GroupsX, 1u32.into()]].concat(),
-        grid: groups,
-    };
-    Program {
-        launches: vec![launch],
-        slots: vec![to.bytes],
-        capacity: *extent,
-        outputs: Vec::new(),
-        loss: None,
-        feature_grad: None,
-        inputs: vec![(from.buffer, from.bytes)],
-    }
-}
-
-fn row(device: &Device, l: Launched, ceilings: &Ceilings) -> Row {
-    let (gflops, gbps) = (l.cost.flops as f64 / l.us / 1e3, l.cost.bytes as f64 / l.us / 1e3);
+fn row(device: &str, t: &Timed, ceilings: &Ceilings) -> Row {
+    let (gflops, gbps) = (t.flops as f64 / t.median_us / 1e3, t.bytes as f64 / t.median_us / 1e3);
     Row {
-        kernel: l.kernel,
-        shape: l.shape,
-        device: device.description(),
-        median_us: l.us,
-        min_us: l.least_us,
+        kernel: t.kernel.clone(),
+        shape: t.shape.clone(),
+        device: device.to_owned(),
+        median_us: t.median_us,
+        min_us: t.min_us,
         gflops,
         gbps,
         share_of_ceiling: (gflops / ceilings.gflops).max(gbps / ceilings.gbps),
     }
+}
+
+/// How often what is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// Rounds over all cases. A machine whose speed moves with the minutes moves all samples of one round together, so
+    /// only rounds tell how sure a time is.
+    pub rounds: usize,
+    /// Runs of each case in a round, after one that warms up.
+    pub repeats: usize,
+}
+
+/// Times by what is measured, in the order in which it was met.
+#[derive(Default)]
+struct Found {
+    all: Vec<Timed>,
+    /// The case that each was first met in: in other rounds it is measured there too.
+    owners: Vec<usize>,
+}
+
+impl Found {
+    fn take(&mut self, owner: usize, launched: Vec<Launched>) {
+        let mut before = Vec::new();
+        for l in launched {
+            let variant = named(&l.variant);
+            let key = (l.kernel, variant.as_str(), l.shape.as_str(), l.cost.bytes);
+            // The same kernel at the same sizes is told once.
+            let same = |t: &Timed| (t.kernel.as_str(), t.shape.as_str(), t.bytes) == (key.0, key.2, key.3);
+            let at = match self.all.iter().position(same) {
+                Some(at) if self.owners[at] == owner && !before.contains(&at) => at,
+                Some(_) => continue,
+                None => {
+                    let (kernel, shape) = (l.kernel.to_owned(), l.shape.clone());
+                    let (flops, bytes) = (l.cost.flops, l.cost.bytes);
+                    self.all.push(Timed { kernel, variant, shape, flops, bytes, ..Timed::default() });
+                    self.owners.push(owner);
+                    self.all.len() - 1
+                }
+            };
+            before.push(at);
+            self.all[at].push(l.first_us, l.all_us);
+        }
+    }
+
+    fn timed(mut self) -> Vec<Timed> {
+        self.all.iter_mut().for_each(Timed::sum_up);
+        self.all
+    }
+}
+
+/// Names of all kernels.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    crate::kernels::all().into_iter().map(|kernel| kernel.name)
 }
 
 /// Measures the product of `[rows, inner]` and `[inner, columns]` in f32, and in f16 with sums in f32, on matrix units
@@ -273,55 +151,63 @@ fn row(device: &Device, l: Launched, ceilings: &Ceilings) -> Row {
 ///
 /// # Errors
 /// What the device answers.
-pub fn products(device: &Device, sizes: [usize; 3], repeats: usize, ceilings: &Ceilings) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for half in [false, true] {
-        let launched = Loaded::new(device, &cases::product(sizes, half)?)?.runs(repeats)?;
-        rows.extend(launched.into_iter().map(|l| row(device, l, ceilings)));
+pub fn products(device: &Device, sizes: [usize; 3], rounds: Rounds) -> Result<Vec<Timed>> {
+    let mut found = Found::default();
+    for _ in 0..rounds.rounds {
+        for half in [false, true] {
+            found.take(half.into(), Loaded::new(device, &cases::product(sizes, half)?)?.runs(rounds.repeats)?);
+        }
     }
-    Ok(rows)
+    Ok(found.timed())
 }
 
 /// Measures every kernel whose name contains `filter`. The same kernel at the same sizes is told once.
 ///
 /// # Errors
 /// What the device answers.
-pub fn measure(device: &Device, sizes: Sizes, filter: &str, repeats: usize, ceilings: &Ceilings) -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut seen = HashSet::new();
-    let mut take = |launched: Vec<Launched>| {
-        for l in launched.into_iter().filter(|l| l.kernel.contains(filter)) {
-            if !seen.insert((l.kernel, l.shape.clone(), l.cost.bytes)) {
-                continue;
+pub fn measure(device: &Device, sizes: Sizes, filter: &str, rounds: Rounds) -> Result<Vec<Timed>> {
+    let cases = cases::all(sizes)?;
+    let wanted = |l: &Launched| l.kernel.contains(filter);
+    let mut found = Found::default();
+    for round in 0..rounds.rounds {
+        let mut order: Vec<usize> = (0..cases.len()).collect();
+        // There and back: what drifts steadily meets early and late cases alike.
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for at in order {
+            let case = &cases[at];
+            let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
+            let program = case.plan(device, tables.extent)?;
+            let mut launched = Vec::new();
+            if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
+                launched = Loaded::with(device, case, program, &tables)?.runs(rounds.repeats)?;
             }
-            rows.push(row(device, l, ceilings));
-        }
-    };
-    for case in cases::all(sizes)? {
-        let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
-        let program = case.plan(device, tables.extent)?;
-        if program.launches.iter().any(|l| l.kernel.name.contains(filter)) {
-            take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
-        }
-        if case.name == "pointwise" && TRANSPOSE.name.contains(filter) {
-            let program = transpose(&case, &tables.extent);
-            take(Loaded::with(device, &case, program, &tables)?.runs(repeats)?);
+            if case.name == "pointwise" && TRANSPOSE.name.contains(filter) {
+                let program = transpose(case, &tables.extent);
+                launched.extend(Loaded::with(device, case, program, &tables)?.runs(rounds.repeats)?);
+            }
+            found.take(at, launched.into_iter().filter(wanted).collect());
         }
     }
+    let mut timed = found.timed();
     let order: Vec<&str> = crate::kernels::all().iter().map(|k| k.name).collect();
-    rows.sort_by_key(|r| order.iter().position(|n| *n == r.kernel));
-    Ok(rows)
+    timed.sort_by_key(|t| order.iter().position(|n| *n == t.kernel));
+    Ok(timed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cost::cost;
     use crate::tape::Storage;
 
     #[test]
     fn a_product_is_measured_in_both_widths() {
         let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
-        let rows = products(&Device::host(), [40, 30, 20], 1, &ceilings).unwrap();
+        let host = Device::host();
+        let timed = products(&host, [40, 30, 20], Rounds { rounds: 1, repeats: 1 }).unwrap();
+        let rows = rows(&host, &timed, &ceilings);
         let done = |r: &Row| r.gflops * r.median_us * 1e3;
         assert_eq!(rows.len(), 2);
         assert!(rows.iter().all(|r| (done(r) - 48_000.0).abs() < 1.0), "{rows:?}");
@@ -331,13 +217,27 @@ mod tests {
     #[test]
     fn every_kernel_is_measured() {
         let ceilings = Ceilings { gflops: 100.0, gbps: 10.0 };
-        let rows = measure(&Device::host(), Sizes::Small, "", 1, &ceilings).unwrap();
+        let host = Device::host();
+        let timed = measure(&host, Sizes::Small, "", Rounds { rounds: 2, repeats: 1 }).unwrap();
+        // Rounds there and back meet each case once.
+        assert!(
+            timed.iter().all(|t| t.samples_us.len() == 2 && t.samples_us.iter().all(|r| r.len() == 1)),
+            "{timed:?}"
+        );
+        let rows = rows(&host, &timed, &ceilings);
         // On GPUs alone: `matmul_coop` where a device has matrix units, in the case "linear mixed", and `add_parts` where
         // a long sum is split, in the cases of products.
         for kernel in crate::kernels::all().into_iter().filter(|k| !["matmul_coop", "add_parts"].contains(&k.name)) {
             assert!(rows.iter().any(|r| r.kernel == kernel.name), "no case in bench/cases.rs launches {kernel:?}");
         }
         assert!(rows.iter().all(|r| r.median_us > 0.0 && r.share_of_ceiling.is_finite()));
+    }
+
+    #[test]
+    fn rounds_there_and_back_meet_each_kernel_once() {
+        let timed = measure(&Device::host(), Sizes::Small, "activate", Rounds { rounds: 3, repeats: 2 }).unwrap();
+        let whole = |t: &Timed| t.samples_us.len() == 3 && t.samples_us.iter().all(|round| round.len() == 2);
+        assert!(timed.len() > 3 && timed.iter().all(whole), "{timed:?}");
     }
 
     /// No launch is said to move more than is bound: what is read counts once, what is written at most twice.

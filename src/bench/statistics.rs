@@ -91,7 +91,7 @@ impl Row {
 }
 
 /// The choices that are not 0.
-fn named(variant: &Variant) -> String {
+pub(super) fn named(variant: &Variant) -> String {
     let one = |(name, value): &(&str, u32)| match value {
         0 => None,
         1 => Some((*name).to_owned()),

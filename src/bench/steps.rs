@@ -3,7 +3,7 @@
 //! W is h = relu(X Wf + bf) with X `[N, D]`; gated attention pooling of hidden size L over h `[N, H]`; a linear
 //! head with one logit; binary cross-entropy; gradients of all parameters; Adam.
 
-use super::kernels::Launched;
+use super::loaded::Launched;
 use super::median;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -399,7 +399,7 @@ fn launches(session: &mut Session, optimiser: &Optimiser, half: bool, repeats: u
     // What a teacher masks is not in the tables of the batch that ran last.
     let extent = session.extent();
     let scalars = session.scalars(optimiser, RATE);
-    let rows = super::kernels::profile(session.executor(), id, extent, scalars, &[], half, repeats)?;
+    let rows = super::loaded::profile(session.executor(), id, extent, scalars, &[], half, repeats)?;
     let time = |r: Launched| LaunchTime {
         gflops: r.cost.flops as f64 / r.us / 1e3,
         gbps: r.cost.bytes as f64 / r.us / 1e3,

@@ -1,11 +1,19 @@
 //! `bagrad bench`: how fast kernels and whole training steps are on this machine.
 
+mod compare;
+mod keep;
+mod shader;
+
+pub use compare::Slower;
+
 use super::args::{Where, bytes, settings};
 use super::table::table;
 use super::{answer, answer_json, note, open_device, tuning};
 use anyhow::{Result, bail};
 use bagrad::bench::cases::Sizes;
-use bagrad::bench::kernels::{self, Ceilings};
+use bagrad::bench::ceilings::{self, Ceiling};
+use bagrad::bench::kernels::{self, Ceilings, Rounds};
+use bagrad::bench::run::{Begun, How, Timed};
 use bagrad::bench::statistics::{self, baseline};
 use bagrad::bench::steps::{self, LaunchTime, Row, Settings, Work};
 use bagrad::bench::tune::{Candidate, search};
@@ -20,12 +28,29 @@ use std::time::Instant;
 
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     place: Where,
-    /// Print a JSON list
+    /// Print a JSON list; with FILE write the run there instead, for `bagrad bench compare`: every sample, and the device,
+    /// driver, build and load that decide it
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    json: Option<Option<PathBuf>>,
+    /// Write every sample as a line of CSV there
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "tune", "statistics"])]
+    csv: Option<PathBuf>,
+    /// What the run is called in its file, such as a commit
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["steps", "tune", "statistics"])]
+    label: Option<String>,
+    /// Replace files of --json and --csv that stand there
     #[arg(long)]
-    json: bool,
+    force: bool,
+    /// Rounds over all kernels, with --repeats runs of each [default: 1; 10 where a file is written]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000),
+        conflicts_with_all = ["steps", "tune", "statistics"])]
+    rounds: Option<usize>,
     /// Time whole training steps of gated attention instead: N,D,H,L for a bag of N instances with D
     /// features, embedding H, attention L; or SIZExBAGS,D,H,L for equal bags in one batch
     #[arg(long, value_name = "SHAPE", num_args = 1..)]
@@ -64,6 +89,13 @@ pub struct Args {
     /// Sizes of kernels: small, mil or large
     #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
     sizes: Sizes,
+    #[command(flatten)]
+    own: shader::Args,
+    /// What the device can do at most instead, each with a shader whose result is known: memory by size, multiply-adds,
+    /// exponentials, workgroup memory, subgroups, matrix units, launches, transfers, compilation
+    #[arg(long, conflicts_with_all = ["steps", "tune", "statistics", "product", "filter", "sizes", "shader", "repeats",
+        "rounds", "csv", "label"])]
+    ceilings: bool,
     /// What the driver's compiler makes of every kernel, instead of times: registers, spills, occupancy,
     /// instructions, cycles (Vulkan drivers of GPUs)
     #[arg(long, conflicts_with_all = ["steps", "tune", "product", "repeats"])]
@@ -71,9 +103,22 @@ pub struct Args {
     /// With --statistics: compare with the table in FILE, and fail on spills and lost occupancy
     #[arg(long, value_name = "FILE", requires = "statistics")]
     against: Option<PathBuf>,
-    /// Times each is measured [default: 10 for kernels, 30 for steps]
+    /// Times each is measured in a round [default: 10 for kernels, 3 of them in several rounds, 30 for steps]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     repeats: Option<usize>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Hold two runs against each other, kernel by kernel, with intervals
+    Compare(compare::Args),
+}
+
+impl Args {
+    /// Only JSON goes to stdout.
+    fn prints_json(&self) -> bool {
+        self.json == Some(None)
+    }
 }
 
 /// Measures, and prints a table or a JSON list. The first step is timed since `begin`.
@@ -81,38 +126,29 @@ pub struct Args {
 /// # Errors
 /// What the device answers.
 pub fn run(args: &Args, begin: Instant) -> Result<()> {
+    if let Some(Command::Compare(args)) = &args.command {
+        return compare::run(args);
+    }
     if args.out.is_some() && !args.tune && !args.statistics {
         bail!("--out is for --tune and --statistics");
     }
-    let (device, _) = open_device(&args.place, None, args.json)?;
+    let of_kernels = args.steps.is_empty() && !args.tune && !args.statistics && !args.ceilings;
+    if !of_kernels && matches!(args.json, Some(Some(_))) {
+        bail!("--json FILE is for times of kernels; here --json prints");
+    }
+    let keep = keep::Keep::claim(args.json.as_ref().and_then(Option::as_deref), args.csv.as_deref(), args.force)?;
+    let (device, _) = open_device(&args.place, None, args.prints_json())?;
     if args.tune {
         return tune(args, &device);
     }
     if args.statistics {
         return statistics(args, &device);
     }
+    if args.ceilings {
+        return ceilings(args, &device);
+    }
     if args.steps.is_empty() {
-        let ceilings = Ceilings::of(&device)?;
-        let repeats = args.repeats.unwrap_or(10);
-        let rows = match args.product {
-            Some(sizes) => kernels::products(&device, sizes, repeats, &ceilings)?,
-            None => kernels::measure(&device, args.sizes, &args.filter, repeats, &ceilings)?,
-        };
-        if args.json {
-            return answer_json(&rows);
-        }
-        note(false, "bytes count once for each value read and once for each written; tables of tiles count nothing");
-        let line = |r: &kernels::Row| {
-            let share = format!("{:.0} %", 100.0 * r.share_of_ceiling);
-            let numbers = [r.median_us, r.min_us, r.gflops, r.gbps].map(|v| format!("{v:.1}"));
-            [&[r.kernel.to_owned(), r.shape.clone()], &numbers[..], &[share]].concat()
-        };
-        let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
-        let Ceilings { gflops, gbps } = ceilings;
-        let text = format!("ceilings: {gflops:.0} GFLOP/s in the best product, {gbps:.1} GB/s in a copy\n\n");
-        return answer(
-            &(text + &table(&["kernel", "shape", "median us", "min us", "GFLOP/s", "GB/s", "of ceiling"], &lines)),
-        );
+        return kernels(args, &device, keep);
     }
     let Args { half, profile, memory, .. } = *args;
     let (repeats, precision) = (args.repeats.unwrap_or(30), args.precision.unwrap_or_default());
@@ -122,11 +158,74 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
         rows.push(steps::time(&device, &work, &settings)?);
         settings.since = None;
     }
-    if args.json {
+    if args.prints_json() {
         return answer_json(&rows);
     }
     note(false, "first: from the start of the program to the end of its first step");
     answer(&text(&rows))
+}
+
+/// What the device can do at most.
+fn ceilings(args: &Args, device: &Device) -> Result<()> {
+    let found = ceilings::measure(device)?;
+    if args.prints_json() {
+        answer_json(&found)?;
+    } else {
+        let number = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.1}"));
+        let line = |c: &Ceiling| {
+            vec![format!("{} {}", c.what, c.size), number(c.best), number(c.middle), c.unit.clone(), c.remark.clone()]
+        };
+        let lines: Vec<Vec<String>> = found.iter().map(line).collect();
+        answer(&table(&["ceiling", "best", "middle", "", ""], &lines))?;
+    }
+    let wrong: Vec<String> =
+        found.iter().filter(|c| c.wrong).map(|c| format!("{} {}: {}", c.what, c.size, c.remark)).collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => bail!("figures that are none:\n{}", wrong.join("\n")),
+    }
+}
+
+/// Times of kernels.
+fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
+    let rounds = args.rounds.unwrap_or(if keep.is_asked() { 10 } else { 1 });
+    let repeats = args.repeats.unwrap_or(if rounds > 1 { 3 } else { 10 });
+    let often = Rounds { rounds, repeats };
+    if let Some(path) = &args.own.shader {
+        return shader::run(&args.own, path, device, often, (keep, args.label.clone(), args.prints_json()));
+    }
+    if !kernels::names().any(|name| name.contains(&args.filter)) {
+        bail!("no kernel has {:?} in its name; `bagrad bench` without --filter lists all", args.filter);
+    }
+    let begun = Begun::now();
+    let ceilings = Ceilings::of(device)?;
+    let (timed, asked) = match args.product {
+        Some(sizes) => (kernels::products(device, sizes, often)?, format!("product {sizes:?}")),
+        None => {
+            let asked = format!("sizes {:?}, kernels with {:?} in their names", args.sizes, args.filter);
+            (kernels::measure(device, args.sizes, &args.filter, often)?, asked)
+        }
+    };
+    let rows = kernels::rows(device, &timed, &ceilings);
+    let how = How { rounds, repeats, warm_up: 1, asked, ..How::default() };
+    let mut run = begun.end(device, how, Some(ceilings), timed);
+    run.label = args.label.clone();
+    keep.put(&run)?;
+    if args.prints_json() {
+        return answer_json(&rows);
+    }
+    note(false, "bytes count once for each value read and once for each written; tables of tiles count nothing");
+    let line = |(r, t): (&kernels::Row, &Timed)| {
+        let share = format!("{:.0} %", 100.0 * r.share_of_ceiling);
+        let numbers = [r.median_us, r.min_us, r.gflops, r.gbps].map(|v| format!("{v:.1}"));
+        let drift = t.drift.map_or("-".to_owned(), |d| format!("{:+.0} %", 100.0 * d));
+        [&[r.kernel.clone(), r.shape.clone()], &numbers[..], &[share, drift, t.outliers.to_string()]].concat()
+    };
+    let lines: Vec<Vec<String>> = rows.iter().zip(&run.cases).map(line).collect();
+    let Ceilings { gflops, gbps } = ceilings;
+    let text = format!("ceilings: {gflops:.0} GFLOP/s in the best product, {gbps:.1} GB/s in a copy\n\n");
+    let head = ["kernel", "shape", "median us", "min us", "GFLOP/s", "GB/s", "of ceiling", "drift", "outliers"];
+    answer(&(text + &table(&head, &lines)))
 }
 
 /// Sizes of a product.
@@ -151,10 +250,10 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
         false => work(args)?,
     };
     let keep = tuning::Keep::find(args.out.as_deref(), device)?;
-    let mut tell = |what: String| note(args.json, what);
+    let mut tell = |what: String| note(args.prints_json(), what);
     let (tuning, candidates) = search(device, &work, args.half, args.repeats.unwrap_or(5), &mut tell)?;
     let path = keep.put(tuning)?;
-    if args.json {
+    if args.prints_json() {
         return answer_json(&candidates);
     }
     let line = |c: &Candidate| {
@@ -192,7 +291,7 @@ fn statistics(args: &Args, device: &Device) -> Result<()> {
     if let Some(path) = &args.out {
         baseline::save(&report, path)?;
     }
-    if args.json {
+    if args.prints_json() {
         answer_json(&report)?;
     } else if args.out.is_none() {
         note(false, format!("compiled by {}; {}", report.driver, "loops count once in instructions"));

@@ -6,9 +6,12 @@ pub mod preprocess;
 mod check;
 mod choose;
 mod executor;
+mod facts;
 mod family;
+mod foreign;
 mod pace;
 mod pipelines;
+mod reflect;
 mod report;
 mod rounds;
 mod staging;
@@ -16,6 +19,8 @@ mod trial;
 
 pub use check::Checked;
 pub(super) use executor::GpuExecutor;
+pub use foreign::Foreign;
+pub use reflect::reflect;
 pub(super) use report::reports;
 
 use super::{DeviceChoice, GpuOptions, Kind};

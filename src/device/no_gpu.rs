@@ -1,6 +1,7 @@
 //! What stands in the place of `gpu` in a build without that feature. Its types have no values: what is done with a GPU
 //! compiles in both builds, and is never reached in this one.
 
+use super::foreign::{Entry, Source};
 use super::host_executor::HostExecutor;
 use super::{AdapterReport, DeviceChoice, GpuOptions};
 use crate::error::{Error, Result};
@@ -65,6 +66,16 @@ impl GpuDevice {
         match self.0 {}
     }
 
+    /// Shapes of cooperative matrices.
+    pub fn tiles(&self) -> Vec<super::list::Tile> {
+        match self.0 {}
+    }
+
+    /// What decides how fast something runs on it.
+    pub fn facts(&self) -> super::facts::Facts {
+        match self.0 {}
+    }
+
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         match self.0 {}
@@ -84,6 +95,64 @@ impl GpuDevice {
 
     /// Tiles for plans from now on.
     pub fn set_tuning(&self, _: Option<Tuning>) {
+        match self.0 {}
+    }
+}
+
+/// The entry point of a shader from outside.
+///
+/// # Errors
+/// [`Error::Device`] always: the compiler comes with the feature `gpu`.
+pub fn reflect(_: &str, _: Option<&str>) -> Result<Entry> {
+    Err(absent())
+}
+
+/// A shader on no GPU.
+pub struct Foreign(Infallible);
+
+impl Foreign {
+    /// Never one.
+    ///
+    /// # Errors
+    /// None: there is no GPU.
+    pub fn new(gpu: &GpuDevice, _: &Source, _: &[u64], _: Vec<u8>) -> Result<Self> {
+        match gpu.0 {}
+    }
+
+    /// See the one with a GPU.
+    ///
+    /// # Errors
+    /// None, as of all that follow.
+    pub fn write(&mut self, _: usize, _: &[u8]) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// See [`Foreign::write`].
+    pub fn set_immediates(&mut self, _: Vec<u8>) {
+        match self.0 {}
+    }
+
+    /// See [`Foreign::write`].
+    ///
+    /// # Errors
+    /// None.
+    pub fn read(&mut self, _: usize, _: u64) -> Result<Vec<u8>> {
+        match self.0 {}
+    }
+
+    /// See [`Foreign::write`].
+    ///
+    /// # Errors
+    /// None.
+    pub fn time(&mut self, _: [u32; 3], _: usize) -> Result<f64> {
+        match self.0 {}
+    }
+
+    /// See [`Foreign::write`].
+    ///
+    /// # Errors
+    /// None.
+    pub fn turn(&mut self, _: [u32; 3]) -> Result<f64> {
         match self.0 {}
     }
 }

@@ -1,6 +1,6 @@
 //! How bagrad knows what it wrote: a marker in a folder, the content of a file. Only that is ever replaced.
 
-use super::{GENERATOR, ONNX_PRODUCER, PACKED, STATE_DICT};
+use super::{BENCHMARK, GENERATOR, ONNX_PRODUCER, PACKED, SAMPLES, STATE_DICT};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -35,6 +35,8 @@ pub enum Kind {
     StateDict,
     /// What a cross-validation found, as Markdown, JSON, CSV and LaTeX, and its model card.
     Study,
+    /// Samples of a benchmark, as JSON or CSV.
+    Benchmark,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +80,7 @@ impl Kind {
             Kind::Onnx => "ONNX file",
             Kind::StateDict => "state dict",
             Kind::Study => "result of a cross-validation",
+            Kind::Benchmark => "file of a benchmark",
         }
     }
 
@@ -125,6 +128,7 @@ impl Kind {
                     || first.starts_with("method,baseline,metric,")
                     || starts.starts_with('{') && text.contains("\"divided\"") && text.contains("\"repeats\"")
             }
+            Kind::Benchmark => text.starts_with('{') && text.contains(BENCHMARK) || first == SAMPLES,
             Kind::Folder | Kind::Model | Kind::Packed | Kind::Onnx | Kind::StateDict => {
                 unreachable!("told by other means")
             }

@@ -37,6 +37,11 @@ impl Pipelines {
         Self { checked, modules: HashMap::new(), layouts: HashMap::new(), pipelines: HashMap::new() }
     }
 
+    /// Shaders are compiled with checks.
+    pub(super) fn are_checked(&self) -> bool {
+        self.checked
+    }
+
     /// The pipeline, and whether it had to be built.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Pipelines {
 /// Whether loops are compiled with a count that ends them. No compiler unrolls such loops, and llvmpipe ends all loops of
 /// an invocation after 65,535 rounds in all; so never there. SwiftShader goes wrong without it where a loop has no round at
 /// all, as over the other instances of a bag of one.
-fn bounds_loops(info: &wgpu::AdapterInfo, checked: bool) -> bool {
+pub(super) fn bounds_loops(info: &wgpu::AdapterInfo, checked: bool) -> bool {
     info.name.contains("SwiftShader") || (checked && !rounds::are_counted(info))
 }
 

@@ -21,6 +21,17 @@ fn scalar(kind: wgpu::CooperativeScalarType) -> &'static str {
     }
 }
 
+pub(super) fn tile(p: &wgpu::CooperativeMatrixProperties) -> Tile {
+    Tile {
+        m: p.m_size,
+        n: p.n_size,
+        k: p.k_size,
+        ab: scalar(p.ab_type),
+        cr: scalar(p.cr_type),
+        usable: p.m_size == p.n_size && p.n_size == p.k_size,
+    }
+}
+
 fn vendor(id: u32) -> String {
     let known = match id {
         0x1002 => "AMD",
@@ -44,14 +55,6 @@ impl AdapterReport {
             true => adapter.cooperative_matrix_properties(),
             false => Vec::new(),
         };
-        let tile = |p: wgpu::CooperativeMatrixProperties| Tile {
-            m: p.m_size,
-            n: p.n_size,
-            k: p.k_size,
-            ab: scalar(p.ab_type),
-            cr: scalar(p.cr_type),
-            usable: p.m_size == p.n_size && p.n_size == p.k_size,
-        };
         let subgroups = (info.subgroup_min_size, info.subgroup_max_size);
         Self {
             index,
@@ -61,7 +64,7 @@ impl AdapterReport {
             usable: features.contains(wgpu::Features::IMMEDIATES),
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP).then_some(subgroups),
-            tiles: tiles.into_iter().map(tile).collect(),
+            tiles: tiles.iter().map(tile).collect(),
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             workgroup_memory: limits.max_compute_workgroup_storage_size,

@@ -22,9 +22,8 @@ impl GpuExecutor {
     /// otherwise one submission for each launch and the wall clock, which adds tens of microseconds to each.
     pub fn profile(&mut self, id: ProgramId, step: &Step) -> Result<Vec<(&'static str, f64)>> {
         let count = self.programs[id.0].encoded.len();
-        let stamps = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
         let few = count < wgpu::QUERY_SET_MAX_QUERIES as usize;
-        let times = match self.gpu.features().contains(stamps) && few {
+        let times = match self.gpu.has_time_stamps() && few {
             true => self.stamped(id, step, count)?,
             false => self.clocked(id, step, count)?,
         };

@@ -1,0 +1,82 @@
+//! The files of a run.
+
+use crate::cli::csv::Csv;
+use anyhow::Result;
+use bagrad::bench::run::Run;
+use bagrad::files::{Claim, Kind, SAMPLES, write_atomically};
+use std::path::{Path, PathBuf};
+
+/// Where a run is written, claimed before it begins.
+pub struct Keep {
+    json: Option<(PathBuf, Claim)>,
+    csv: Option<(PathBuf, Claim)>,
+}
+
+impl Keep {
+    /// Claims what is asked for.
+    ///
+    /// # Errors
+    /// As for [`Claim::files`].
+    pub fn claim(json: Option<&Path>, csv: Option<&Path>, force: bool) -> Result<Self> {
+        let one = |path: Option<&Path>| -> Result<Option<(PathBuf, Claim)>> {
+            let Some(path) = path else { return Ok(None) };
+            Ok(Some((path.to_owned(), Claim::files(&[(path, Kind::Benchmark)], force, &[])?)))
+        };
+        Ok(Self { json: one(json)?, csv: one(csv)? })
+    }
+
+    /// Whether anything is to be written.
+    pub fn is_asked(&self) -> bool {
+        self.json.is_some() || self.csv.is_some()
+    }
+
+    /// Writes it, each file whole or not at all.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn put(self, run: &Run) -> Result<()> {
+        let put = |(path, claim): (PathBuf, Claim), text: Vec<u8>| -> Result<()> {
+            write_atomically(claim.staged(&path), text)?;
+            Ok(claim.commit()?)
+        };
+        if let Some(place) = self.json {
+            put(place, run.text().into_bytes())?;
+        }
+        if let Some(place) = self.csv {
+            put(place, samples(run)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A line for each sample; run 0 of a round is the one that warms up.
+fn samples(run: &Run) -> Result<Vec<u8>> {
+    let mut out = format!("{SAMPLES}\n").into_bytes();
+    let mut csv = Csv::new(&mut out);
+    for case in &run.cases {
+        for (round, (first, samples)) in case.warm_up_us.iter().zip(&case.samples_us).enumerate() {
+            for (n, us) in std::iter::once(first).chain(samples).enumerate() {
+                csv.name(&case.kernel)?.name(&case.variant)?.name(&case.shape)?;
+                csv.cell(case.flops)?.cell(case.bytes)?.cell(round)?.cell(n)?.cell(us)?.end()?;
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bagrad::bench::run::Timed;
+
+    #[test]
+    fn every_sample_is_a_line() {
+        let mut case = Timed { kernel: "k".into(), variant: "A,B".into(), shape: "2x3".into(), ..Timed::default() };
+        case.push(9.0, vec![1.5, 2.0]);
+        case.push(8.0, vec![3.0]);
+        let text = String::from_utf8(samples(&Run { cases: vec![case], ..Run::default() }).unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..3], [SAMPLES, "k,\"A,B\",2x3,0,0,0,0,9", "k,\"A,B\",2x3,0,0,0,1,1.5"]);
+        assert_eq!((lines.len(), lines[5]), (6, "k,\"A,B\",2x3,0,0,1,1,3"));
+    }
+}
