@@ -1,10 +1,12 @@
 //! How fast the engine is: whole training steps, and every kernel against the device's own ceilings.
 
+pub mod bounds;
 pub mod cases;
 pub mod ceilings;
 pub mod compare;
 pub mod foreign;
 pub mod kernels;
+pub mod page;
 pub mod run;
 pub mod statistics;
 pub mod steps;

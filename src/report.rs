@@ -4,14 +4,18 @@
 //! numbers can be shown. Values that are not finite are left out of charts, never written into them.
 
 mod bag_picture;
+mod bars;
 mod charts;
 mod forest;
 pub(crate) mod html;
 pub(crate) mod inline;
+mod log_chart;
 mod predictions;
 mod svg;
 
+pub use bars::{Bar, Bars};
 pub use forest::{Forest, ForestRow};
+pub use log_chart::{Dots, LogChart};
 
 use crate::error::Result;
 use std::path::Path;
@@ -37,6 +41,10 @@ pub struct Report {
     pub results: Vec<(String, String)>,
     /// Values with intervals, one below the other.
     pub forests: Vec<Forest>,
+    /// Charts in powers of ten.
+    pub log_charts: Vec<LogChart>,
+    /// Charts of bars.
+    pub bars: Vec<Bars>,
     /// What the reader of these should know.
     pub notes: Vec<String>,
     /// More tables, each under a title of its own.

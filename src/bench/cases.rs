@@ -47,6 +47,8 @@ pub enum Sizes {
     Mil,
     /// A large slide: 100,000 of them.
     Large,
+    /// A slide of so many.
+    Instances(usize),
 }
 
 impl FromStr for Sizes {
@@ -57,7 +59,13 @@ impl FromStr for Sizes {
             "small" => Ok(Sizes::Small),
             "mil" => Ok(Sizes::Mil),
             "large" => Ok(Sizes::Large),
-            _ => Err(Error::setting("sizes", format!("{text:?}: expected small, mil or large"))),
+            number => match number.parse() {
+                Ok(n) if (1..=1 << 24).contains(&n) => Ok(Sizes::Instances(n)),
+                _ => {
+                    let expected = "expected small, mil, large or the instances of a bag, at most 16777216";
+                    Err(Error::setting("sizes", format!("{text:?}: {expected}")))
+                }
+            },
         }
     }
 }
@@ -80,6 +88,7 @@ impl Sizes {
             Sizes::Small => Widths { bags: 32, instances: 12, features: 166, hidden: 128, attention: 64, classes: 10 },
             Sizes::Mil => Widths { instances: 10_000, ..large },
             Sizes::Large => large,
+            Sizes::Instances(instances) => Widths { instances, ..large },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod keep;
+mod page;
 mod shader;
 
 pub use compare::Slower;
@@ -41,10 +42,17 @@ pub struct Args {
     /// Write every sample as a line of CSV there
     #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "tune", "statistics"])]
     csv: Option<PathBuf>,
+    /// Write a page there: the roofline of the device, what bounds each kernel, bandwidth by size
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "tune", "statistics", "shader", "ceilings"])]
+    html: Option<PathBuf>,
+    /// Kernels over bags of 1k to 1M instances or the like, at two sizes for each power of ten, in the table and on the page of --html
+    #[arg(long, value_name = "N=FROM..TO", value_parser = page::sweep,
+        conflicts_with_all = ["steps", "tune", "statistics", "shader", "ceilings", "product", "sizes"])]
+    sweep: Option<page::Sweep>,
     /// What the run is called in its file, such as a commit
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["steps", "tune", "statistics"])]
     label: Option<String>,
-    /// Replace files of --json and --csv that stand there
+    /// Replace files of --json, --csv and --html that stand there
     #[arg(long)]
     force: bool,
     /// Rounds over all kernels, with --repeats runs of each [default: 1; 10 where a file is written]
@@ -86,7 +94,7 @@ pub struct Args {
     /// Only the product of [M, K] and [K, N], in f32 and in f16 with sums in f32
     #[arg(long, value_name = "M,K,N", value_parser = product, conflicts_with_all = ["steps", "filter", "sizes", "tune"])]
     product: Option<[usize; 3]>,
-    /// Sizes of kernels: small, mil or large
+    /// Sizes of kernels: small, mil, large, or the instances of one bag
     #[arg(long, value_name = "SIZES", default_value = "mil", conflicts_with = "steps")]
     sizes: Sizes,
     #[command(flatten)]
@@ -136,7 +144,8 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
     if !of_kernels && matches!(args.json, Some(Some(_))) {
         bail!("--json FILE is for times of kernels; here --json prints");
     }
-    let keep = keep::Keep::claim(args.json.as_ref().and_then(Option::as_deref), args.csv.as_deref(), args.force)?;
+    let file = args.json.as_ref().and_then(Option::as_deref);
+    let keep = keep::Keep::claim(file, args.csv.as_deref(), args.html.as_deref(), args.force)?;
     let (device, _) = open_device(&args.place, None, args.prints_json())?;
     if args.tune {
         return tune(args, &device);
@@ -198,19 +207,28 @@ fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
         bail!("no kernel has {:?} in its name; `bagrad bench` without --filter lists all", args.filter);
     }
     let begun = Begun::now();
+    let roofs = if args.html.is_some() { ceilings::measure(device)? } else { Vec::new() };
     let ceilings = Ceilings::of(device)?;
+    let mut sweep = Vec::new();
     let (timed, asked) = match args.product {
+        _ if args.sweep.is_some() => {
+            let asked = args.sweep.clone().expect("looked at");
+            sweep = asked.measure(device, &args.filter, often)?;
+            (sweep.iter().flat_map(|(_, cases)| cases.clone()).collect(), asked.to_string())
+        }
         Some(sizes) => (kernels::products(device, sizes, often)?, format!("product {sizes:?}")),
         None => {
             let asked = format!("sizes {:?}, kernels with {:?} in their names", args.sizes, args.filter);
             (kernels::measure(device, args.sizes, &args.filter, often)?, asked)
         }
     };
-    let rows = kernels::rows(device, &timed, &ceilings);
     let how = How { rounds, repeats, warm_up: 1, asked, ..How::default() };
     let mut run = begun.end(device, how, Some(ceilings), timed);
     run.label = args.label.clone();
-    keep.put(&run)?;
+    // Kernels whose sizes do not depend on the bag are the same at each.
+    run.cases = page::once(run.cases);
+    let rows = kernels::rows(device, &run.cases, &ceilings);
+    keep.put(&run, &roofs, &sweep)?;
     if args.prints_json() {
         return answer_json(&rows);
     }

@@ -5,7 +5,7 @@ use super::svg::{Axis, COLOURS, axes, drawable, figure, open, px};
 use std::fmt::Write;
 
 /// Few enough points are marked one by one.
-const MARKED: usize = 30;
+pub(super) const MARKED: usize = 30;
 /// More points than this are thinned: the picture has no room for them.
 const DRAWN: usize = 1200;
 

@@ -1,6 +1,6 @@
 //! The page around the charts.
 
-use super::{Report, Table, bag_picture, charts, forest, predictions};
+use super::{Report, Table, bag_picture, bars, charts, forest, log_chart, predictions};
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -52,11 +52,13 @@ pub(super) fn page(report: &Report) -> String {
     if !forests.is_empty() {
         let _ = writeln!(out, "<section><h2>Intervals</h2>{forests}</section>");
     }
+    report.log_charts.iter().for_each(|chart| out += &log_chart::chart(chart));
     report.notes.iter().for_each(|note| out += &format!("<p class=\"note\">{}</p>\n", escape(note)));
     for (title, charts) in &report.charts {
         let charts: String = charts.iter().filter(|curve| !curve.series.is_empty()).map(charts::curve).collect();
         out += &grid(&escape(title), &charts);
     }
+    report.bars.iter().for_each(|chart| out += &bars::chart(chart));
     report.tables.iter().for_each(|table| out += &wide_table(table));
     let curves: String = report.curves.iter().map(charts::curve).collect();
     out += &grid("Learning curves", &curves);

@@ -60,6 +60,8 @@ fn full() -> Report {
             marker: Some(1.0),
             diagonal: false,
         }],
+        log_charts: Vec::new(),
+        bars: Vec::new(),
         forests: vec![Forest {
             title: "AUC of all".into(),
             along: "AUC".into(),

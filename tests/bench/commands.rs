@@ -45,6 +45,15 @@ fn runs_are_kept_and_compared_or_refused() {
     let lines = fs::read_to_string(&csv).unwrap();
     assert_eq!(lines.lines().count(), 1 + cases.len() * 5 * 3);
 
+    // A page of the same, with the ceilings of the device.
+    let page = file(folder.path(), "page.html");
+    good(&[&PRODUCT[..], &["--html", text(&page), "--rounds", "3"]].concat());
+    let html = fs::read_to_string(&page).unwrap();
+    for part in ["Roofline", "Bandwidth by the size", "Share of the closest ceiling", "f32 multiply-add"] {
+        assert!(html.contains(part), "no {part} on the page");
+    }
+    assert!(!html.contains("<script") && !html.contains("NaN"));
+
     // Nothing is replaced unasked, and nothing that is no run at all.
     assert!(refused(&[&PRODUCT[..], &["--json", text(&run)]].concat()).contains("--force replaces it"));
     let note = file(folder.path(), "note.txt");

@@ -137,6 +137,8 @@ fn self_attention(sizes: Sizes, name: &'static str, energy: Energy, dropout: Dro
         Sizes::Small => (64, vec![12; 32]),
         Sizes::Mil => (512, vec![1000]),
         Sizes::Large => (512, vec![10_000]),
+        // Pairs of them all.
+        Sizes::Instances(n) => (512, vec![n.min(10_000)]),
     };
     let mut s = Start::new(width, Storage::F32, true);
     let cols = width as u32;

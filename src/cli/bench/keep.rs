@@ -2,7 +2,9 @@
 
 use crate::cli::csv::Csv;
 use anyhow::Result;
-use bagrad::bench::run::Run;
+use bagrad::bench::ceilings::Ceiling;
+use bagrad::bench::page;
+use bagrad::bench::run::{Run, Timed};
 use bagrad::files::{Claim, Kind, SAMPLES, write_atomically};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Keep {
     json: Option<(PathBuf, Claim)>,
     csv: Option<(PathBuf, Claim)>,
+    html: Option<(PathBuf, Claim)>,
 }
 
 impl Keep {
@@ -17,24 +20,24 @@ impl Keep {
     ///
     /// # Errors
     /// As for [`Claim::files`].
-    pub fn claim(json: Option<&Path>, csv: Option<&Path>, force: bool) -> Result<Self> {
-        let one = |path: Option<&Path>| -> Result<Option<(PathBuf, Claim)>> {
+    pub fn claim(json: Option<&Path>, csv: Option<&Path>, html: Option<&Path>, force: bool) -> Result<Self> {
+        let one = |path: Option<&Path>, kind: Kind| -> Result<Option<(PathBuf, Claim)>> {
             let Some(path) = path else { return Ok(None) };
-            Ok(Some((path.to_owned(), Claim::files(&[(path, Kind::Benchmark)], force, &[])?)))
+            Ok(Some((path.to_owned(), Claim::files(&[(path, kind)], force, &[])?)))
         };
-        Ok(Self { json: one(json)?, csv: one(csv)? })
+        Ok(Self { json: one(json, Kind::Benchmark)?, csv: one(csv, Kind::Benchmark)?, html: one(html, Kind::Page)? })
     }
 
     /// Whether anything is to be written.
     pub fn is_asked(&self) -> bool {
-        self.json.is_some() || self.csv.is_some()
+        self.json.is_some() || self.csv.is_some() || self.html.is_some()
     }
 
-    /// Writes it, each file whole or not at all.
+    /// Writes it, each file whole or not at all; the page with the ceilings of the device and a sweep over sizes.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn put(self, run: &Run) -> Result<()> {
+    pub fn put(self, run: &Run, ceilings: &[Ceiling], sweep: &[(usize, Vec<Timed>)]) -> Result<()> {
         let put = |(path, claim): (PathBuf, Claim), text: Vec<u8>| -> Result<()> {
             write_atomically(claim.staged(&path), text)?;
             Ok(claim.commit()?)
@@ -44,6 +47,9 @@ impl Keep {
         }
         if let Some(place) = self.csv {
             put(place, samples(run)?)?;
+        }
+        if let Some(place) = self.html {
+            put(place, page::report(run, ceilings, sweep).to_html().into_bytes())?;
         }
         Ok(())
     }
@@ -67,7 +73,6 @@ fn samples(run: &Run) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bagrad::bench::run::Timed;
 
     #[test]
     fn every_sample_is_a_line() {

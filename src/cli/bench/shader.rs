@@ -106,7 +106,7 @@ pub fn run(
         How { rounds: rounds.rounds, repeats: rounds.repeats, warm_up: 1, asked: "shader".into(), ..How::default() };
     let mut run = begun.end(device, how, None, vec![found.timed.clone()]);
     run.label = label;
-    keep.put(&run)?;
+    keep.put(&run, &[], &[])?;
     if print {
         return answer_json(&as_json(&found));
     }
