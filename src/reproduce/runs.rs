@@ -187,6 +187,10 @@ impl Runs {
                 let shelf = shelf.as_ref().map(|shelf| shelf.part(&part(cell, seed, device.name())));
                 let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref() });
                 let found = pool.as_ref().map_or_else(run, |pool| pool.install(run));
+                if found.is_err() {
+                    // No other run begins.
+                    next.store(missing.len(), Ordering::SeqCst);
+                }
                 // Nobody listens any more after an error.
                 let _ = over.send(Over { cell, seed, found, seconds: clock.elapsed().as_secs_f64(), shelf });
             }
@@ -211,7 +215,6 @@ impl Runs {
                 };
                 let kept = self.keep(over, grid.metric, device, (&mut file, told));
                 if kept.is_err() {
-                    // No other run begins.
                     next.store(missing.len(), Ordering::SeqCst);
                     failed = failed.and(kept);
                 }
@@ -294,6 +297,9 @@ fn day(days: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
 
     fn grid(factor: f64) -> Grid {
         let mut grid = Grid::new("auc", ["method", "bags"]);
@@ -309,14 +315,22 @@ mod tests {
     fn runs_side_by_side_are_those_of_one_after_the_other() {
         let dir = tempfile::tempdir().unwrap();
         let device = Device::host();
+        let failed = Arc::new(AtomicBool::new(false));
         let grid = || {
             let mut grid = Grid::new("auc", ["method", "bags"]);
             for (row, column) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")] {
                 let settings = json!([row, column]);
                 let of = format!("{row}{column}");
-                grid.cell([row, column], settings, None, move |task| match (&of[..], task.seed) {
-                    ("b1", 3) => bail!("it was to fail"),
-                    _ => Ok(Metrics::from([("auc".to_owned(), of.len() as f64 + task.seed as f64)])),
+                let failed = failed.clone();
+                grid.cell([row, column], settings, None, move |task| {
+                    if of == "b1" && task.seed == 3 {
+                        failed.store(true, Ordering::SeqCst);
+                        bail!("it was to fail");
+                    }
+                    // Runs after the failure take long enough for it to be heard of.
+                    let pause = if failed.load(Ordering::SeqCst) { 20 } else { 0 };
+                    std::thread::sleep(Duration::from_millis(pause));
+                    Ok(Metrics::from([("auc".to_owned(), of.len() as f64 + task.seed as f64)]))
                 });
             }
             grid
@@ -330,10 +344,10 @@ mod tests {
         };
         assert_eq!(complete("one", 1, 2), complete("three", 3, 2));
         assert_eq!(complete("three", 3, 2).0, Ok([0, 8]));
-        let (failed, lines) = complete("three", 3, 5);
+        let (failed, lines) = complete("three", 3, 100);
         assert_eq!(failed, Err("b, 1, seed 3: it was to fail".into()));
-        // What went on beside it is kept, and little begins after it.
-        assert!((9..=15).contains(&lines.len()), "{}", lines.len());
+        // What went on beside it is kept, and little of the 400 begins after it.
+        assert!((9..=300).contains(&lines.len()), "{}", lines.len());
     }
 
     #[test]

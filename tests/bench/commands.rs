@@ -49,8 +49,12 @@ fn runs_are_kept_and_compared_or_refused() {
     let page = file(folder.path(), "page.html");
     good(&[&PRODUCT[..], &["--html", text(&page), "--rounds", "3"]].concat());
     let html = fs::read_to_string(&page).unwrap();
-    for part in ["Roofline", "Bandwidth by the size", "Share of the closest ceiling", "f32 multiply-add"] {
+    for part in ["Bandwidth by the size", "f32 multiply-add"] {
         assert!(html.contains(part), "no {part} on the page");
+    }
+    // On a machine that is too busy to measure a ceiling the page says so instead.
+    for part in ["Roofline", "Share of the closest ceiling"] {
+        assert!(html.contains(part) || html.contains("A ceiling is missing or wrong"), "no {part} on the page");
     }
     assert!(!html.contains("<script") && !html.contains("NaN"));
 

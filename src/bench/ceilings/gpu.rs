@@ -1,6 +1,6 @@
 //! The ceilings of a GPU, by the shaders in `shaders/ceilings/`.
 
-use super::{Ceiling, grows, sized};
+use super::{Ceiling, settle, sized};
 use crate::device::GpuDevice;
 use crate::device::foreign::{Access, Foreign, Source, reflect};
 use crate::error::Result;
@@ -94,12 +94,15 @@ impl Probe {
             }
             passes *= 2;
         }
-        let mut best = |passes: u32| {
-            set(&mut self.shader, passes);
+        let best = |passes: usize| {
+            set(&mut self.shader, passes as u32);
             let times = (0..3).map(|_| self.shader.time(self.grid, 1)).collect::<Result<Vec<f64>>>()?;
-            Ok::<f64, crate::Error>(times.into_iter().fold(f64::INFINITY, f64::min))
+            Ok(times.into_iter().fold(f64::INFINITY, f64::min))
         };
-        let grown = if passes >= 16 { grows(best(passes / 2)?, best(passes)?) } else { Ok(()) };
+        let most = most.min(1 << 31) as usize;
+        let (passes, grown) =
+            if passes >= 16 { settle(passes as usize, most, best)? } else { (passes as usize, Ok(())) };
+        let passes = passes as u32;
         set(&mut self.shader, passes);
         let ns = (0..REPEATS).map(|_| self.shader.time(self.grid, 1)).collect::<Result<Vec<f64>>>()?;
         // What is compared is of one run from the start.

@@ -1,6 +1,6 @@
 //! The host's ceilings, over all its threads.
 
-use super::{Ceiling, grows, sized};
+use super::{Ceiling, settle, sized};
 use crate::kernels::host::simd;
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,6 +8,8 @@ use std::time::Instant;
 /// Nanoseconds that a run should take at least, so that clocks and waking threads do not matter.
 const LEAST: f64 = if cfg!(debug_assertions) { 2e5 } else { 1e7 };
 const REPEATS: usize = 5;
+/// Passes that are more than any run needs.
+const MOST: usize = 1 << 24;
 
 /// Sizes in bytes, one buffer of all threads together.
 const SIZES: [u64; 6] = [32 << 10, 256 << 10, 1 << 20, 8 << 20, 32 << 20, 256 << 20];
@@ -41,11 +43,11 @@ fn spread<T: Send>(data: &mut [T], passes: usize, work: impl Fn(&mut T, usize) +
 /// As many passes as take long enough, the times of a few runs, and whether time grows with the work.
 fn repeat<T: Send>(data: &mut [T], work: impl Fn(&mut T, usize) + Sync) -> (usize, Vec<f64>, Result<(), String>) {
     let mut passes = 1;
-    while spread(data, passes, &work) < LEAST && passes < 1 << 24 {
+    while spread(data, passes, &work) < LEAST && passes < MOST {
         passes *= 2;
     }
-    let mut best = |passes| (0..3).map(|_| spread(data, passes, &work)).fold(f64::INFINITY, f64::min);
-    let grown = if passes > 1 { grows(best(passes / 2), best(passes)) } else { Ok(()) };
+    let best = |passes| Ok((0..3).map(|_| spread(data, passes, &work)).fold(f64::INFINITY, f64::min));
+    let (passes, grown) = settle(passes, MOST, best).expect("the host's clock answers");
     let times = (0..REPEATS).map(|_| spread(data, passes, &work)).collect();
     (passes, times, grown)
 }
