@@ -4,7 +4,6 @@ mod identity;
 
 use crate::error::{Error, Result};
 pub(crate) use crate::features::Features;
-use crate::fingerprint::Fingerprint;
 use crate::label_sets::LabelSets;
 use crate::origin::Origin;
 use crate::responses::Responses;
@@ -149,27 +148,6 @@ impl Bags {
         self.responses = Some(responses);
         self.validate()?;
         Ok(self)
-    }
-
-    /// Tells these bags from others: sizes, names, labels, places, and the values of some thousand rows.
-    pub(crate) fn fingerprint(&self) -> String {
-        const ROWS: usize = 4096;
-        let labels = self.labels.iter().flatten().map(|&label| u64::from(label));
-        let sets = self.label_sets.iter().flat_map(LabelSets::bags).flatten();
-        let sets = sets.map(|has| has.map_or(2, u64::from));
-        let responses = self.responses.iter().flat_map(|r| r.values().iter().map(|v| u64::from(v.to_bits())));
-        let events =
-            self.responses.iter().filter_map(Responses::survival).flat_map(|(_, e)| e.iter().map(|&e| u64::from(e)));
-        let texts = self.names.iter().chain(&self.class_names).chain(self.columns.iter().flatten());
-        let coords = self.coords.iter().flatten().flatten().map(|c| u64::from(c.to_bits()));
-        let of = Fingerprint::default().numbers([self.width as u64]);
-        let of = of.numbers(self.offsets.iter().map(|&at| at as u64)).numbers(labels).numbers(sets).numbers(coords);
-        let of = of.numbers(responses).numbers(events);
-        let of = texts.fold(of, |of, text| of.text(text));
-        let rows = self.instances();
-        let sampled = (0..rows.min(ROWS)).map(|n| n * rows / rows.min(ROWS));
-        let row = |n: usize| self.features.slice(n * self.width..(n + 1) * self.width).to_f32();
-        sampled.fold(of, |of, n| of.values(&row(n))).to_string()
     }
 
     /// Number of bags.

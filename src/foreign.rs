@@ -39,6 +39,7 @@ use crate::target::Target;
 use export::{Said, Written};
 use keys::Keys;
 use layout::Entry;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -58,7 +59,7 @@ pub struct Asked {
 }
 
 /// A tensor of the weights and what it became.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Read {
     /// Its key, as the file has it.
     pub key: String,

@@ -19,7 +19,7 @@ mod tables;
 
 pub use contenders::{Candidate, Contender, Sees};
 pub use halves::Halves;
-pub use kind::Kind;
+pub use kind::{Kind, predictions_of};
 
 use crate::bag::{Bags, Features};
 use crate::bounded;
@@ -69,8 +69,9 @@ pub struct Study {
 const NAMED: usize = 10;
 
 impl Study {
-    /// Refuses what would make results look better than they are, or cannot be run: bags without labels, groups in several folds, the same features under several names in different folds, classes that are missing where a
-    /// fold trains.
+    /// Refuses what would make results look better than they are, or cannot be run: bags without labels, groups in several
+    /// folds, the same features under several names in different folds, classes (events, times of events) that are missing
+    /// where a fold trains.
     ///
     /// # Errors
     /// [`Error::Bags`] that names the bags, [`Error::Setting`] for settings.

@@ -3,6 +3,7 @@
 use super::Bags;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
+use crate::label_sets::LabelSets;
 use crate::responses::Responses;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -51,23 +52,49 @@ impl Bags {
         let each: Vec<String> = (0..self.len()).into_par_iter().map(of_bag).collect();
         let texts = |all: &mut dyn Iterator<Item = &String>| all.fold(Fingerprint::default(), |of, text| of.text(text));
         let labels = texts(&mut self.class_names.iter());
-        let labels = labels.numbers(self.labels.iter().flatten().map(|&label| u64::from(label)));
-        let sets = self.label_sets.iter().flat_map(|sets| sets.bags().flatten());
-        let labels = labels.numbers(sets.map(|has| has.map_or(2, u64::from)));
-        let values = self.responses.iter().flat_map(Responses::values);
-        let labels = labels.numbers(values.map(|value| u64::from(value.to_bits())));
-        let events = self.responses.iter().filter_map(Responses::survival).flat_map(|(_, events)| events);
-        let places = self.coords.iter().flatten().flatten().map(|c| u64::from(c.to_bits()));
+        let labels = labels.numbers(self.class_numbers()).numbers(self.response_numbers());
         self.features.check_unchanged()?;
         Ok(Identity {
             bags: self.len(),
             instances: self.instances(),
             features: texts(&mut each.iter()).numbers([self.width as u64]).to_string(),
             names: texts(&mut self.names.iter().chain(self.columns.iter().flatten())).to_string(),
-            labels: labels.numbers(events.map(|&event| u64::from(event))).to_string(),
+            labels: labels.to_string(),
             groups: texts(&mut self.groups.iter().flatten()).to_string(),
-            places: Fingerprint::default().numbers(places).to_string(),
+            places: Fingerprint::default().numbers(self.place_numbers()).to_string(),
         })
+    }
+
+    /// Tells these bags from others: sizes, names, labels, places, and the values of some thousand rows.
+    pub(crate) fn fingerprint(&self) -> String {
+        const ROWS: usize = 4096;
+        let texts = self.names.iter().chain(&self.class_names).chain(self.columns.iter().flatten());
+        let of = Fingerprint::default().numbers([self.width as u64]);
+        let of = of.numbers(self.offsets.iter().map(|&at| at as u64)).numbers(self.class_numbers());
+        let of = of.numbers(self.place_numbers()).numbers(self.response_numbers());
+        let of = texts.fold(of, |of, text| of.text(text));
+        let rows = self.instances();
+        let sampled = (0..rows.min(ROWS)).map(|n| n * rows / rows.min(ROWS));
+        let row = |n: usize| self.features.slice(n * self.width..(n + 1) * self.width).to_f32();
+        sampled.fold(of, |of, n| of.values(&row(n))).to_string()
+    }
+
+    /// Classes and label sets.
+    fn class_numbers(&self) -> impl Iterator<Item = u64> {
+        let labels = self.labels.iter().flatten().map(|&label| u64::from(label));
+        let sets = self.label_sets.iter().flat_map(LabelSets::bags).flatten();
+        labels.chain(sets.map(|has| has.map_or(2, u64::from)))
+    }
+
+    /// Numbers, or times and then events.
+    fn response_numbers(&self) -> impl Iterator<Item = u64> {
+        let values = self.responses.iter().flat_map(|r| r.values().iter().map(|v| u64::from(v.to_bits())));
+        let events = self.responses.iter().filter_map(Responses::survival).flat_map(|(_, events)| events);
+        values.chain(events.map(|&event| u64::from(event)))
+    }
+
+    fn place_numbers(&self) -> impl Iterator<Item = u64> {
+        self.coords.iter().flatten().flatten().map(|c| u64::from(c.to_bits()))
     }
 }
 

@@ -9,7 +9,7 @@
 //! only at differences that are large enough to matter.
 
 use super::median;
-use super::run::{Run, Timed};
+use super::run::{Run, Timed, name_of};
 use crate::normal::upper_tail;
 use crate::quantile::quantile;
 use crate::random::Random;
@@ -76,8 +76,7 @@ pub struct Ratio {
 impl Ratio {
     /// Its name for people.
     pub fn name(&self) -> String {
-        let parts = [&self.kernel, &self.variant, &self.shape].map(String::as_str);
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        name_of([&self.kernel, &self.variant, &self.shape])
     }
 }
 

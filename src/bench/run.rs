@@ -75,9 +75,13 @@ impl Timed {
 
     /// Its name for people.
     pub fn name(&self) -> String {
-        let parts = [&self.kernel, &self.variant, &self.shape].map(String::as_str);
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        name_of([&self.kernel, &self.variant, &self.shape])
     }
+}
+
+/// What a case is called: its kernel, variant and shape, those that there are.
+pub(super) fn name_of(parts: [&str; 3]) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The machine around the device, and what else it did.

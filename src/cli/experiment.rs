@@ -10,7 +10,7 @@ use bagrad::fit::Persistence;
 use bagrad::methods::Method;
 use bagrad::training::metrics::{self, BagScores, InstanceAuc};
 use bagrad::training::{Cache, Predictions, Settings};
-use bagrad::{Bags, Error, Features, Fitted, Identity, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
+use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -118,8 +118,6 @@ pub struct Finished {
     pub predictions: Predictions,
     /// Training, validation and test; `None` for a part without bags.
     pub parts: [Option<Evaluation>; 3],
-    /// What tells the bags as they were read from others.
-    pub identity: Identity,
     /// Seconds for all of it, reading the data included.
     pub seconds: f64,
 }
@@ -180,8 +178,6 @@ pub fn run(plan: &Plan, device: &Device, progress: &mut Progress, persistence: P
 pub struct Prepared<'a> {
     /// The bags as they were read, divided.
     pub set: Dataset,
-    /// What tells them from others.
-    pub identity: Identity,
     start: Option<Start<'a>>,
     clock: Instant,
 }
@@ -206,8 +202,7 @@ pub fn prepare(plan: &Plan, quiet: bool) -> Result<Prepared<'_>> {
     if set.indices(Split::Validation).is_empty() && plan.settings.patience.is_some() {
         bail!("--patience needs validation bags, found none; hold some out with --validation 0.2");
     }
-    let identity = set.bags.identity().with_context(of_data)?;
-    Ok(Prepared { set, identity, start, clock })
+    Ok(Prepared { set, start, clock })
 }
 
 /// Trains on these bags and evaluates.
@@ -221,7 +216,7 @@ pub fn train(
     progress: &mut Progress,
     persistence: Persistence,
 ) -> Result<Finished> {
-    let Prepared { mut set, identity, start, clock } = prepared;
+    let Prepared { mut set, start, clock } = prepared;
     let of_data = || format!("data {}", plan.data);
     let [training, validation] = [Split::Train, Split::Validation].map(|part| set.indices(part));
     progress.begin(&plan.settings, training.len());
@@ -262,7 +257,7 @@ pub fn train(
             *slot = Some(evaluate(&predictions, &set.bags, bags, targets.as_deref())?);
         }
     }
-    Ok(Finished { set, outcome, predictions, parts, identity, seconds: clock.elapsed().as_secs_f64() })
+    Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
 }
 
 /// How the groups of bags were divided, where there are any.

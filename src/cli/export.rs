@@ -2,7 +2,7 @@
 
 use super::args::Output;
 use super::table::table;
-use super::{answer, answer_json, note, run_folder};
+use super::{answer, answer_json, import, note, run_folder};
 use anyhow::{Context, Result};
 use bagrad::Model;
 use bagrad::files::{self, Claim, Kind};
@@ -116,23 +116,16 @@ fn as_onnx(model: &Model) -> Result<Written> {
 fn as_state_dict(model: &Model) -> Result<Written> {
     let exported = foreign::export(model)?;
     let mut told = Map::new();
-    let tensors = exported.written.iter().map(
-        |tensor| json!({ "key": tensor.key, "shape": tensor.shape, "parameters": tensor.parameters, "how": tensor.how }),
-    );
     for (name, value) in [
         ("format", json!("state-dict")),
         ("keys_of", json!(exported.origin)),
         ("class", json!(exported.class)),
-        ("tensors", tensors.collect()),
+        ("tensors", json!(exported.written)),
         ("remarks", json!(exported.remarks)),
     ] {
         told.insert(name.into(), value);
     }
-    let rows = exported.written.iter().map(|tensor| {
-        let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
-        vec![tensor.key.clone(), shape.join(" x "), tensor.parameters.join(", ")]
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
+    let rows: Vec<Vec<String>> = exported.written.iter().map(import::row).collect();
     let mut says = format!("keys of {}\nclass   {}\n\n", exported.origin, exported.class);
     says += &table(&["tensor", "shape", "parameter"], &rows);
     says += &exported.remarks.iter().map(|remark| format!("- {remark}\n")).collect::<String>();

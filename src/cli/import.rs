@@ -1,12 +1,13 @@
 //! `bagrad import`: a model file from the weights of other people's programs.
 
 use super::args::{self, Output};
+use super::show::changed_settings;
 use super::table::table;
 use super::{answer, answer_json, note};
 use anyhow::Result;
 use bagrad::Target;
 use bagrad::files::{Claim, Kind};
-use bagrad::foreign::{self, Asked, Imported};
+use bagrad::foreign::{self, Asked, Imported, Read};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -80,15 +81,11 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn described(args: &Args, imported: &Imported) -> Result<Value> {
     let mut told = serde_json::to_value(imported.model.spec())?;
-    let read = imported
-        .read
-        .iter()
-        .map(|read| json!({ "key": read.key, "shape": read.shape, "parameters": read.parameters, "how": read.how }));
     let unused = imported.unused.iter().map(|(key, why)| json!({ "key": key, "why": why }));
     for (name, value) in [
         ("weights", json!(args.weights.display().to_string())),
         ("recognised", json!(imported.origin)),
-        ("tensors", read.collect()),
+        ("tensors", json!(imported.read)),
         ("unused", unused.collect()),
         ("assumed", json!(imported.assumed)),
         ("remarks", json!(imported.remarks)),
@@ -99,11 +96,14 @@ fn described(args: &Args, imported: &Imported) -> Result<Value> {
     Ok(told)
 }
 
+/// A tensor, its shape and its parameters, for a table.
+pub fn row(read: &Read) -> Vec<String> {
+    let shape: Vec<String> = read.shape.iter().map(usize::to_string).collect();
+    vec![read.key.clone(), shape.join(" x "), read.parameters.join(", ")]
+}
+
 fn people(imported: &Imported) -> String {
     let spec = imported.model.spec();
-    let defaults = spec.method.defaults().settings();
-    let changed = spec.method.settings().into_iter().filter(|(name, value)| defaults.get(name) != Some(value));
-    let changed: Vec<String> = changed.map(|(name, value)| format!("{name}={value}")).collect();
     let classes = match &spec.target {
         Target::LabelSets => format!("any of {}", spec.classes.join(", ")),
         _ => spec.classes.join(", "),
@@ -112,13 +112,11 @@ fn people(imported: &Imported) -> String {
         "recognised  {}\nmethod      {}\nsettings    {}\nfeatures    {}\nclasses     {classes}\n\n",
         imported.origin,
         spec.method.name(),
-        if changed.is_empty() { "all as by default".to_owned() } else { changed.join(", ") },
+        changed_settings(&spec.method),
         spec.width,
     );
-    let rows = imported.read.iter().map(|read| {
-        let shape: Vec<String> = read.shape.iter().map(usize::to_string).collect();
-        vec![read.key.clone(), shape.join(" x "), read.parameters.join(", "), read.how.unwrap_or_default().to_owned()]
-    });
+    let how = |read: &Read| read.how.unwrap_or_default().to_owned();
+    let rows = imported.read.iter().map(|read| [&row(read)[..], &[how(read)]].concat());
     text += &table(&["tensor", "shape", "parameter", ""], &rows.collect::<Vec<_>>());
     let unused = imported.unused.iter().map(|(key, why)| format!("{key}: {why}"));
     for (title, lines) in [

@@ -1,7 +1,7 @@
 //! What a run was made with and of: what is needed to make it again, and to tell why another one differs.
 
 use anyhow::{Context, Result};
-use bagrad::data::{Split, split};
+use bagrad::data::{Dataset, split};
 use bagrad::device::Device;
 use bagrad::{Error, Identity};
 use serde::{Deserialize, Serialize};
@@ -29,16 +29,19 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// That of a run on such bags, divided so.
-    pub fn of(data: &Identity, split: Option<&[Split]>, device: &Device) -> Self {
-        Self {
+    /// That of a run on these bags as they were read and divided, all of whose features it reads once.
+    ///
+    /// # Errors
+    /// When a file of features changed meanwhile.
+    pub fn of(set: &Dataset, device: &Device) -> Result<Self> {
+        Ok(Self {
             bagrad: env!("CARGO_PKG_VERSION").to_owned(),
             system: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             device: device.name().to_owned(),
             device_description: device.description(),
-            data: data.clone(),
-            division: split::fingerprint(split.unwrap_or_default()),
-        }
+            data: set.bags.identity().with_context(|| format!("data {}", set.name))?,
+            division: split::fingerprint(set.split.as_deref().unwrap_or_default()),
+        })
     }
 
     /// That of a run folder; `None` where it has none.

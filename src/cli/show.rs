@@ -4,6 +4,7 @@ use super::run_folder;
 use super::table::table;
 use super::{answer, answer_json};
 use anyhow::Result;
+use bagrad::methods::Method;
 use bagrad::standardise::Standardiser;
 use bagrad::target::{NumberLoss, Target};
 use bagrad::{Model, PlaceUnit};
@@ -83,16 +84,21 @@ fn learnt(target: &Target, classes: &[String]) -> String {
     }
 }
 
+/// The settings of a method that are not those by default, in words.
+pub fn changed_settings(method: &Method) -> String {
+    let defaults = method.defaults().settings();
+    let changed = method.settings().into_iter().filter(|(name, value)| defaults.get(name) != Some(value));
+    let changed: Vec<String> = changed.map(|(name, value)| format!("{name}={value}")).collect();
+    if changed.is_empty() { "all as by default".into() } else { changed.join(", ") }
+}
+
 fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> String {
     let (spec, info) = (model.spec(), model.spec().method.info());
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut line = |name: &str, value: String| rows.push([name.to_owned(), value]);
     line("file", path.to_owned());
     line("method", format!("{} ({}; {})", info.name, info.title, info.paper));
-    let changed = spec.method.defaults().settings();
-    let settings = info.parameters.iter().filter(|p| changed.get(&p.name) != Some(&p.default));
-    let settings: Vec<String> = settings.map(|p| format!("{}={}", p.name, p.default)).collect();
-    line("settings", if settings.is_empty() { "all as by default".into() } else { settings.join(", ") });
+    line("settings", changed_settings(&spec.method));
     line("learnt", learnt(&spec.target, &spec.classes));
     let named = model.columns.as_ref().map_or_else(String::new, |names| {
         let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };

@@ -323,14 +323,17 @@ pub fn run(args: &Args) -> Result<()> {
     let out = (args.out.as_deref(), args.force);
     let asked = Config { standardise: plan.standardise, ..Config::of(&plan, true, &choice)? }.to_toml()?;
     let persistence = args.interruption.persistence(out, resume, &device, &asked, quiet)?;
-    let done = experiment::run(&plan, &device, &mut Progress::new(quiet, plan.method.name()), persistence)?;
+    let prepared = experiment::prepare(&plan, quiet)?;
+    // Before the features are standardised.
+    let provenance = claim.is_some().then(|| Provenance::of(&prepared.set, &device)).transpose()?;
+    let mut progress = Progress::new(quiet, plan.method.name());
+    let done = experiment::train(prepared, &plan, &device, &mut progress, persistence)?;
     let mut result = summary::object(&plan, &done, &device);
-    if let (Some(claim), Some(out)) = (claim, &args.out) {
+    if let (Some(claim), Some(out), Some(provenance)) = (claim, &args.out, &provenance) {
         let standardised = done.outcome.model.standardisation.is_some();
         let config = Config::of(&plan, standardised, &choice)?;
         let page = page::page(&plan, &done, &device, 3);
-        let provenance = Provenance::of(&done.identity, done.set.split.as_deref(), &device);
-        run_folder::write(claim, &config, &done, &result, &page, &provenance)?;
+        run_folder::write(claim, &config, &done, &result, &page, provenance)?;
         interruption::over(out)?;
         result.insert("out".into(), json!(out.display().to_string()));
     }

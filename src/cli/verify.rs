@@ -11,10 +11,10 @@ use super::study_file::StudyFile;
 use super::{answer, answer_json, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
 use bagrad::fit::Persistence;
-use bagrad::reproduce::Grid;
 use bagrad::reproduce::runs::{Line, Runs};
+use bagrad::reproduce::{Cell, Grid};
 use bagrad::{Error, Model};
-use serde::Serialize;
+use serde_json::json;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -51,10 +51,8 @@ pub struct Args {
 }
 
 /// What was found.
-#[derive(Serialize)]
+#[derive(Default)]
 struct Verdict {
-    /// Everything is the same.
-    same: bool,
     /// What was compared and is the same.
     confirmed: Vec<String>,
     /// What is not.
@@ -74,7 +72,12 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let at = args.run.display();
     match args.output.json {
-        true => answer_json(&found)?,
+        true => answer_json(&json!({
+            "same": found.is_same(),
+            "confirmed": found.confirmed,
+            "differences": found.differences,
+            "circumstances": found.circumstances,
+        }))?,
         false => {
             let lines = |title: &str, all: &[String]| match all {
                 [] => String::new(),
@@ -88,19 +91,18 @@ pub fn run(args: &Args) -> Result<()> {
             ))?;
         }
     }
-    match found.same {
+    match found.is_same() {
         true => Ok(()),
         false => bail!("{at}: what came out is not what is there"),
     }
 }
 
 impl Verdict {
-    fn new(circumstances: Vec<String>) -> Self {
-        Self { same: true, confirmed: Vec::new(), differences: Vec::new(), circumstances }
+    fn is_same(&self) -> bool {
+        self.differences.is_empty()
     }
 
     fn tell(&mut self, what: &str, differences: Vec<String>) {
-        self.same &= differences.is_empty();
         match differences.is_empty() {
             true => self.confirmed.push(what.to_owned()),
             false => self.differences.extend(differences.into_iter().map(|of| format!("{what}: {of}"))),
@@ -120,10 +122,11 @@ fn of_run(args: &Args) -> Result<Verdict> {
     let (device, _) = open_device(&args.device, config.device.as_deref(), quiet)?;
     let mut bar = Progress::new(quiet, plan.method.name());
     let prepared = experiment::prepare(&plan, quiet)?;
-    let now = Provenance::of(&prepared.identity, prepared.set.split.as_deref(), &device);
-    let mut found = Verdict::new(before.as_ref().map_or_else(Vec::new, |before| now.circumstances(before)));
+    let now = Provenance::of(&prepared.set, &device)?;
+    let mut found = Verdict::default();
     match &before {
         Some(before) => {
+            found.circumstances = now.circumstances(before);
             found.tell("bags", now.data.differences(&before.data));
             let other = (now.division != before.division).then(|| "other bags train, validate or test".to_owned());
             found.tell("division", other.into_iter().collect());
@@ -132,7 +135,7 @@ fn of_run(args: &Args) -> Result<Verdict> {
             note(quiet, format!("{} has no {FILE}: whether the bags are the same is not known", args.run.display()));
         }
     }
-    if !found.same {
+    if !found.is_same() {
         return Ok(found);
     }
     let done = experiment::train(prepared, &plan, &device, &mut bar, Persistence::default())?;
@@ -243,7 +246,7 @@ fn of_study(args: &Args) -> Result<Verdict> {
     let done = again.complete(&grid, seeds, &device, jobs, &|told| live.tell(told));
     live.end();
     done?;
-    let mut found = Verdict::new(Vec::new());
+    let mut found = Verdict::default();
     let (mut same, mut missing) = (0, 0);
     for (cell, seed) in known() {
         let [then, now] = [&there, &again].map(|runs| runs.get(cell, seed, device.name()));
@@ -283,12 +286,10 @@ fn of_fits(then: &Line, now: &Line) -> Vec<String> {
 /// Leaves so many cells, evenly drawn.
 fn thin(grid: &mut Grid, most: usize) {
     let count = grid.cells.len();
-    let kept = |at: usize| most >= count || (0..most).any(|n| n * count / most == at);
-    let mut at = 0;
-    grid.cells.retain(|_| {
-        at += 1;
-        kept(at - 1)
-    });
+    if most < count {
+        let mut cells: Vec<Option<Cell>> = std::mem::take(&mut grid.cells).into_iter().map(Some).collect();
+        grid.cells = (0..most).filter_map(|n| cells[n * count / most].take()).collect();
+    }
 }
 
 /// A folder of this process that goes away with it.

@@ -87,23 +87,17 @@ impl Kind {
     fn wrote(self, path: &Path) -> io::Result<bool> {
         let mut head = Vec::new();
         File::open(path)?.take(HEAD).read_to_end(&mut head)?;
-        if self == Kind::Model {
-            return says(path, &head, "bagrad");
-        }
-        if self == Kind::StateDict {
-            return says(path, &head, STATE_DICT);
-        }
-        if self == Kind::Packed {
-            return Ok(head.starts_with(&PACKED));
-        }
-        if self == Kind::Onnx {
-            // Field 1, the version of the format, and field 2, the producer.
-            let producer = [&[0x12, ONNX_PRODUCER.len() as u8], ONNX_PRODUCER.as_bytes()].concat();
-            return Ok(matches!(head[..], [0x08, _, ..]) && head[2..].starts_with(&producer));
-        }
         let text = String::from_utf8_lossy(&head);
         let first = text.lines().next().unwrap_or_default();
         Ok(match self {
+            Kind::Model => says(path, &head, "bagrad")?,
+            Kind::StateDict => says(path, &head, STATE_DICT)?,
+            Kind::Packed => head.starts_with(&PACKED),
+            Kind::Onnx => {
+                // Field 1, the version of the format, and field 2, the producer.
+                let producer = [&[0x12, ONNX_PRODUCER.len() as u8], ONNX_PRODUCER.as_bytes()].concat();
+                matches!(head[..], [0x08, _, ..]) && head[2..].starts_with(&producer)
+            }
             Kind::Page => text.contains(GENERATOR),
             Kind::Table => {
                 first.starts_with("bag,")
@@ -129,9 +123,7 @@ impl Kind {
                     || starts.starts_with('{') && text.contains("\"divided\"") && text.contains("\"repeats\"")
             }
             Kind::Benchmark => text.starts_with('{') && text.contains(BENCHMARK) || first == SAMPLES,
-            Kind::Folder | Kind::Model | Kind::Packed | Kind::Onnx | Kind::StateDict => {
-                unreachable!("told by other means")
-            }
+            Kind::Folder => unreachable!("told by its marker"),
         })
     }
 }

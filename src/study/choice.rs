@@ -40,8 +40,7 @@ pub(super) fn best(
         let metric = candidate.judged_by(kind);
         let kept = fitted.epochs.iter().find(|epoch| epoch.epoch == fitted.kept);
         let of = |metric: Metric| kept?.validation.as_ref()?.get(metric);
-        let has_classes = matches!(kind, Kind::Classes | Kind::LabelSets);
-        let loss = || if has_classes { of(Metric::LogLoss) } else { kept?.validation_loss };
+        let loss = || if kind.has_classes() { of(Metric::LogLoss) } else { kept?.validation_loss };
         let (score, log_loss) = (of(metric), loss());
         tried.push(Tried { settings, score, log_loss, epoch: fitted.kept, chosen: false, failed: None });
         let standing = Standing { score, loss: log_loss.unwrap_or(f64::INFINITY) };

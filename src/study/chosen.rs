@@ -1,7 +1,6 @@
 //! Which settings the fits of a study chose, for people to see how steady the choice is.
 
 use super::{Contender, Kind};
-use crate::metrics::Metric;
 use crate::reproduce::runs::Line;
 use serde::Serialize;
 use std::fmt::Write;
@@ -71,11 +70,8 @@ impl Chosen {
     }
 
     /// A table for people.
-    pub(super) fn markdown(&self, name: &str) -> String {
-        let loss = match self.metric.parse::<Metric>() {
-            Ok(metric) if !metric.is_of_classes() => "loss",
-            _ => "log loss",
-        };
+    pub(super) fn markdown(&self, name: &str, kind: Kind) -> String {
+        let loss = if kind.has_classes() { "log loss" } else { "loss" };
         let mut text = format!(
             "\n### Settings of {name}\n\nEach fit trained all candidates and took the one with the best {} on its validation bags, \
              which are training bags of its fold; of equal ones the smaller {loss} decided, then the order below.\n\n\

@@ -26,10 +26,10 @@ impl Candidate {
     /// loss, whose terms and weights may differ between candidates, the log loss of classes and labels, R2 of numbers, and the
     /// concordance index of survival.
     pub fn judged_by(&self, kind: Kind) -> Metric {
-        match (self.training.monitor, kind) {
-            (Metric::Loss, Kind::Classes | Kind::LabelSets) => Metric::LogLoss,
-            (Metric::Loss, Kind::Numbers | Kind::Survival) => kind.judged_by(),
-            (metric, _) => metric,
+        match self.training.monitor {
+            Metric::Loss if kind.has_classes() => Metric::LogLoss,
+            Metric::Loss => kind.judged_by(),
+            metric => metric,
         }
     }
 

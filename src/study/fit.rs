@@ -1,13 +1,13 @@
 //! One fit of a study: a method learns from the training bags of a fold, its validation bags choose, and it tells of the test
 //! bags, once.
 
-use super::kind::{Kind, by_name, predicted};
+use super::kind::{Kind, by_name, predicted, predictions_of};
 use super::{Candidate, Contender, Sees, Study, choice};
 use crate::bag::Bags;
 use crate::data::{Split, split};
 use crate::error::Result;
 use crate::front::Trainer;
-use crate::metrics::{self, BagScores, Confusion, KappaWeights, LabelSetScores, NumberScores, Scores, SurvivalScores};
+use crate::metrics::{self, Confusion, KappaWeights};
 use crate::reproduce::{Found, Metrics, Task};
 use crate::responses::Responses;
 use crate::training::Settings;
@@ -36,7 +36,7 @@ impl Study {
         if contender.sees == Sees::Labels {
             let row = without_looking(bags, &seen);
             let said = row.repeat(test.len());
-            let metrics = by_name(&scores(&said, bags, &test)?);
+            let metrics = by_name(&predictions_of(bags).scores_among(&said, bags, &test)?);
             return told(bags, &said, [&test, &seen], metrics);
         }
         let of_seen: Vec<Split> = seen.iter().map(|&bag| parts[bag]).collect();
@@ -95,21 +95,6 @@ fn without_looking(bags: &Bags, seen: &[usize]) -> Vec<f32> {
             counts.into_iter().map(|count| share(count, all)).collect()
         }
     }
-}
-
-/// Scores of what was said of the bags `test`.
-fn scores(said: &[f32], bags: &Bags, test: &[usize]) -> Result<BagScores> {
-    Ok(match (&bags.responses, &bags.label_sets) {
-        (Some(responses), _) => match responses.select(test) {
-            Responses::Numbers(truth) => BagScores::Numbers(NumberScores::new(said, &truth)?),
-            Responses::Survival { times, events } => BagScores::Survival(SurvivalScores::new(said, &times, &events)?),
-        },
-        (None, Some(sets)) => BagScores::LabelSets(LabelSetScores::new(said, &sets.select(test), &bags.class_names)?),
-        (None, None) => {
-            let labels: Vec<u32> = test.iter().filter_map(|&bag| bags.label(bag)).collect();
-            BagScores::Classes(Scores::new(said, bags.classes(), &labels)?)
-        }
-    })
 }
 
 /// A run that said this of the bags `test`, with what else is measured of it.

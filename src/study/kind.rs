@@ -5,6 +5,8 @@ use crate::bag::Bags;
 use crate::metrics::{BagScores, Concordance, Errors, Metric, Ranks};
 use crate::reproduce::{Metrics, Predicted};
 use crate::responses::Responses;
+use crate::target::{Cox, Number, NumberLoss, Target};
+use crate::training::Predictions;
 use serde::Serialize;
 
 /// What bags have that methods learn to tell.
@@ -30,6 +32,11 @@ impl Kind {
             (None, Some(_)) => Self::LabelSets,
             (None, None) => Self::Classes,
         }
+    }
+
+    /// True for bags with classes, one or any of several.
+    pub fn has_classes(self) -> bool {
+        matches!(self, Self::Classes | Self::LabelSets)
     }
 
     /// The score that has intervals, and that methods are ordered by.
@@ -143,10 +150,22 @@ pub(super) fn by_name(scores: &BagScores) -> Metrics {
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
+/// Predictions of no bags, of the kind that those of `bags` are: what tables and scores need to know of one who predicts.
+/// What they say of a number or a risk depends on no more than that it is one.
+pub fn predictions_of(bags: &Bags) -> Predictions {
+    let target = match Kind::of(bags) {
+        Kind::Classes => Target::Classes,
+        Kind::LabelSets => Target::LabelSets,
+        Kind::Numbers => Target::Number(Number { loss: NumberLoss::default(), center: 0.0, scale: 1.0 }),
+        Kind::Survival => Target::Cox(Cox::default()),
+    };
+    Predictions { classes: bags.classes(), target, ..Predictions::default() }
+}
+
 /// What was said of a bag, as a run keeps it; `row` is its probabilities, or the one value of it.
 pub(super) fn predicted(kind: Kind, bag: usize, row: &[f32]) -> Predicted {
-    match kind {
-        Kind::Classes | Kind::LabelSets => Predicted { bag, probabilities: row.to_vec(), value: None },
-        Kind::Numbers | Kind::Survival => Predicted { bag, probabilities: Vec::new(), value: row.first().copied() },
+    match kind.has_classes() {
+        true => Predicted { bag, probabilities: row.to_vec(), value: None },
+        false => Predicted { bag, probabilities: Vec::new(), value: row.first().copied() },
     }
 }

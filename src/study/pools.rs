@@ -62,7 +62,7 @@ impl<'a> Fits<'a> {
     pub fn pools(&self, study: &Study, labelled: &[usize]) -> Result<Vec<Pool>> {
         let bags = &study.set.bags;
         let kind = Kind::of(bags);
-        let width = if matches!(kind, Kind::Classes | Kind::LabelSets) { bags.classes() } else { 1 };
+        let width = if kind.has_classes() { bags.classes() } else { 1 };
         let one = |folds: &Vec<(usize, &Line)>| {
             let mut of_bag: Vec<Option<(usize, &[f32])>> = vec![None; labelled.len()];
             for (fold, said) in folds.iter().flat_map(|(fold, line)| line.bags.iter().map(move |said| (*fold, said))) {

@@ -34,7 +34,7 @@ impl Results {
             }
         };
         let counts = self.tested.iter().map(|Tested { what, fewest, most }| {
-            let of = if self.bags_have == Kind::Classes || self.bags_have == Kind::LabelSets { "of " } else { "" };
+            let of = if self.bags_have.has_classes() { "of " } else { "" };
             if fewest == most { format!("{fewest} {of}{what}") } else { format!("{fewest} to {most} {of}{what}") }
         });
         let counts: Vec<String> = counts.collect();
@@ -150,7 +150,7 @@ impl Results {
         }
         text += &self.halves();
         for row in &self.methods {
-            text += &row.search.as_ref().map_or_else(String::new, |chosen| chosen.markdown(&row.name));
+            text += &row.search.as_ref().map_or_else(String::new, |chosen| chosen.markdown(&row.name, self.bags_have));
         }
         text
     }
