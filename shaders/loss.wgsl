@@ -2,14 +2,17 @@
 #import common/grid
 #import common/activation
 
-// each: 1 where every output of a bag has a weight of its own, 0 where a bag has one.
-struct Sigmoid { bags: u32, cols: u32, clamp: f32, scale: f32, each: u32 }
+// each: 1 where every output of a bag has a weight of its own, 0 where a bag has one. smoothing: the share of a target that
+// all classes have in common. focusing: the power of 1 - p that a class counts by.
+struct Sigmoid { bags: u32, cols: u32, clamp: f32, scale: f32, each: u32, smoothing: f32, focusing: f32 }
 var<immediate> s: Sigmoid;
-struct SigmoidGrad { bags: u32, cols: u32, clamp: f32, scale: f32, each: u32, accumulate: u32 }
+struct SigmoidGrad {
+    bags: u32, cols: u32, clamp: f32, scale: f32, each: u32, smoothing: f32, focusing: f32, accumulate: u32,
+}
 var<immediate> sg: SigmoidGrad;
-struct Softmax { bags: u32, cols: u32, scale: f32 }
+struct Softmax { bags: u32, cols: u32, scale: f32, smoothing: f32, focusing: f32 }
 var<immediate> m: Softmax;
-struct SoftmaxGrad { bags: u32, cols: u32, scale: f32, accumulate: u32 }
+struct SoftmaxGrad { bags: u32, cols: u32, scale: f32, smoothing: f32, focusing: f32, accumulate: u32 }
 var<immediate> mg: SoftmaxGrad;
 // The margin and the temperature of a smooth maximum, and the gap between the two largest scores from which on the
 // maximum is the plain one.
@@ -41,22 +44,53 @@ fn finish(lane: u32, value: f32, scale: f32) {
     }
 }
 
-// -[y ln p + (1 - y) ln(1 - p)] of a logit; with a clamp p is kept in [clamp, 1 - clamp].
-fn entropy(logit: f32, y: f32, clamp_at: f32) -> f32 {
+// A target with a share of both.
+fn smoothed(y: f32, smoothing: f32) -> f32 {
+    return y * (1.0 - smoothing) + 0.5 * smoothing;
+}
+
+// -[y (1 - p)^focusing ln p + (1 - y) p^focusing ln(1 - p)] of a logit; with a clamp p is kept in [clamp, 1 - clamp].
+fn entropy(logit: f32, y: f32, clamp_at: f32, focusing: f32) -> f32 {
+    var ln_p = 0.0;
+    var ln_q = 0.0;
     if clamp_at > 0.0 {
         // Comparisons that a NaN fails: a model that diverged must not look as if it had a loss.
         let q = safe_sigmoid(vec4(logit)).x;
         let p = select(select(q, clamp_at, q < clamp_at), 1.0 - clamp_at, q > 1.0 - clamp_at);
-        return -(y * log(p) + (1.0 - y) * log(1.0 - p));
+        ln_p = log(p);
+        ln_q = log(1.0 - p);
+    } else if focusing == 0.0 {
+        return softplus(vec4(logit)).x - logit * y;
+    } else {
+        let both = softplus(vec4(logit, -logit, 0.0, 0.0));
+        ln_p = -both.y;
+        ln_q = -both.x;
     }
-    return softplus(vec4(logit)).x - logit * y;
+    if focusing == 0.0 {
+        return -(y * ln_p + (1.0 - y) * ln_q);
+    }
+    return -(y * exp(focusing * ln_q) * ln_p + (1.0 - y) * exp(focusing * ln_p) * ln_q);
+}
+
+// The slope of the same where nothing is clamped.
+fn entropy_slope(logit: f32, y: f32, focusing: f32) -> f32 {
+    let p = safe_sigmoid(vec4(logit)).x;
+    if focusing == 0.0 {
+        return p - y;
+    }
+    let q = safe_sigmoid(vec4(-logit)).x;
+    let both = softplus(vec4(logit, -logit, 0.0, 0.0));
+    let hit = exp(-focusing * both.x) * (focusing * p * both.y + q);
+    let miss = exp(-focusing * both.y) * (focusing * q * both.x + p);
+    return (1.0 - y) * miss - y * hit;
 }
 
 @compute @workgroup_size(64)
 fn sigmoid_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var i = lane; i < s.bags * s.cols; i += 64u) {
-        sum += weights[select(i / s.cols, i, s.each != 0u)] * entropy(x[i], targets[i], s.clamp);
+        let weight = weights[select(i / s.cols, i, s.each != 0u)];
+        sum += weight * entropy(x[i], smoothed(targets[i], s.smoothing), s.clamp, s.focusing);
     }
     finish(lane, sum, s.scale / f32(s.cols));
 }
@@ -75,7 +109,8 @@ fn sigmoid_loss_grad(
     let clamped = sg.clamp > 0.0 && (q < sg.clamp || q > 1.0 - sg.clamp);
     let weight = weights[select(i / sg.cols, i, sg.each != 0u)];
     let factor = upstream[0] * sg.scale * weight / f32(sg.cols);
-    var value = select(factor * (q - targets[i]), 0.0, clamped);
+    let slope = entropy_slope(x[i], smoothed(targets[i], sg.smoothing), sg.focusing);
+    var value = select(factor * slope, 0.0, clamped);
     if sg.accumulate != 0u {
         value += x_grad[i];
     }
@@ -94,14 +129,49 @@ fn log_sum_exp(start: u32, cols: u32) -> f32 {
     return largest + log(sum);
 }
 
+// The target of a class.
+fn share(hit: bool, cols: u32, smoothing: f32) -> f32 {
+    return smoothing / f32(cols) + select(0.0, 1.0 - smoothing, hit);
+}
+
+// What 1 - p is to the power of the focusing, of ln p.
+fn focus(ln_p: f32, focusing: f32) -> f32 {
+    if focusing == 0.0 {
+        return 1.0;
+    }
+    let rest = -expm1_vec(vec4(ln_p)).x;
+    // Comparisons that a NaN fails.
+    return select(pow(rest, focusing), 0.0, rest <= 0.0);
+}
+
 @compute @workgroup_size(64)
 fn softmax_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var bag = lane; bag < m.bags; bag += 64u) {
         let start = bag * m.cols;
-        sum += weights[bag] * (log_sum_exp(start, m.cols) - x[start + labels[bag]]);
+        let lse = log_sum_exp(start, m.cols);
+        let ln_p = x[start + labels[bag]] - lse;
+        var value = share(true, m.cols, m.smoothing) * focus(ln_p, m.focusing) * -ln_p;
+        if m.smoothing > 0.0 {
+            for (var c = 0u; c < m.cols; c++) {
+                if c != labels[bag] {
+                    let ln_p = x[start + c] - lse;
+                    value += share(false, m.cols, m.smoothing) * focus(ln_p, m.focusing) * -ln_p;
+                }
+            }
+        }
+        sum += weights[bag] * value;
     }
     finish(lane, sum, m.scale);
+}
+
+// The slope of a class's part in the loss along ln p.
+fn focus_slope(ln_p: f32, focusing: f32) -> f32 {
+    if focusing == 0.0 {
+        return -1.0;
+    }
+    let rest = -expm1_vec(vec4(ln_p)).x;
+    return select(pow(rest, focusing) * (focusing * exp(ln_p) * ln_p / rest - 1.0), 0.0, rest <= 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -117,9 +187,18 @@ fn softmax_loss_grad(
     let start = bag * mg.cols;
     let lse = log_sum_exp(start, mg.cols);
     let factor = upstream[0] * mg.scale * weights[bag];
+    // All shares are 1 together, so without focusing this is -1.
+    var total = -1.0;
+    if mg.focusing != 0.0 {
+        total = 0.0;
+        for (var c = 0u; c < mg.cols; c++) {
+            total += share(c == labels[bag], mg.cols, mg.smoothing) * focus_slope(x[start + c] - lse, mg.focusing);
+        }
+    }
     for (var c = 0u; c < mg.cols; c++) {
-        let hit = select(0.0, 1.0, c == labels[bag]);
-        var value = factor * (exp(x[start + c] - lse) - hit);
+        let ln_p = x[start + c] - lse;
+        let own = share(c == labels[bag], mg.cols, mg.smoothing) * focus_slope(ln_p, mg.focusing);
+        var value = factor * (own - exp(ln_p) * total);
         if mg.accumulate != 0u {
             value += x_grad[start + c];
         }

@@ -8,6 +8,7 @@ use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::methods::{Method, Methods};
+use crate::ops::loss::Soft;
 use crate::origin::Origin;
 use crate::random::Random;
 use crate::standardise::Standardiser;
@@ -368,6 +369,12 @@ impl Model {
 
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
         self.spec.record(storage, instance_grads)
+    }
+
+    /// The same with softened targets in the loss of bags.
+    pub(crate) fn record_soft(&self, storage: Storage, instance_grads: bool, soft: Soft) -> Result<Tape> {
+        let Spec { method, width, classes, target } = &self.spec;
+        method.record_soft(target, soft, [*width, classes.len()], storage, instance_grads)
     }
 
     pub(crate) fn layout(&self) -> &ParamLayout {

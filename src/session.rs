@@ -24,6 +24,7 @@ use crate::groups::Group;
 use crate::kernels::launch::{BufferKey, Extent, Input, Place, Pseudo, Scalars};
 use crate::methods::outputs_for;
 use crate::model::{Model, ParamInfo};
+use crate::ops::loss::Soft;
 use crate::ops::update::Optimiser;
 use crate::plan::{self, Purpose};
 use crate::tape::{Columns, Link, Meaning, Role, Source, Storage, Tape, feature_stride};
@@ -124,6 +125,19 @@ impl Session {
         Self::with_instance_gradients(device, model, storage, false)
     }
 
+    /// As [`Session::with_instance_gradients`], with softened targets in the loss of bags.
+    ///
+    /// # Errors
+    /// As there; [`Error::Setting`] for a model whose loss has none to soften.
+    pub fn softened(device: &Device, model: Model, storage: Storage, instance_grads: bool, soft: Soft) -> Result<Self> {
+        model.check_finite()?;
+        if storage == Storage::U32 {
+            return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
+        }
+        let tape = model.record_soft(storage, instance_grads, soft)?;
+        Self::on_tape(device, model, tape, storage, instance_grads)
+    }
+
     /// As [`Session::new`]; gradients then include those of the instance features.
     ///
     /// # Errors
@@ -134,12 +148,7 @@ impl Session {
         storage: Storage,
         instance_grads: bool,
     ) -> Result<Self> {
-        model.check_finite()?;
-        if storage == Storage::U32 {
-            return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
-        }
-        let tape = model.record(storage, instance_grads)?;
-        Self::on_tape(device, model, tape, storage, instance_grads)
+        Self::softened(device, model, storage, instance_grads, Soft::default())
     }
 
     /// Of a model that was recorded.

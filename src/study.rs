@@ -27,6 +27,7 @@ use crate::data::{Dataset, Folds, Split, split};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::front::Scaling;
+use crate::model::Spec;
 use crate::reproduce::Grid;
 use crate::target::{Target, TargetChoice};
 use serde::Serialize;
@@ -71,7 +72,7 @@ const NAMED: usize = 10;
 impl Study {
     /// Refuses what would make results look better than they are, or cannot be run: bags without labels, groups in several
     /// folds, the same features under several names in different folds, classes (events, times of events) that are missing
-    /// where a fold trains.
+    /// where a fold trains, methods that do not learn what these bags have.
     ///
     /// # Errors
     /// [`Error::Bags`] that names the bags, [`Error::Setting`] for settings.
@@ -101,13 +102,16 @@ impl Study {
             for fold in 0..self.folds.count(repeat) {
                 let parts = self.parts(repeat, fold)?;
                 let training = split::indices(&parts, Split::Train);
-                let fits = split::check_training(bags, &training)
-                    .and_then(|()| Target::of(self.target, bags, &training).map(|_| ()));
-                fits.map_err(|error| {
+                let fits =
+                    split::check_training(bags, &training).and_then(|()| Target::of(self.target, bags, &training));
+                let target = fits.map_err(|error| {
                     Error::bags(format!(
                         "division {repeat}, fold {fold}: {error}; fewer folds leave more to train with"
                     ))
                 })?;
+                if (repeat, fold) == (0, 0) {
+                    self.check_contenders(&target)?;
+                }
                 if let Some(groups) = &bags.groups {
                     split::check_groups(&parts, groups, &bags.names)?;
                 }
@@ -135,6 +139,21 @@ impl Study {
     }
 
     /// Refuses sites in several folds where folds are to keep them apart.
+    /// Refuses settings that are out of range, and methods that do not learn the target with theirs, before any fit.
+    fn check_contenders(&self, target: &Target) -> Result<()> {
+        for contender in &self.contenders {
+            for candidate in &contender.candidates {
+                let spec = Spec::learning(target.clone(), candidate.method.clone(), &self.set.bags);
+                candidate.training.check(&spec).map_err(|error| {
+                    let of = if contender.candidates.len() > 1 { &candidate.settings } else { "" };
+                    let of = if of.is_empty() { String::new() } else { format!(" ({of})") };
+                    Error::setting("method", format!("'{}'{of}: {error}", contender.name))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn check_sites(&self, repeat: usize) -> Result<()> {
         if self.divided != Divided::BySite {
             return Ok(());

@@ -9,6 +9,7 @@ use bagrad::device::Device;
 use bagrad::groups::Group;
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
+use bagrad::ops::loss::Soft;
 use bagrad::ops::update::Optimiser;
 use bagrad::session::Session;
 use bagrad::tape::Storage;
@@ -106,12 +107,19 @@ impl Fixture {
         let (name, of) = target.as_object_mut().unwrap().iter_mut().next().unwrap();
         let of = of.take();
         match name.as_str() {
+            "classes" => Target::Classes,
             "ordered" => Target::Ordered,
             "number" => Target::Number(serde_json::from_value(of).unwrap()),
             "hazards" => Target::Hazards(serde_json::from_value(of).unwrap()),
             "cox" => Target::Cox(serde_json::from_value(of).unwrap()),
             other => panic!("{other}"),
         }
+    }
+
+    /// How the targets of classes are softened.
+    fn soft(&self) -> Soft {
+        let number = |text: &str| self.metadata.get(text).map_or(0.0, |number| number.parse().unwrap());
+        Soft { smoothing: number("smoothing"), focusing: number("focusing") }
     }
 
     /// The epoch of all steps, which weights of terms of the loss follow.
@@ -173,7 +181,7 @@ fn compare(device: &Device, storage: Storage, tolerance: f64) {
         let model = fixture.model(bags.width);
         let shapes: HashMap<String, Vec<usize>> =
             model.parameters().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        let mut session = Session::with_instance_gradients(device, model, storage, true).unwrap();
+        let mut session = Session::softened(device, model, storage, true, fixture.soft()).unwrap();
         session.executor().poison().unwrap();
         session.set_epoch(fixture.epoch());
         let found = session.gradients(&bags, Some(&fixture.f32("weights"))).unwrap();
@@ -251,7 +259,8 @@ fn train(device: &Device, tolerance: f64) {
             "keras" => (Optimiser::nesterov(number("momentum") as f32, number("l2") as f32), number("decay")),
             other => panic!("{other}"),
         };
-        let mut session = Session::new(device, fixture.model(bags.width), Storage::F32).unwrap();
+        let model = fixture.model(bags.width);
+        let mut session = Session::softened(device, model, Storage::F32, false, fixture.soft()).unwrap();
         let factors = optimizer.get("groups").and_then(|g| g.as_object()).into_iter().flatten();
         let groups = factors.map(|(name, f)| Group { rate: f.as_f64().unwrap() as f32, ..Group::of([name]) });
         let own = session.model().unwrap().spec().method.groups();

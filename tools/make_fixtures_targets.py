@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write the reference results of targets that are no plain classes: numbers, survival, classes in an order.
+"""Write the reference results of targets that are no plain classes: numbers, survival, classes in an order or softened.
 
 The format, the precision and the way random cases are drawn are those of make_fixtures.py. The networks are the twins of
 the other scripts; in the place of their loss stands that of the target, of all bags of a batch. Our own code, in plain
 PyTorch and float64, each loss by its definition. In place of labels a file may hold numbers, or times and events, and
-its metadata has the target as model files have it. A step of a training uses as many bags as `bags` says.
+its metadata has the target as model files have it, and the smoothing and the focusing of classes. A step of a training uses as many bags as `bags` says.
 
     .venv/bin/python tools/make_fixtures_targets.py --out tests/fixtures
 """
@@ -14,7 +14,8 @@ import zlib
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, l1_loss, logsigmoid, mse_loss
+from torch.nn.functional import (binary_cross_entropy_with_logits, cross_entropy, huber_loss, l1_loss, log_softmax,
+                                 logsigmoid, mse_loss, one_hot)
 
 import make_fixtures as base
 import make_fixtures_mhim as masked
@@ -40,6 +41,24 @@ def number(target, z, data, kinks):
 def ordered(target, z, data, kinks):
     later = data["labels"][:, None] > torch.arange(z.shape[1])
     each = binary_cross_entropy_with_logits(z, later.to(z.dtype), reduction="none").mean(1)
+    return (data["weights"].to(z.dtype) * each).sum()
+
+
+def softened(target, z, data, kinks):
+    """Label smoothing (Szegedy et al. 2016) and the focal loss (Lin et al. 2017), and both: each class by its own focus."""
+    smoothing, focusing = target["smoothing"], target["focusing"]
+    alone, labels = target["alone"], data["labels"]
+    if alone:
+        y = labels[:, None].to(z.dtype) if z.shape[1] == 1 else one_hot(labels, z.shape[1]).to(z.dtype)
+        y = y * (1 - smoothing) + smoothing / 2
+        p = z.sigmoid()
+        each = -(y * (1 - p) ** focusing * logsigmoid(z) + (1 - y) * p ** focusing * logsigmoid(-z)).mean(1)
+    elif focusing == 0:
+        each = cross_entropy(z, labels, reduction="none", label_smoothing=smoothing)
+    else:
+        y = one_hot(labels, z.shape[1]).to(z.dtype) * (1 - smoothing) + smoothing / z.shape[1]
+        ln_p = log_softmax(z, 1)
+        each = -(y * (1 - ln_p.exp()) ** focusing * ln_p).sum(1)
     return (data["weights"].to(z.dtype) * each).sum()
 
 
@@ -71,7 +90,8 @@ def cox(target, z, data, kinks):
     return total / max(count, 1) if count else x.sum() * 0
 
 
-LOSSES = {"number": number, "ordered": ordered, "hazards": hazards, "cox": cox}
+LOSSES = {"number": number, "ordered": ordered, "hazards": hazards, "cox": cox, "classes": softened}
+ALSO_DSMIL = ("huber", "ordered", "hazards", "efron", "focal-alone")
 SHARES = {"gated-attention": [1.0], "dsmil": [0.5, 0.5]}
 streams = []
 
@@ -110,7 +130,7 @@ def draw(spec, rng):
         data["numbers"] = torch.from_numpy(target["center"] + target["scale"] * rng.standard_normal(bags)).float()
     elif name == "ordered":
         data["labels"] = (torch.arange(bags) + int(rng.integers(9))) % (spec["classes"] + 1)
-    else:
+    elif name != "classes":
         # Whole times, so that some are the same; an event at the least and the largest interval.
         data["times"] = torch.from_numpy(rng.integers(1, 6, bags)).float()
         data["events"] = torch.from_numpy((rng.uniform(size=bags) < 0.7).astype(np.int64))
@@ -180,6 +200,9 @@ def metadata(spec):
     out = {"kind": "train" if "optimizer" in spec else "forward", "method": spec["method"],
            "classes": str(spec["classes"]), "settings": json.dumps(settings), "target": json.dumps(spec["target"]),
            "generator": "tools/make_fixtures_targets.py"}
+    if "classes" in spec["target"]:
+        out |= {name: str(spec["target"]["classes"][name]) for name in ("smoothing", "focusing")}
+        out["target"] = json.dumps({"classes": True})
     if "optimizer" in spec:
         out |= {"optimizer": json.dumps(spec["optimizer"]), "bags": str(spec["bags"])}
     return out
@@ -202,14 +225,25 @@ def catalogue():
         "efron": (1, {"cox": {"ties": "efron"}}),
         "breslow": (1, {"cox": {"ties": "breslow"}}),
     }
+    soft = {
+        "smooth": (3, {"classes": {"smoothing": 0.1, "focusing": 0.0, "alone": False}}),
+        "focal": (3, {"classes": {"smoothing": 0.0, "focusing": 2.0, "alone": False}}),
+        "smooth-focal": (3, {"classes": {"smoothing": 0.2, "focusing": 0.5, "alone": False}}),
+        "smooth-binary": (1, {"classes": {"smoothing": 0.1, "focusing": 0.0, "alone": True}}),
+        "focal-binary": (1, {"classes": {"smoothing": 0.1, "focusing": 2.0, "alone": True}}),
+        "focal-alone": (3, {"classes": {"smoothing": 0.1, "focusing": 1.5, "alone": True}}),
+    }
+    targets |= soft
     adam = {"name": "adam", "steps": 100, "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 1e-4}
     specs = {}
     for name, (outputs, target) in targets.items():
         own = {**small, "classes": outputs, "target": target}
         for method, settings in methods.items():
-            if method == "gated-attention" or name in ("huber", "ordered", "hazards", "efron"):
+            # Classes that know nothing of each other are DSMIL's.
+            theirs = [method] if name not in soft else ["dsmil" if name == "focal-alone" else "gated-attention"]
+            if method in theirs and (method == "gated-attention" or name in ALSO_DSMIL):
                 specs[f"target-{name}-{method}"] = {**own, "method": method, **settings}
-    for name, bags in [("huber", 2), ("ordered", 1), ("hazards", 1), ("efron", 5)]:
+    for name, bags in [("focal", 2), ("smooth-binary", 1), ("huber", 2), ("ordered", 1), ("hazards", 1), ("efron", 5)]:
         outputs, target = targets[name]
         specs[f"train-target-{name}-adam"] = {**small, "classes": outputs, "target": target, "bags": bags,
                                               "method": "gated-attention", **methods["gated-attention"],

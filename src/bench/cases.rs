@@ -15,7 +15,7 @@ use crate::ops::cross_attention::{Between, CrossAttention, Received};
 use crate::ops::depthwise::{GridConv, MergeKernels, SequenceConv};
 use crate::ops::dropout::Dropout;
 use crate::ops::gaussian::{GaussianKl, Reparameterise};
-use crate::ops::loss::{SigmoidCrossEntropy, SmoothHinge, SoftmaxCrossEntropy};
+use crate::ops::loss::{SigmoidCrossEntropy, SmoothHinge, Soft, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::nystrom::{HeadProduct, Heads, PseudoInverse};
 use crate::ops::pointwise::{Activate, Activation, AddScaled, Gelu, Logit, Multiply};
@@ -257,7 +257,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     let y = s.over_bags(SegmentReduce(Pool::Mean), &[y])?;
     let y = s.linear(y, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
-    let loss = SigmoidCrossEntropy { clamp: 1e-5, scale: 1.0 };
+    let loss = SigmoidCrossEntropy { clamp: 1e-5, soft: Soft::default(), scale: 1.0 };
     s.tape.loss = Some(s.push(loss, &[y, targets, weights])?);
     add("dropout", s.tape, Purpose::Gradients { dropout: true }, w.hidden as usize);
 
@@ -363,7 +363,8 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
     sum = s.push(AddScaled { a: 1.0, b: 1.0 }, &[sum, y])?;
     let y = s.linear(sum, 1, Activation::None)?;
     let (targets, weights) = (s.tape.batch(Input::Targets, 1), s.tape.batch(Input::Weights, 1));
-    s.tape.loss = Some(s.push(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }, &[y, targets, weights])?);
+    s.tape.loss =
+        Some(s.push(SigmoidCrossEntropy { clamp: 0.0, soft: Soft::default(), scale: 1.0 }, &[y, targets, weights])?);
     for part in [Part::Rows(0), Part::Rows(1), Part::RowsBackward(1), Part::RowsBackward(0)] {
         let purpose = Purpose::Gradients { dropout: false };
         let (tape, bags) = (s.tape.clone(), vec![w.instances; w.bags]);
@@ -394,7 +395,7 @@ pub fn all(sizes: Sizes) -> Result<Vec<Case>> {
         let y = s.push(Linear { activation: Activation::Relu }, &[y, weight, bias])?;
         let y = s.linear(y, w.classes, Activation::None)?;
         let (labels, weights) = (s.tape.batch(Input::Labels, 1), s.tape.batch(Input::Weights, 1));
-        let loss = SoftmaxCrossEntropy { scale: 1.0 };
+        let loss = SoftmaxCrossEntropy { soft: Soft::default(), scale: 1.0 };
         s.tape.loss = Some(s.push(loss, &[y, labels, weights])?);
         if name == "radam" {
             // One parameter with a norm of its own.

@@ -87,6 +87,7 @@ pub struct TrainingConfig {
     pub batch: Option<usize>,
     pub accumulate: Option<usize>,
     pub instances: Option<usize>,
+    pub instance_dropout: Option<f32>,
     pub sampling: Option<Sampling>,
     pub learning_rate: Option<f64>,
     pub optimiser: Option<Chosen>,
@@ -102,6 +103,8 @@ pub struct TrainingConfig {
     pub precision: Option<Precision>,
     pub loss_scale: Option<LossScale>,
     pub class_weights: Option<ClassWeights>,
+    pub label_smoothing: Option<f32>,
+    pub focal: Option<f32>,
     pub schedule: Option<Schedule>,
     pub memory: Option<u64>,
     pub start: Option<PathBuf>,
@@ -164,6 +167,7 @@ impl Config {
             batch,
             accumulate,
             instances,
+            instance_dropout,
             sampling,
             learning_rate,
             patience,
@@ -171,7 +175,7 @@ impl Config {
             monitor
         );
         first_set!(self.training, below.training, half, class_weights, precision, loss_scale, schedule, memory);
-        first_set!(self.training, below.training, start, cache, parameter_groups);
+        first_set!(self.training, below.training, start, cache, parameter_groups, label_smoothing, focal);
         // The settings of one method mean nothing to another.
         let same = self.method.get("name").is_none_or(|name| below.method.get("name").is_none_or(|b| b == name));
         if same {
@@ -259,6 +263,7 @@ impl Config {
         settings.batch = t.batch.unwrap_or(settings.batch);
         settings.accumulate = t.accumulate.unwrap_or(settings.accumulate);
         settings.instances = t.instances.or(settings.instances);
+        settings.instance_dropout = t.instance_dropout.unwrap_or(settings.instance_dropout);
         settings.sampling = t.sampling.unwrap_or(settings.sampling);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
         settings.seed = self.seed.unwrap_or(settings.seed);
@@ -269,6 +274,8 @@ impl Config {
         settings.precision = t.precision.unwrap_or(settings.precision);
         settings.loss_scale = t.loss_scale.unwrap_or(settings.loss_scale);
         settings.class_weights = t.class_weights.clone().unwrap_or(settings.class_weights);
+        settings.label_smoothing = t.label_smoothing.unwrap_or(settings.label_smoothing);
+        settings.focal = t.focal.unwrap_or(settings.focal);
         settings.schedule = t.schedule.clone().unwrap_or(settings.schedule);
         settings.memory = t.memory.or(settings.memory);
         settings.cache = t.cache.unwrap_or(settings.cache);
@@ -315,6 +322,7 @@ impl Config {
                 batch: Some(s.batch),
                 accumulate: (s.accumulate != 1).then_some(s.accumulate),
                 instances: s.instances,
+                instance_dropout: (s.instance_dropout != 0.0).then_some(s.instance_dropout),
                 sampling: (s.sampling != Sampling::Each).then_some(s.sampling),
                 learning_rate: Some(s.learning_rate),
                 optimiser: Some(Chosen::Whole(s.optimiser)),
@@ -326,6 +334,8 @@ impl Config {
                 precision: Some(s.precision),
                 loss_scale: (s.precision == Precision::Mixed).then_some(s.loss_scale),
                 class_weights: Some(s.class_weights.clone()),
+                label_smoothing: (s.label_smoothing != 0.0).then_some(s.label_smoothing),
+                focal: (s.focal != 0.0).then_some(s.focal),
                 schedule: Some(s.schedule.clone()),
                 memory: s.memory,
                 start: plan.start.as_ref().map(|start| here.join(start)),
@@ -415,6 +425,8 @@ mod tests {
             Group { rate: 0.1, decay: 0.0, clip_norm: Some(2.0), ..Group::of(["score"]) },
             Group { second: true, ..Group::of(["head"]) },
         ];
+        (plan.settings.instances, plan.settings.instance_dropout) = (Some(512), 0.2);
+        (plan.settings.label_smoothing, plan.settings.focal) = (0.1, 2.0);
         assert_eq!(again(&plan).settings, plan.settings);
     }
 

@@ -179,7 +179,7 @@ impl StudyFile {
         }
     }
 
-    /// The method of `NAME,SETTING=VALUE,..` and its training, which `lr`, `epochs`, `batch` and `weight-decay` are settings of.
+    /// The method of `NAME,SETTING=VALUE,..` and its training, which [`TRAINING_SETTINGS`] are settings of.
     ///
     /// # Errors
     /// For a method or a setting that there is not.
@@ -196,6 +196,11 @@ impl StudyFile {
                 "lr" => training.learning_rate = value.parse().with_context(wrong)?,
                 "epochs" => training.epochs = value.parse().with_context(wrong)?,
                 "batch" => training.batch = value.parse().with_context(wrong)?,
+                "instances" => training.instances = Some(value.parse().with_context(wrong)?),
+                "instance-dropout" => training.instance_dropout = value.parse().with_context(wrong)?,
+                "label-smoothing" => training.label_smoothing = value.parse().with_context(wrong)?,
+                "focal" => training.focal = value.parse().with_context(wrong)?,
+                "sampling" => training.sampling = value.parse()?,
                 _ => training.optimiser.weight_decay = value.parse().with_context(wrong)?,
             }
         }
@@ -203,11 +208,15 @@ impl StudyFile {
     }
 }
 
+/// Settings of a training that a method of a study may have by itself: flags of `train`.
+pub const TRAINING_SETTINGS: [&str; 9] =
+    ["lr", "epochs", "batch", "weight-decay", "instances", "instance-dropout", "sampling", "label-smoothing", "focal"];
+
 /// `SETTING=VALUE` of the training and not of the method: its name and its value.
 fn training_setting(part: &str) -> Option<(&str, &str)> {
     let (name, value) = part.split_once('=')?;
     let name = name.trim();
-    ["lr", "epochs", "batch", "weight-decay"].contains(&name).then_some((name, value.trim()))
+    TRAINING_SETTINGS.contains(&name).then_some((name, value.trim()))
 }
 
 /// Pieces between the commas that are in no brackets and no quotes.
@@ -232,6 +241,7 @@ pub fn parts(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bagrad::training::Sampling;
 
     #[test]
     fn a_file_has_everything_that_was_asked_of_the_data() {
@@ -255,6 +265,11 @@ mod tests {
         assert_eq!(candidate.method.settings()["query"], 64);
         let Settings { epochs, learning_rate, batch, optimiser, .. } = candidate.training;
         assert_eq!((epochs, learning_rate, batch, optimiser.weight_decay), (3, 2e-3, 4, 0.0));
+        let drawn = "gated-attention,instances=512,instance-dropout=0.2,sampling=balanced,label-smoothing=0.1,focal=2";
+        let Settings { instances, instance_dropout, sampling, label_smoothing, focal, .. } =
+            study.candidate(drawn).unwrap().training;
+        assert_eq!((instances, instance_dropout, sampling), (Some(512), 0.2, Sampling::Balanced));
+        assert_eq!((label_smoothing, focal), (0.1, 2.0));
         let refused = |text: &str| {
             let study = StudyFile { methods: vec![text.to_owned()], ..StudyFile::default() };
             format!("{:#}", study.contenders().unwrap_err())

@@ -97,6 +97,10 @@ struct Training {
     /// and test see all [default: all]
     #[arg(long, value_name = "N")]
     instances: Option<usize>,
+    /// Share of the instances of a bag that an epoch leaves out, such as 0.2: drawn anew for each epoch; validation and test
+    /// see all [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    instance_dropout: Option<f32>,
     /// Which bags an epoch learns from: each, or balanced (as many draws with replacement, every class as often as any
     /// other; of numbers quarters, of survival events) [default: each]
     #[arg(long)]
@@ -147,6 +151,14 @@ struct Training {
     /// each counts where a bag has it
     #[arg(long, value_name = "WEIGHTS", value_parser = args::class_weights)]
     class_weights: Option<ClassWeights>,
+    /// Label smoothing: the share of a bag's target that all classes have in common, such as 0.1; for methods whose loss
+    /// is the cross-entropy of bags [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+    /// Focal loss in place of the cross-entropy of bags, with this focusing parameter, such as 2: what is predicted well
+    /// counts less [default: 0]
+    #[arg(long, value_name = "GAMMA")]
+    focal: Option<f32>,
     /// Trained model, or the run folder it is in, that a teacher starts from, and the first layer of its student
     /// too (MHIM methods)
     #[arg(long, value_name = "MODEL")]
@@ -240,6 +252,7 @@ impl Args {
                 batch: t.batch,
                 accumulate: t.accumulate,
                 instances: t.instances,
+                instance_dropout: t.instance_dropout,
                 sampling: t.sampling,
                 learning_rate: t.lr,
                 optimiser: t.optimiser.map(Chosen::Rule),
@@ -257,6 +270,8 @@ impl Args {
                 precision: t.precision,
                 loss_scale: None,
                 class_weights: t.class_weights.clone(),
+                label_smoothing: t.label_smoothing,
+                focal: t.focal,
                 schedule: t.schedule.clone(),
                 memory: self.memory.memory,
                 cache: t.cache,

@@ -157,6 +157,24 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Share of the instances of a bag that an epoch leaves out, drawn anew for each epoch.
+    pub fn instance_dropout(mut self, share: f32) -> Self {
+        self.settings.instance_dropout = share;
+        self
+    }
+
+    /// The share of a bag's target that all classes have in common (label smoothing).
+    pub fn label_smoothing(mut self, share: f32) -> Self {
+        self.settings.label_smoothing = share;
+        self
+    }
+
+    /// The focal loss in place of the cross-entropy, with this focusing parameter.
+    pub fn focal(mut self, focusing: f32) -> Self {
+        self.settings.focal = focusing;
+        self
+    }
+
     /// Learning rate that the schedule starts from.
     pub fn learning_rate(mut self, rate: f64) -> Self {
         self.settings.learning_rate = rate;

@@ -1189,6 +1189,8 @@ pub mod loss {
         pub clamp: f32,
         pub scale: f32,
         pub each: u32,
+        pub smoothing: f32,
+        pub focusing: f32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -1198,6 +1200,8 @@ pub mod loss {
         pub clamp: f32,
         pub scale: f32,
         pub each: u32,
+        pub smoothing: f32,
+        pub focusing: f32,
         pub accumulate: u32,
     }
     #[repr(C)]
@@ -1206,6 +1210,8 @@ pub mod loss {
         pub bags: u32,
         pub cols: u32,
         pub scale: f32,
+        pub smoothing: f32,
+        pub focusing: f32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -1213,6 +1219,8 @@ pub mod loss {
         pub bags: u32,
         pub cols: u32,
         pub scale: f32,
+        pub smoothing: f32,
+        pub focusing: f32,
         pub accumulate: u32,
     }
     #[repr(C)]
@@ -1240,28 +1248,28 @@ pub mod loss {
         file: "loss",
         entry: "sigmoid_loss",
         bindings: &[Read, Read, Read, Write],
-        words: 5,
+        words: 7,
         lanes: 64,
     };
     pub const sigmoid_loss_grad: Declared = Declared {
         file: "loss",
         entry: "sigmoid_loss_grad",
         bindings: &[Read, Read, Read, Read, Write],
-        words: 6,
+        words: 8,
         lanes: 64,
     };
     pub const softmax_loss: Declared = Declared {
         file: "loss",
         entry: "softmax_loss",
         bindings: &[Read, ReadIndex, Read, Write],
-        words: 3,
+        words: 5,
         lanes: 64,
     };
     pub const softmax_loss_grad: Declared = Declared {
         file: "loss",
         entry: "softmax_loss_grad",
         bindings: &[Read, ReadIndex, Read, Read, Write],
-        words: 4,
+        words: 6,
         lanes: 64,
     };
     pub const svm_loss: Declared = Declared {

@@ -29,14 +29,14 @@ kernels! {
         /// Its gradient.
         SIGMOID_LOSS_GRAD = sigmoid_loss_grad,
             |at @ &At { rows, c, w, .. }| {
-                ((3 + w[5]) * rows * c + weights(rows, c, w[4]) + 1, (4 + w[5]) * rows * c, at.matrix())
+                ((3 + w[7]) * rows * c + weights(rows, c, w[4]) + 1, (4 + w[7]) * rows * c, at.matrix())
             };
         /// Weighted cross-entropy over classes of a batch.
         SOFTMAX_LOSS = softmax_loss,
             |at @ &At { rows, c, .. }| (rows * c + 2 * rows + 1, rows * (4 * c + 4), at.matrix());
         /// Its gradient.
         SOFTMAX_LOSS_GRAD = softmax_loss_grad,
-            |at @ &At { rows, c, w, .. }| ((2 + w[3]) * rows * c + 2 * rows + 1, (6 + w[3]) * rows * c, at.matrix());
+            |at @ &At { rows, c, w, .. }| ((2 + w[5]) * rows * c + 2 * rows + 1, (6 + w[5]) * rows * c, at.matrix());
         /// Weighted smooth hinge loss over classes.
         SVM_LOSS = svm_loss, |at @ &At { rows, c, .. }| (rows * c + 2 * rows + 1, rows * (8 * c + 4), at.matrix());
         /// Its gradient.
@@ -45,23 +45,48 @@ kernels! {
     }
 }
 
-fn entropy<T: Real>(logit: T, y: T, clamp: T) -> T {
-    if clamp > T::ZERO {
+/// A target with a share of both.
+fn smoothed<T: Real>(y: T, smoothing: f32) -> T {
+    y * T::from_f32(1.0 - smoothing) + T::from_f32(0.5 * smoothing)
+}
+
+fn entropy<T: Real>(logit: T, y: T, clamp: T, focusing: T) -> T {
+    let (ln_p, ln_q) = if clamp > T::ZERO {
         // Comparisons that a NaN fails: a model that diverged must not look as if it had a loss.
         let p = logit.sigmoid();
         let p = if p < clamp { clamp } else { p };
         let p = if p > T::ONE - clamp { T::ONE - clamp } else { p };
-        return -(y * p.ln() + (T::ONE - y) * (T::ONE - p).ln());
+        (p.ln(), (T::ONE - p).ln())
+    } else if focusing == T::ZERO {
+        return logit.softplus() - logit * y;
+    } else {
+        (-(-logit).softplus(), -logit.softplus())
+    };
+    if focusing == T::ZERO {
+        return -(y * ln_p + (T::ONE - y) * ln_q);
     }
-    logit.softplus() - logit * y
+    -(y * (focusing * ln_q).exp() * ln_p + (T::ONE - y) * (focusing * ln_p).exp() * ln_q)
+}
+
+/// The slope of [`entropy`] where nothing is clamped.
+fn entropy_slope<T: Real>(logit: T, y: T, focusing: T) -> T {
+    let p = logit.sigmoid();
+    if focusing == T::ZERO {
+        return p - y;
+    }
+    let (q, of_miss, of_hit) = ((-logit).sigmoid(), logit.softplus(), (-logit).softplus());
+    let hit = (-focusing * of_miss).exp() * (focusing * p * of_hit + q);
+    let miss = (-focusing * of_hit).exp() * (focusing * q * of_miss + p);
+    (T::ONE - y) * miss - y * hit
 }
 
 fn sigmoid_loss<T: Real>(a: &Args<T>) {
     let p: Sigmoid = a.params();
     let (x, targets, weights) = (a.read(0), a.read(1), a.read(2));
     let cols = p.cols as usize;
-    let clamp = T::from_f32(p.clamp);
-    let sum: T = (0..p.bags as usize * cols).map(|i| weights[p.weight(i)] * entropy(x[i], targets[i], clamp)).sum();
+    let (clamp, focusing) = (T::from_f32(p.clamp), T::from_f32(p.focusing));
+    let of = |i: usize| weights[p.weight(i)] * entropy(x[i], smoothed(targets[i], p.smoothing), clamp, focusing);
+    let sum: T = (0..p.bags as usize * cols).map(of).sum();
     a.write(3)[0] = sum * T::from_f32(p.scale) / T::new(cols as f64);
 }
 
@@ -69,25 +94,58 @@ fn sigmoid_loss_grad<T: Real>(a: &Args<T>) {
     let (p, SigmoidGrad { accumulate, .. }): (Sigmoid, _) = (a.params(), a.params());
     let (x, targets, weights, upstream, out) = (a.read(0), a.read(1), a.read(2), a.read(3), a.write(4));
     let cols = p.cols as usize;
-    let (clamp, keep) = (T::from_f32(p.clamp), T::new(accumulate as f64));
+    let (clamp, focusing, keep) = (T::from_f32(p.clamp), T::from_f32(p.focusing), T::new(accumulate as f64));
     let factor = upstream[0] * T::from_f32(p.scale) / T::new(cols as f64);
     for i in 0..p.bags as usize * cols {
         let q = x[i].sigmoid();
         let clamped = clamp > T::ZERO && (q < clamp || q > T::ONE - clamp);
-        let value = if clamped { T::ZERO } else { factor * weights[p.weight(i)] * (q - targets[i]) };
+        let slope = entropy_slope(x[i], smoothed(targets[i], p.smoothing), focusing);
+        let value = if clamped { T::ZERO } else { factor * weights[p.weight(i)] * slope };
         out[i] = keep_or_zero(keep, out[i]) + value;
     }
+}
+
+/// The target of a class among so many.
+fn share<T: Real>(hit: bool, cols: usize, smoothing: f32) -> T {
+    let common = T::from_f32(smoothing) / T::new(cols as f64);
+    if hit { common + T::from_f32(1.0 - smoothing) } else { common }
+}
+
+/// 1 - p to the power of the focusing, and the slope of that times -ln p along ln p.
+fn focus<T: Real>(ln_p: T, focusing: T) -> (T, T) {
+    if focusing == T::ZERO {
+        return (T::ONE, -T::ONE);
+    }
+    let p = ln_p.exp();
+    let rest = T::ONE - p;
+    // A comparison that a NaN fails.
+    if rest <= T::ZERO {
+        return (T::ZERO, T::ZERO);
+    }
+    let power = (focusing * rest.ln()).exp();
+    (power, power * (focusing * p * ln_p / rest - T::ONE))
+}
+
+fn log_sum_exp<T: Real>(row: &[T]) -> T {
+    let largest = row.iter().fold(T::LOWEST, |m, v| v.larger(m));
+    largest + row.iter().map(|v| (*v - largest).exp()).sum::<T>().ln()
 }
 
 fn softmax_loss<T: Real>(a: &Args<T>) {
     let p: Softmax = a.params();
     let (x, labels, weights) = (a.read(0), a.indices(1), a.read(2));
     let cols = p.cols as usize;
+    let focusing = T::from_f32(p.focusing);
     let mut sum = T::ZERO;
     for (bag, row) in x.chunks_exact(cols).take(p.bags as usize).enumerate() {
-        let largest = row.iter().fold(T::LOWEST, |m, v| v.larger(m));
-        let lse = largest + row.iter().map(|v| (*v - largest).exp()).sum::<T>().ln();
-        sum += weights[bag] * (lse - row[labels[bag] as usize]);
+        let (lse, label) = (log_sum_exp(row), labels[bag] as usize);
+        let of = |c: usize| {
+            let ln_p = row[c] - lse;
+            share::<T>(c == label, cols, p.smoothing) * focus(ln_p, focusing).0 * -ln_p
+        };
+        let others = if p.smoothing > 0.0 { 0..cols } else { 0..0 };
+        let value = others.filter(|c| *c != label).fold(of(label), |value, c| value + of(c));
+        sum += weights[bag] * value;
     }
     a.write(3)[0] = sum * T::from_f32(p.scale);
 }
@@ -96,14 +154,20 @@ fn softmax_loss_grad<T: Real>(a: &Args<T>) {
     let (p, SoftmaxGrad { accumulate, .. }): (Softmax, _) = (a.params(), a.params());
     let (x, labels, weights, upstream, out) = (a.read(0), a.indices(1), a.read(2), a.read(3), a.write(4));
     let cols = p.cols as usize;
-    let keep = T::new(accumulate as f64);
-    let mut soft = vec![T::ZERO; cols];
+    let (focusing, keep) = (T::from_f32(p.focusing), T::new(accumulate as f64));
+    let (mut soft, mut own) = (vec![T::ZERO; cols], vec![T::ZERO; cols]);
     for bag in 0..p.bags as usize {
-        softmax_of(&x[bag * cols..(bag + 1) * cols], &mut soft);
-        soft[labels[bag] as usize] -= T::ONE;
+        let row = &x[bag * cols..(bag + 1) * cols];
+        softmax_of(row, &mut soft);
+        let (lse, label) = (log_sum_exp(row), labels[bag] as usize);
+        for (c, own) in own.iter_mut().enumerate() {
+            *own = share::<T>(c == label, cols, p.smoothing) * focus(row[c] - lse, focusing).1;
+        }
+        // All shares are 1 together, so without focusing this is -1.
+        let total = if focusing == T::ZERO { -T::ONE } else { own.iter().copied().sum() };
         let factor = upstream[0] * T::from_f32(p.scale) * weights[bag];
-        for (o, s) in out[bag * cols..(bag + 1) * cols].iter_mut().zip(&soft) {
-            *o = keep_or_zero(keep, *o) + factor * *s;
+        for ((o, s), own) in out[bag * cols..(bag + 1) * cols].iter_mut().zip(&soft).zip(&own) {
+            *o = keep_or_zero(keep, *o) + factor * (*own - *s * total);
         }
     }
 }

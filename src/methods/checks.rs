@@ -45,9 +45,9 @@ pub(super) fn check_network(network: &Network) -> Result<()> {
 }
 
 /// Refuses a network that reads labels of its own for a target that has none: where the target is no class, only the loss
-/// that [`Network::bag_loss`] gives knows what bags have.
+/// that [`Network::bag_loss`] gives knows what bags have. So it is where targets are softened, which that loss alone does.
 pub(super) fn check_target(network: &Network, method: &str) -> Result<()> {
-    if network.learns_classes() {
+    if network.learns_classes() && network.soft.is_plain() {
         return Ok(());
     }
     let tape = &network.tape;
@@ -69,10 +69,11 @@ pub(super) fn check_target(network: &Network, method: &str) -> Result<()> {
     });
     match own {
         None => Ok(()),
-        Some(node) => Err(classes_alone(
-            method,
-            &format!("it has a {} of its own beside the loss of the bags", node.op.rule().name()),
-        )),
+        Some(node) => {
+            let own = format!("it has a {} of its own beside the loss of the bags", node.op.rule().name());
+            network.soft.refuse(&format!("{method} with these settings learns without it: {own}"))?;
+            Err(classes_alone(method, &own))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::objectives::Weight;
-use crate::ops::loss::{SmoothHinge, SoftmaxCrossEntropy};
+use crate::ops::loss::{SmoothHinge, Soft, SoftmaxCrossEntropy};
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::{Activation, Affine, Multiply};
 use crate::ops::pseudo_label::EndLabels;
@@ -159,7 +159,7 @@ impl Loss {
     /// This loss of scores, labels and weights of rows.
     fn record(self, net: &mut Network, inputs: [ValueId; 3], scale: f32) -> Result<ValueId> {
         match self {
-            Loss::Ce => net.tape.push1(SoftmaxCrossEntropy { scale }, &inputs),
+            Loss::Ce => net.tape.push1(SoftmaxCrossEntropy { soft: Soft::default(), scale }, &inputs),
             Loss::Svm => net.tape.push1(SmoothHinge::new(scale), &inputs),
         }
     }

@@ -8,7 +8,7 @@ use super::{About, Level, MilMethod, Recipe};
 use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::kernels::launch::{Input, Pseudo};
-use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use crate::ops::loss::{SigmoidCrossEntropy, Soft, SoftmaxCrossEntropy};
 use crate::ops::pointwise::{Activate, StopGradient};
 use crate::ops::pseudo_bags::{DealOut, Distil, PermuteRows, distilled_tables, pseudo_tables};
 use crate::ops::reduce::RowSoftmax;
@@ -223,11 +223,14 @@ impl Dtfd {
         let loss = match link {
             Link::Softmax => {
                 let labels = net.tape.batch(Input::PseudoLabels, 1);
-                net.tape.push1(SoftmaxCrossEntropy { scale: 1.0 }, &[logits, labels, weights])?
+                net.tape.push1(SoftmaxCrossEntropy { soft: Soft::default(), scale: 1.0 }, &[logits, labels, weights])?
             }
             _ => {
                 let targets = net.tape.batch(Input::PseudoTargets, outputs);
-                net.tape.push1(SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }, &[logits, targets, weights])?
+                net.tape.push1(
+                    SigmoidCrossEntropy { clamp: 0.0, soft: Soft::default(), scale: 1.0 },
+                    &[logits, targets, weights],
+                )?
             }
         };
         // Nothing of what follows leads a gradient back.

@@ -10,6 +10,7 @@ use crate::ops::Rule;
 use crate::ops::attention_pool::AttentionPool;
 use crate::ops::batch_norm::RunningBatchNorm;
 use crate::ops::dropout::{ChannelDropout, Dropout};
+use crate::ops::loss::Soft;
 use crate::ops::matmul::Linear;
 pub use crate::ops::pointwise::Activation;
 use crate::ops::pointwise::{Activate, AddScaled, Affine, Logit, Multiply};
@@ -89,6 +90,8 @@ pub struct Network {
     pub start: Start,
     /// What is learnt.
     pub(super) target: Target,
+    /// How targets of classes are softened in the losses of bags.
+    pub(super) soft: Soft,
     /// Losses of bags' logits, which alone know what bags have.
     pub(super) bag_losses: Vec<ValueId>,
     tables: [ValueId; 3],
@@ -129,6 +132,7 @@ impl Network {
             classes,
             start: Start::Torch,
             target: Target::Classes,
+            soft: Soft::default(),
             bag_losses: Vec::new(),
             tables,
             around,

@@ -6,7 +6,7 @@ use super::outputs_for;
 use crate::error::{Error, Result};
 use crate::kernels::launch::Input;
 use crate::ops::Op;
-use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use crate::ops::loss::{SigmoidCrossEntropy, Soft, SoftmaxCrossEntropy};
 use crate::ops::pointwise::Activate;
 use crate::ops::reduce::RowSoftmax;
 use crate::ops::survival::{CoxLoss, DiscreteSurvival};
@@ -17,6 +17,12 @@ impl Network {
     /// The same for something else to learn than one of the classes.
     pub fn learning(mut self, target: Target) -> Self {
         self.target = target;
+        self
+    }
+
+    /// The same with softened targets in the losses of bags.
+    pub fn softened(mut self, soft: Soft) -> Self {
+        self.soft = soft;
         self
     }
 
@@ -74,7 +80,8 @@ impl Network {
 
     /// The loss of bags with these logits, by what is learnt. Of classes the cross-entropy by the link: softmax over the
     /// classes, or binary of each column against its target, averaged over the columns, with a clamp of the probabilities;
-    /// of an order binary too, whether a bag's class is that of the column or a later one. Else the loss of the
+    /// of an order binary too, whether a bag's class is that of the column or a later one; softened where that is asked for
+    /// ([`Network::softened`]). Else the loss of the
     /// [`Target`].
     ///
     /// # Errors
@@ -84,12 +91,12 @@ impl Network {
             (Target::Classes | Target::LabelSets, Link::Softmax) => {
                 let weights = self.tape.batch(Input::Weights, 1);
                 let labels = self.tape.batch(Input::Labels, 1);
-                let op = SoftmaxCrossEntropy { scale: 1.0 };
+                let op = SoftmaxCrossEntropy { soft: self.soft, scale: 1.0 };
                 self.tape.push1(op, &[logits, labels, weights])
             }
             (Target::Classes | Target::LabelSets | Target::Ordered, _) => {
                 let [targets, weights] = self.targets(self.tape.cols(logits));
-                let op = SigmoidCrossEntropy { clamp, scale: 1.0 };
+                let op = SigmoidCrossEntropy { clamp, soft: self.soft, scale: 1.0 };
                 self.tape.push1(op, &[logits, targets, weights])
             }
             (Target::Number(number), _) => {

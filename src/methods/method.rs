@@ -5,6 +5,7 @@ use super::layers::Network;
 use super::{Methods, ordered};
 use crate::error::{Error, Result};
 use crate::groups::Group;
+use crate::ops::loss::Soft;
 use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::tape::{Storage, Tape};
@@ -396,6 +397,21 @@ impl Method {
     pub fn record_for(
         &self,
         target: &Target,
+        sizes: [usize; 2],
+        storage: Storage,
+        instance_grads: bool,
+    ) -> Result<Tape> {
+        self.record_soft(target, Soft::default(), sizes, storage, instance_grads)
+    }
+
+    /// As [`Method::record_for`], with softened targets in the loss of bags.
+    ///
+    /// # Errors
+    /// As there; [`Error::Setting`] for a target that is no class, and for a method with a loss of classes of its own.
+    pub(crate) fn record_soft(
+        &self,
+        target: &Target,
+        soft: Soft,
         [width, classes]: [usize; 2],
         storage: Storage,
         instance_grads: bool,
@@ -432,7 +448,11 @@ impl Method {
         }
         self.check_settings()?;
         let target = target.clone().checked()?;
-        let mut network = Network::new(width, classes, storage, instance_grads).learning(target);
+        soft.validate()?;
+        if !target.has_classes() {
+            soft.refuse("it softens classes, and here a number or a time is learnt")?;
+        }
+        let mut network = Network::new(width, classes, storage, instance_grads).learning(target).softened(soft);
         self.0.record(&mut network)?;
         check_target(&network, self.name())?;
         check_network(&network)?;

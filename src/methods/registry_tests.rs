@@ -3,9 +3,11 @@
 use super::*;
 use crate::methods::layers::Network;
 use crate::model::{Model, Spec};
+use crate::ops::loss::Soft;
 use crate::ops::pointwise::Activation;
 use crate::ops::segment::Pool;
-use crate::tape::Columns;
+use crate::tape::{Columns, Storage};
+use crate::target::Target;
 use serde::{Deserialize, Serialize};
 
 /// Classifies the mean of a bag. It has settings that are called as keys of a model file are.
@@ -112,4 +114,35 @@ fn settings_that_a_file_cannot_hold_are_refused() {
 fn refused_settings(method: &Method) -> usize {
     let text = |name: &String| Map::from_iter([(name.clone(), Value::from("text"))]);
     method.settings().keys().filter(|name| method.with(&text(name)).is_err()).count()
+}
+
+/// A method learns softened targets where all that reads labels is the loss of bags, and says else what is in the way.
+#[test]
+fn softened_targets_are_learnt_whole_or_refused() {
+    let soft = Soft { smoothing: 0.1, focusing: 2.0 };
+    let mut refusing = Vec::new();
+    for method in Method::all() {
+        if let Err(error) = method.record_soft(&Target::Classes, soft, [9, 2], Storage::F32, false) {
+            let told = error.to_string();
+            assert!(told.contains("label_smoothing") && told.contains(" of its own beside"), "{told}");
+            refusing.push(method.name());
+        }
+    }
+    let own = ["adaptive-pooling", "clam-mb", "clam-sb", "dp-minn", "dtfd", "loss-attention", "mirel", "mivae"];
+    refusing.sort_unstable();
+    assert_eq!(refusing, own);
+    let attention = Method::named("attention").unwrap();
+    let refused = |target: &Target, soft| {
+        let sizes = [9, if target.has_classes() { 2 } else { 0 }];
+        attention.record_soft(target, soft, sizes, Storage::F32, false).err().map(|e| e.to_string())
+    };
+    assert_eq!(refused(&Target::Ordered, soft), None);
+    let told = refused(&Target::Cox(Default::default()), Soft { focusing: 1.0, ..Soft::default() }).unwrap();
+    assert!(told.contains("focal") && told.contains("a number or a time"), "{told}");
+    for (smoothing, focusing, name) in
+        [(1.0, 0.0, "label_smoothing"), (f32::NAN, 0.0, "label_smoothing"), (0.0, -1.0, "focal")]
+    {
+        let told = refused(&Target::Classes, Soft { smoothing, focusing }).unwrap();
+        assert!(told.contains(name), "{told}");
+    }
 }

@@ -4,11 +4,48 @@
 //! neither.
 
 use super::{Rule, expect};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::launch::{Count, Dim, Grid, Word};
 use crate::kernels::loss as k;
 use crate::planner::{GradTarget, Planner};
 use crate::value::{Io, Shape, Storage, Value, ValueId};
+
+/// How targets of classes are softened and what is easy is left aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Soft {
+    /// Label smoothing (Szegedy et al. 2016): the share of a target that all C classes have in common, so that the class of a
+    /// bag has 1 - smoothing + smoothing / C; of an output by itself, both its answers.
+    pub smoothing: f32,
+    /// The focusing parameter of the focal loss (Lin et al. 2017): -ln p counts times (1 - p)^focusing.
+    pub focusing: f32,
+}
+
+impl Soft {
+    /// True for the plain cross-entropy.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] for a smoothing that is no share below 1, and a focusing parameter below 0.
+    pub fn validate(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.smoothing) {
+            let message = format!("expected a share of at least 0 and below 1, found {}", self.smoothing);
+            return Err(Error::setting("label_smoothing", message));
+        }
+        if !(self.focusing >= 0.0 && self.focusing.is_finite()) {
+            let message = format!("expected a number of at least 0, found {}", self.focusing);
+            return Err(Error::setting("focal", message));
+        }
+        Ok(())
+    }
+
+    /// Refuses anything but the plain cross-entropy; `why` there is no other.
+    pub(crate) fn refuse(&self, why: &str) -> Result<()> {
+        let name = if self.smoothing > 0.0 { "label_smoothing" } else { "focal" };
+        if self.is_plain() { Ok(()) } else { Err(Error::setting(name, why)) }
+    }
+}
 
 /// Binary cross-entropy of logits `[B, C]` against targets `[B, C]`, weighted by `[B, 1]` or each output by its own of
 /// `[B, C]`, over C, summed: `[1, 1]`.
@@ -17,6 +54,8 @@ pub struct SigmoidCrossEntropy {
     /// The probability is clamped to [clamp, 1 - clamp] and a clamped one has no gradient, as in the code
     /// of Attention MIL (1e-5). 0: the exact form on logits.
     pub clamp: f32,
+    /// Softened targets, and focus.
+    pub soft: Soft,
     /// Factor of the whole loss.
     pub scale: f32,
 }
@@ -36,10 +75,19 @@ fn loss_shapes(
 }
 
 impl SigmoidCrossEntropy {
-    fn words(&self, p: &Planner, x: ValueId, weights: ValueId) -> [Word; 5] {
+    fn words(&self, p: &Planner, x: ValueId, weights: ValueId) -> [Word; 7] {
         let shape = p.value(x).shape;
         let each = p.value(weights).shape.cols == shape.cols;
-        [shape.rows.into(), shape.cols.into(), self.clamp.into(), self.scale.into(), each.into()]
+        let Soft { smoothing, focusing } = self.soft;
+        [
+            shape.rows.into(),
+            shape.cols.into(),
+            self.clamp.into(),
+            self.scale.into(),
+            each.into(),
+            smoothing.into(),
+            focusing.into(),
+        ]
     }
 }
 
@@ -74,8 +122,18 @@ impl Rule for SigmoidCrossEntropy {
 /// Cross-entropy of logits `[B, C]` against class indices `[B, 1]`, weighted by `[B, 1]`, summed over bags.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
+    /// Softened targets, and focus.
+    pub soft: Soft,
     /// Factor of the whole loss.
     pub scale: f32,
+}
+
+impl SoftmaxCrossEntropy {
+    fn words(&self, p: &Planner, x: ValueId) -> [Word; 5] {
+        let shape = p.value(x).shape;
+        let Soft { smoothing, focusing } = self.soft;
+        [shape.rows.into(), shape.cols.into(), self.scale.into(), smoothing.into(), focusing.into()]
+    }
 }
 
 impl Rule for SoftmaxCrossEntropy {
@@ -90,18 +148,15 @@ impl Rule for SoftmaxCrossEntropy {
     }
     fn forward(&self, p: &mut Planner, node: Io) {
         let [x, labels, w] = node.inputs[..] else { unreachable!() };
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.scale.into()];
         let operands = [x.into(), labels.into(), w.into(), node.outputs[0].into()];
-        p.launch(&k::SOFTMAX_LOSS, &operands, &words, Grid::line(Count::each(Dim::Fixed(1))));
+        p.launch(&k::SOFTMAX_LOSS, &operands, &self.words(p, x), Grid::line(Count::each(Dim::Fixed(1))));
     }
     fn backward(&self, p: &mut Planner, node: Io) {
         let [x, labels, w] = node.inputs[..] else { unreachable!() };
         let g = p.upstream(node.outputs[0]).expect("a gradient");
         let Some(GradTarget { to, accumulate }) = p.grad(x) else { return };
-        let shape = p.value(x).shape;
-        let words = [shape.rows.into(), shape.cols.into(), self.scale.into(), accumulate.into()];
-        let grid = Grid::line(Count::per(shape.rows, 1, k::LANES));
+        let words = [self.words(p, x).as_slice(), &[accumulate.into()]].concat();
+        let grid = Grid::line(Count::per(p.rows(x), 1, k::LANES));
         p.launch(&k::SOFTMAX_LOSS_GRAD, &[x.into(), labels.into(), w.into(), g.into(), to], &words, grid);
     }
 }

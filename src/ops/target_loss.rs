@@ -130,7 +130,7 @@ impl Rule for TargetLoss {
 mod tests {
     use super::*;
     use crate::kernels::launch::Input;
-    use crate::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+    use crate::ops::loss::{SigmoidCrossEntropy, Soft, SoftmaxCrossEntropy};
     use crate::ops::pointwise::StopGradient;
     use crate::ops::{Op, survival::CoxLoss};
     use crate::tape::{Init, Param, Tape};
@@ -165,8 +165,8 @@ mod tests {
         }
         refused(&loss(Distance::Squared), 2, [4, 4, 1]);
         for wanted in [1, 2] {
-            refused(&SigmoidCrossEntropy { clamp: 0.0, scale: 1.0 }.into(), wanted, [3, 3, 1]);
-            refused(&SoftmaxCrossEntropy { scale: 1.0 }.into(), wanted, [3, 1, 1]);
+            refused(&SigmoidCrossEntropy { clamp: 0.0, soft: Soft::default(), scale: 1.0 }.into(), wanted, [3, 3, 1]);
+            refused(&SoftmaxCrossEntropy { soft: Soft::default(), scale: 1.0 }.into(), wanted, [3, 1, 1]);
             refused(&CoxLoss { efron: true, scale: 1.0 }.into(), wanted, [1, 1, 1]);
         }
         // A squared error gives both sides theirs.

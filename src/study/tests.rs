@@ -129,6 +129,22 @@ fn baselines_see_means_and_shares_alone() {
 }
 
 #[test]
+fn what_no_fit_could_learn_is_refused_before_the_first() {
+    let refused = |change: &dyn Fn(&mut Candidate)| {
+        let mut study = Arc::unwrap_or_clone(study(bags(36), &[1e-3, 1e-2]));
+        change(&mut study.contenders[0].candidates[1]);
+        study.audit().unwrap_err().to_string()
+    };
+    let soft = refused(&|candidate| {
+        candidate.method = Method::named("clam-sb").unwrap();
+        candidate.training.focal = 2.0;
+    });
+    assert!(soft.contains("focal") && soft.contains("of its own beside the loss of the bags"), "{soft}");
+    let dropped = refused(&|candidate| candidate.training.instance_dropout = 1.0);
+    assert!(dropped.contains("instance_dropout") && dropped.contains("found 1"), "{dropped}");
+}
+
+#[test]
 fn a_search_needs_validation_bags() {
     let alone = study(bags(24), &[1e-3, 1e-2]);
     let study = Study { validation: 0.0, ..(*alone).clone() };

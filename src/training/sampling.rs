@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 /// Beside those of weights, order and views.
 const STREAM: u64 = 1 << 62;
 
-/// The bags `batch` with `most` instances each at most, drawn without replacement and left in their order. What is drawn
+/// The bags `batch` with as many of their instances as `seen` says, drawn without replacement and left in their order. What is drawn
 /// depends on seed, epoch and the number of the bag alone, so it is the same whatever the batch, and after a resumption.
 ///
 /// # Errors
 /// [`crate::Error::Format`] for a file of features that changed since it was mapped.
-pub(super) fn draw(bags: &Bags, batch: &[usize], most: usize, seed: u64, epoch: u32) -> Result<Bags> {
+pub(super) fn draw(bags: &Bags, batch: &[usize], seen: impl Fn(usize) -> usize, seed: u64, epoch: u32) -> Result<Bags> {
     let (mut rows, mut sizes) = (Vec::new(), Vec::new());
     for &bag in batch {
         let all = bags.rows(bag);
-        sizes.push(all.len().min(most));
-        if all.len() <= most {
+        let most = seen(all.len());
+        sizes.push(most);
+        if all.len() == most {
             rows.push(all);
             continue;
         }
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn draws_depend_on_bag_and_epoch_alone() {
         let bags = bags();
-        let drawn = draw(&bags, &[3, 1, 0, 2], 10, 7, 2).unwrap();
+        let drawn = draw(&bags, &[3, 1, 0, 2], |all| all.min(10), 7, 2).unwrap();
         drawn.validate().unwrap();
         let found = rows(&drawn);
         assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 3, 1]);
@@ -74,9 +75,9 @@ mod tests {
         assert!(found[1].iter().all(|v| (3.0..43.0).contains(v)) && found[0].iter().all(|v| *v >= 44.0));
         assert_eq!(drawn.labels, Some(vec![0, 1, 0, 1]));
         assert_eq!(drawn.coords.unwrap().iter().map(|c| c[0]).collect::<Vec<_>>(), drawn.features.to_f32());
-        assert_eq!(rows(&draw(&bags, &[1], 10, 7, 2).unwrap())[0], found[1]);
+        assert_eq!(rows(&draw(&bags, &[1], |all| all.min(10), 7, 2).unwrap())[0], found[1]);
         for (seed, epoch) in [(7, 3), (8, 2)] {
-            assert_ne!(rows(&draw(&bags, &[1], 10, seed, epoch).unwrap())[0], found[1]);
+            assert_ne!(rows(&draw(&bags, &[1], |all| all.min(10), seed, epoch).unwrap())[0], found[1]);
         }
     }
 
@@ -101,7 +102,7 @@ mod tests {
         let bags = bags();
         let mut counts = [0u32; 40];
         for epoch in 0..2000 {
-            let drawn = draw(&bags, &[1], 10, 1, epoch).unwrap();
+            let drawn = draw(&bags, &[1], |all| all.min(10), 1, epoch).unwrap();
             drawn.features.to_f32().iter().for_each(|v| counts[*v as usize - 3] += 1);
         }
         // 500 each, with a standard deviation of 19.

@@ -5,7 +5,8 @@
 //! stopped, with the same bits.
 
 use super::predict::batches;
-use super::trainer::{Observer, Outcome, Settings, train_alone};
+use super::settings::Settings;
+use super::trainer::{Observer, Outcome, train_alone};
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::error::{Error, Result};

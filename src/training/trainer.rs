@@ -1,9 +1,10 @@
 //! The training loop: shuffled batches of bags, a validation set, early stopping, the best weights kept.
 
 use super::cache::Cache;
-use super::metrics::{BagScores, LabelSetScores, Metric};
+use super::metrics::{BagScores, LabelSetScores};
 use super::predict::{self, evaluate};
 use super::sampling;
+use super::settings::{Sampling, Settings};
 use super::stages::{self, Before, Setting};
 use super::weights;
 use crate::bag::Bags;
@@ -12,211 +13,16 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fit::{self, Judged, Limits, Persistence, Standing, Task, Update, Watch};
-use crate::groups::Group;
 use crate::kernels::launch::{Extent, Pseudo};
-use crate::methods::Method;
 use crate::model::Model;
-use crate::ops::schedule::Schedule;
-use crate::ops::update::Optimiser;
 use crate::plan::Purpose;
-use crate::precision::{LossScale, Precision, ScaleState};
+use crate::precision::{Precision, ScaleState};
 use crate::random::Random;
 use crate::session::{Resident, Session};
 use crate::tape::Storage;
-use crate::target::Target;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// How much a bag of each class counts in the loss. Of bags with several labels each: how much a label counts where a bag
-/// has it, beside 1 where it has not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClassWeights {
-    /// All the same.
-    #[default]
-    None,
-    /// Bags / (classes x bags of the class): every class counts the same in all. Of several labels a bag: bags without
-    /// the label / bags with it.
-    Balanced,
-    /// A number for each class.
-    Given(Vec<f32>),
-}
-
-/// Which bags an epoch learns from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sampling {
-    /// Each training bag once.
-    #[default]
-    Each,
-    /// As many draws as there are training bags, with replacement: a stratum, all alike, and a bag of it. Strata are
-    /// classes, of several labels the rarest that a bag has, quarters of numbers, events ([`Bags::strata`]). CLAM's weighted
-    /// sampling.
-    Balanced,
-}
-
-impl Sampling {
-    fn is_each(&self) -> bool {
-        *self == Self::Each
-    }
-}
-
-impl std::str::FromStr for Sampling {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "each" => Ok(Self::Each),
-            "balanced" => Ok(Self::Balanced),
-            _ => Err(Error::setting("sampling", format!("expected each or balanced, found {text:?}"))),
-        }
-    }
-}
-
-fn one() -> usize {
-    1
-}
-
-fn is_one(count: &usize) -> bool {
-    *count == 1
-}
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Passes over the training bags, at most.
-    pub epochs: u32,
-    /// Bags packed into one batch.
-    pub batch: usize,
-    /// Batches whose gradients add up to one update: as one batch of all their bags, in the memory of one.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub accumulate: usize,
-    /// Instances of a bag that an epoch learns from, at most: drawn anew for each epoch, without replacement. Validation and
-    /// prediction see all of them. All when `None`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instances: Option<usize>,
-    /// Which bags an epoch learns from.
-    #[serde(default, skip_serializing_if = "Sampling::is_each")]
-    pub sampling: Sampling,
-    /// Learning rate that the schedule starts from.
-    pub learning_rate: f64,
-    /// How the learning rate moves.
-    pub schedule: Schedule,
-    /// Update rule, decay and clipping.
-    pub optimiser: Optimiser,
-    /// Seed of shuffling and dropout.
-    pub seed: u64,
-    /// Stop after this many epochs without a better validation score; never when `None`.
-    pub patience: Option<u32>,
-    /// Epochs before which training does not stop early.
-    pub min_epochs: u32,
-    /// The validation score that decides which epoch's weights are kept; of equal ones the loss decides.
-    pub monitor: Metric,
-    /// Weights of the classes in the loss.
-    pub class_weights: ClassWeights,
-    /// Features are stored in f16 on the device.
-    pub half: bool,
-    /// Bytes of device memory to stay within; larger batches then run in windows of rows. No bound when `None`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Where features are meanwhile.
-    #[serde(default, skip_serializing_if = "Cache::is_auto")]
-    pub cache: Cache,
-    /// What matrix products compute with.
-    #[serde(default)]
-    pub precision: Precision,
-    /// The scale of the loss in mixed precision.
-    #[serde(default)]
-    pub loss_scale: LossScale,
-    /// Parameters that learn otherwise than the optimiser says, or not at all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<Group>,
-}
-
-impl Settings {
-    /// The recipe of the method's paper; no early stopping.
-    pub fn for_method(method: &Method) -> Self {
-        let recipe = method.recipe();
-        Self {
-            epochs: recipe.epochs,
-            batch: recipe.bags as usize,
-            accumulate: 1,
-            instances: None,
-            sampling: Sampling::Each,
-            learning_rate: recipe.learning_rate,
-            schedule: method.schedule(),
-            optimiser: recipe.optimiser,
-            seed: 1,
-            patience: None,
-            min_epochs: 0,
-            monitor: Metric::Loss,
-            class_weights: ClassWeights::None,
-            half: false,
-            memory: None,
-            cache: Cache::Auto,
-            precision: Precision::F32,
-            loss_scale: LossScale::default(),
-            groups: method.groups(),
-        }
-    }
-
-    fn validate(&self, classes: usize) -> Result<()> {
-        let instances = self.instances.unwrap_or(1);
-        let counts = [("epochs", self.epochs as usize), ("batch", self.batch), ("accumulate", self.accumulate)];
-        for (name, value) in counts.into_iter().chain([("instances", instances)]) {
-            if value == 0 {
-                return Err(Error::setting(name, "must be at least 1, found 0"));
-            }
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::setting("learning_rate", format!("must be above 0, found {}", self.learning_rate)));
-        }
-        if let ClassWeights::Given(w) = &self.class_weights
-            && (w.len() != classes || w.iter().any(|w| !(*w >= 0.0 && w.is_finite())))
-        {
-            let message = format!("expected {classes} numbers of at least 0, found {w:?}");
-            return Err(Error::setting("class_weights", message));
-        }
-        self.loss_scale.validate()?;
-        self.optimiser.validate()?;
-        self.schedule.validate()
-    }
-
-    /// Refuses batches of one bag where a loss compares bags.
-    fn check_batch(&self, target: &Target) -> Result<()> {
-        match target {
-            Target::Cox(_) if self.batch < 2 => Err(Error::setting(
-                "batch",
-                "the Cox partial likelihood compares the bags of a batch and is 0 of one alone; use more, such as 32, or \
-                 survival in intervals of time",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Checks that the metric that decides is defined on the validation bags.
-    fn check_watched(&self, bags: &Bags, validation: &[usize], classes: usize) -> Result<()> {
-        if validation.is_empty() {
-            return match self.patience {
-                Some(_) => Err(Error::setting("patience", "needs validation bags, found none")),
-                None => Ok(()),
-            };
-        }
-        if let Some(sets) = &bags.label_sets {
-            return self.monitor.check_defined_of_sets(&sets.select(validation));
-        }
-        if let Some(responses) = &bags.responses {
-            return self.monitor.check_defined_of_responses(&responses.select(validation));
-        }
-        let truth: Vec<u32> = validation.iter().filter_map(|&b| bags.label(b)).collect();
-        if let Some(&label) = truth.iter().find(|&&l| l as usize >= classes) {
-            return Err(Error::bags(format!("a validation bag has label {label}, the model has {classes} classes")));
-        }
-        self.monitor.check_defined(&truth, classes)
-    }
-}
 
 /// Where training stands, after each update.
 #[derive(Clone, Copy, Debug)]
@@ -376,7 +182,7 @@ pub(super) fn train_alone(
         false => Value::Null,
     };
     let storage = if settings.half { Storage::F16 } else { Storage::F32 };
-    let mut session = Session::new(device, model, storage)?;
+    let mut session = Session::softened(device, model, storage, false, settings.soft())?;
     session.set_seed(settings.seed);
     session.set_groups(&settings.groups)?;
     session.set_mixed((settings.precision == Precision::Mixed).then_some(settings.loss_scale))?;
@@ -388,9 +194,9 @@ pub(super) fn train_alone(
     let bags = passed.as_ref().unwrap_or(bags);
     let mut fit = Fit { settings, bags, training, validation, class_weights, updates, total, resident: None };
     fit.make_ready(&mut session)?;
-    fit.resident = match settings.instances {
-        None => settings.cache.keep(&mut session, bags)?,
-        Some(_) => settings.cache.keep_none()?,
+    fit.resident = match settings.draws() {
+        false => settings.cache.keep(&mut session, bags)?,
+        true => settings.cache.keep_none()?,
     };
     let limits = Limits {
         epochs: settings.epochs,
@@ -446,16 +252,17 @@ struct Fit<'a> {
 impl Fit<'_> {
     /// What an epoch sees of the bags of a batch, and their numbers among them, where it does not see all instances.
     fn drawn(&self, batch: &[usize], epoch: u32) -> Result<Option<(Bags, Vec<usize>)>> {
-        let Some(most) = self.settings.instances else { return Ok(None) };
-        let drawn = sampling::draw(self.bags, batch, most, self.settings.seed, epoch)?;
+        if !self.settings.draws() {
+            return Ok(None);
+        }
+        let drawn = sampling::draw(self.bags, batch, |all| self.settings.seen(all), self.settings.seed, epoch)?;
         Ok(Some((drawn, (0..batch.len()).collect())))
     }
 
     /// Plans for the largest batches before the first one: a program that was planned anew in between might round
     /// otherwise, and a training that goes on from a checkpoint would not meet it.
     fn make_ready(&self, session: &mut Session) -> Result<()> {
-        let Settings { batch, instances, .. } = self.settings;
-        let extent = largest_batch(self.bags, self.training, (*batch, *instances), session.pseudo());
+        let extent = largest_batch(self.bags, self.training, self.settings, session.pseudo());
         let optimiser = self.settings.optimiser;
         match self.settings.accumulate {
             1 => drop(session.make_ready(Purpose::Train(optimiser), extent)?),
@@ -610,23 +417,20 @@ impl Epoch {
 }
 
 /// The sizes of the largest batch that shuffling could draw.
-fn largest_batch(
-    bags: &Bags,
-    indices: &[usize],
-    (batch, instances): (usize, Option<usize>),
-    pseudo: Option<Pseudo>,
-) -> Extent {
-    let most = instances.unwrap_or(usize::MAX);
-    let mut sizes: Vec<u32> = indices.iter().map(|&b| bags.rows(b).len().min(most) as u32).collect();
+fn largest_batch(bags: &Bags, indices: &[usize], settings: &Settings, pseudo: Option<Pseudo>) -> Extent {
+    let mut sizes: Vec<u32> = indices.iter().map(|&b| settings.seen(bags.rows(b).len()) as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
-    Extent::cut(sizes.into_iter().take(batch), pseudo)
+    Extent::cut(sizes.into_iter().take(settings.batch), pseudo)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bag::Features;
+    use crate::methods::Method;
     use crate::model::Spec;
+    use crate::ops::update::Optimiser;
+    use crate::training::metrics::Metric;
 
     /// Bags of three instances; those of class 1 have one that stands out.
     fn bags(count: usize) -> Bags {
@@ -675,6 +479,9 @@ mod tests {
         let refused = trained(|s| (s.instances, s.cache) = (Some(2), Cache::Device), &[]).err().unwrap().to_string();
         assert!(refused.contains("cannot stay on the device"), "{refused}");
         assert!(trained(|s| s.instances = Some(0), &[]).err().unwrap().to_string().contains("instances"));
+        // Of three instances a dropout of a third takes one.
+        let dropped = trained(|s| s.instance_dropout = 0.34, &[]).unwrap().model.to_bytes();
+        assert!(dropped == bytes(Some(2)));
     }
 
     #[test]

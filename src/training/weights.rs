@@ -1,6 +1,6 @@
 //! How much each bag, or each label of a bag, counts in the loss.
 
-use super::trainer::ClassWeights;
+use super::settings::ClassWeights;
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::label_sets::LabelSets;

@@ -12,7 +12,7 @@ use bagrad::kernels::launch::Input;
 use bagrad::ops::Op;
 use bagrad::ops::attention_pool::AttentionPool;
 use bagrad::ops::dropout::Dropout;
-use bagrad::ops::loss::{SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use bagrad::ops::loss::{SigmoidCrossEntropy, Soft, SoftmaxCrossEntropy};
 use bagrad::ops::matmul::{Linear, Matmul};
 use bagrad::ops::pointwise::{Activate, Activation, AddScaled, AddTerm, Logit, Multiply};
 use bagrad::ops::reduce::{ColumnSum, RowLogSoftmax, RowSoftmax, RowSum};
@@ -164,8 +164,33 @@ fn cases() -> Vec<Case> {
             Box::new(move |t, x, w| {
                 let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
                 let (targets, weights) = (t.batch(Input::Targets, t.cols(logits)), t.batch(Input::Weights, 1));
-                let op = SigmoidCrossEntropy { clamp, scale: 0.7 };
+                let op = SigmoidCrossEntropy { clamp, soft: Soft::default(), scale: 0.7 };
                 vec![t.push1(op, &[logits, targets, weights]).unwrap()]
+            }),
+        );
+    }
+    // Above and below a focusing of 1, whose slope is another.
+    for (smoothing, focusing) in [(0.2, 0.0), (0.0, 2.0), (0.0, 0.5), (0.3, 1.5)] {
+        let soft = Soft { smoothing, focusing };
+        case(
+            format!("softened sigmoid cross-entropy, {soft:?}"),
+            Box::new(move |t, x, w| {
+                let logits = bag_logits(t, x, if w.heads == 1 { 1 } else { w.heads + 1 });
+                let (targets, weights) = (t.batch(Input::Targets, t.cols(logits)), t.batch(Input::Weights, 1));
+                let losses = [0.0, 1e-5].map(|clamp| {
+                    let op = SigmoidCrossEntropy { clamp, soft, scale: 0.7 };
+                    t.push1(op, &[logits, targets, weights]).unwrap()
+                });
+                losses.to_vec()
+            }),
+        );
+        case(
+            format!("softened softmax cross-entropy, {soft:?}"),
+            Box::new(move |t, x, w| {
+                let logits = bag_logits(t, x, w.heads + 1);
+                let (labels, weights) = (t.batch(Input::Labels, 1), t.batch(Input::Weights, 1));
+                let op = SoftmaxCrossEntropy { soft, scale: 1.3 };
+                vec![t.push1(op, &[logits, labels, weights]).unwrap()]
             }),
         );
     }
@@ -176,7 +201,7 @@ fn cases() -> Vec<Case> {
             let targets = t.batch(Input::Targets, t.cols(logits));
             // Weights that differ from output to output and from bag to bag.
             let weights = t.push1(RowSoftmax, &[targets]).unwrap();
-            let op = SigmoidCrossEntropy { clamp: 0.0, scale: 0.7 };
+            let op = SigmoidCrossEntropy { clamp: 0.0, soft: Soft::default(), scale: 0.7 };
             vec![t.push1(op, &[logits, targets, weights]).unwrap()]
         }),
     );
@@ -185,7 +210,7 @@ fn cases() -> Vec<Case> {
         Box::new(|t, x, w| {
             let logits = bag_logits(t, x, w.heads + 1);
             let (labels, weights) = (t.batch(Input::Labels, 1), t.batch(Input::Weights, 1));
-            let op = SoftmaxCrossEntropy { scale: 1.3 };
+            let op = SoftmaxCrossEntropy { soft: Soft::default(), scale: 1.3 };
             vec![t.push1(op, &[logits, labels, weights]).unwrap()]
         }),
     );
