@@ -136,6 +136,9 @@ pub struct Tried {
     /// These were taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chosen: bool,
+    /// The epochs that it was trained for, where that are not all: others were better by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<u32>,
     /// Why its training came to nothing, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,

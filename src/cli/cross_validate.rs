@@ -60,6 +60,10 @@ pub struct Args {
     /// dropout=0..0.5 or lr=1e-5..1e-3 log
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     trials: Option<u16>,
+    /// Choose among the candidates of a --search by successive halving: all are trained for a part of their epochs, of each
+    /// SHARE (3) the best that much longer, and so on, in place of training every one to the end
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "3", value_parser = clap::value_parser!(u16).range(2..=16))]
+    halving: Option<u16>,
     /// Compare without the baselines: the shares of the classes, a network on the mean of a bag's features, and one with
     /// log-mean-exp pooling
     #[arg(long)]
@@ -144,6 +148,7 @@ impl Args {
             methods: self.methods.clone(),
             search: self.search.clone(),
             trials: self.trials.map(usize::from),
+            halving: self.halving.map(usize::from),
             folds: self.folds,
             baselines: self.no_baselines.then_some(false),
             tcga_sites: self.tcga_sites.then_some(true),
@@ -293,8 +298,13 @@ pub fn study(asked: &StudyFile, quiet: bool) -> Result<Study> {
     if asked.methods.is_empty() && asked.search.is_empty() {
         bail!("--method: expected a method at least (`bagrad methods` lists them), found none");
     }
-    if asked.trials.is_some() && asked.search.is_empty() {
-        bail!("--trials is of the candidates of --search, of which there is none");
+    for (name, is_asked) in [("trials", asked.trials.is_some()), ("halving", asked.halving.is_some())] {
+        if is_asked && asked.search.is_empty() {
+            bail!("--{name} is of the candidates of --search, of which there is none");
+        }
+    }
+    if let Some(share) = asked.halving.filter(|share| !(2..=16).contains(share)) {
+        bail!("halving: expected a share of 2 to 16, found {share}");
     }
     let mut contenders = asked.contenders()?;
     let mut set = experiment::open(data, &asked.opening(), None, Cache::Auto, quiet)?;

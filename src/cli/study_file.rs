@@ -37,6 +37,8 @@ pub struct StudyFile {
     pub search: Vec<String>,
     /// As `--trials`.
     pub trials: Option<usize>,
+    /// As `--halving`.
+    pub halving: Option<usize>,
     /// False: `--no-baselines`.
     pub baselines: Option<bool>,
     /// As `--folds`.
@@ -113,6 +115,7 @@ impl StudyFile {
             self,
             below,
             trials,
+            halving,
             baselines,
             learning_rate,
             patience,
@@ -154,7 +157,9 @@ impl StudyFile {
             Ok(Contender::new(text, vec![candidate]))
         });
         let seed = self.split_seed.unwrap_or(SPLIT_SEED);
-        let searched = self.search.iter().map(|text| search::contender(self, text, self.trials, seed));
+        let searched = self.search.iter().map(|text| {
+            search::contender(self, text, self.trials, seed).map(|contender| contender.halving(self.halving))
+        });
         fixed.chain(searched).collect()
     }
 

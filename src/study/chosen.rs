@@ -10,6 +10,9 @@ use std::fmt::Write;
 pub struct Chosen {
     /// The score on the validation bags of a fit that decides.
     pub metric: String,
+    /// The share of candidates that went on at each step, where settings were chosen by successive halving.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halving: Option<usize>,
     /// All candidates, in the order in which they were asked for.
     pub candidates: Vec<OfCandidate>,
     /// What each fit found.
@@ -23,7 +26,9 @@ pub struct OfCandidate {
     pub settings: String,
     /// How many fits chose it.
     pub chosen: usize,
-    /// The mean of its validation scores, where they are defined.
+    /// How many fits trained it for all its epochs.
+    pub finished: usize,
+    /// The mean of its validation scores where it was trained for all its epochs and they are defined.
     pub mean: Option<f64>,
 }
 
@@ -40,7 +45,7 @@ pub struct OfFit {
     pub chosen: String,
     /// The epoch of the chosen model.
     pub epoch: u32,
-    /// The validation score of each candidate; none where its training diverged or the score is not defined.
+    /// The validation score of each candidate; none where its training diverged or was given up, or the score is not defined.
     pub scores: Vec<Option<f64>>,
 }
 
@@ -48,41 +53,53 @@ impl Chosen {
     /// Of the fits of a method: division, fold and seed of each with its line. None where there was no choice.
     pub(super) fn of(kind: Kind, contender: &Contender, fits: &[([usize; 3], &Line)]) -> Option<Self> {
         let [first, _, ..] = &contender.candidates[..] else { return None };
+        let fits_lines: Vec<&Line> = fits.iter().map(|(_, line)| *line).collect();
         let fits: Vec<OfFit> = fits
             .iter()
             .filter_map(|&([division, fold, seed], line)| {
                 let taken = line.tried.iter().find(|tried| tried.chosen)?;
-                let scores = line.tried.iter().map(|tried| tried.score).collect();
+                let scores = line.tried.iter().map(|t| t.score.filter(|_| t.given_up.is_none())).collect();
                 let (chosen, epoch) = (taken.settings.clone(), taken.epoch);
                 Some(OfFit { division, fold, seed: seed as u64, chosen, epoch, scores })
             })
             .collect();
+        let to_the_end = |tried: &crate::reproduce::Tried| tried.given_up.is_none() && tried.failed.is_none();
+        let fits_of_all =
+            |at: usize| fits_lines.iter().filter(|line| line.tried.get(at).is_some_and(to_the_end)).count();
         let of_candidate = |(at, candidate): (usize, &super::Candidate)| {
             let known: Vec<f64> = fits.iter().filter_map(|fit| *fit.scores.get(at)?).collect();
             OfCandidate {
                 settings: candidate.settings.clone(),
+                finished: fits_of_all(at),
                 chosen: fits.iter().filter(|fit| fit.chosen == candidate.settings).count(),
                 mean: (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64),
             }
         };
         let candidates = contender.candidates.iter().enumerate().map(of_candidate).collect();
-        Some(Self { metric: first.judged_by(kind).to_string(), candidates, fits })
+        Some(Self { metric: first.judged_by(kind).to_string(), halving: contender.halving, candidates, fits })
     }
 
     /// A table for people.
     pub(super) fn markdown(&self, name: &str, kind: Kind) -> String {
         let loss = if kind.has_classes() { "log loss" } else { "loss" };
+        let metric = self.metric.replace('_', " ");
+        let how = match self.halving {
+            None => "trained all candidates".to_owned(),
+            Some(share) => format!(
+                "trained all candidates for a part of their epochs, of each {share} the best {share} times as long, and so on \
+                 (successive halving),"
+            ),
+        };
         let mut text = format!(
-            "\n### Settings of {name}\n\nEach fit trained all candidates and took the one with the best {} on its validation bags, \
-             which are training bags of its fold; of equal ones the smaller {loss} decided, then the order below.\n\n\
-             | settings | chosen in | mean {} |\n|---|---|---|\n",
-            self.metric.replace('_', " "),
-            self.metric.replace('_', " ")
+            "\n### Settings of {name}\n\nEach fit {how} and took the one with the best {metric} on its validation bags, \
+             which are training bags of its fold; of equal ones the smaller {loss} decided, then the order below. The mean is of \
+             trainings to the end.\n\n| settings | chosen in | trained to the end in | mean {metric} |\n|---|---|---|---|\n"
         );
         for candidate in &self.candidates {
             let mean = candidate.mean.map_or("-".into(), |mean| format!("{mean:.3}"));
             let settings = candidate.settings.replace('|', "\\|");
-            let _ = writeln!(text, "| {settings} | {} of {} | {mean} |", candidate.chosen, self.fits.len());
+            let OfCandidate { chosen, finished, .. } = candidate;
+            let _ = writeln!(text, "| {settings} | {chosen} of {} | {finished} | {mean} |", self.fits.len());
         }
         text += "\n| division | fold | seed | chosen | epoch |\n|---|---|---|---|---|\n";
         for OfFit { division, fold, seed, chosen, epoch, .. } in &self.fits {

@@ -67,12 +67,20 @@ pub struct Contender {
     /// The settings that it may have; of several the validation bags of each fit choose one. None where it learns from labels
     /// alone.
     pub candidates: Vec<Candidate>,
+    /// Successive halving (Jamieson and Talwalkar 2016) in place of training all candidates to the end: all are trained for a
+    /// part of their epochs, the best of each so many that much longer, and so on. At least 2.
+    pub halving: Option<usize>,
 }
 
 impl Contender {
     /// A method with the settings that it may have.
     pub fn new(name: impl Into<String>, candidates: Vec<Candidate>) -> Self {
-        Self { name: name.into(), sees: Sees::Instances, is_baseline: false, candidates }
+        Self { name: name.into(), sees: Sees::Instances, is_baseline: false, candidates, halving: None }
+    }
+
+    /// The same with successive halving.
+    pub fn halving(self, halving: Option<usize>) -> Self {
+        Self { halving, ..self }
     }
 
     /// What every method should beat on bags of this kind: what labels alone tell, a network on the mean of a bag's features, and
@@ -97,7 +105,8 @@ impl Contender {
                 ..Settings::for_method(&method)
             };
             let candidate = Candidate { settings: String::new(), method, training: train(usual) };
-            Self { name: format!("baseline: {name}"), sees, is_baseline: true, candidates: vec![candidate] }
+            let name = format!("baseline: {name}");
+            Self { sees, is_baseline: true, ..Self::new(name, vec![candidate]) }
         };
         let (pooling, labels) = match kind {
             Kind::Classes => ("log-mean-exp pooling", "class shares"),
@@ -108,7 +117,7 @@ impl Contender {
         vec![
             network(pooling, Sees::Instances, "lme"),
             network("MLP on mean features", Sees::Means, "mean"),
-            Self { name: format!("baseline: {labels}"), sees: Sees::Labels, is_baseline: true, candidates: Vec::new() },
+            Self { sees: Sees::Labels, is_baseline: true, ..Self::new(format!("baseline: {labels}"), Vec::new()) },
         ]
     }
 
@@ -118,7 +127,9 @@ impl Contender {
             [only] => only.identity(),
             several => {
                 let all: Vec<Map<String, Value>> = several.iter().map(Candidate::identity).collect();
-                Map::from_iter([("candidates".to_owned(), json!(all))])
+                let mut all = Map::from_iter([("candidates".to_owned(), json!(all))]);
+                self.halving.map(|share| all.insert("halving".to_owned(), json!(share)));
+                all
             }
         };
         match self.sees {

@@ -52,7 +52,7 @@ impl Study {
                 // A copy of what the fit sees, standardised where it lies; the test bags stay where they are.
                 .fit_in_place(&mut bags.select(&seen)?)
         };
-        let (at, fitted, tried) = choice::best(Kind::of(bags), &contender.candidates, train)?;
+        let (at, fitted, tried) = choice::best(Kind::of(bags), contender, train)?;
         let chosen = &contender.candidates[at];
         let mut predictor = fitted.model.on(task.device)?.memory(chosen.training.memory);
         let found = predictor.predict_some(bags, &test)?;

@@ -128,6 +128,26 @@ fn baselines_see_means_and_shares_alone() {
     assert_eq!(shares.metrics["auc"], 0.5);
 }
 
+/// The best of three by short trainings is the one that is trained to the end.
+#[test]
+fn halving_trains_to_the_end_what_was_best_before() {
+    let halved = |rates: &[f64], epochs: u32| {
+        let mut study = Arc::unwrap_or_clone(study(bags(36), rates));
+        let contender = study.contenders.remove(0).halving(Some(3));
+        study.contenders.push(contender);
+        study.contenders[0].candidates.iter_mut().for_each(|candidate| candidate.training.epochs = epochs);
+        let found = first_fold(&Arc::new(study));
+        found.tried.into_iter().map(|tried| (tried.given_up, tried.chosen)).collect::<Vec<_>>()
+    };
+    let given_up = (Some(2), false);
+    assert_eq!(halved(&[1e-5, 3e-2, 1e-5], 6), [given_up, (None, true), given_up]);
+    // Two epochs have no third part.
+    assert_eq!(halved(&[1e-5, 3e-2, 1e-5], 2), [(None, false), (None, true), (None, false)]);
+    let one = study(bags(36), &[1e-5, 1e-2]);
+    let other = Contender::clone(&one.contenders[0]).halving(Some(2));
+    assert_ne!(one.contenders[0].identity(), other.identity());
+}
+
 #[test]
 fn what_no_fit_could_learn_is_refused_before_the_first() {
     let refused = |change: &dyn Fn(&mut Candidate)| {

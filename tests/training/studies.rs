@@ -206,6 +206,7 @@ fn what_would_flatter_results_is_refused() {
     assert!(refused(&data, "--method no-such").contains("--method no-such"));
     assert!(refused(&data, "--search dsmil:lr=[1e-3,1e-2] --validation 0").contains("--search needs validation bags"));
     assert!(refused(&data, "--trials 3").contains("--trials is of the candidates of --search"));
+    assert!(refused(&data, "--halving").contains("--halving is of the candidates of --search"));
     assert!(refused(&data, "--folds sites:3").contains("a column 'site' of the labels"));
     assert!(refused(&data, "--folds each-site --tcga-sites").contains("is no barcode of TCGA"));
     assert!(refused(&data, "--folds monte-carlo:3 --repeats 2").contains("has its own number of divisions"));
