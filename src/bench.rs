@@ -6,6 +6,7 @@ pub mod ceilings;
 pub mod compare;
 pub mod foreign;
 pub mod kernels;
+pub mod ladders;
 pub mod page;
 pub mod run;
 pub mod statistics;

@@ -10,6 +10,8 @@ mod foreign;
 mod heatmap;
 #[path = "label_sets/commands.rs"]
 mod label_sets;
+#[path = "bench/ladders.rs"]
+mod ladders;
 #[path = "onnx/commands.rs"]
 mod onnx;
 #[path = "slides/packed.rs"]

@@ -2,6 +2,9 @@
 
 mod layers;
 mod primitives;
+mod single;
+
+pub use single::{copy, gated_attention, product, self_attention};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -149,30 +152,6 @@ impl Start {
     fn output(&mut self, value: ValueId) {
         self.tape.output(&format!("y{}", self.tape.outputs.len()), value);
     }
-}
-
-/// The product of `[n, k]` features with `outputs` columns, in f32 or in f16 with sums in f32.
-///
-/// # Errors
-/// None in practice.
-pub fn product([n, k, outputs]: [usize; 3], half: bool) -> Result<Case> {
-    let mut s = Start::new(k, if half { Storage::F16 } else { Storage::F32 }, false);
-    s.tape.mixed = half.then(LossScale::default);
-    let w = s.param(outputs as u32, k as u32);
-    let y = s.push(Linear { activation: Activation::None }, &[s.x, w])?;
-    s.output(y);
-    Ok(Case { name: "product", tape: s.tape, purpose: Purpose::Predict, part: None, width: k, bags: vec![n] })
-}
-
-/// A copy of `[n, width]` features.
-///
-/// # Errors
-/// None in practice.
-pub fn copy(n: usize, width: usize) -> Result<Case> {
-    let mut s = Start::new(width, Storage::F32, false);
-    let y = s.push(Activate(Activation::None), &[s.x])?;
-    s.output(y);
-    Ok(Case { name: "copy", tape: s.tape, purpose: Purpose::Predict, part: None, width, bags: vec![n] })
 }
 
 /// Cases that launch every kernel that operations use.

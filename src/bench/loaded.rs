@@ -78,6 +78,23 @@ impl Loaded {
     }
 
     pub fn with(device: &Device, case: &Case, program: Program, tables: &BatchTables) -> Result<Self> {
+        Self::filled(device, case, program, tables, None)
+    }
+
+    /// With these features, rows at their stride, and these parameters, as the tape lays them out.
+    pub fn of(device: &Device, case: &Case, features: &[f32], params: &[f32]) -> Result<Self> {
+        let tables = BatchTables::cut(&case.bags, case.tape.pseudo);
+        let program = case.plan(device, tables.extent)?;
+        Self::filled(device, case, program, &tables, Some((features, params)))
+    }
+
+    fn filled(
+        device: &Device,
+        case: &Case,
+        program: Program,
+        tables: &BatchTables,
+        given: Option<(&[f32], &[f32])>,
+    ) -> Result<Self> {
         let mut executor = Executor::new(device);
         let total = case.tape.param_layout().total;
         for key in [
@@ -100,14 +117,19 @@ impl Loaded {
         let mut random = Random::new(5, 0);
         let block: Vec<f32> = (0..1 << 16).map(|_| random.normal() as f32).collect();
         let numbers = |n: usize, scale: f32| block.iter().cycle().take(n).map(|v| v * scale).collect::<Vec<f32>>();
-        executor.write(BufferKey::Params, 0, &numbers(total, 0.03))?;
+        executor.write(
+            BufferKey::Params,
+            0,
+            &given.map_or_else(|| numbers(total, 0.03), |(_, params)| params.to_vec()),
+        )?;
         let (bags, half) = (case.bags.len(), case.half());
         let inputs = program.inputs.clone();
         let id = executor.load(program)?;
         let values = tables.extent.instances as usize * feature_stride(case.width);
+        let rows = given.map_or_else(|| numbers(values, 1.0), |(features, _)| features.to_vec());
         let (rows, halves) = match half {
-            false => (numbers(values, 1.0), Vec::new()),
-            true => (Vec::new(), numbers(values, 1.0).iter().map(|v| f16::from_f32(*v)).collect()),
+            false => (rows, Vec::new()),
+            true => (Vec::new(), rows.iter().map(|v| f16::from_f32(*v)).collect()),
         };
         let labels = vec![0u32; bags];
         let targets = vec![0f32; bags * case.target_columns() as usize];
@@ -158,6 +180,22 @@ impl Loaded {
     pub fn runs(&mut self, repeats: usize) -> Result<Vec<Launched>> {
         let uploads: Vec<Upload> = self.upstream.iter().map(|(key, v)| Upload::F32(*key, v)).collect();
         profile(&mut self.executor, self.id, self.extent, SCALARS, &uploads, self.half, repeats)
+    }
+
+    /// The first `count` values of the first output, by a run over NaN in all that is written.
+    pub fn output(&mut self, count: usize) -> Result<Vec<f64>> {
+        self.executor.poison()?;
+        self.executor.run(self.id, &Step { extent: self.extent, scalars: SCALARS, uploads: &[], keep: &[] })?;
+        let place = self.executor.program(self.id).outputs[0].1;
+        self.executor.read(place, count)
+    }
+
+    /// What the launches of the kernels in `wanted` cost together: operations and bytes; all where none is named.
+    pub fn cost(&self, wanted: &[&str]) -> (u64, u64) {
+        let launches = self.executor.program(self.id).launches.iter();
+        let counted = launches.filter(|l| wanted.is_empty() || wanted.contains(&l.kernel.name));
+        let costs = counted.map(|l| cost(l, &self.extent, self.half));
+        costs.fold((0, 0), |(flops, bytes), cost| (flops + cost.flops, bytes + cost.bytes))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod keep;
+mod ladder;
 mod page;
 mod shader;
 
@@ -99,6 +100,8 @@ pub struct Args {
     sizes: Sizes,
     #[command(flatten)]
     own: shader::Args,
+    #[command(flatten)]
+    ladder: ladder::Args,
     /// What the device can do at most instead, each with a shader whose result is known: memory by size, multiply-adds,
     /// exponentials, workgroup memory, subgroups, matrix units, launches, transfers, compilation
     #[arg(long, conflicts_with_all = ["steps", "tune", "statistics", "product", "filter", "sizes", "shader", "repeats",
@@ -202,6 +205,9 @@ fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
     let often = Rounds { rounds, repeats };
     if let Some(path) = &args.own.shader {
         return shader::run(&args.own, path, device, often, (keep, args.label.clone(), args.prints_json()));
+    }
+    if let Some(ladder) = args.ladder.ladder {
+        return ladder::run(&args.ladder, ladder, device, often, (keep, args.label.clone(), args.prints_json()));
     }
     if !kernels::names().any(|name| name.contains(&args.filter)) {
         bail!("no kernel has {:?} in its name; `bagrad bench` without --filter lists all", args.filter);

@@ -1,6 +1,6 @@
 //! What a shader from outside says of one of its entry points, as data: what it binds and how it is launched.
 
-pub use super::gpu::{Foreign, reflect};
+pub use super::gpu::{Foreign, Memory, reflect};
 
 use std::fmt;
 use std::str::FromStr;

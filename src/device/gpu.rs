@@ -19,7 +19,7 @@ mod trial;
 
 pub use check::Checked;
 pub(super) use executor::GpuExecutor;
-pub use foreign::Foreign;
+pub use foreign::{Foreign, Memory};
 pub use reflect::reflect;
 pub(super) use report::reports;
 

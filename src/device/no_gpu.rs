@@ -1,7 +1,7 @@
 //! What stands in the place of `gpu` in a build without that feature. Its types have no values: what is done with a GPU
 //! compiles in both builds, and is never reached in this one.
 
-use super::foreign::{Entry, Source};
+use super::foreign::{Access, Entry, Source};
 use super::host_executor::HostExecutor;
 use super::{AdapterReport, DeviceChoice, GpuOptions};
 use crate::error::{Error, Result};
@@ -107,6 +107,20 @@ pub fn reflect(_: &str, _: Option<&str>) -> Result<Entry> {
     Err(absent())
 }
 
+/// A buffer on no GPU.
+#[derive(Clone)]
+pub struct Memory(Infallible);
+
+impl Memory {
+    /// Never one.
+    ///
+    /// # Errors
+    /// None: there is no GPU.
+    pub fn new(gpu: &GpuDevice, _: &str, _: u64, _: Access) -> Result<Self> {
+        match gpu.0 {}
+    }
+}
+
 /// A shader on no GPU.
 pub struct Foreign(Infallible);
 
@@ -116,6 +130,14 @@ impl Foreign {
     /// # Errors
     /// None: there is no GPU.
     pub fn new(gpu: &GpuDevice, _: &Source, _: &[u64], _: Vec<u8>) -> Result<Self> {
+        match gpu.0 {}
+    }
+
+    /// See [`Foreign::new`].
+    ///
+    /// # Errors
+    /// None.
+    pub fn over(gpu: &GpuDevice, _: &Source, _: Vec<Memory>, _: Vec<u8>) -> Result<Self> {
         match gpu.0 {}
     }
 

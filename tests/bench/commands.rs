@@ -108,7 +108,7 @@ fn runs_are_kept_and_compared_or_refused() {
 }
 
 /// A device that runs WGSL, unless this run is for the host alone.
-fn gpu() -> Option<String> {
+pub fn gpu() -> Option<String> {
     if std::env::var("BAGRAD_HOST_ONLY").is_ok_and(|v| v == "1") {
         eprintln!("BAGRAD_HOST_ONLY=1: the GPU half of this test DID NOT RUN");
         return None;

@@ -33,6 +33,11 @@ impl Keep {
         self.json.is_some() || self.csv.is_some() || self.html.is_some()
     }
 
+    /// Whether a page is.
+    pub fn has_page(&self) -> bool {
+        self.html.is_some()
+    }
+
     /// Writes it, each file whole or not at all; the page with the ceilings of the device and a sweep over sizes.
     ///
     /// # Errors

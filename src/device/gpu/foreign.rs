@@ -7,6 +7,28 @@ use crate::device::foreign::{Access, Bound, Entry, Source};
 use crate::error::{Error, Result};
 use std::time::Instant;
 
+/// A buffer that several shaders may share.
+#[derive(Clone)]
+pub struct Memory {
+    buffer: wgpu::Buffer,
+    bytes: u64,
+}
+
+impl Memory {
+    /// So many bytes, called `name` in messages, bound with such an `access`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] and [`Error::OutOfMemory`].
+    pub fn new(gpu: &GpuDevice, name: &str, bytes: u64, access: Access) -> Result<Self> {
+        let possible = gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size);
+        if bytes > possible {
+            let (limit, what) = ("max_storage_buffer_binding_size", format!("buffer {name:?}"));
+            return Err(Error::Limit { limit, what, wanted: bytes, possible });
+        }
+        Ok(Self { buffer: gpu.buffer(name, bytes.next_multiple_of(16), usage(access), false)?, bytes })
+    }
+}
+
 /// An entry point that can be launched.
 pub struct Foreign {
     gpu: GpuDevice,
@@ -31,27 +53,29 @@ impl Foreign {
     /// # Errors
     /// [`Error::Device`] with the compiler's message, [`Error::Limit`] and [`Error::OutOfMemory`] for the buffers.
     pub fn new(gpu: &GpuDevice, source: &Source, bytes: &[u64], immediates: Vec<u8>) -> Result<Self> {
+        let bound: Vec<_> = source.entry.bound.iter().filter(|b| b.access != Access::Immediate).collect();
+        assert_eq!(bound.len(), bytes.len(), "a size for each buffer of {}", source.entry.name);
+        let memory = bound.iter().zip(bytes).map(|(b, &bytes)| Memory::new(gpu, &b.name, bytes, b.access));
+        Self::over(gpu, source, memory.collect::<Result<Vec<_>>>()?, immediates)
+    }
+
+    /// Compiles `source` over buffers that there are, one for each binding of the entry that is a buffer, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the compiler's message.
+    pub fn over(gpu: &GpuDevice, source: &Source, memory: Vec<Memory>, immediates: Vec<u8>) -> Result<Self> {
         let entry = source.entry;
         let bound: Vec<_> = entry.bound.iter().filter(|b| b.access != Access::Immediate).collect();
-        assert_eq!(bound.len(), bytes.len(), "a size for each buffer of {}", entry.name);
-        let possible = gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size);
-        let buffers = bound.iter().zip(bytes).map(|(b, &bytes)| {
-            if bytes > possible {
-                let (limit, what) = ("max_storage_buffer_binding_size", format!("buffer {:?}", b.name));
-                return Err(Error::Limit { limit, what, wanted: bytes, possible });
-            }
-            gpu.buffer(&b.name, bytes.next_multiple_of(16), usage(b.access), false)
-        });
-        let buffers = buffers.collect::<Result<Vec<_>>>()?;
+        assert_eq!(bound.len(), memory.len(), "a buffer for each binding of {}", entry.name);
         let pipeline = compile(gpu, source, immediates.len() as u32)?;
         let mut groups: Vec<(u32, wgpu::BindGroup)> = Vec::new();
         for b in &bound {
             if groups.iter().any(|(group, _)| *group == b.group) {
                 continue;
             }
-            let of_group = bound.iter().zip(buffers.iter().zip(bytes)).filter(|(other, _)| other.group == b.group);
+            let of_group = bound.iter().zip(&memory).filter(|(other, _)| other.group == b.group);
             let entries: Vec<_> = of_group
-                .map(|(b, (buffer, &bytes))| wgpu::BindGroupEntry {
+                .map(|(b, Memory { buffer, bytes })| wgpu::BindGroupEntry {
                     binding: b.binding,
                     resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                         buffer,
@@ -68,6 +92,7 @@ impl Foreign {
         }
         let stamps = gpu.has_time_stamps().then(|| stamps(gpu)).transpose()?;
         let staging = Staging::new(gpu.clone());
+        let buffers = memory.into_iter().map(|m| m.buffer).collect();
         Ok(Self { gpu: gpu.clone(), pipeline, groups, buffers, immediates, staging, stamps })
     }
 
