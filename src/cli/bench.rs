@@ -1,5 +1,6 @@
 //! `bagrad bench`: how fast kernels and whole training steps are on this machine.
 
+mod all;
 mod compare;
 mod keep;
 mod ladder;
@@ -28,9 +29,12 @@ use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 use std::time::Instant;
 
+const ALL: &str = "\
+--device all measures every adapter and the host, one after the other; run.json becomes run-gpu0.json, run-host.json and so on.";
+
 /// Arguments of `bagrad bench`.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = ALL)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -147,27 +151,35 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
     if !of_kernels && matches!(args.json, Some(Some(_))) {
         bail!("--json FILE is for times of kernels; here --json prints");
     }
+    if all::is_asked(&args.place) {
+        return all::run(args);
+    }
     let file = args.json.as_ref().and_then(Option::as_deref);
     let keep = keep::Keep::claim(file, args.csv.as_deref(), args.html.as_deref(), args.force)?;
     let (device, _) = open_device(&args.place, None, args.prints_json())?;
+    measure(args, &device, keep, begin)
+}
+
+/// What `args` ask for, on one device.
+fn measure(args: &Args, device: &Device, keep: keep::Keep, begin: Instant) -> Result<()> {
     if args.tune {
-        return tune(args, &device);
+        return tune(args, device);
     }
     if args.statistics {
-        return statistics(args, &device);
+        return statistics(args, device);
     }
     if args.ceilings {
-        return ceilings(args, &device);
+        return ceilings(args, device);
     }
     if args.steps.is_empty() {
-        return kernels(args, &device, keep);
+        return kernels(args, device, keep);
     }
     let Args { half, profile, memory, .. } = *args;
     let (repeats, precision) = (args.repeats.unwrap_or(30), args.precision.unwrap_or_default());
     let mut settings = Settings { repeats, half, precision, profile, memory, since: Some(begin) };
     let mut rows = Vec::new();
     for work in work(args)? {
-        rows.push(steps::time(&device, &work, &settings)?);
+        rows.push(steps::time(device, &work, &settings)?);
         settings.since = None;
     }
     if args.prints_json() {

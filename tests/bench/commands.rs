@@ -116,6 +116,46 @@ pub fn gpu() -> Option<String> {
     Some(std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".into()))
 }
 
+#[test]
+fn all_devices_are_measured_one_after_the_other() {
+    let all = ["bench", "--device", "all"];
+    let refusal = refused(&[&all[..], &["--tune"]].concat());
+    assert!(refusal.contains("--tune, --out and --against are for one device"), "{refusal}");
+    if gpu().is_none() {
+        return;
+    }
+    let lines = good(&[&all[..], &["--steps", "12,4,4,2", "--repeats", "1", "--json"]].concat());
+    let devices: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()[0]["device"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(devices.len() > 1 && devices.last().unwrap().starts_with("host"), "{devices:?}");
+
+    // Shaders run on no host.
+    let folder = tempfile::tempdir().unwrap();
+    let [run, host] = ["run.json", "host.json"].map(|name| file(folder.path(), name));
+    let shader = ["--ladder", "matmul", "--shape", "4,4,4", "--step", "tiled", "--rounds", "5", "--json", text(&run)];
+    let out = bagrad(&[&all[..], &shader].concat());
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && stderr.contains("the host is left out: it runs no WGSL"), "{stderr}");
+    let files: Vec<String> = super::names(folder.path());
+    assert!(files.len() == devices.len() - 1 && files.iter().all(|f| f.starts_with("run-gpu")), "{files:?}");
+    let first = file(folder.path(), &files[0]);
+    good(&["bench", "compare", text(&first), text(&first)]);
+    assert!(refused(&[&all[..], &shader].concat()).contains("--force replaces it"));
+
+    // What cannot be opened is left out, and nothing is written of it.
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_bagrad"))
+        .args([&all[..], &PRODUCT[1..], &["--rounds", "5", "--json", text(&host)]].concat())
+        .env("BAGRAD_PLAN_AS", "nothing")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && stderr.contains("is left out: ") && stderr.contains("nothing"), "{stderr}");
+    let written = super::names(folder.path());
+    assert!(written.len() == files.len() + 1 && written.contains(&"host-host.json".to_owned()), "{written:?}");
+}
+
 const SHADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/product.wgsl");
 const WORDS: &str = "40u,56u,24u,24u,56u,56u,0u,0u,0f,24u,0u,1u";
 
