@@ -98,6 +98,7 @@ impl Study {
             return Err(Error::setting("method", format!("'{}' has no settings to be trained with", empty.name)));
         }
         let same = same_features(bags)?;
+        let mut first = None;
         for (repeat, folds) in self.folds.of().iter().enumerate() {
             for fold in 0..self.folds.count(repeat) {
                 let parts = self.parts(repeat, fold)?;
@@ -109,9 +110,7 @@ impl Study {
                         "division {repeat}, fold {fold}: {error}; fewer folds leave more to train with"
                     ))
                 })?;
-                if (repeat, fold) == (0, 0) {
-                    self.check_contenders(&target)?;
-                }
+                first.get_or_insert(target);
                 if let Some(groups) = &bags.groups {
                     split::check_groups(&parts, groups, &bags.names)?;
                 }
@@ -135,10 +134,9 @@ impl Study {
                 return Err(Error::bags(message));
             }
         }
-        Ok(())
+        first.map_or(Ok(()), |target| self.check_contenders(&target))
     }
 
-    /// Refuses sites in several folds where folds are to keep them apart.
     /// Refuses settings that are out of range, and methods that do not learn the target with theirs, before any fit.
     fn check_contenders(&self, target: &Target) -> Result<()> {
         for contender in &self.contenders {
@@ -154,6 +152,7 @@ impl Study {
         Ok(())
     }
 
+    /// Refuses sites in several folds where folds are to keep them apart.
     fn check_sites(&self, repeat: usize) -> Result<()> {
         if self.divided != Divided::BySite {
             return Ok(());
