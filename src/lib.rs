@@ -45,6 +45,7 @@
 //! | choose a method | [`methods`]: settings as structs, or by name; a method of your own |
 //! | train | [`Trainer`], [`training::Settings`]; [`fit`] for checkpoints |
 //! | keep a model | [`Model`], a file that describes itself |
+//! | answer with several models at once, a file of them | [`Ensemble`], [`EnsemblePredictor`], [`Answers`] |
 //! | predict, and measure | [`Predictor`], [`training::Predictions`], [`metrics`] |
 //! | choose a device | [`Device`], [`device`] |
 //! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
@@ -87,6 +88,7 @@ mod columns;
 pub mod data;
 pub mod device;
 pub mod engine;
+mod ensemble;
 #[doc(hidden)]
 pub mod error;
 mod features;
@@ -159,9 +161,12 @@ pub mod value;
 
 pub use bag::{Bags, Identity};
 pub use device::Device;
+pub use ensemble::{Ensemble, Member};
 pub use error::{Error, Result};
 pub use features::{Features, Mapped};
-pub use front::{Evaluation, Fitted, Look, Predictor, Scaling, Trainer};
+pub use front::{
+    Answers, EnsembleEvaluation, EnsemblePredictor, Evaluation, Fitted, Look, Predictor, Scaling, Spread, Trainer,
+};
 pub use label_sets::LabelSets;
 pub use model::Model;
 pub use origin::{Origin, PlaceUnit};

@@ -1,24 +1,23 @@
 //! A model: a method recorded for a width and a number of classes, its parameters, and its file.
 
 mod described;
+mod file;
 #[cfg(test)]
 mod tests;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::methods::{Method, Methods};
+use crate::methods::Method;
 use crate::ops::loss::Soft;
 use crate::origin::Origin;
 use crate::random::Random;
 use crate::standardise::Standardiser;
 use crate::tape::{Init, ParamLayout, Storage, Tape};
 use crate::target::Target;
-use described::Described;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+pub(crate) use file::{MOST_OF_FILE, description, serialised};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 /// Everything but the numbers: enough to record the model again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,14 +57,6 @@ impl Spec {
         self.method.record_for(&self.target, [self.width, self.classes.len()], storage, instance_grads)
     }
 }
-
-/// The newest format. Version 2 has models of several labels a bag, which a reader of version 1 would take for models of
-/// one class a bag, and version 3 those of other targets; what is older is written as it was.
-const FORMAT_VERSION: u32 = 3;
-/// Tensors of what features are standardised by.
-const STANDARDISATION: [&str; 2] = ["standardisation.mean", "standardisation.std"];
-/// Tensors of what the features were that a model without standardisation was trained on.
-const SEEN: [&str; 2] = ["statistics.mean", "statistics.std"];
 
 /// Where a named parameter lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -379,135 +370,6 @@ impl Model {
 
     pub(crate) fn layout(&self) -> &ParamLayout {
         &self.layout
-    }
-
-    /// Writes the model: safetensors with the parameters by name, and method, sizes, classes and
-    /// standardisation in its metadata. The file appears whole or not at all.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and [`Error::Setting`] for values or statistics that [`Model::load`] would refuse.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.check_finite()?;
-        self.check_fields()?;
-        crate::files::write_atomically(path.as_ref(), self.to_bytes())
-    }
-
-    /// The content of a model file.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut tensors: Vec<(&str, TensorView)> = Vec::new();
-        for info in &self.infos {
-            let bytes = bytemuck::cast_slice(&self.values[info.offset..info.offset + info.len()]);
-            let view = TensorView::new(Dtype::F32, info.shape.clone(), bytes).expect("length follows from the shape");
-            tensors.push((&info.name, view));
-        }
-        for ([mean, std], statistics) in [(STANDARDISATION, &self.standardisation), (SEEN, &self.seen)] {
-            let Some(s) = statistics else { continue };
-            for (name, values) in [(mean, &s.mean), (std, &s.std)] {
-                let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
-                tensors.push((name, view.expect("length follows from the shape")));
-            }
-        }
-        // One key: the order of several would differ from run to run.
-        let format_version = match self.spec.target {
-            Target::Classes => 1,
-            Target::LabelSets => 2,
-            _ => FORMAT_VERSION,
-        };
-        let described = Described {
-            format_version,
-            spec: self.spec.clone(),
-            columns: self.columns.clone(),
-            origin: self.origin.clone(),
-            derived: self.fingerprints(),
-            remarks: self.remarks.clone(),
-        };
-        let described = serde_json::to_string(&described).expect("a spec is plain data");
-        let metadata = HashMap::from([("bagrad".to_string(), described)]);
-        safetensors::serialize(tensors, Some(metadata)).expect("tensors are well formed")
-    }
-
-    /// Reads a model file of a method of this crate.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Format`] that says what of the file is not a bagrad model.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        Self::load_with(path, &Methods::default())
-    }
-
-    /// Reads a model file of one of these methods.
-    ///
-    /// # Errors
-    /// As [`Model::load`].
-    pub fn load_with(path: impl AsRef<Path>, methods: &Methods) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = crate::bounded::read(path, MOST_BYTES + DESCRIPTION)?;
-        Self::from_bytes_with(&bytes, methods).map_err(|message| Error::format(path, message))
-    }
-
-    /// Reads the content of a model file of a method of this crate.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        Self::from_bytes_with(bytes, &Methods::default())
-    }
-
-    /// Reads the content of a model file of one of these methods.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn from_bytes_with(bytes: &[u8], methods: &Methods) -> Result<Self, String> {
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| format!("is not a whole safetensors file ({e})"))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let spec = metadata.get("bagrad").ok_or("has no metadata \"bagrad\": it is not a model this program wrote")?;
-        let Described { spec, columns, origin, derived, remarks, .. } =
-            Described::read(spec, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
-            let tensor = tensors.tensor(name).map_err(|_| format!("tensor {name:?} is missing"))?;
-            if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-                let (dtype, found) = (tensor.dtype(), tensor.shape());
-                return Err(format!("tensor {name:?}: expected F32 {shape:?}, found {dtype:?} {found:?}"));
-            }
-            Ok(tensor)
-        };
-        if let Some(found) = columns.as_ref().map(Vec::len).filter(|&found| found != spec.width) {
-            return Err(format!("names {found} features, of {}", spec.width));
-        }
-        let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
-            Ok(bytemuck::pod_collect_to_vec(view(name, shape)?.data()))
-        };
-        let (_, layout, infos) = outline(&spec).map_err(|e| e.to_string())?;
-        // All shapes before any memory: what a description asks for must be in the file.
-        infos.iter().try_for_each(|info| view(&info.name, &info.shape).map(|_| ()))?;
-        let mut values = vec![0.0; layout.total];
-        for info in &infos {
-            values[info.offset..info.offset + info.len()].copy_from_slice(&read(&info.name, &info.shape)?);
-        }
-        let statistics = |[mean, std]: [&str; 2]| -> Result<Option<Standardiser>, String> {
-            if tensors.tensor(mean).is_err() && tensors.tensor(std).is_err() {
-                return Ok(None);
-            }
-            let shape = [spec.width];
-            let found = Standardiser { mean: read(mean, &shape)?, std: read(std, &shape)? };
-            found.validate().map_err(|e| e.to_string())?;
-            Ok(Some(found))
-        };
-        let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
-        let follower = None;
-        let model = Model { spec, infos, layout, values, follower, standardisation, columns, origin, seen, remarks };
-        model.check_finite().map_err(|e| e.to_string())?;
-        for (name, found) in model.fingerprints() {
-            let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;
-            if *said != found {
-                return Err(format!(
-                    "tensor {name:?} is not the one that the model was trained with: its fingerprint is {found}, \
-                     expected {said}"
-                ));
-            }
-        }
-        Ok(model)
     }
 }
 

@@ -225,17 +225,46 @@ impl Predictor {
     /// As [`Predictor::predict`], and [`Error::Bags`] for bags without labels, of another kind, or of classes that the
     /// model does not know.
     pub fn evaluate(&mut self, bags: &Bags) -> Result<Evaluation> {
+        let labelled = Labelled::new(bags, &self.spec, &self.renamed)?;
+        let predictions = self.predict(bags)?;
+        let scores = labelled.scores(&predictions)?;
+        let Labelled { known, remarks, .. } = labelled;
+        Ok(Evaluation { predictions, bags: known, scores, remarks })
+    }
+}
+
+/// What predictions are held against: the labels of bags, as classes of a model.
+pub(super) struct Labelled {
+    labels: Bags,
+    /// The bags that have labels.
+    pub known: Vec<usize>,
+    /// What was assumed of the names of classes.
+    pub remarks: Vec<String>,
+}
+
+impl Labelled {
+    /// Those of `bags`, with classes that are called otherwise as pairs of a name in the bags and one in the model.
+    ///
+    /// # Errors
+    /// [`Error::Bags`] for bags without labels, of another kind, or of classes that the model does not know.
+    pub fn new(bags: &Bags, spec: &Spec, renamed: &[(String, String)]) -> Result<Self> {
         if !bags.has_labels() {
             return Err(Error::bags("metrics need labels, and these bags have none"));
         }
         bags.check_indices(&(0..bags.len()).collect::<Vec<_>>())?;
-        class_match::check_kind(bags, &self.spec.classes, &self.spec.target)?;
+        class_match::check_kind(bags, &spec.classes, &spec.target)?;
         let mut labels = labels_of(bags)?;
-        let remarks = class_match::adopt(&mut labels, &self.spec.classes, &self.renamed)?;
-        let predictions = self.predict(bags)?;
-        let known: Vec<usize> = (0..labels.len()).filter(|&bag| labels.is_labelled(bag)).collect();
-        let scores = predictions.scores_among(&predictions.said(&known), &labels, &known)?;
-        Ok(Evaluation { predictions, bags: known, scores, remarks })
+        let remarks = class_match::adopt(&mut labels, &spec.classes, renamed)?;
+        let known = (0..labels.len()).filter(|&bag| labels.is_labelled(bag)).collect();
+        Ok(Self { labels, known, remarks })
+    }
+
+    /// How good predictions of all bags are.
+    ///
+    /// # Errors
+    /// As [`Predictions::scores_among`].
+    pub fn scores(&self, predictions: &Predictions) -> Result<BagScores> {
+        predictions.scores_among(&predictions.said(&self.known), &self.labels, &self.known)
     }
 }
 

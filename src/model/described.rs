@@ -1,6 +1,7 @@
 //! The description of a model in its file, as JSON.
 
-use super::{FORMAT_VERSION, Spec};
+use super::Spec;
+use super::file::FORMAT_VERSION;
 use crate::methods::{Methods, ordered};
 use crate::origin::Origin;
 use crate::target::{Read, Target};
@@ -39,6 +40,13 @@ impl Described {
         let needed = |key: &str| format!("missing field `{key}`");
         let format_version = take(&mut pairs, "format_version")?.ok_or_else(|| needed("format_version"))?;
         if format_version > FORMAT_VERSION {
+            if let Ok(Some(members)) = take::<Vec<Value>>(&mut pairs, "ensemble") {
+                return Err(format!(
+                    "is an ensemble of {} models, and one model is expected here: `bagrad ensemble FILE --member N --out \
+                     model.safetensors` takes one out (in a program: Ensemble::load)",
+                    members.len()
+                ));
+            }
             return Err(format!("has format version {format_version}; this program reads up to {FORMAT_VERSION}"));
         }
         let name: String = take(&mut pairs, "method")?.ok_or_else(|| needed("method"))?;

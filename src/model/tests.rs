@@ -1,7 +1,9 @@
 //! What a model file, or a caller's settings, can say wrong.
 
 use super::*;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 fn method(name: &str, settings: Value) -> Result<Method> {
     let settings: Map<String, Value> = settings.as_object().unwrap().clone();

@@ -51,7 +51,9 @@ impl Predictions {
             first: 0,
             step: 1,
         };
-        let mut all = vec![one(score, &self.scores[..])];
+        // Some ensembles have no scores.
+        let mut all: Vec<InstanceColumn> =
+            (!self.scores.is_empty()).then(|| one(score, &self.scores[..])).into_iter().collect();
         all.extend(self.attention.iter().map(|values| one(weight, &values[..])));
         for ((what, meaning), values) in [(score, &self.class_scores), (weight, &self.class_attention)] {
             let Some(values) = values else { continue };

@@ -37,7 +37,8 @@ pub struct Predictions {
     /// First instance of each bag, as in [`Bags`].
     pub offsets: Vec<usize>,
     /// A score for each instance; higher means more like a key instance. With several heads their mean,
-    /// with one column a class that of the bag's largest logit.
+    /// with one column a class that of the bag's largest logit. Empty for an ensemble of several methods
+    /// ([`crate::Answers::mean`]).
     pub scores: Vec<f32>,
     /// Attention of each instance, summing to 1 over each bag, where the method has it; several columns become one as
     /// those of the scores.
@@ -174,8 +175,11 @@ impl Predictions {
         })
     }
 
-    /// AUC of the instance scores against key instances (1) and others (0).
+    /// AUC of the instance scores against key instances (1) and others (0); not defined where there are no scores.
     pub fn instance_auc(&self, targets: &[u8]) -> InstanceAuc {
+        if self.scores.is_empty() {
+            return InstanceAuc::default();
+        }
         let key: Vec<bool> = targets.iter().map(|&t| t != 0).collect();
         metrics::instance_auc(&self.scores, &key, &self.offsets)
     }

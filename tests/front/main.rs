@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ensembles;
 mod hardship;
 #[path = "../../examples/own_method.rs"]
 mod own_method;

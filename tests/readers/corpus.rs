@@ -6,6 +6,7 @@ use bagrad::data::{Protocol, npy};
 use bagrad::methods::Method;
 use bagrad::model::{Model, Spec};
 use bagrad::random::Random;
+use bagrad::{Ensemble, Member};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{Cursor, Write};
 
@@ -28,6 +29,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "npy" => folders(),
         "idx" => idx(),
         "model" => models(),
+        "ensemble" => ensembles(),
         "png" => pictures(image::ImageFormat::Png),
         "hdf5" => slides(),
         "torch" => torch(),
@@ -132,6 +134,16 @@ fn models() -> Vec<Vec<u8>> {
             model.to_bytes()
         })
         .to_vec()
+}
+
+fn ensembles() -> Vec<Vec<u8>> {
+    let member = |seed: u64| {
+        let name = ["attention", "mi-net"][seed as usize % 2];
+        let model = Model::new(Spec::new(small(name), 3, 2), seed).unwrap();
+        let metrics = [("test_auc".to_owned(), 0.75)].into();
+        Member { metrics, ..Member::new(format!("runs/{seed}"), model) }
+    };
+    [2, 4].map(|count| Ensemble::new((0..count).map(member).collect()).unwrap().to_bytes()).to_vec()
 }
 
 /// The method of this name, as narrow as it can be.

@@ -1,10 +1,10 @@
 //! What is attacked: each target takes bytes to a reader, and checks what must hold of everything that a reader takes.
 //! The test `readers` and the programs of `fuzz/` share it.
 
-use bagrad::Bags;
 use bagrad::data::{Dataset, Opening, Patches, Source, idx, npy, packed, patches::Reading, slides, text};
 use bagrad::foreign;
 use bagrad::model::Model;
+use bagrad::{Bags, Ensemble};
 use std::path::{Path, PathBuf};
 
 /// A reader under attack.
@@ -14,7 +14,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -34,6 +34,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "workbook", run: labels },
     Target { name: "packed", run: packed },
     Target { name: "weights", run: weights },
+    Target { name: "ensemble", run: ensemble },
 ];
 
 /// What holds of bags that a reader gave out.
@@ -127,6 +128,15 @@ fn model(input: &[u8], _: &Path) {
     if let Ok(model) = Model::from_bytes(input) {
         let again = Model::from_bytes(&model.to_bytes()).expect("a model that was read can be written and read");
         assert_eq!(again.spec(), model.spec());
+    }
+}
+
+fn ensemble(input: &[u8], _: &Path) {
+    if let Ok(read) = Ensemble::from_bytes(input, "input") {
+        let again = Ensemble::from_bytes(&read.to_bytes(), "input");
+        let again = again.expect("an ensemble that was read can be written and read");
+        assert_eq!(again.members().len(), read.members().len());
+        assert_eq!(Model::from_bytes(input).is_ok(), read.members().len() == 1, "one model is read as a model");
     }
 }
 

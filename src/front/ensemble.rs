@@ -1,0 +1,132 @@
+//! An ensemble on a device: what each member says of bags, and all of them together.
+
+use super::mean::Mean;
+use super::predictor::{Labelled, Look};
+use crate::bag::Bags;
+use crate::device::Device;
+use crate::ensemble::Ensemble;
+use crate::error::Result;
+use crate::metrics::BagScores;
+use crate::training::Predictions;
+
+impl Ensemble {
+    /// As [`crate::Model::look`], of all members: of how far the features are from what each was trained on the worst.
+    ///
+    /// # Errors
+    /// As [`crate::Model::look`].
+    pub fn look(&self, bags: &Bags) -> Result<Look> {
+        let mut worst = self.members()[0].model.look(bags)?;
+        for member in &self.members()[1..] {
+            let look = member.model.look(bags)?;
+            let values = |look: &Look| look.far.as_ref().map_or(-1.0, |far| far.values);
+            if values(&look) > values(&worst) {
+                worst = look;
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Puts the ensemble on a device, where it predicts; [`Ensemble::new`] has an example.
+    pub fn on(self, device: &Device) -> EnsemblePredictor {
+        EnsemblePredictor { ensemble: self, device: device.clone(), budget: None, renamed: Vec::new() }
+    }
+}
+
+/// An ensemble on a device. Members predict one after the other, each as a [`crate::Predictor`] does, so the device holds one
+/// of them at a time.
+pub struct EnsemblePredictor {
+    ensemble: Ensemble,
+    device: Device,
+    budget: Option<u64>,
+    renamed: Vec<(String, String)>,
+}
+
+/// What an ensemble says of some bags.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// The mean over the members. Probabilities, numbers and survival curves are means of these; so are log-risks, whose zero
+    /// is arbitrary in each fit, which changes no difference between two bags. Decisions are those of the mean.
+    ///
+    /// Where all members are of one method, scores and attention of instances are means too, as is what the method tells
+    /// besides, as far as all members have it in the same form; else [`Predictions::scores`] is empty, and so is the rest.
+    ///
+    /// Curves of discrete-time survival are compared at the edges of all members' intervals up to the smallest last one (255
+    /// at most), each linear between its own edges from 1 at time 0; the target has these edges, and the risk is that of the
+    /// curve there.
+    pub mean: Predictions,
+    /// What each member says of bags, in the ensemble's order; of instances, which are many, nothing is kept. Survival is that
+    /// at the edges of the mean. None for an ensemble of one, whose answer is the mean.
+    pub members: Vec<Predictions>,
+    /// How far the members are apart; none for an ensemble of one.
+    pub spread: Option<Spread>,
+}
+
+/// Standard deviations over the members of an ensemble (n - 1 in the denominator), of each number that is said of bags.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Of [`Predictions::probabilities`], `[bags, classes]`.
+    pub probabilities: Vec<f32>,
+    /// Of [`Predictions::values`], in the unit of the data. None of log-risks: those of two fits have no common zero.
+    pub values: Vec<f32>,
+    /// Of [`Predictions::survival`], `[bags, intervals]`.
+    pub survival: Vec<f32>,
+}
+
+/// What the predictions of an ensemble are worth.
+#[derive(Clone, Debug)]
+pub struct EnsembleEvaluation {
+    /// Of all bags.
+    pub answers: Answers,
+    /// The bags that have labels, which the scores are of.
+    pub bags: Vec<usize>,
+    /// How good the mean is.
+    pub scores: BagScores,
+    /// How good each member is; none for an ensemble of one.
+    pub members: Vec<BagScores>,
+    /// What was assumed of the names of classes, for people to see.
+    pub remarks: Vec<String>,
+}
+
+impl EnsemblePredictor {
+    /// The same within so many bytes of device memory, where methods can run in windows of rows.
+    pub fn memory(self, bytes: impl Into<Option<u64>>) -> Self {
+        Self { budget: bytes.into(), ..self }
+    }
+
+    /// As [`crate::Predictor::renamed`].
+    pub fn renamed(mut self, names: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.renamed.extend(names);
+        self
+    }
+
+    /// The ensemble.
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// What the ensemble says of all `bags`. A member says what it says alone, to the bit.
+    ///
+    /// # Errors
+    /// As [`crate::Predictor::predict`].
+    pub fn predict(&self, bags: &Bags) -> Result<Answers> {
+        let mut mean = Mean::new(&self.ensemble);
+        for member in self.ensemble.members() {
+            let mut predictor = member.model.clone().on(&self.device)?.memory(self.budget);
+            mean.add(predictor.predict(bags)?);
+        }
+        Ok(mean.end())
+    }
+
+    /// Predicts all `bags` and compares those that have labels with them, as [`crate::Predictor::evaluate`] does.
+    ///
+    /// # Errors
+    /// As [`crate::Predictor::evaluate`].
+    pub fn evaluate(&self, bags: &Bags) -> Result<EnsembleEvaluation> {
+        let labelled = Labelled::new(bags, self.ensemble.members()[0].model.spec(), &self.renamed)?;
+        let answers = self.predict(bags)?;
+        let scores = labelled.scores(&answers.mean)?;
+        let members = answers.members.iter().map(|member| labelled.scores(member)).collect::<Result<_>>()?;
+        let Labelled { known, remarks, .. } = labelled;
+        Ok(EnsembleEvaluation { answers, bags: known, scores, members, remarks })
+    }
+}
