@@ -1,5 +1,5 @@
-//! `bagrad demo | inspect | pack | train | cross-validate | predict | heatmap | show | verify | import | pretrain | embed | fuse | export |
-//! devices | methods | bench | reproduce`: what each reads, runs and prints.
+//! `bagrad demo | inspect | pack | train | cross-validate | ensemble | predict | heatmap | show | verify | import | pretrain | embed | fuse |
+//! export | devices | methods | bench | reproduce`: what each reads, runs and prints.
 //!
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
@@ -12,6 +12,7 @@ mod demo;
 mod devices;
 mod division;
 mod embed;
+mod ensemble;
 mod epochs;
 mod experiment;
 mod export;
@@ -20,6 +21,7 @@ mod heatmap;
 mod import;
 mod inspect;
 mod interruption;
+mod members;
 mod methods;
 mod optimiser;
 mod out_of_fold;
@@ -60,6 +62,7 @@ Examples:
   bagrad inspect features_uni_v1/ --labels slides.csv    what a folder of slides holds
   bagrad pack features_uni_v1/ --labels slides.csv --out uni.bags   one file, for --data
   bagrad cross-validate --data my-bags/ --method dsmil --method gated-attention --out runs/study
+  bagrad ensemble runs/seed-1 runs/seed-2 --out both.safetensors   models that answer together
   bagrad predict --model runs/mine --data new-bags/ --out new.csv
   bagrad heatmap --model runs/uni --data features_uni_v1/ --out maps/   where it looked, for browsers and QuPath
   bagrad show runs/mine                              what a model is, and how it came about
@@ -96,6 +99,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Compare methods in folds that no patient is on both sides of, with intervals
     CrossValidate(Box<cross_validate::Args>),
+    /// Join models of one task, such as the fits of folds, in one model file
+    Ensemble(ensemble::Args),
     /// Predict bags, labelled or not, with a trained model
     Predict(predict::Args),
     /// Draw what a model says of each patch of slides, for browsers and for QuPath
@@ -134,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Pack(args) => pack::run(&args),
         Command::Train(args) => train::run(&args),
         Command::CrossValidate(args) => cross_validate::run(&args),
+        Command::Ensemble(args) => ensemble::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Heatmap(args) => heatmap::run(&args),
         Command::Show(args) => show::run(&args),

@@ -37,7 +37,7 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// Members, at most.
-    pub const MOST: usize = 256;
+    pub const MOST: usize = 1024;
     /// Bytes of a member's name, at most.
     pub const LONGEST: usize = 1000;
     /// Metrics of a member, at most.

@@ -4,6 +4,8 @@
 
 #[path = "bench/commands.rs"]
 mod bench;
+#[path = "ensembles/commands.rs"]
+mod ensembles;
 #[path = "foreign/commands.rs"]
 mod foreign;
 #[path = "heatmap/commands.rs"]

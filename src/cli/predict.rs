@@ -2,14 +2,14 @@
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
-use super::{answer, answer_json, experiment, note, open_device, said, summary, table};
+use super::{answer, answer_json, experiment, members, note, open_device, said, summary, table};
 use anyhow::{Context, Result, anyhow};
 use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
-use bagrad::model::Model;
 use bagrad::standardise::Far;
-use bagrad::training::{Cache, Predictions};
-use bagrad::{Bags, Error, Look, class_match};
+use bagrad::training::Cache;
+use bagrad::training::metrics::BagScores;
+use bagrad::{Answers, Bags, Ensemble, Error, Look, class_match};
 use serde_json::{Map, Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 const HELP: &str = "\
 Labels, where there are any, are matched with the model's classes by name; --classes says which is which where the
 names differ. A model of several labels a bag takes labels.npy of [bags, labels], columns in any order.
+
+Of an ensemble (`bagrad ensemble`) the table has the mean in the columns of one model, and behind them the standard deviation over the
+members and the answer of each: spread:p(tumour), member1:p(tumour), member2:p(tumour) (docs/ensembles.md).
 
 Examples:
   bagrad predict --model runs/mine --data new-bags/ > predictions.csv
@@ -27,7 +30,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Model file, or the run folder it is in
+    /// Model file, ensemble, or the run folder it is in
     #[arg(long)]
     model: PathBuf,
     /// Folder of npy files or of slides, packed file, text file, or a generator, as for `train`
@@ -83,12 +86,12 @@ pub fn run(args: &Args) -> Result<()> {
     let mut opening = args.bags.opening();
     let claim = args.out.as_deref().map(|out| claim(args, &opening, out)).transpose()?;
     let path = run_folder::model_of(&args.model)?;
-    let model = Model::load(&path)?;
-    opening.columns.labels_are = args::labels_for(&model.spec().target);
+    let ensemble = Ensemble::load(&path)?;
+    opening.columns.labels_are = args::labels_for(ensemble.target());
     let key = (!args.key.is_empty()).then_some(&args.key[..]);
     let mut set = experiment::open(&args.data, &opening, key, args.cache, quiet)?;
     let of_data = || format!("data {}", args.data);
-    let look = model.look(&set.bags).map_err(|error| match (error, model.spec().width, set.bags.width) {
+    let look = ensemble.look(&set.bags).map_err(|error| match (error, ensemble.width(), set.bags.width) {
         (Error::Shape { .. }, wanted, found) if wanted != found => {
             anyhow!("its instances have {found} features, the model {} was made for {wanted}", path.display())
         }
@@ -103,22 +106,27 @@ pub fn run(args: &Args) -> Result<()> {
         let hint = "other features, another scale or another encoder? predictions so far out mean little";
         note(quiet, format!("data {}: {far} ({hint})", args.data));
     }
-    let classes = model.spec().classes.clone();
-    class_match::check_kind(&set.bags, &classes, &model.spec().target).with_context(of_data)?;
+    let classes = ensemble.classes().to_vec();
+    class_match::check_kind(&set.bags, &classes, ensemble.target()).with_context(of_data)?;
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
     told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let predictions = model.on(&device)?.memory(args.memory.memory).predict(&set.bags)?;
+    let predictor = ensemble.on(&device).memory(args.memory.memory);
+    let answers = predictor.predict(&set.bags)?;
+    let predictions = &answers.mean;
+    // Not there for an ensemble of several methods.
+    let has_scores = !predictions.scores.is_empty();
 
     result.insert("bags".into(), json!(set.bags.len()));
     result.insert("instances".into(), json!(set.bags.instances()));
     result.insert("device".into(), json!(device.name()));
-    result.insert("scores_are".into(), json!(predictions.scores_are));
-    let mut told = None;
+    result.insert("scores_are".into(), json!(has_scores.then_some(predictions.scores_are)));
+    let (mut told, mut of_members) = (None, Vec::new());
     if set.bags.has_labels() {
-        let targets = set.instance_targets();
-        let all = (0..set.bags.len()).filter(|&b| set.bags.is_labelled(b)).collect();
-        let e = experiment::evaluate(&predictions, &set.bags, all, targets.as_deref())?;
+        let targets = set.instance_targets().filter(|_| has_scores);
+        let all: Vec<usize> = (0..set.bags.len()).filter(|&b| set.bags.is_labelled(b)).collect();
+        of_members = members::scores(&answers, &set.bags, &all)?;
+        let e = experiment::evaluate(predictions, &set.bags, all, targets.as_deref())?;
         let Value::Object(scores) = serde_json::to_value(&e.scores)? else { unreachable!("a struct is an object") };
         result.extend(scores);
         result.insert("positive".into(), json!(summary::positive(&set.bags)));
@@ -128,14 +136,18 @@ pub fn run(args: &Args) -> Result<()> {
         }
         told = Some(e);
     }
-    write(args, claim, &set.bags, &predictions, &classes, &result)?;
+    if !answers.members.is_empty() {
+        result.insert("members".into(), json!(members::told(predictor.ensemble(), &of_members)?));
+    }
+    write(args, claim, &set.bags, &answers, &classes, &result)?;
     if args.output.json {
         let bag = |b: usize| {
             let mut line = Map::from_iter([("bag".to_owned(), json!(set.bags.names[b]))]);
-            line.extend(said::object(&predictions, &set.bags, &classes, b));
+            line.extend(said::object(predictions, &set.bags, &classes, b));
             for told in &predictions.of_bags {
                 line.extend(told.names(&classes).into_iter().zip(told.row(b).iter().map(|value| json!(value))));
             }
+            line.extend(members::object(&answers, &classes, b));
             Value::Object(line)
         };
         result.insert("classes".into(), json!(classes));
@@ -143,28 +155,47 @@ pub fn run(args: &Args) -> Result<()> {
         return answer_json(&result);
     }
     if let Some(e) = told {
+        let ranges = ranges(&of_members, &set.bags);
         let of_bags = summary::told(&e.scores, &set.bags).into_iter().map(|told| (told.name, told.value));
         let of_instances = e.instances.into_iter().flat_map(|auc| {
             [("instance AUC".to_owned(), auc.pooled), ("instance AUC per bag".to_owned(), auc.per_bag)]
         });
-        let rows: Vec<Vec<String>> =
+        let mut rows: Vec<Vec<String>> =
             of_bags.chain(of_instances).map(|(name, value)| vec![name, table::score(value)]).collect();
-        let text = table::table(&["", "all bags"], &rows) + &summary::people_of_labels(&e.scores);
+        let mut head = vec!["", "all bags"];
+        if !ranges.is_empty() {
+            head.extend(["one member"]);
+            let ranges = ranges.into_iter().chain(std::iter::repeat("-".to_owned()));
+            rows.iter_mut().zip(ranges).for_each(|(row, range)| row.push(range));
+        }
+        let text = table::table(&head, &rows) + &summary::people_of_labels(&e.scores);
         // Stdout carries the csv unless that goes to a file.
         if args.out.is_some() { answer(&text)? } else { note(quiet, text.trim_end()) }
     }
     Ok(())
 }
 
+/// Of each score the worst and the best of the members.
+fn ranges(members: &[BagScores], bags: &Bags) -> Vec<String> {
+    let all: Vec<Vec<summary::Told>> = members.iter().map(|scores| summary::told(scores, bags)).collect();
+    let range = |at: usize| {
+        let values = || all.iter().filter_map(|told| told[at].value);
+        let [low, high] = [values().reduce(f64::min), values().reduce(f64::max)].map(table::score);
+        format!("{low} to {high}")
+    };
+    (0..all.first().map_or(0, Vec::len)).map(range).collect()
+}
+
 fn write(
     args: &Args,
     claim: Option<Claim>,
     bags: &Bags,
-    predictions: &Predictions,
+    answers: &Answers,
     classes: &[String],
     result: &Map<String, Value>,
 ) -> Result<()> {
-    let table = |out: &mut dyn io::Write| bag_table(out, bags, predictions, classes, None);
+    let predictions = &answers.mean;
+    let table = |out: &mut dyn io::Write| bag_table(out, bags, (predictions, Some(answers)), classes, None);
     let (Some(claim), Some(out)) = (claim, &args.out) else {
         if args.output.json {
             return Ok(());
@@ -179,7 +210,14 @@ fn write(
     } else {
         bagrad::files::write_atomically(place.join(SCORES), serde_json::to_string_pretty(result)? + "\n")?;
         table_file(place.join("predictions.csv"), |out| table(out))?;
-        table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, classes))?;
+        match predictions.scores.is_empty() {
+            false => table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, classes))?,
+            true => note(
+                args.output.quiet,
+                "attention.csv is left out: what members of several methods say of instances has no common meaning; `bagrad \
+                 ensemble FILE --member N` takes one of them out",
+            ),
+        }
     }
     claim.commit()?;
     note(args.output.quiet, format!("written: {}", out.display()));

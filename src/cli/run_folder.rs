@@ -4,6 +4,7 @@ use super::config::Config;
 use super::csv::Csv;
 use super::epochs;
 use super::experiment::{Finished, part_name};
+use super::members;
 use super::provenance::{self, Provenance};
 use super::said;
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use bagrad::data::Split;
 use bagrad::files::{self, Claim};
 use bagrad::report::Report;
 use bagrad::training::{Epoch, Predictions, Told};
-use bagrad::{Bags, Error};
+use bagrad::{Answers, Bags, Error};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fs;
@@ -42,7 +43,7 @@ pub const TABLES: [(&str, Fill); 2] = [("predictions.csv", of_bags), ("attention
 
 fn of_bags(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
     let bags = &done.set.bags;
-    bag_table(out, bags, &done.predictions, &bags.class_names, done.set.split.as_deref())
+    bag_table(out, bags, (&done.predictions, None), &bags.class_names, done.set.split.as_deref())
 }
 
 fn of_instances(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
@@ -121,14 +122,14 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
 }
 
 /// A line for each bag: `bag[,split]` and what [`said::names`] has, such as `label,predicted,p(class)..`. Behind them is what
-/// the method tells of bags besides.
+/// the method tells of bags besides, and of an ensemble what [`members::names`] has.
 ///
 /// # Errors
 /// When `out` cannot be written.
 pub fn bag_table(
     out: &mut (impl Write + ?Sized),
     bags: &Bags,
-    predictions: &Predictions,
+    (predictions, apart): (&Predictions, Option<&Answers>),
     classes: &[String],
     split: Option<&[Split]>,
 ) -> io::Result<()> {
@@ -139,6 +140,8 @@ pub fn bag_table(
     }
     said::names(predictions, classes).iter().try_for_each(|name| csv.name(name).map(|_| ()))?;
     told_names(&mut csv, &predictions.of_bags, classes)?;
+    let of_members = apart.map_or_else(Vec::new, |answers| members::names(answers, classes));
+    of_members.iter().try_for_each(|name| csv.name(name).map(|_| ()))?;
     csv.end()?;
     for bag in 0..bags.len() {
         csv.name(&bags.names[bag])?;
@@ -147,6 +150,8 @@ pub fn bag_table(
         }
         said::write(&mut csv, said::cells((predictions, bag), (bags, bag), classes))?;
         told_cells(&mut csv, &predictions.of_bags, bag)?;
+        let numbers = apart.map_or_else(Vec::new, |answers| members::numbers(answers, bag));
+        numbers.iter().try_for_each(|number| csv.cell(number).map(|_| ()))?;
         csv.end()?;
     }
     Ok(())
@@ -173,7 +178,8 @@ pub fn instance_table(
 ) -> io::Result<()> {
     let (columns, coords) = (predictions.instance_columns(classes), bags.coords.as_deref());
     // Places stand behind what every method has.
-    let (first, more) = columns.split_at(1 + usize::from(predictions.attention.is_some()));
+    let of_every = usize::from(!predictions.scores.is_empty()) + usize::from(predictions.attention.is_some());
+    let (first, more) = columns.split_at(of_every);
     let mut csv = Csv::new(out);
     csv.cell("bag")?.cell("instance")?;
     first.iter().try_for_each(|column| csv.name(&column.name).map(|_| ()))?;

@@ -13,16 +13,36 @@ use std::io::{self, Write};
 pub fn names(predictions: &Predictions, classes: &[String]) -> Vec<String> {
     let each = |what: &str| classes.iter().map(|class| format!("{what}({class})")).collect::<Vec<_>>();
     let plain = |all: &[&str]| all.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let before = match &predictions.target {
+        Target::Classes | Target::Ordered => plain(&["label", "predicted"]),
+        Target::LabelSets => [each("label"), each("predicted")].concat(),
+        Target::Number(_) => plain(&["number"]),
+        Target::Cox(_) | Target::Hazards(_) => plain(&["time", "event"]),
+    };
+    [before, number_names(predictions, classes)].concat()
+}
+
+/// The last of them: the numbers that a model says, of which everything else follows.
+pub fn number_names(predictions: &Predictions, classes: &[String]) -> Vec<String> {
     match &predictions.target {
-        Target::Classes | Target::Ordered => [plain(&["label", "predicted"]), each("p")].concat(),
-        Target::LabelSets => [each("label"), each("predicted"), each("p")].concat(),
-        Target::Number(_) => plain(&["number", "predicted"]),
-        Target::Cox(_) => plain(&["time", "event", "risk"]),
+        Target::Classes | Target::Ordered | Target::LabelSets => classes.iter().map(|c| format!("p({c})")).collect(),
+        Target::Number(_) => vec!["predicted".into()],
+        Target::Cox(_) => vec!["risk".into()],
         Target::Hazards(hazards) => {
             let at = hazards.edges.iter().map(|edge| format!("survival({edge})"));
-            plain(&["time", "event", "risk"]).into_iter().chain(at).collect()
+            std::iter::once("risk".to_owned()).chain(at).collect()
         }
     }
+}
+
+/// These numbers of bag `at` of `bags`, from all probabilities, values and survival curves.
+pub fn numbers([probabilities, values, survival]: [&[f32]; 3], bags: usize, at: usize) -> Vec<f32> {
+    let row = |of: &'_ [f32], less: usize| {
+        let width = of.len().checked_div(bags).unwrap_or(0);
+        of[at * width..((at + 1) * width).saturating_sub(less).max(at * width)].to_vec()
+    };
+    // After the last edge there is no time at which the last probability would be.
+    [row(probabilities, 0), row(values, 0), row(survival, 1)].concat()
 }
 
 /// A cell of a table.
@@ -54,31 +74,24 @@ impl Cell {
 
 /// The cells of a bag under [`names`]: its place among the predictions, and its number among the bags.
 pub fn cells((predictions, at): (&Predictions, usize), (bags, bag): (&Bags, usize), classes: &[String]) -> Vec<Cell> {
-    let probabilities = || predictions.bag(at).iter().map(|&p| Cell::Number(p));
     let value = || value(bags, bag).map_or(Cell::Empty, Cell::Number);
-    match &predictions.target {
+    let before: Vec<Cell> = match &predictions.target {
         Target::Classes | Target::Ordered => {
             let label = bags.label(bag).and_then(|label| classes.get(label as usize)).cloned().unwrap_or_default();
-            let said = [label, classes[predictions.class(at)].clone()].map(Cell::Text);
-            said.into_iter().chain(probabilities()).collect()
+            [label, classes[predictions.class(at)].clone()].map(Cell::Text).into()
         }
         Target::LabelSets => {
             let known = bags.label_sets.as_ref().and_then(|sets| sets.get(bag));
             let told = predictions.labels(at);
             let all = 0..classes.len();
             let has = all.clone().map(|label| Cell::flag(known.and_then(|known| known[label])));
-            has.chain(all.map(|label| Cell::Flag(told.contains(&label)))).chain(probabilities()).collect()
+            has.chain(all.map(|label| Cell::Flag(told.contains(&label)))).collect()
         }
-        Target::Number(_) => vec![value(), Cell::Number(predictions.values[at])],
-        Target::Cox(_) | Target::Hazards(_) => {
-            let intervals = predictions.survival.len().checked_div(predictions.len()).unwrap_or(0);
-            let survival = &predictions.survival[at * intervals..(at + 1) * intervals];
-            let known = [value(), Cell::flag(event(bags, bag)), Cell::Number(predictions.values[at])];
-            // After the last edge there is no time at which the last probability would be.
-            let before = survival.iter().take(intervals.saturating_sub(1)).map(|&s| Cell::Number(s));
-            known.into_iter().chain(before).collect()
-        }
-    }
+        Target::Number(_) => vec![value()],
+        Target::Cox(_) | Target::Hazards(_) => vec![value(), Cell::flag(event(bags, bag))],
+    };
+    let all = [&predictions.probabilities[..], &predictions.values, &predictions.survival];
+    before.into_iter().chain(numbers(all, predictions.len(), at).into_iter().map(Cell::Number)).collect()
 }
 
 /// Writes cells into the line at hand.

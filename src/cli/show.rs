@@ -1,5 +1,6 @@
 //! `bagrad show`: what a model file says of itself, and its run folder of how it came about.
 
+use super::ensemble;
 use super::run_folder;
 use super::table::table;
 use super::{answer, answer_json};
@@ -7,14 +8,15 @@ use anyhow::Result;
 use bagrad::methods::Method;
 use bagrad::standardise::Standardiser;
 use bagrad::target::{NumberLoss, Target};
-use bagrad::{Model, PlaceUnit};
+use bagrad::{Ensemble, Member, Model, Origin, PlaceUnit};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
   bagrad show runs/mine                    the model, and what its run gave
-  bagrad show model.safetensors --json | jq .parameters";
+  bagrad show model.safetensors --json | jq .parameters
+  bagrad show ensemble.safetensors         its members: where they are from, what was measured of them";
 
 /// Arguments of `bagrad show`.
 #[derive(clap::Args)]
@@ -36,15 +38,23 @@ const SHOWN: usize = 10;
 /// When there is no model.
 pub fn run(args: &Args) -> Result<()> {
     let path = run_folder::model_of(&args.model)?;
-    let model = Model::load(&path)?;
+    let ensemble = Ensemble::load(&path)?;
+    let [Member { model, .. }] = ensemble.members() else {
+        if args.json {
+            let mut told = ensemble::described(&ensemble)?;
+            told.insert("file".into(), json!(path.display().to_string()));
+            return answer_json(&told);
+        }
+        return answer(&ensemble::people(&ensemble, &path.display().to_string()));
+    };
     let result = if args.model.is_dir() { run_folder::result(&args.model).ok() } else { None };
     if args.json {
-        let mut told = described(&model)?;
+        let mut told = described(model)?;
         told.insert("file".into(), json!(path.display().to_string()));
         told.extend(result.map(|result| ("result".to_owned(), Value::Object(result))));
         return answer_json(&told);
     }
-    answer(&people(&model, &path.display().to_string(), result.as_ref()))
+    answer(&people(model, &path.display().to_string(), result.as_ref()))
 }
 
 /// What the file says, for programs.
@@ -62,7 +72,7 @@ fn described(model: &Model) -> Result<Map<String, Value>> {
 }
 
 /// What it learnt, in words.
-fn learnt(target: &Target, classes: &[String]) -> String {
+pub fn learnt(target: &Target, classes: &[String]) -> String {
     match target {
         Target::Classes if classes.len() == 2 => format!("{} or {} (the positive one)", classes[0], classes[1]),
         Target::Classes => format!("one of {}", classes.join(", ")),
@@ -92,6 +102,17 @@ pub fn changed_settings(method: &Method) -> String {
     if changed.is_empty() { "all as by default".into() } else { changed.join(", ") }
 }
 
+/// Where instances come from, as names and values.
+pub fn origin_lines(origin: &Origin) -> Vec<[String; 2]> {
+    let unit = |unit: PlaceUnit| if unit == PlaceUnit::Pixels { " pixels of level 0" } else { " micrometres" };
+    let told = [
+        origin.encoder.clone().map(|encoder| ("encoder", encoder)),
+        origin.patch.map(|side| ("patches", format!("{side}{}", origin.unit.map_or("", unit)))),
+        origin.magnification.map(|times| ("magnification", times.to_string())),
+    ];
+    told.into_iter().flatten().map(|(name, value)| [name.to_owned(), value]).collect()
+}
+
 fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> String {
     let (spec, info) = (model.spec(), model.spec().method.info());
     let mut rows: Vec<[String; 2]> = Vec::new();
@@ -106,13 +127,7 @@ fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> Str
     });
     line("features", format!("{}{named}", spec.width));
     if let Some(origin) = &model.origin {
-        let unit = |unit: PlaceUnit| if unit == PlaceUnit::Pixels { " pixels of level 0" } else { " micrometres" };
-        let told = [
-            origin.encoder.clone().map(|encoder| ("encoder", encoder)),
-            origin.patch.map(|side| ("patches", format!("{side}{}", origin.unit.map_or("", unit)))),
-            origin.magnification.map(|times| ("magnification", times.to_string())),
-        ];
-        told.into_iter().flatten().for_each(|(name, value)| line(name, value));
+        origin_lines(origin).into_iter().for_each(|[name, value]| line(&name, value));
     }
     let spread = |s: &Standardiser| {
         let low = s.std.iter().copied().fold(f32::INFINITY, f32::min);

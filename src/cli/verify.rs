@@ -66,6 +66,9 @@ struct Verdict {
 /// # Errors
 /// For a folder that is neither, what training answers, and where something differs.
 pub fn run(args: &Args) -> Result<()> {
+    if args.run.is_file() {
+        bail!("{} is a file; a run folder or the folder of a study is done again, not a model", args.run.display());
+    }
     let found = match args.run.join(cross_validate::STUDY).exists() {
         true => of_study(args)?,
         false => of_run(args)?,
