@@ -34,7 +34,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a run measured, by name; an undefined metric is left out.
 pub type Metrics = BTreeMap<String, f64>;
@@ -96,6 +96,8 @@ pub struct Task<'a> {
     pub seed: u64,
     /// Where its trainings keep how they stand, if they do.
     pub shelf: Option<&'a Shelf>,
+    /// The file for the model that it ends with, if that is kept ([`Cell::ends_with_a_model`]).
+    pub model: Option<&'a Path>,
 }
 
 impl Task<'_> {
@@ -179,6 +181,8 @@ pub struct Cell {
     pub published: Option<Published>,
     /// One run.
     pub run: Run,
+    /// It writes a model where it is asked to.
+    pub ends_with_a_model: bool,
 }
 
 /// The runs of an experiment.
@@ -207,7 +211,7 @@ impl Grid {
     ) {
         let (row, column) = (row.to_owned(), column.to_owned());
         let run: Run = Box::new(move |task| run(task).map(Into::into));
-        self.cells.push(Cell { row, column, settings, published, run });
+        self.cells.push(Cell { row, column, settings, published, run, ends_with_a_model: false });
     }
 }
 

@@ -8,7 +8,7 @@ use super::out_of_fold;
 use super::progress::Live;
 use super::shard::Shard;
 use super::study_file::{SPLIT_SEED, StudyFile};
-use super::{answer, answer_json, note, open_device, side_by_side};
+use super::{answer, answer_json, kept_models, note, open_device, side_by_side};
 use anyhow::{Context, Result, bail};
 use bagrad::data::{Dataset, Folds, Split, classes, sites, split};
 use bagrad::files::{Claim, Kind, write_atomically};
@@ -31,7 +31,8 @@ sides of a fold are looked for, and are an error.
 The out folder gets results.md, .html, .json, .csv and .tex (scores with intervals, methods in pairs, the settings that --search
 chose), model-card.md (what was learnt from what, and what that does not say), predictions.csv (what was said of each bag by
 models that had not seen it), study.toml (for --study), and runs.jsonl, a line for each finished fit: what is there is not done
-again, and a fit that was cut short goes on where it stood.
+again, and a fit that was cut short goes on where it stood. With --keep-models it also gets models/METHOD.safetensors, all fits of a
+method as one model for `bagrad predict` (docs/ensembles.md).
 
 Examples:
   bagrad cross-validate --data features_uni_v1/ --labels slides.csv --method gated-attention --method dsmil --out runs/study
@@ -39,6 +40,7 @@ Examples:
   bagrad cross-validate --data musk1.csv.gz --search 'gated-attention: lr=[1e-4,1e-3], embed=[64,128]' --out searched
   bagrad cross-validate --data features/ --labels slides.csv --folds sites:5 --method dsmil --out by-site
   bagrad cross-validate --data features/ --labels survival.csv --target cox --method gated-attention --out survival
+  bagrad cross-validate --data features/ --labels slides.csv --method dsmil --keep-models --out runs/study
   bagrad cross-validate --study runs/study/study.toml --seeds 5 --out runs/study";
 
 /// Arguments of `bagrad cross-validate`.
@@ -125,6 +127,10 @@ pub struct Args {
     /// otherwise; `--shard none` takes no part
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Keep the model of each fit, and write those of a method as one file that `bagrad predict` takes: models/METHOD.safetensors.
+    /// Fits without their model are done again
+    #[arg(long)]
+    keep_models: bool,
     /// How often a fit writes down how it stands: 30s, 10m, 500u (updates), 5e (epochs), or never [default: 1m]
     #[arg(long, value_name = "INTERVAL")]
     checkpoint_every: Option<Interval>,
@@ -236,6 +242,11 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(every) = args.checkpoint_every.unwrap_or(Interval(Some(USUAL))).0 {
         runs = runs.with_checkpoints(every);
     }
+    if args.keep_models {
+        runs = kept_models::keeping(runs, &args.out)?;
+    }
+    let joins = args.keep_models && shard.is_none();
+    let models = joins.then(|| kept_models::Places::claim(&grid, &args.out)).transpose()?;
     let (device, _) = open_device(&args.device, None, quiet)?;
     let most = if args.jobs.is_some() { usize::MAX } else { study.most_at_once() };
     let jobs = side_by_side(args.jobs, &device).min(most);
@@ -273,6 +284,9 @@ pub fn run(args: &Args) -> Result<()> {
         Ok(there) if there != text_of_study => note(quiet, format!("{} is left as it is", place.display())),
         Ok(_) => {}
         Err(_) => write_atomically(&place, text_of_study)?,
+    }
+    if let Some(models) = models {
+        models.fill(&study, &grid, (&runs, seeds, device.name()), quiet)?;
     }
     note(quiet, format!("written: {}", args.out.display()));
     match args.output.json {

@@ -16,7 +16,7 @@ The models have to learn the same of the same features: the kind of target, clas
 features, and encoder and patches where files tell them. Methods and standardisations may differ. `bagrad predict` then gives the
 mean of their answers, each of them, and how far they are apart (docs/ensembles.md).
 
-An ensemble among the models gives all of its members.
+An ensemble among the models gives all of its members. `bagrad cross-validate --keep-models` writes one for each method.
 
 Examples:
   bagrad ensemble runs/seed-1 runs/seed-2 runs/seed-3 --out ensemble.safetensors

@@ -3,14 +3,13 @@
 mod cohort;
 mod finish;
 mod layers;
-mod names;
 mod pictures;
 mod slide;
 mod threshold;
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder;
-use super::{note, open_device, page, said};
+use super::{names, note, open_device, page, said};
 use anyhow::{Context, Result, bail};
 use bagrad::data::slides::Taken;
 use bagrad::files::Claim;

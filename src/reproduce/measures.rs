@@ -58,7 +58,7 @@ mod tests {
             },
         );
         let shown = |cell: usize, seed: u64| {
-            let metrics = (grid.cells[cell].run)(&Task { device: &Device::host(), seed, shelf: None });
+            let metrics = (grid.cells[cell].run)(&Task { device: &Device::host(), seed, shelf: None, model: None });
             metrics.map(|m| m.metrics[SHOWN])
         };
         assert_eq!([shown(0, 3).unwrap(), shown(1, 3).unwrap(), shown(0, 4).unwrap()], [3.0, 7.0, 4.0]);

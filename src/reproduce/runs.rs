@@ -65,6 +65,8 @@ pub struct Runs {
     share: Option<[usize; 2]>,
     /// How the trainings of a run stand until it is over.
     shelf: Option<Shelf>,
+    /// The folder for the models that runs end with.
+    models: Option<PathBuf>,
 }
 
 impl Runs {
@@ -75,7 +77,7 @@ impl Runs {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let (lines, _) = read(&path)?;
-        Ok(Self { path, lines, others: Vec::new(), share: None, shelf: None })
+        Ok(Self { path, lines, others: Vec::new(), share: None, shelf: None, models: None })
     }
 
     /// The same, of which only the runs number `part`, `part` + `of`, .. are done, and which knows of those that others did,
@@ -96,6 +98,22 @@ impl Runs {
         let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let shelf = Some(Shelf::new(folder, name, every));
         Self { shelf, ..self }
+    }
+
+    /// The same, which keeps the model of each run that ends with one, in this folder: without it a run is not over.
+    pub fn with_models(self, folder: PathBuf) -> Self {
+        Self { models: Some(folder), ..self }
+    }
+
+    /// The file of the model that the run of `cell` with `seed` ends with, where such are kept and it ends with one.
+    pub fn model(&self, cell: &Cell, seed: u64, device: &str) -> Option<PathBuf> {
+        let folder = self.models.as_ref().filter(|_| cell.ends_with_a_model)?;
+        Some(folder.join(part(cell, seed, device) + ".safetensors"))
+    }
+
+    /// True when nothing of a run is left to do.
+    fn is_over(&self, cell: &Cell, seed: u64, device: &str) -> bool {
+        self.get(cell, seed, device).is_some() && self.model(cell, seed, device).is_none_or(|file| file.exists())
     }
 
     /// The finished run of `cell` with `seed` on the device called `device`.
@@ -145,6 +163,10 @@ impl Runs {
         let Found { metrics, bags, tried } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
         say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()), &cell.row, value);
+        if self.get(cell, seed, device.name()).is_some() {
+            // Its model alone was missing.
+            return Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?);
+        }
         let key = key(cell, seed, device.name());
         self.add(file, Line { key, metrics, bags, tried, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
@@ -174,7 +196,9 @@ impl Runs {
         let own = |at: usize| self.share.is_none_or(|[part, of]| at % of == part);
         let all: Vec<_> = all.into_iter().enumerate().filter(|(at, _)| own(*at)).map(|(_, run)| run).collect();
         let missing: Vec<_> =
-            all.iter().copied().filter(|&(cell, seed)| self.get(cell, seed, device.name()).is_none()).collect();
+            all.iter().copied().filter(|&(cell, seed)| !self.is_over(cell, seed, device.name())).collect();
+        let models: Vec<Option<PathBuf>> =
+            missing.iter().map(|&(cell, seed)| self.model(cell, seed, device.name())).collect();
         let jobs = jobs.clamp(1, missing.len().max(1));
         let threads = (rayon::current_num_threads() / jobs).max(1);
         let (next, shelf, begun) = (AtomicUsize::new(0), self.shelf.clone(), Instant::now());
@@ -182,10 +206,13 @@ impl Runs {
             // Threads of its own: while one waits for others, it takes up no other run.
             let pool =
                 if jobs > 1 { Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?) } else { None };
-            while let Some(&(cell, seed)) = missing.get(next.fetch_add(1, Ordering::SeqCst)) {
+            loop {
+                let at = next.fetch_add(1, Ordering::SeqCst);
+                let Some(&(cell, seed)) = missing.get(at) else { break };
                 let clock = Instant::now();
                 let shelf = shelf.as_ref().map(|shelf| shelf.part(&part(cell, seed, device.name())));
-                let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref() });
+                let model = models[at].as_deref();
+                let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref(), model });
                 let found = pool.as_ref().map_or_else(run, |pool| pool.install(run));
                 if found.is_err() {
                     // No other run begins.

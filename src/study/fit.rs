@@ -63,6 +63,9 @@ impl Study {
             let risks = predictor.predict_some(bags, &before)?.values;
             metrics.extend(median(&risks).map(|half| (HALF.to_owned(), half)));
         }
+        if let Some(file) = task.model {
+            predictor.into_model()?.save(file)?;
+        }
         let found = told(bags, found.said_of_all(), [&test, &seen], metrics)?;
         Ok(Found { tried, ..found })
     }

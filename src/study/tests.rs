@@ -48,7 +48,7 @@ fn study(bags: Bags, rates: &[f64]) -> Arc<Study> {
 /// What the first fold finds.
 fn first_fold(study: &Arc<Study>) -> Found {
     let device = Device::host();
-    (study.grid().unwrap().cells[0].run)(&Task { device: &device, seed: 1, shelf: None }).unwrap()
+    (study.grid().unwrap().cells[0].run)(&Task { device: &device, seed: 1, shelf: None, model: None }).unwrap()
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn the_first_of_equal_candidates_is_taken_and_one_that_diverges_is_none() {
     // Where all do, the fit fails.
     let device = Device::host();
     let grid = study(bags(24), &[1e30, 2e30]).grid().unwrap();
-    assert!((grid.cells[0].run)(&Task { device: &device, seed: 1, shelf: None }).is_err());
+    assert!((grid.cells[0].run)(&Task { device: &device, seed: 1, shelf: None, model: None }).is_err());
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn baselines_see_means_and_shares_alone() {
         let device = Device::host();
         let fold = |row: &str| {
             let cell = grid.cells.iter().find(|cell| cell.row.contains(row) && cell.column == "0:0").unwrap();
-            (cell.run)(&Task { device: &device, seed: 1, shelf: None }).unwrap()
+            (cell.run)(&Task { device: &device, seed: 1, shelf: None, model: None }).unwrap()
         };
         [fold("mean features"), fold("class shares"), fold("log-mean-exp")]
     };

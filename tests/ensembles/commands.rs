@@ -206,3 +206,64 @@ fn what_is_no_ensemble_or_needs_one_model_is_refused() {
         }
     }
 }
+
+/// A study keeps the model of each fit, and a member says of the bags of its fold what the study said of them.
+#[test]
+fn the_fits_of_a_study_are_one_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (folder(dir.path(), "bags"), dir.path().join("study"));
+    let method = "attention,embed=[8],attention=4";
+    let study = |more: &[&str]| {
+        let args = ["cross-validate", "--data", text(&data), "--method", method, "--folds", "3", "--epochs", "4"];
+        let done = bagrad(&[&args[..], &["--out", text(&out)], more].concat());
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{told}");
+        told
+    };
+    assert!(study(&["--seeds", "2"]).contains("24 fits done, 0 were there") && !out.join("models").exists());
+    // Fits without a model are done again: those of the method and of one baseline, as the others have none.
+    assert!(study(&["--seeds", "2", "--keep-models"]).contains("12 fits done, 12 were there"));
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(read("runs.jsonl").lines().count(), 24);
+    let models = out.join("models");
+    let files = ["attention,embed=_8_,attention=4.safetensors", "baseline_ log-mean-exp pooling.safetensors", "fits"];
+    assert_eq!(names(&models), files);
+    assert_eq!(names(&models.join("fits")).len(), 12);
+
+    let file = models.join(files[0]);
+    let shown = json(&["show", text(&file), "--json"]);
+    let members = shown["members"].as_array().unwrap();
+    let named: Vec<&str> = members.iter().map(|member| member["name"].as_str().unwrap()).collect();
+    assert_eq!(named[..3], ["fold 0, seed 1", "fold 0, seed 2", "fold 1, seed 1"]);
+    assert!(named.len() == 6 && members[0]["metrics"]["accuracy"].is_f64(), "{shown}");
+    let csv = good(&["predict", "--model", text(&file), "--data", text(&data), "--quiet"]);
+    let said: Vec<Vec<f64>> = (1..=6).map(|n| column(&csv, &format!("member{n}:p(1)"))).collect();
+    let bags: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    let mut compared = 0;
+    for line in read("predictions.csv").lines().filter(|line| line.contains("\"attention,")) {
+        let (bag, rest) = (line.split(',').next().unwrap(), line.rsplit('"').next().unwrap());
+        let cells: Vec<&str> = rest.split(',').skip(1).collect();
+        let [fold, seed]: [usize; 2] = [1, 2].map(|at| cells[at].parse().unwrap());
+        let p: f64 = cells.last().unwrap().parse().unwrap();
+        let at = bags.iter().position(|other| *other == bag).unwrap();
+        assert!((said[fold * 2 + seed - 1][at] - p).abs() < 1e-5, "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, BAGS * 2);
+
+    // What is missing is done again, with the same bits; more seeds make a larger ensemble.
+    let before = fs::read(&file).unwrap();
+    let lost = models.join("fits").join(&names(&models.join("fits"))[0]);
+    fs::remove_file(lost).unwrap();
+    assert!(study(&["--seeds", "2", "--keep-models"]).contains("1 fits done, 23 were there"));
+    assert!(fs::read(&file).unwrap() == before);
+    study(&["--seeds", "3", "--keep-models"]);
+    assert_eq!(json(&["show", text(&file), "--json"])["members"].as_array().unwrap().len(), 9);
+
+    // A file that bagrad did not write stays, and is told of before anything is fitted.
+    fs::write(&file, "mine").unwrap();
+    let args = ["cross-validate", "--data", text(&data), "--method", method, "--folds", "3", "--seeds", "4"];
+    let told = refused(&[&args[..], &["--epochs", "4", "--keep-models", "--out", text(&out)]].concat());
+    assert!(told.contains("no model that bagrad wrote"), "{told}");
+    assert_eq!((fs::read_to_string(&file).unwrap(), read("runs.jsonl").lines().count()), ("mine".into(), 36));
+}

@@ -1,10 +1,10 @@
 //! The files of one slide.
 
 use super::layers::{self, Wanted};
-use super::names::stems;
 use super::pictures::{self, Tiles};
 use super::threshold::Threshold;
 use crate::cli::csv::Csv;
+use crate::cli::names::stems;
 use anyhow::{Context, Result};
 use bagrad::PlaceUnit;
 use bagrad::heatmap::geojson::{Collection, Object, Said};

@@ -1,4 +1,4 @@
-//! Names of files from names of slides, which may be anything.
+//! Names of files from names of slides and methods, which may be anything.
 
 use std::collections::HashSet;
 
