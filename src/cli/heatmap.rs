@@ -14,10 +14,9 @@ use anyhow::{Context, Result, bail};
 use bagrad::data::slides::Taken;
 use bagrad::files::Claim;
 use bagrad::heatmap::{Card, Cells, Scale};
-use bagrad::model::Model;
 use bagrad::standardise::Far;
 use bagrad::training::Predictions;
-use bagrad::{PlaceUnit, Predictor, Target, class_match};
+use bagrad::{Ensemble, PlaceUnit, Predictor, Target, class_match};
 use cohort::Cohort;
 use indicatif::{ProgressBar, ProgressStyle};
 use layers::Wanted;
@@ -31,7 +30,7 @@ const HELP: &str = "\
 DIR has for each slide a map (SLIDE.png), all numbers with their places and percentiles (SLIDE.csv), and for QuPath its
 patches (SLIDE.geojson) and those from --threshold on merged to regions (SLIDE.regions.geojson); with --tiles also pictures of
 its best patches (SLIDE.top.png). index.html shows all slides, top.csv has the best patches of each. The numbers are those of
-`bagrad predict`, to the bit. docs/heatmaps.md tells more.
+`bagrad predict`, to the bit; of an ensemble of one method they are means. docs/heatmaps.md tells more.
 
 Examples:
   bagrad heatmap --model runs/uni --data features_uni_v1/ --labels slides.csv --out maps/
@@ -43,7 +42,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Model file, or the run folder it is in
+    /// Model file, ensemble, or the run folder it is in
     #[arg(long)]
     model: PathBuf,
     /// Folder of slides, packed file, or anything else with places that `predict` takes
@@ -164,8 +163,15 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     let path = run_folder::model_of(&args.model)?;
-    let model = Model::load(&path)?;
-    let plan = plan(args, &model)?;
+    let ensemble = Ensemble::load(&path)?;
+    if !ensemble.is_of_one_method() {
+        bail!(
+            "{}: what members of several methods say of patches has no common meaning; draw one of them, which `bagrad ensemble \
+             FILE --member N --out model.safetensors` takes out",
+            path.display()
+        );
+    }
+    let plan = plan(args, &ensemble)?;
     let drawing = Drawing {
         folder: claim.staging(),
         wanted: Wanted { scores: &args.score, class: args.class.as_deref(), scale: args.scale },
@@ -180,7 +186,7 @@ pub fn run(args: &Args) -> Result<()> {
         tiles: args.tiles.as_deref(),
     };
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let mut predictor = model.clone().on(&device)?.memory(args.memory.memory);
+    let predictor = ensemble.on(&device).memory(args.memory.memory);
     let (mut done, mut spent, mut told) = (Vec::new(), Spent::default(), BTreeSet::new());
     let bar = bar(quiet, plan.chosen.iter().filter(|&&chosen| chosen).count());
     for batch in Predictor::together(&plan.cohort.sizes()) {
@@ -201,12 +207,15 @@ pub fn run(args: &Args) -> Result<()> {
             continue;
         }
         let clock = Instant::now();
-        let look = model.look(&taken.bags).with_context(|| format!("data {}", args.data))?;
+        let look = predictor.ensemble().look(&taken.bags).with_context(|| format!("data {}", args.data))?;
         look.remark.into_iter().for_each(&mut tell);
         if let Some(far) = look.far.filter(Far::is_remarkable) {
             tell(format!("{}: {far}; maps of features so far out mean little", taken.bags.names.join(", ")));
         }
-        let found = predictor.predict(&taken.bags)?;
+        let found = predictor.predict(&taken.bags)?.mean;
+        if found.scores.is_empty() {
+            bail!("{}: settings of the members change what their scores mean; draw one of them", path.display());
+        }
         spent.predicting += clock.elapsed();
         let clock = Instant::now();
         for (bag, &at) in taken.which.iter().enumerate().filter(|(_, at)| plan.chosen[**at]) {
@@ -221,7 +230,7 @@ pub fn run(args: &Args) -> Result<()> {
     if done.is_empty() {
         bail!("data {}: no slide is left to draw", args.data);
     }
-    finish::finish(args, claim, &model, &device, &done, &spent)
+    finish::finish(args, claim, &predictor, &done, &spent)
 }
 
 fn bar(quiet: bool, slides: usize) -> ProgressBar {
@@ -233,14 +242,14 @@ fn bar(quiet: bool, slides: usize) -> ProgressBar {
 }
 
 /// Opens the data and says which slides are drawn.
-fn plan(args: &Args, model: &Model) -> Result<Plan> {
+fn plan(args: &Args, ensemble: &Ensemble) -> Result<Plan> {
     let quiet = args.output.quiet;
     let mut opening = args.bags.opening();
-    opening.columns.labels_are = args::labels_for(&model.spec().target);
+    opening.columns.labels_are = args::labels_for(ensemble.target());
     let mut cohort = Cohort::open(&args.data, &opening, quiet)?;
     let of_data = || format!("data {}", args.data);
-    let classes = model.spec().classes.clone();
-    class_match::check_kind(cohort.bags(), &classes, &model.spec().target).with_context(of_data)?;
+    let classes = ensemble.classes().to_vec();
+    class_match::check_kind(cohort.bags(), &classes, ensemble.target()).with_context(of_data)?;
     let told = class_match::adopt(cohort.bags_mut(), &classes, &args.classes);
     told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let mut chosen = cohort.chosen(args.only.as_deref())?;

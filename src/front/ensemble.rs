@@ -104,6 +104,11 @@ impl EnsemblePredictor {
         &self.ensemble
     }
 
+    /// The device it is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What the ensemble says of all `bags`. A member says what it says alone, to the bit.
     ///
     /// # Errors

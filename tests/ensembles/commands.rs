@@ -84,6 +84,25 @@ fn runs_are_joined_and_answer_together() {
     );
     assert_eq!(json(&["show", text(&file), "--json"])["members"], told["members"]);
 
+    // A map has the numbers of the table.
+    let maps = dir.path().join("maps");
+    let drawn = json(&[
+        "heatmap",
+        "--model",
+        text(&file),
+        "--data",
+        text(&data),
+        "--out",
+        text(&maps),
+        "--only",
+        "3",
+        "--json",
+    ]);
+    assert_eq!(drawn["members"], 3);
+    let (map, attention) = (fs::read_to_string(maps.join("3.csv")).unwrap(), column(&instances, "attention"));
+    assert_eq!(column(&map, "attention"), attention[3 * SIZE..4 * SIZE]);
+    assert!(fs::read_to_string(maps.join("index.html")).unwrap().contains("mean of 3 models"));
+
     // A member is the file it was; an ensemble among models gives its members.
     let one = dir.path().join("one.safetensors");
     good(&["ensemble", text(&file), "--member", "2", "--out", text(&one)]);
@@ -123,6 +142,9 @@ fn several_methods_say_nothing_of_instances() {
     let result: Value = serde_json::from_str(&fs::read_to_string(out.join("prediction.json")).unwrap()).unwrap();
     assert!(result["scores_are"].is_null() && result.get("instance_auc").is_none() && result["auc"].is_f64());
     assert_eq!(result["members"][1]["method"], "mi-net");
+    let maps = dir.path().join("maps");
+    let told = refused(&["heatmap", "--model", text(&file), "--data", text(&data), "--out", text(&maps)]);
+    assert!(told.contains("members of several methods") && told.contains("--member N"), "{told}");
 }
 
 /// Log-risks have a mean and no deviation; curves of survival meet at the edges of all.
@@ -183,7 +205,6 @@ fn what_is_no_ensemble_or_needs_one_model_is_refused() {
         (vec!["ensemble", file, "--out", file, "--force"], "this call reads"),
         (vec!["ensemble", file, "--member", "3", "--out", new], "--member 3:"),
         (vec!["ensemble", a, b, "--member", "1", "--out", new], "is of one ensemble, and 2 files are named"),
-        (vec!["heatmap", "--model", file, "--data", data, "--out", new], "is an ensemble of 2 models"),
         (vec!["export", file, "--format", "onnx", "--out", new], "is an ensemble of 2 models"),
         (vec!["export", file, "--format", "state-dict", "--out", new], "--member N"),
         (vec!["embed", "--encoder", file, "--images", data, "--out", new], "is an ensemble of 2 models"),

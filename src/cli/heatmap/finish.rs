@@ -6,9 +6,9 @@ use crate::cli::csv::Csv;
 use crate::cli::run_folder::table_file;
 use crate::cli::{answer, answer_json, note};
 use anyhow::Result;
+use bagrad::EnsemblePredictor;
 use bagrad::files::{Claim, write_atomically};
 use bagrad::heatmap::{self, Card};
-use bagrad::model::Model;
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -17,18 +17,13 @@ use std::time::Duration;
 ///
 /// # Errors
 /// With the file that cannot be written.
-pub fn finish(
-    args: &Args,
-    claim: Claim,
-    model: &Model,
-    device: &bagrad::Device,
-    done: &[Done],
-    spent: &Spent,
-) -> Result<()> {
+pub fn finish(args: &Args, claim: Claim, predictor: &EnsemblePredictor, done: &[Done], spent: &Spent) -> Result<()> {
     table_file(claim.staging().join("top.csv"), |out| top(out, done))?;
     let cards: Vec<Card> = done.iter().map(|slide| slide.card.clone()).collect();
     let patches: usize = cards.iter().map(|card| card.patches).sum();
-    let method = model.spec().method.info();
+    let members = predictor.ensemble().members();
+    let method = members[0].model.spec().method.info();
+    let mean = if members.len() > 1 { format!(", mean of {} models", members.len()) } else { String::new() };
     let right = cards.iter().filter(|card| card.right == Some(true)).count();
     let labelled = cards.iter().filter(|card| card.right.is_some()).count();
     let judged =
@@ -41,7 +36,7 @@ pub fn finish(
         "In QuPath: open the slide, then File, Import objects from file, and choose its cells or regions.".into(),
     ];
     let title = format!(
-        "{} on {}",
+        "{}{mean} on {}",
         method.title,
         Path::new(&args.data).file_name().map_or(args.data.clone().into(), |n| n.to_string_lossy())
     );
@@ -58,7 +53,8 @@ pub fn finish(
             "out": args.out.display().to_string(),
             "slides": done.iter().map(slide).collect::<Vec<_>>(),
             "patches": patches,
-            "device": device.name(),
+            "device": predictor.device().name(),
+            "members": members.len(),
             "seconds": { "reading": seconds(spent.reading), "predicting": seconds(spent.predicting), "drawing": seconds(spent.drawing) },
         }));
     }
