@@ -161,6 +161,39 @@ fn links_may_differ() {
     assert_eq!(scores.log_loss, wanted);
 }
 
+/// Labels and grades have probabilities that are averaged; what is predicted is decided by the mean.
+#[test]
+fn labels_and_grades_are_decided_by_the_mean() {
+    let device = Device::host();
+    let mut given = bags(12, 3);
+    (given.labels, given.columns) = (None, None);
+    for target in [Target::LabelSets, Target::Ordered] {
+        let of = |seed| {
+            let classes = ["a", "b", "c"].map(String::from).to_vec();
+            let method = Dsmil::default().into();
+            Model::new(Spec { method, width: 5, classes, target: target.clone() }, seed).unwrap()
+        };
+        let models = [1, 2, 3].map(of);
+        let each = alone(&models, &given, &device);
+        let found = ensemble(models).unwrap().on(&device).predict(&given).unwrap();
+        let mean = means(&each, |p| &p.probabilities);
+        close(&found.mean.probabilities, &mean, "probabilities");
+        assert_eq!(found.spread.unwrap().probabilities.len(), 36);
+        for bag in 0..12 {
+            let p = &mean[bag * 3..][..3];
+            let likely: Vec<usize> = (0..3).filter(|&label| p[label] >= 0.5).collect();
+            let best = (0..3).fold(0, |best, c| if p[c] > p[best] { c } else { best });
+            match target {
+                Target::LabelSets => assert_eq!(found.mean.labels(bag), likely),
+                _ => assert_eq!(found.mean.class(bag), best),
+            }
+        }
+        if target == Target::Ordered {
+            close(&found.mean.scores, &means(&each, |p| &p.scores), "scores, means of all columns");
+        }
+    }
+}
+
 #[test]
 fn numbers_are_averaged_in_their_unit() {
     let device = Device::host();
