@@ -12,6 +12,7 @@ pub mod run;
 pub mod statistics;
 pub mod steps;
 pub mod tune;
+pub mod whole;
 
 mod loaded;
 

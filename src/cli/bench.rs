@@ -5,6 +5,7 @@ mod compare;
 mod keep;
 mod ladder;
 mod page;
+mod report;
 mod shader;
 
 pub use compare::Slower;
@@ -106,6 +107,8 @@ pub struct Args {
     own: shader::Args,
     #[command(flatten)]
     ladder: ladder::Args,
+    #[command(flatten)]
+    report: report::Args,
     /// What the device can do at most instead, each with a shader whose result is known: memory by size, multiply-adds,
     /// exponentials, workgroup memory, subgroups, matrix units, launches, transfers, compilation
     #[arg(long, conflicts_with_all = ["steps", "tune", "statistics", "product", "filter", "sizes", "shader", "repeats",
@@ -154,8 +157,7 @@ pub fn run(args: &Args, begin: Instant) -> Result<()> {
     if all::is_asked(&args.place) {
         return all::run(args);
     }
-    let file = args.json.as_ref().and_then(Option::as_deref);
-    let keep = keep::Keep::claim(file, args.csv.as_deref(), args.html.as_deref(), args.force)?;
+    let keep = keep::Keep::of(args, std::path::Path::to_path_buf)?;
     let (device, _) = open_device(&args.place, None, args.prints_json())?;
     measure(args, &device, keep, begin)
 }
@@ -170,6 +172,9 @@ fn measure(args: &Args, device: &Device, keep: keep::Keep, begin: Instant) -> Re
     }
     if args.ceilings {
         return ceilings(args, device);
+    }
+    if args.report.report.is_some() {
+        return report::run(&args.report, device, &args.filter, args.repeats, keep, args.label.clone());
     }
     if args.steps.is_empty() {
         return kernels(args, device, keep);

@@ -156,6 +156,31 @@ fn all_devices_are_measured_one_after_the_other() {
     assert!(written.len() == files.len() + 1 && written.contains(&"host-host.json".to_owned()), "{written:?}");
 }
 
+#[test]
+fn a_report_is_a_run_with_steps_beside_and_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, page) = (file(folder.path(), "r.json"), file(folder.path(), "r.html"));
+    let asked = ["bench", "--report", text(&run), "--quick", "--filter", "activate", "--repeats", "1"];
+    let out = bagrad(&asked);
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    // A machine that is too busy to measure a ceiling has it marked in the files.
+    assert!(out.status.success() || stderr.contains("twice the work"), "{stderr}");
+    let found: Value = serde_json::from_str(&fs::read_to_string(&run).unwrap()).unwrap();
+    assert_eq!((&found["format"], &found["device"]["kind"]), (&"bagrad bench 1".into(), &"host".into()));
+    let steps: Vec<&str> = found["steps"].as_array().unwrap().iter().map(|s| s["shape"].as_str().unwrap()).collect();
+    assert!(steps.len() == 5 && steps[4].contains("transmil"), "{steps:?}");
+    assert!(found["roofs"].as_array().unwrap().iter().any(|c| c["what"] == "copy"));
+    let kernels = found["cases"].as_array().unwrap();
+    assert!(kernels.iter().any(|c| c["kernel"] == "activate") && kernels.iter().any(|c| c["kernel"] == "matmul"));
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("Training steps") && !html.contains("NaN"));
+    good(&["bench", "compare", text(&run), text(&run)]);
+
+    assert!(refused(&asked).contains("--force replaces it"));
+    let named = refused(&["bench", "--report", text(&page), "--quick"]);
+    assert!(named.contains("name the JSON file"), "{named}");
+}
+
 const SHADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/product.wgsl");
 const WORDS: &str = "40u,56u,24u,24u,56u,56u,0u,0u,0f,24u,0u,1u";
 

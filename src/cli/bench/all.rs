@@ -26,13 +26,8 @@ pub fn run(args: &Args) -> Result<()> {
     let only_wgsl = args.own.shader.is_some() || args.ladder.ladder.is_some() || args.statistics;
     let (choices, left_out) = choose(&list().0, only_wgsl);
     left_out.iter().for_each(|why| note(quiet, why));
-    let file = args.json.as_ref().and_then(Option::as_deref);
     // All files are claimed before the first device is measured.
-    let claim = |choice: &DeviceChoice| {
-        let [json, csv, html] =
-            [file, args.csv.as_deref(), args.html.as_deref()].map(|path| path.map(|path| of_device(path, choice)));
-        Keep::claim(json.as_deref(), csv.as_deref(), html.as_deref(), args.force)
-    };
+    let claim = |choice| Keep::of(args, |path| of_device(path, choice));
     let keeps = choices.iter().map(claim).collect::<Result<Vec<Keep>>>()?;
     let (mut measured, mut failed) = (0, Vec::new());
     for (choice, keep) in choices.iter().zip(keeps) {

@@ -16,11 +16,30 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// Claims what `args` ask for, each file by the name that `rename` gives it.
+    ///
+    /// # Errors
+    /// As for [`Claim::files`].
+    pub fn of(args: &super::Args, rename: impl Fn(&Path) -> PathBuf) -> Result<Self> {
+        let owned = |path: Option<&Path>| path.map(&rename);
+        let [json, csv, html] = match &args.report.report {
+            Some(report) => {
+                let [json, page] = super::report::files(&rename(report))?;
+                [Some(json), None, Some(page)]
+            }
+            None => {
+                let json = args.json.as_ref().and_then(Option::as_deref);
+                [owned(json), owned(args.csv.as_deref()), owned(args.html.as_deref())]
+            }
+        };
+        Self::claim(json.as_deref(), csv.as_deref(), html.as_deref(), args.force)
+    }
+
     /// Claims what is asked for.
     ///
     /// # Errors
     /// As for [`Claim::files`].
-    pub fn claim(json: Option<&Path>, csv: Option<&Path>, html: Option<&Path>, force: bool) -> Result<Self> {
+    fn claim(json: Option<&Path>, csv: Option<&Path>, html: Option<&Path>, force: bool) -> Result<Self> {
         let one = |path: Option<&Path>, kind: Kind| -> Result<Option<(PathBuf, Claim)>> {
             let Some(path) = path else { return Ok(None) };
             Ok(Some((path.to_owned(), Claim::files(&[(path, kind)], force, &[])?)))
@@ -33,6 +52,15 @@ impl Keep {
         self.json.is_some() || self.csv.is_some() || self.html.is_some()
     }
 
+    /// Writes a JSON file and a page with these texts.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn put_texts(self, json: String, html: String) -> Result<()> {
+        let pairs = [(self.json, json), (self.html, html)];
+        pairs.into_iter().try_for_each(|(place, text)| place.map_or(Ok(()), |place| put(place, text.into_bytes())))
+    }
+
     /// Whether a page is.
     pub fn has_page(&self) -> bool {
         self.html.is_some()
@@ -43,10 +71,6 @@ impl Keep {
     /// # Errors
     /// When a file cannot be written.
     pub fn put(self, run: &Run, ceilings: &[Ceiling], sweep: &[(usize, Vec<Timed>)]) -> Result<()> {
-        let put = |(path, claim): (PathBuf, Claim), text: Vec<u8>| -> Result<()> {
-            write_atomically(claim.staged(&path), text)?;
-            Ok(claim.commit()?)
-        };
         if let Some(place) = self.json {
             put(place, run.text().into_bytes())?;
         }
@@ -58,6 +82,11 @@ impl Keep {
         }
         Ok(())
     }
+}
+
+fn put((path, claim): (PathBuf, Claim), text: Vec<u8>) -> Result<()> {
+    write_atomically(claim.staged(&path), text)?;
+    Ok(claim.commit()?)
 }
 
 /// A line for each sample; run 0 of a round is the one that warms up.
