@@ -101,7 +101,11 @@ impl Ensemble {
             model.check_finite()?;
             model.check_fields()?;
             if model.record(crate::tape::Storage::F32, false)?.logits().is_none() {
-                return refused(format!("{name} is an encoder of patches, which says nothing of bags"));
+                let what = "is an encoder of patches, which says nothing of bags";
+                return match members.len() {
+                    1 => Err(Error::setting("model", what)),
+                    _ => refused(format!("{name} {what}")),
+                };
             }
             let statistics = format!("{:?}", model.standardisation);
             if let Some(first) = seen.insert((model.fingerprint(), statistics), name) {

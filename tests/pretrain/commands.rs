@@ -86,7 +86,9 @@ fn pictures_become_an_encoder_then_bags_then_a_model() {
     let run = dir.path().join("run");
     let train = ["train", "--data", text(&bags), "--method", "dsmil", "--epochs", "2", "--out", text(&run), "--json"];
     assert!(json(&train)["test_bags"].as_u64().unwrap() > 0);
-    assert!(refused(&["predict", "--model", text(&encoder), "--data", text(&bags)]).contains("features"));
+    assert!(
+        refused(&["predict", "--model", text(&encoder), "--data", text(&bags)]).contains("is an encoder of patches")
+    );
     let model = run.join("model.safetensors");
     let wrong = ["embed", "--encoder", text(&model), "--images", text(&images), "--out", "x"];
     assert!(refused(&wrong).contains("expected an encoder of patches, found a model of dsmil"));
