@@ -35,23 +35,11 @@ pub fn gpu() -> Option<Device> {
 /// differently.
 pub fn as_other_gpus(device: &Device) -> Vec<Device> {
     let mut all = vec![device.clone()];
-    if let (Device::Gpu(gpu), false) = (device, plans_itself()) {
+    if let (Device::Gpu(gpu), false) = (device, is_thin()) {
         let plans = ["gpu:2", "rdna:200", "nvidia:132", "apple:8"].map(|plan| plan.parse().unwrap());
         all.extend(plans.map(|plan| Device::Gpu(gpu.planned_as(plan).unwrap())));
     }
     all
-}
-
-/// True where a device is planned for as itself alone: on drivers that are slow, and with `BAGRAD_TEST_PLANS=own`, for drivers
-/// whose plans of other GPUs have run on another driver.
-pub fn plans_itself() -> bool {
-    static SAID: Once = Once::new();
-    let own = std::env::var("BAGRAD_TEST_PLANS").is_ok_and(|v| v == "own");
-    if own {
-        let line = "######## BAGRAD_TEST_PLANS=own: PLANS OF OTHER GPUS ARE NOT TESTED ########\n";
-        SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
-    }
-    own || is_thin()
 }
 
 /// `BAGRAD_TEST_THIN=1` leaves the largest batches out on a GPU: for drivers that need minutes for them.
