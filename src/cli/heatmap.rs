@@ -186,7 +186,7 @@ pub fn run(args: &Args) -> Result<()> {
         tiles: args.tiles.as_deref(),
     };
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let predictor = ensemble.on(&device).memory(args.memory.memory);
+    let mut predictor = ensemble.on(&device).memory(args.memory.memory);
     let (mut done, mut spent, mut told) = (Vec::new(), Spent::default(), BTreeSet::new());
     let bar = bar(quiet, plan.chosen.iter().filter(|&&chosen| chosen).count());
     for batch in Predictor::together(&plan.cohort.sizes()) {

@@ -111,7 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
     told.with_context(of_data)?.iter().for_each(|remark| note(quiet, remark));
     let (device, _) = open_device(&args.device, None, quiet)?;
-    let predictor = ensemble.on(&device).memory(args.memory.memory);
+    let mut predictor = ensemble.on(&device).memory(args.memory.memory);
     let answers = predictor.predict(&set.bags)?;
     let predictions = &answers.mean;
     // Not there for an ensemble of several methods.

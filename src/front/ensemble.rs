@@ -1,7 +1,7 @@
 //! An ensemble on a device: what each member says of bags, and all of them together.
 
 use super::mean::Mean;
-use super::predictor::{Labelled, Look};
+use super::predictor::{Labelled, Look, Predictor};
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::ensemble::Ensemble;
@@ -28,7 +28,7 @@ impl Ensemble {
 
     /// Puts the ensemble on a device, where it predicts; [`Ensemble::new`] has an example.
     pub fn on(self, device: &Device) -> EnsemblePredictor {
-        EnsemblePredictor { ensemble: self, device: device.clone(), budget: None, renamed: Vec::new() }
+        EnsemblePredictor { ensemble: self, device: device.clone(), budget: None, renamed: Vec::new(), there: None }
     }
 }
 
@@ -39,6 +39,8 @@ pub struct EnsemblePredictor {
     device: Device,
     budget: Option<u64>,
     renamed: Vec<(String, String)>,
+    /// The member that predicted last, which stays on the device until another one does.
+    there: Option<(usize, Predictor)>,
 }
 
 /// What an ensemble says of some bags.
@@ -90,7 +92,7 @@ pub struct EnsembleEvaluation {
 impl EnsemblePredictor {
     /// The same within so many bytes of device memory, where methods can run in windows of rows.
     pub fn memory(self, bytes: impl Into<Option<u64>>) -> Self {
-        Self { budget: bytes.into(), ..self }
+        Self { budget: bytes.into(), there: None, ..self }
     }
 
     /// As [`crate::Predictor::renamed`].
@@ -113,20 +115,29 @@ impl EnsemblePredictor {
     ///
     /// # Errors
     /// As [`crate::Predictor::predict`].
-    pub fn predict(&self, bags: &Bags) -> Result<Answers> {
+    pub fn predict(&mut self, bags: &Bags) -> Result<Answers> {
         let mut mean = Mean::new(&self.ensemble);
-        for member in self.ensemble.members() {
-            let mut predictor = member.model.clone().on(&self.device)?.memory(self.budget);
-            mean.add(predictor.predict(bags)?);
+        for at in 0..self.ensemble.members().len() {
+            mean.add(self.member(at)?.predict(bags)?);
         }
         Ok(mean.end())
+    }
+
+    /// A member on the device.
+    fn member(&mut self, at: usize) -> Result<&mut Predictor> {
+        let there = match self.there.take().filter(|(other, _)| *other == at) {
+            Some(there) => there,
+            // What was there is gone, and has left its memory.
+            None => (at, self.ensemble.members()[at].model.clone().on(&self.device)?.memory(self.budget)),
+        };
+        Ok(&mut self.there.insert(there).1)
     }
 
     /// Predicts all `bags` and compares those that have labels with them, as [`crate::Predictor::evaluate`] does.
     ///
     /// # Errors
     /// As [`crate::Predictor::evaluate`].
-    pub fn evaluate(&self, bags: &Bags) -> Result<EnsembleEvaluation> {
+    pub fn evaluate(&mut self, bags: &Bags) -> Result<EnsembleEvaluation> {
         let labelled = Labelled::new(bags, self.ensemble.members()[0].model.spec(), &self.renamed)?;
         let answers = self.predict(bags)?;
         let scores = labelled.scores(&answers.mean)?;

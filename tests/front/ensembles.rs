@@ -54,7 +54,7 @@ fn members_answer_as_alone_and_together() {
         models[2].standardisation = None;
         let given = bags(9, 7);
         let each = alone(&models, &given, &device);
-        let predictor = ensemble(models).unwrap().on(&device);
+        let mut predictor = ensemble(models).unwrap().on(&device);
         let found = predictor.predict(&given).unwrap();
         for (member, each) in found.members.iter().zip(&each) {
             assert_eq!(member.probabilities, each.probabilities);
