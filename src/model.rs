@@ -54,7 +54,12 @@ impl Spec {
     }
 
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
-        self.method.record_for(&self.target, [self.width, self.classes.len()], storage, instance_grads)
+        self.record_soft(storage, instance_grads, Soft::default())
+    }
+
+    /// The same with softened targets in the loss of bags.
+    pub(crate) fn record_soft(&self, storage: Storage, instance_grads: bool, soft: Soft) -> Result<Tape> {
+        self.method.record_soft(&self.target, soft, [self.width, self.classes.len()], storage, instance_grads)
     }
 }
 
@@ -360,12 +365,6 @@ impl Model {
 
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
         self.spec.record(storage, instance_grads)
-    }
-
-    /// The same with softened targets in the loss of bags.
-    pub(crate) fn record_soft(&self, storage: Storage, instance_grads: bool, soft: Soft) -> Result<Tape> {
-        let Spec { method, width, classes, target } = &self.spec;
-        method.record_soft(target, soft, [*width, classes.len()], storage, instance_grads)
     }
 
     pub(crate) fn layout(&self) -> &ParamLayout {

@@ -12,6 +12,25 @@ pub enum PlaceUnit {
     Micrometres,
 }
 
+impl PlaceUnit {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pixels => "pixels of level 0",
+            Self::Micrometres => "micrometres",
+        }
+    }
+}
+
+/// A part of an [`Origin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Encoder,
+    Unit,
+    Patch,
+    Magnification,
+}
+
 /// What is known of where the instances of all bags come from; what differs between bags is not. It goes with bags
 /// ([`crate::Bags::origin`]) and into the model that is trained on them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,21 +75,37 @@ impl Origin {
         }
     }
 
+    /// What both know and have otherwise, with that of `self` and that of `other`.
+    pub(crate) fn differences(&self, other: &Origin) -> Vec<(Part, [String; 2])> {
+        let encoders = self.encoder.as_ref().zip(other.encoder.as_ref());
+        let encoders = encoders.filter(|(ours, theirs)| !ours.eq_ignore_ascii_case(theirs));
+        let units = self.unit.zip(other.unit).filter(|(ours, theirs)| ours != theirs);
+        let lengths = |ours: Option<f64>, theirs: Option<f64>| {
+            let other = ours.zip(theirs).filter(|(ours, theirs)| ours != theirs);
+            other.map(|(ours, theirs)| [ours, theirs].map(|length| length.to_string()))
+        };
+        let all = [
+            (Part::Encoder, encoders.map(|(ours, theirs)| [ours, theirs].map(String::clone))),
+            (Part::Unit, units.map(|(ours, theirs)| [ours, theirs].map(|unit| unit.name().to_owned()))),
+            (Part::Patch, lengths(self.patch, other.patch)),
+            (Part::Magnification, lengths(self.magnification, other.magnification)),
+        ];
+        all.into_iter().filter_map(|(part, both)| Some((part, both?))).collect()
+    }
+
     /// What a model that was trained on instances of `self` has to tell of those of `other`.
     pub(crate) fn differs(&self, other: &Origin) -> Option<String> {
-        let mut told = Vec::new();
-        if let (Some(ours), Some(theirs)) = (&self.encoder, &other.encoder)
-            && !ours.eq_ignore_ascii_case(theirs)
-        {
-            told.push(format!(
-                "the features are of the encoder {theirs}, and the model was trained on those of {ours}"
-            ));
-        }
-        if let (Some(ours), Some(theirs)) = (self.magnification, other.magnification)
-            && ours != theirs
-        {
-            told.push(format!("patches were seen at {theirs} times, and at {ours} times when the model was trained"));
-        }
+        let tell = |(part, [ours, theirs]): (Part, [String; 2])| match part {
+            Part::Encoder => {
+                Some(format!("the features are of the encoder {theirs}, and the model was trained on those of {ours}"))
+            }
+            Part::Magnification => {
+                Some(format!("patches were seen at {theirs} times, and at {ours} times when the model was trained"))
+            }
+            // Places are no input, but where they are drawn.
+            Part::Unit | Part::Patch => None,
+        };
+        let told: Vec<String> = self.differences(other).into_iter().filter_map(tell).collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
 }

@@ -125,7 +125,7 @@ impl From<Metrics> for Found {
 }
 
 /// One of several settings that a run chose among, by bags that it was not measured on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
     /// The settings, as they were asked for.
     pub settings: String,
@@ -201,17 +201,18 @@ impl Grid {
         Self { metric, axes, cells: Vec::new() }
     }
 
-    /// Adds a cell.
+    /// Adds a cell, of which more can be said.
     pub fn cell<F: Into<Found>>(
         &mut self,
         [row, column]: [&str; 2],
         settings: Value,
         published: Option<Published>,
         run: impl Fn(&Task) -> Result<F> + Send + Sync + 'static,
-    ) {
+    ) -> &mut Cell {
         let (row, column) = (row.to_owned(), column.to_owned());
         let run: Run = Box::new(move |task| run(task).map(Into::into));
         self.cells.push(Cell { row, column, settings, published, run, ends_with_a_model: false });
+        self.cells.last_mut().expect("just put there")
     }
 }
 

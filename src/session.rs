@@ -134,7 +134,7 @@ impl Session {
         if storage == Storage::U32 {
             return Err(Error::setting("storage", "features are stored in F32 or F16, found U32"));
         }
-        let tape = model.record_soft(storage, instance_grads, soft)?;
+        let tape = model.spec().record_soft(storage, instance_grads, soft)?;
         Self::on_tape(device, model, tape, storage, instance_grads)
     }
 

@@ -226,13 +226,12 @@ impl Study {
                     // A model of means would be given instances.
                     let of_instances = contender.sees == Sees::Instances;
                     let means = means.clone().filter(|_| contender.sees == Sees::Means);
-                    grid.cell([&contender.name.clone(), &column(repeat, fold)], settings, None, move |task| {
-                        let bags = means.as_deref().unwrap_or(&study.set.bags);
-                        Ok(study.fit(&contender, bags, [repeat, fold], task)?)
-                    });
-                    if let Some(cell) = grid.cells.last_mut() {
-                        cell.ends_with_a_model = of_instances;
-                    }
+                    let cell =
+                        grid.cell([&contender.name.clone(), &column(repeat, fold)], settings, None, move |task| {
+                            let bags = means.as_deref().unwrap_or(&study.set.bags);
+                            Ok(study.fit(&contender, bags, [repeat, fold], task)?)
+                        });
+                    cell.ends_with_a_model = of_instances;
                 }
             }
         }

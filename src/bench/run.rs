@@ -1,6 +1,6 @@
 //! The file of a run of the benchmark: single samples of every case, and all that decides them.
 
-use super::kernels::Ceilings;
+use super::kernels::{Ceilings, Rounds};
 use super::median;
 use crate::device::Device;
 use crate::device::facts::Facts;
@@ -114,6 +114,13 @@ pub struct How {
     pub clock: String,
     /// What was asked for, such as `sizes mil`.
     pub asked: String,
+}
+
+impl How {
+    /// So often, each time after one run that warms up.
+    pub fn of(Rounds { rounds, repeats }: Rounds, asked: impl Into<String>) -> Self {
+        Self { rounds, repeats, warm_up: 1, asked: asked.into(), ..Self::default() }
+    }
 }
 
 /// A run.

@@ -87,10 +87,8 @@ pub fn measure(device: &Device, asked: Asked, tell: &mut dyn FnMut(&str)) -> Res
         };
         rows.push(steps::time(device, &work, &settings)?);
     }
-    let Rounds { rounds, repeats } = often;
     let asked = format!("a report{}, kernels with {filter:?} in their names", if quick { " (quick)" } else { "" });
-    let how = How { rounds, repeats, warm_up: 1, asked, ..How::default() };
-    Ok(Whole { run: begun.end(device, how, Some(most), cases), roofs, steps: rows, ladders: climbed })
+    Ok(Whole { run: begun.end(device, How::of(often, asked), Some(most), cases), roofs, steps: rows, ladders: climbed })
 }
 
 fn work(quick: bool) -> Result<Vec<Work>> {

@@ -215,6 +215,14 @@ fn ceilings(args: &Args, device: &Device) -> Result<()> {
     }
 }
 
+/// Refuses a filter that leaves no kernel.
+fn check_filter(filter: &str) -> Result<()> {
+    match kernels::names().any(|name| name.contains(filter)) {
+        true => Ok(()),
+        false => bail!("no kernel has {filter:?} in its name; `bagrad bench` without --filter lists all"),
+    }
+}
+
 /// Times of kernels.
 fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
     let rounds = args.rounds.unwrap_or(if keep.is_asked() { 10 } else { 1 });
@@ -226,9 +234,7 @@ fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
     if let Some(ladder) = args.ladder.ladder {
         return ladder::run(&args.ladder, ladder, device, often, (keep, args.label.clone(), args.prints_json()));
     }
-    if !kernels::names().any(|name| name.contains(&args.filter)) {
-        bail!("no kernel has {:?} in its name; `bagrad bench` without --filter lists all", args.filter);
-    }
+    check_filter(&args.filter)?;
     let begun = Begun::now();
     let roofs = if args.html.is_some() { ceilings::measure(device)? } else { Vec::new() };
     let ceilings = Ceilings::of(device)?;
@@ -245,8 +251,7 @@ fn kernels(args: &Args, device: &Device, keep: keep::Keep) -> Result<()> {
             (kernels::measure(device, args.sizes, &args.filter, often)?, asked)
         }
     };
-    let how = How { rounds, repeats, warm_up: 1, asked, ..How::default() };
-    let mut run = begun.end(device, how, Some(ceilings), timed);
+    let mut run = begun.end(device, How::of(often, asked), Some(ceilings), timed);
     run.label = args.label.clone();
     // Kernels whose sizes do not depend on the bag are the same at each.
     run.cases = page::once(run.cases);

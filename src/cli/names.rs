@@ -8,7 +8,7 @@ const LONGEST: usize = 160;
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// `name` as the begin of the name of a file in one folder, on every system: nothing in it leads elsewhere, and `@`, which
-/// parts a slide from what is drawn of it, is not in it.
+/// parts a name from what is drawn of it, is not in it.
 fn clean(name: &str) -> String {
     let kept = |c: char| if c.is_alphanumeric() || "-_.+() ,=#".contains(c) { c } else { '_' };
     let mut stem: String = name.chars().map(kept).collect();
@@ -29,8 +29,8 @@ fn clean(name: &str) -> String {
     stem
 }
 
-/// A name for the files of each slide, of which no two are one on any system: with a number behind it where another slide has
-/// it. A slide has files with these `endings`; `others` are files of the same folder.
+/// A begin for the names of files of each of `names`, of which no two are one on any system: with a number behind it where
+/// another one has it. Each has files with these `endings`; `others` are files of the same folder.
 pub fn stems(names: &[String], endings: &[&str], others: &[&str]) -> Vec<String> {
     let mut taken: HashSet<String> = others.iter().map(|name| name.to_lowercase()).collect();
     let free = |name: &String| {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use bagrad::methods::Method;
 use bagrad::standardise::Standardiser;
 use bagrad::target::{NumberLoss, Target};
-use bagrad::{Ensemble, Member, Model, Origin, PlaceUnit};
+use bagrad::{Ensemble, Member, Model, Origin};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -104,10 +104,10 @@ pub fn changed_settings(method: &Method) -> String {
 
 /// Where instances come from, as names and values.
 pub fn origin_lines(origin: &Origin) -> Vec<[String; 2]> {
-    let unit = |unit: PlaceUnit| if unit == PlaceUnit::Pixels { " pixels of level 0" } else { " micrometres" };
+    let unit = origin.unit.map_or(String::new(), |unit| format!(" {}", unit.name()));
     let told = [
         origin.encoder.clone().map(|encoder| ("encoder", encoder)),
-        origin.patch.map(|side| ("patches", format!("{side}{}", origin.unit.map_or("", unit)))),
+        origin.patch.map(|side| ("patches", format!("{side}{unit}"))),
         origin.magnification.map(|times| ("magnification", times.to_string())),
     ];
     told.into_iter().flatten().map(|(name, value)| [name.to_owned(), value]).collect()

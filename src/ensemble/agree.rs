@@ -3,7 +3,7 @@
 use super::Member;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::origin::{Origin, PlaceUnit};
+use crate::origin::Part;
 use crate::target::Target;
 
 /// Names that a message has, at most.
@@ -73,21 +73,12 @@ fn listed(names: &[String]) -> String {
 
 /// As [`differ`], of where instances come from, as far as both were told.
 fn origins_differ(a: &Model, b: &Model) -> Option<[String; 3]> {
-    let (a, b) = (a.origin.as_ref()?, b.origin.as_ref()?);
-    let lengths = |what: &str, of: fn(&Origin) -> Option<f64>| {
-        let (here, there) = (of(a)?, of(b)?);
-        (here != there).then(|| [what.to_owned(), here.to_string(), there.to_string()])
+    let (part, [here, there]) = a.origin.as_ref()?.differences(b.origin.as_ref()?).into_iter().next()?;
+    let what = match part {
+        Part::Encoder => "the encoder of the features",
+        Part::Unit => "the unit of places",
+        Part::Patch => "the side of a patch",
+        Part::Magnification => "the magnification",
     };
-    if let (Some(here), Some(there)) = (&a.encoder, &b.encoder)
-        && !here.eq_ignore_ascii_case(there)
-    {
-        return Some(["the encoder of the features".into(), here.clone(), there.clone()]);
-    }
-    if let (Some(here), Some(there)) = (a.unit, b.unit)
-        && here != there
-    {
-        let unit = |unit| if unit == PlaceUnit::Pixels { "pixels of level 0" } else { "micrometres" };
-        return Some(["the unit of places".into(), unit(here).into(), unit(there).into()]);
-    }
-    lengths("the side of a patch", |origin| origin.patch).or_else(|| lengths("the magnification", |o| o.magnification))
+    Some([what.to_owned(), here, there])
 }

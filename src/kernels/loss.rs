@@ -126,7 +126,8 @@ fn focus<T: Real>(ln_p: T, focusing: T) -> (T, T) {
     (power, power * (focusing * p * ln_p / rest - T::ONE))
 }
 
-fn log_sum_exp<T: Real>(row: &[T]) -> T {
+/// ln of the sum of the exponentials of a row.
+pub(super) fn log_sum_exp<T: Real>(row: &[T]) -> T {
     let largest = row.iter().fold(T::LOWEST, |m, v| v.larger(m));
     largest + row.iter().map(|v| (*v - largest).exp()).sum::<T>().ln()
 }

@@ -5,6 +5,7 @@ pub use super::declared::target_loss::{EACH, ROWS};
 use super::declared::target_loss::{Grad, Params};
 use super::elementwise::keep_or_zero;
 use super::host::for_rows;
+use super::loss::log_sum_exp;
 use super::{Args, Real, kernels};
 
 kernels! {
@@ -31,11 +32,6 @@ fn weights_of(cols: u64, weighted: u64) -> u64 {
 /// Of squared error, margin loss, cross-entropy, absolute error, Huber loss.
 fn of_kind(kind: u64, each: [u64; 5]) -> u64 {
     each[(kind as usize).min(4)]
-}
-
-fn log_sum_exp<T: Real>(row: &[T]) -> T {
-    let largest = row.iter().fold(T::LOWEST, |m, v| v.larger(m));
-    largest + row.iter().map(|v| (*v - largest).exp()).sum::<T>().ln()
 }
 
 fn target_loss<T: Real>(a: &Args<T>) {

@@ -163,12 +163,11 @@ impl Runs {
         let Found { metrics, bags, tried } = found.with_context(what)?;
         let Some(&value) = metrics.get(metric) else { bail!("{}: the run has no {metric}", what()) };
         say(format!("{}: {metric} {value:.3} ({seconds:.1} s", what()), &cell.row, value);
-        if self.get(cell, seed, device.name()).is_some() {
-            // Its model alone was missing.
-            return Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?);
+        // Else its model alone was missing.
+        if self.get(cell, seed, device.name()).is_none() {
+            let key = key(cell, seed, device.name());
+            self.add(file, Line { key, metrics, bags, tried, seconds, machine: device.description(), date: today() })?;
         }
-        let key = key(cell, seed, device.name());
-        self.add(file, Line { key, metrics, bags, tried, seconds, machine: device.description(), date: today() })?;
         Ok(shelf.as_ref().map_or(Ok(()), Shelf::clear)?)
     }
 
@@ -195,10 +194,9 @@ impl Runs {
         let all: Vec<_> = (1..=seeds).flat_map(|seed| cells.iter().map(move |&cell| (cell, seed))).collect();
         let own = |at: usize| self.share.is_none_or(|[part, of]| at % of == part);
         let all: Vec<_> = all.into_iter().enumerate().filter(|(at, _)| own(*at)).map(|(_, run)| run).collect();
+        let missing = all.iter().filter(|(cell, seed)| !self.is_over(cell, *seed, device.name()));
         let missing: Vec<_> =
-            all.iter().copied().filter(|&(cell, seed)| !self.is_over(cell, seed, device.name())).collect();
-        let models: Vec<Option<PathBuf>> =
-            missing.iter().map(|&(cell, seed)| self.model(cell, seed, device.name())).collect();
+            missing.map(|&(cell, seed)| (cell, seed, self.model(cell, seed, device.name()))).collect();
         let jobs = jobs.clamp(1, missing.len().max(1));
         let threads = (rayon::current_num_threads() / jobs).max(1);
         let (next, shelf, begun) = (AtomicUsize::new(0), self.shelf.clone(), Instant::now());
@@ -206,12 +204,10 @@ impl Runs {
             // Threads of its own: while one waits for others, it takes up no other run.
             let pool =
                 if jobs > 1 { Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?) } else { None };
-            loop {
-                let at = next.fetch_add(1, Ordering::SeqCst);
-                let Some(&(cell, seed)) = missing.get(at) else { break };
+            while let Some((cell, seed, model)) = missing.get(next.fetch_add(1, Ordering::SeqCst)) {
+                let (seed, model) = (*seed, model.as_deref());
                 let clock = Instant::now();
                 let shelf = shelf.as_ref().map(|shelf| shelf.part(&part(cell, seed, device.name())));
-                let model = models[at].as_deref();
                 let run = || (cell.run)(&Task { device, seed, shelf: shelf.as_ref(), model });
                 let found = pool.as_ref().map_or_else(run, |pool| pool.install(run));
                 if found.is_err() {

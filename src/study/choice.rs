@@ -40,17 +40,14 @@ pub(super) fn best(
                 break;
             }
             let candidate = &candidates[at];
-            let settings = candidate.settings.clone();
             let epochs = candidate.training.epochs.div_ceil(part);
             let training = Settings { epochs, ..candidate.training.clone() };
             let given_up = (part > 1).then_some(epochs);
+            let attempt = Tried { settings: candidate.settings.clone(), given_up, ..Tried::default() };
             let fitted = match train(&Candidate { training, ..candidate.clone() }) {
                 Ok(fitted) => fitted,
                 Err(error @ (Error::NotFinite { .. } | Error::GradientOverflow { .. })) => {
-                    let failed = Some(error.to_string());
-                    let chosen = false;
-                    tried[at] =
-                        Some(Tried { settings, score: None, log_loss: None, epoch: 0, chosen, given_up, failed });
+                    tried[at] = Some(Tried { failed: Some(error.to_string()), ..attempt });
                     diverged = Some(error);
                     continue;
                 }
@@ -60,8 +57,8 @@ pub(super) fn best(
             let kept = fitted.epochs.iter().find(|epoch| epoch.epoch == fitted.kept);
             let of = |metric: Metric| kept?.validation.as_ref()?.get(metric);
             let loss = || if kind.has_classes() { of(Metric::LogLoss) } else { kept?.validation_loss };
-            let (score, log_loss, epoch) = (of(metric), loss(), fitted.kept);
-            tried[at] = Some(Tried { settings, score, log_loss, epoch, chosen: false, given_up, failed: None });
+            let (score, log_loss) = (of(metric), loss());
+            tried[at] = Some(Tried { score, log_loss, epoch: fitted.kept, ..attempt });
             let standing = Standing { score, loss: log_loss.unwrap_or(f64::INFINITY) };
             let place = ranking.iter().position(|(_, other)| standing.beats(other, metric)).unwrap_or(ranking.len());
             ranking.insert(place, (at, standing));

@@ -1,6 +1,7 @@
 //! Which settings the fits of a study chose, for people to see how steady the choice is.
 
 use super::{Contender, Kind};
+use crate::reproduce::Tried;
 use crate::reproduce::runs::Line;
 use serde::Serialize;
 use std::fmt::Write;
@@ -53,8 +54,7 @@ impl Chosen {
     /// Of the fits of a method: division, fold and seed of each with its line. None where there was no choice.
     pub(super) fn of(kind: Kind, contender: &Contender, fits: &[([usize; 3], &Line)]) -> Option<Self> {
         let [first, _, ..] = &contender.candidates[..] else { return None };
-        let fits_lines: Vec<&Line> = fits.iter().map(|(_, line)| *line).collect();
-        let fits: Vec<OfFit> = fits
+        let of_fits: Vec<OfFit> = fits
             .iter()
             .filter_map(|&([division, fold, seed], line)| {
                 let taken = line.tried.iter().find(|tried| tried.chosen)?;
@@ -63,20 +63,18 @@ impl Chosen {
                 Some(OfFit { division, fold, seed: seed as u64, chosen, epoch, scores })
             })
             .collect();
-        let to_the_end = |tried: &crate::reproduce::Tried| tried.given_up.is_none() && tried.failed.is_none();
-        let fits_of_all =
-            |at: usize| fits_lines.iter().filter(|line| line.tried.get(at).is_some_and(to_the_end)).count();
+        let to_the_end = |tried: &Tried| tried.given_up.is_none() && tried.failed.is_none();
         let of_candidate = |(at, candidate): (usize, &super::Candidate)| {
-            let known: Vec<f64> = fits.iter().filter_map(|fit| *fit.scores.get(at)?).collect();
+            let known: Vec<f64> = of_fits.iter().filter_map(|fit| *fit.scores.get(at)?).collect();
             OfCandidate {
                 settings: candidate.settings.clone(),
-                finished: fits_of_all(at),
-                chosen: fits.iter().filter(|fit| fit.chosen == candidate.settings).count(),
+                finished: fits.iter().filter(|(_, line)| line.tried.get(at).is_some_and(to_the_end)).count(),
+                chosen: of_fits.iter().filter(|fit| fit.chosen == candidate.settings).count(),
                 mean: (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64),
             }
         };
         let candidates = contender.candidates.iter().enumerate().map(of_candidate).collect();
-        Some(Self { metric: first.judged_by(kind).to_string(), halving: contender.halving, candidates, fits })
+        Some(Self { metric: first.judged_by(kind).to_string(), halving: contender.halving, candidates, fits: of_fits })
     }
 
     /// A table for people.

@@ -189,8 +189,7 @@ impl Settings {
     pub fn check(&self, spec: &Spec) -> Result<()> {
         self.validate(spec.classes.len())?;
         self.check_batch(&spec.target)?;
-        let sizes = [spec.width, spec.classes.len()];
-        spec.method.record_soft(&spec.target, self.soft(), sizes, Storage::F32, false).map(drop)
+        spec.record_soft(Storage::F32, false, self.soft()).map(drop)
     }
 
     pub(super) fn validate(&self, classes: usize) -> Result<()> {

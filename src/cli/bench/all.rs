@@ -31,8 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     let keeps = choices.iter().map(claim).collect::<Result<Vec<Keep>>>()?;
     let (mut measured, mut failed) = (0, Vec::new());
     for (choice, keep) in choices.iter().zip(keeps) {
-        let Where { no_cooperative, tuning, .. } = &args.place;
-        let place = Where { device: Some(choice.clone()), no_cooperative: *no_cooperative, tuning: tuning.clone() };
+        let place = Where { device: Some(choice.clone()), ..args.place.clone() };
         let device = match open_device(&place, None, quiet) {
             Ok((device, _)) => device,
             Err(error) => {

@@ -56,9 +56,7 @@ pub fn run(
     if cases.is_empty() {
         bail!("no step ran: {}", rows.iter().map(|r| r.remark.as_str()).collect::<Vec<_>>().join("; "));
     }
-    let Rounds { rounds, repeats } = often;
-    let how = How { rounds, repeats, warm_up: 1, asked: format!("ladder {ladder}"), ..How::default() };
-    let mut run = begun.end(device, how, None, cases);
+    let mut run = begun.end(device, How::of(often, format!("ladder {ladder}")), None, cases);
     run.label = label;
     keep.put(&run, &roofs, &[])
 }

@@ -3,7 +3,7 @@
 use super::keep::Keep;
 use crate::cli::note;
 use anyhow::{Result, bail};
-use bagrad::bench::kernels::{self, Rounds};
+use bagrad::bench::kernels::Rounds;
 use bagrad::bench::whole::{self, Asked};
 use bagrad::device::Device;
 use std::path::{Path, PathBuf};
@@ -47,9 +47,7 @@ pub fn run(
     label: Option<String>,
 ) -> Result<()> {
     let filter = if args.quick && filter.is_empty() { "pool" } else { filter };
-    if !kernels::names().any(|name| name.contains(filter)) {
-        bail!("no kernel has {filter:?} in its name; `bagrad bench` without --filter lists all");
-    }
+    super::check_filter(filter)?;
     let often = match args.quick {
         true => Rounds { rounds: 1, repeats: repeats.unwrap_or(2) },
         false => Rounds { rounds: 5, repeats: repeats.unwrap_or(3) },

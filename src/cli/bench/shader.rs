@@ -102,9 +102,7 @@ pub fn run(
     let like = args.like.as_deref().map(|name| Like::named(name, words)).transpose()?;
     let begun = Begun::now();
     let found = foreign::measure(device, &asked, like.as_ref(), rounds)?;
-    let how =
-        How { rounds: rounds.rounds, repeats: rounds.repeats, warm_up: 1, asked: "shader".into(), ..How::default() };
-    let mut run = begun.end(device, how, None, vec![found.timed.clone()]);
+    let mut run = begun.end(device, How::of(rounds, "shader"), None, vec![found.timed.clone()]);
     run.label = label;
     keep.put(&run, &[], &[])?;
     if print {

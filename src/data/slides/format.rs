@@ -18,6 +18,7 @@ use super::said::Said;
 use super::zip;
 use crate::error::Error;
 use crate::features::Features;
+use crate::origin::PlaceUnit;
 use arrays::{ArraySlide, Arrays};
 use half::{bf16, f16};
 use std::fs::File;
@@ -120,8 +121,8 @@ pub(super) enum Unit {
 impl Unit {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Pixels => "pixels of level 0",
-            Self::Micrometres => "micrometres",
+            Self::Pixels => PlaceUnit::Pixels.name(),
+            Self::Micrometres => PlaceUnit::Micrometres.name(),
             Self::Unknown => "a unit that the files do not tell",
         }
     }
