@@ -33,6 +33,7 @@ pub mod slides;
 mod source;
 pub mod text;
 pub mod textures;
+pub mod views;
 pub mod weights;
 
 pub use crate::split::{self, Folds, Split};
@@ -49,6 +50,7 @@ pub use responses::LabelsAre;
 pub use slides::packed;
 pub use source::Source;
 pub use textures::Textures;
+pub use views::Views;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};

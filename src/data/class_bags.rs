@@ -5,7 +5,7 @@
 //! it the bag is of class 0. A bag's images are drawn without repetition, and classes are as frequent as they come.
 
 use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, assemble, check_sizes, draw_size, same_images};
-use super::{Dataset, Key};
+use super::{Dataset, Key, Views};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
@@ -92,7 +92,8 @@ impl ClassBags {
         }
         let draw = |pool: &Pool, count: usize, random: &mut Random| self.draw(pool.labels(), count, random);
         let label = |digits: &[u8]| self.classes.iter().position(|c| digits.contains(c)).map_or(0, |at| at as u32 + 1);
-        let mut set = assemble([(train, self.train), (test, self.test)], self.seed, name, draw, label)?;
+        let mut set =
+            assemble([(train, self.train), (test, self.test)], self.seed, name, draw, label, &Views::default())?;
         let with = self.classes.iter().map(|class| format!("with {class}"));
         set.bags.class_names = std::iter::once("without".to_owned()).chain(with).collect();
         set.key = Key::Labels(self.classes.iter().map(|&c| i32::from(c)).collect());

@@ -3,8 +3,8 @@
 //!
 //! Ours. Images come from the pools of [`super::mil_bags`]; negative bags hold no target.
 
-use super::Dataset;
 use super::mil_bags::{DIGITS_TRAIN_IMAGES, POOLS, Pool, bags_with, check_sizes};
+use super::{Dataset, Views};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -105,7 +105,8 @@ impl Haystack {
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
         let draw = |labels: &[u8], count: usize, random: &mut Random| self.draw(labels, count, random);
-        let mut set = bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw)?;
+        let mut set =
+            bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw, &Views::default())?;
         if let (true, Features::F32(values)) = (self.noise > 0.0, &mut set.bags.features) {
             // Each part has a stream of its own, so that more training bags leave the test bags as they are.
             let (first, rest) = values.split_at_mut(set.bags.offsets[self.train] * set.bags.width);

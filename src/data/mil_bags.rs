@@ -4,7 +4,7 @@
 //! data loaders of the authors' program. A bag is positive when it holds at least one target digit. What the
 //! paper calls the variance of the bag size is used there as the standard deviation; so it is here.
 
-use super::{Dataset, Key, Split};
+use super::{Dataset, Key, Split, Views};
 use crate::bag::{Bags, Features};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -67,6 +67,13 @@ impl Pool {
         pixels.iter().map(|&p| f32::from(p) * self.scale + self.shift)
     }
 
+    /// The scaled values of a view of image `index`, below [`Pool::len`].
+    fn view(&self, index: usize, views: &Views, random: &mut Random) -> impl Iterator<Item = f32> + use<'_> {
+        let width: usize = self.image.iter().product();
+        let seen = views.view(&self.pixels[index * width..(index + 1) * width], self.image, random);
+        seen.into_iter().map(|p| p * self.scale + self.shift)
+    }
+
     /// Two pools without a common image: a random `first` of the images, stratified by label, and the rest.
     ///
     /// # Errors
@@ -107,6 +114,8 @@ pub struct Protocol {
     pub balanced: bool,
     /// Seed of every draw.
     pub seed: u64,
+    /// Each instance of a training bag is such a view of its image; test bags have the images.
+    pub views: Views,
 }
 
 /// Images of the digits' training pool; the other 797 are the test pool.
@@ -115,11 +124,21 @@ pub const DIGITS_TRAIN_IMAGES: usize = 1000;
 /// Streams of the seed: one for each use, so that more training bags do not change the test bags.
 pub(super) const POOLS: u64 = 0;
 pub(super) const PARTS: [(Split, u64); 2] = [(Split::Train, 1), (Split::Test, 2)];
+const VIEWS: u64 = 3;
 
 impl Protocol {
     /// The settings for the shipped digits: target 9, size 10 +- 2, 200 training and 200 test bags.
     pub fn digits() -> Self {
-        Self { target: 9, mean: 10.0, spread: 2.0, train: 200, test: 200, balanced: true, seed: 1 }
+        Self {
+            target: 9,
+            mean: 10.0,
+            spread: 2.0,
+            train: 200,
+            test: 200,
+            balanced: true,
+            seed: 1,
+            views: Views::default(),
+        }
     }
 
     /// The settings of the paper for MNIST: target 9, size 10 +- 2, 200 training and 1000 test bags.
@@ -170,8 +189,9 @@ impl Protocol {
     /// nothing else, [`Error::Shape`] when the pools hold images of different sizes.
     pub fn bags(&self, train: &Pool, test: &Pool, name: &str) -> Result<Dataset> {
         self.check()?;
+        self.views.check()?;
         let draw = |labels: &[u8], count: usize, random: &mut Random| self.draw(labels, count, random);
-        bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw)
+        bags_with(self.target, [(train, self.train), (test, self.test)], self.seed, name, draw, &self.views)
     }
 
     /// The shipped digits that training and test bags are drawn from: 1000 and 797, stratified by digit, divided by
@@ -247,6 +267,7 @@ pub(super) fn bags_with(
     seed: u64,
     name: &str,
     draw: impl Fn(&[u8], usize, &mut Random) -> Vec<Vec<usize>>,
+    views: &Views,
 ) -> Result<Dataset> {
     same_images(parts[0].0, parts[1].0)?;
     for ((pool, count), part) in parts.into_iter().zip(["train", "test"]) {
@@ -258,32 +279,43 @@ pub(super) fn bags_with(
     }
     let draw = |pool: &Pool, count: usize, random: &mut Random| draw(&pool.labels, count, random);
     let label = |digits: &[u8]| u32::from(digits.contains(&target));
-    let mut set = assemble(parts, seed, name, draw, label)?;
+    let mut set = assemble(parts, seed, name, draw, label, views)?;
     set.bags.class_names = vec![format!("without {target}"), format!("with {target}")];
     set.key = Key::Labels(vec![i32::from(target)]);
     Ok(set)
 }
 
 /// Training and test bags from pools of images of one size and numbers of bags: `draw` gives the images of so many bags as indices into a
-/// pool, `label` a bag's class from the labels of its images, which become those of its instances.
+/// pool, `label` a bag's class from the labels of its images, which become those of its instances. Instances of training
+/// bags are `views` of their images.
 pub(super) fn assemble(
     parts: [(&Pool, usize); 2],
     seed: u64,
     name: &str,
     draw: impl Fn(&Pool, usize, &mut Random) -> Vec<Vec<usize>>,
     label: impl Fn(&[u8]) -> u32,
+    views: &Views,
 ) -> Result<Dataset> {
     let image = parts[0].0.image;
     let (mut features, mut sizes, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     let (mut digits, mut split, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for ((pool, count), (part, stream)) in parts.into_iter().zip(PARTS) {
         let mut random = Random::new(seed, stream);
+        // A stream of its own: the bags have the same images with views and without.
+        let mut of_views = Random::new(seed, VIEWS);
+        let viewed = part == Split::Train && !views.are_plain();
         for (bag, images) in draw(pool, count, &mut random).into_iter().enumerate() {
             let of_bag: Vec<u8> = images.iter().map(|&i| pool.labels[i]).collect();
             sizes.push(images.len());
             labels.push(label(&of_bag));
             digits.extend(of_bag.into_iter().map(i32::from));
-            features.extend(images.iter().flat_map(|&i| pool.image_values(i)));
+            for &image in &images {
+                if viewed {
+                    features.extend(pool.view(image, views, &mut of_views));
+                } else {
+                    features.extend(pool.image_values(image));
+                }
+            }
             split.push(part);
             names.push(format!("{}-{bag}", if part == Split::Train { "train" } else { "test" }));
         }
@@ -373,6 +405,24 @@ mod tests {
         let part = |s: &Dataset, part, n: usize| s.bags.select(&s.indices(part)[..n]).unwrap().features;
         assert_eq!(part(&more, Split::Train, 20), part(&set, Split::Train, 20));
         assert_eq!(part(&more, Split::Test, 10), part(&set, Split::Test, 10));
+    }
+
+    #[test]
+    fn views_change_what_training_bags_show_and_nothing_else() {
+        let set = small(20, 10).digits_bags().unwrap();
+        let views = Views { shift: 0.5, turn: 10.0, zoom: 0.1 };
+        let viewed = Protocol { views, ..small(20, 10) }.digits_bags().unwrap();
+        assert_eq!(viewed.bags.instance_labels, set.bags.instance_labels);
+        let part = |s: &Dataset, part| s.bags.select(&s.indices(part)).unwrap().features;
+        assert_eq!(part(&viewed, Split::Test), part(&set, Split::Test));
+        let (Features::F32(plain), Features::F32(seen)) = (part(&set, Split::Train), part(&viewed, Split::Train))
+        else {
+            panic!("drawn features are f32");
+        };
+        assert!(plain.chunks(64).zip(seen.chunks(64)).all(|(a, b)| a != b));
+        assert!(seen.iter().all(|v| (0.0..=1.0).contains(v)));
+        let refused = Protocol { views: Views { turn: 181.0, ..views }, ..small(1, 1) }.digits_bags().unwrap_err();
+        assert!(refused.to_string().starts_with("setting turn"), "{refused}");
     }
 
     #[test]

@@ -409,8 +409,11 @@ fn protocol(mut protocol: Protocol, text: Option<&str>) -> Result<Protocol> {
             "test" => protocol.test = number(name, value)?,
             "balanced" => protocol.balanced = number(name, value)?,
             "seed" => protocol.seed = number(name, value)?,
+            "shift" => protocol.views.shift = number(name, value)?,
+            "turn" => protocol.views.turn = number(name, value)?,
+            "zoom" => protocol.views.zoom = number(name, value)?,
             _ => {
-                let known = "target, mean, spread, train, test, balanced or seed";
+                let known = "target, mean, spread, train, test, balanced, seed, shift, turn or zoom";
                 return Err(Error::setting(name, format!("unknown; expected {known}")));
             }
         }
@@ -424,6 +427,7 @@ fn number<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::Views;
     use super::super::idx::tests::idx;
     use super::*;
 
@@ -450,8 +454,11 @@ mod tests {
     #[test]
     fn generators_take_settings() {
         assert_eq!(Source::parse("digits-bags").unwrap(), Source::DigitsBags(Protocol::digits()));
-        let set = "digits-bags,target=3,mean=20.5,spread=4,train=50,test=7,balanced=false,seed=8";
-        let expected = Protocol { target: 3, mean: 20.5, spread: 4.0, train: 50, test: 7, balanced: false, seed: 8 };
+        let set =
+            "digits-bags,target=3,mean=20.5,spread=4,train=50,test=7,balanced=false,seed=8,shift=0.5,turn=10,zoom=0.1";
+        let views = Views { shift: 0.5, turn: 10.0, zoom: 0.1 };
+        let expected =
+            Protocol { target: 3, mean: 20.5, spread: 4.0, train: 50, test: 7, balanced: false, seed: 8, views };
         assert_eq!(Source::parse(set).unwrap(), Source::DigitsBags(expected));
         let Source::MnistBags { folder, protocol } = Source::parse("mnist-bags:some/where,train=5").unwrap() else {
             panic!("expected a generator");
