@@ -1,4 +1,5 @@
-//! Which room imports which: those of ARCHITECTURE.md in their order, from what knows nothing to what people type.
+//! What the tree is made of: which room imports which, those of ARCHITECTURE.md in their order, from what knows nothing to
+//! what people type; and which crates of others are in it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -161,5 +162,51 @@ fn rooms_do_not_know_what_they_never_know() {
         let wgpu = text.lines().any(|l| l.contains("wgpu::") && !l.trim_start().starts_with("//"));
         let path = file.to_string_lossy().replace('\\', "/");
         assert!(!wgpu || WITH_WGPU.iter().any(|part| path.starts_with(part)), "{path} names wgpu");
+    }
+}
+
+/// What `cargo metadata` tells of each crate of others that is compiled here, for the library, the program or its tests.
+fn crates_of_others() -> Vec<serde_json::Value> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = std::process::Command::new(rustc).arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    // Offline: what is compiled for this system is here, and for others it need not be.
+    let told = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let packages = told["packages"].as_array().unwrap().iter().filter(|package| !package["source"].is_null());
+    let packages: Vec<_> = packages.cloned().collect();
+    assert!(packages.len() > 50, "only {} crates", packages.len());
+    packages
+}
+
+/// What deny.toml allows is what is there, also where cargo-deny, which reads the texts of licences too, is not installed.
+#[test]
+fn crates_of_others_come_from_the_registry_under_licences_that_are_allowed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let deny: toml::Table = std::fs::read_to_string(root.join("deny.toml")).unwrap().parse().unwrap();
+    let allowed: Vec<spdx::Licensee> = deny["licenses"]["allow"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| spdx::Licensee::parse(name.as_str().unwrap()).unwrap())
+        .collect();
+    let is_allowed = |expression: &str| {
+        // Older crates write MIT/Apache-2.0.
+        spdx::Expression::parse_mode(expression, spdx::ParseMode::LAX)
+            .is_ok_and(|e| e.evaluate(|asked| allowed.iter().any(|one| one.satisfies(asked))))
+    };
+    assert!(is_allowed("MIT/Apache-2.0") && is_allowed("GPL-3.0-only OR Zlib") && !is_allowed("GPL-3.0-only AND MIT"));
+    for package in crates_of_others() {
+        let name = format!("{} {}", package["name"], package["version"]);
+        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no licence"));
+        assert!(is_allowed(licence), "{name} is under {licence}, which deny.toml does not allow");
+        let source = package["source"].as_str().unwrap();
+        assert_eq!(source, "registry+https://github.com/rust-lang/crates.io-index", "{name}");
     }
 }
