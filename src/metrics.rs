@@ -16,6 +16,7 @@ mod numbers;
 mod ranking;
 mod resampling;
 mod survival;
+mod survival_brier;
 
 pub use calibration::{BINS, Bin, Calibration, calibration};
 pub use counted::{Concordance, Errors};
@@ -32,6 +33,7 @@ pub use ranking::{
 };
 pub use resampling::{Difference, Ranks, Resamples, difference, interval};
 pub use survival::{Step, SurvivalScores, auc_at, c_index, c_index_uno, cox_loss, kaplan_meier, log_rank};
+pub use survival_brier::{brier_at, integrated_brier};
 
 use crate::error::{Error, Result};
 use crate::responses::Responses;

@@ -20,7 +20,13 @@ from lifelines.statistics import logrank_test
 from scipy import stats
 from sklearn import metrics
 from sksurv.linear_model.coxph import CoxPHOptimizer
-from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, cumulative_dynamic_auc
+from sksurv.metrics import (
+    brier_score,
+    concordance_index_censored,
+    concordance_index_ipcw,
+    cumulative_dynamic_auc,
+    integrated_brier_score,
+)
 from sksurv.util import Surv
 
 warnings.filterwarnings("ignore")
@@ -73,6 +79,31 @@ def survival(risks, times, events):
     }
 
 
+def probabilities(risks, times, events, seed):
+    """Brier scores of made-up probabilities of no event until some times, weighted by the censoring of these bags and by that of
+    others. Times are floats with which scikit-survival has events until them, inclusive, as bagrad does."""
+    rng = np.random.default_rng(1000 + seed)
+    low, high = times.min(), times.max()
+    at = np.unique(np.quantile(times, [0.15, 0.4, 0.6, 0.85]).astype(np.float32)).astype(float)
+    at = at[(at >= low) & (at < high)]
+    said = np.exp(-at[None, :] / 20 * np.exp(0.7 * risks[:, None] + 0.2 * rng.standard_normal((len(times), 1))))
+    said = said.astype(np.float32).astype(float)
+    out = Surv.from_arrays(events, times)
+    # Others are followed for longer, as scikit-survival wants of training bags.
+    more = max(30, len(times))
+    others = rng.exponential(25, more).astype(np.float32).astype(float)
+    others[0] = np.float32(high + 100)
+    came = rng.uniform(size=more) < 0.7
+    came[0] = True
+    training = {"times": others.tolist(), "events": came.astype(int).tolist()}
+    found = {"at": at.tolist(), "said": said.ravel().tolist(), "training": training}
+    for name, of in [("own", out), ("others", Surv.from_arrays(came, others))]:
+        # Of each time by itself; the integral needs two.
+        found[name] = [known(lambda: brier_score(of, out, said[:, [t]], [at[t]])[1][0]) for t in range(len(at))]
+        found[name + "_integrated"] = known(lambda: integrated_brier_score(of, out, said, at)) if len(at) > 1 else None
+    return found
+
+
 def numbers(predicted, truth):
     varies = lambda v: len(set(v.tolist())) > 1
     both = varies(truth) and varies(predicted)
@@ -103,7 +134,7 @@ def main():
         # The last ones are seen to the end, so that nobody is censored for sure before an event.
         risks, times = risks.astype(np.float32).astype(float), times.astype(np.float32).astype(float)
         all_survival.append({"risks": risks.tolist(), "times": times.tolist(), "events": events.astype(int).tolist(),
-                             "scores": survival(risks, times, events)})
+                             "scores": survival(risks, times, events), "brier": probabilities(risks, times, events, seed)})
     all_numbers = []
     for seed, (bags, noise, whole) in enumerate([(40, 0.5, False), (40, 0.5, True), (7, 3.0, True), (3, 0.1, False), (5, 0.0, False)]):
         rng = np.random.default_rng(100 + seed)

@@ -2,8 +2,9 @@
 //! receiver operating characteristic curves", Biometrics 44, 1988, in the time that sorting takes, as Sun and Xu, "Fast
 //! implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014.
 //!
-//! Bags are taken for independent draws of their class. Several bags of one patient are none: there the interval comes out too
-//! narrow, and whole groups have to be resampled ([`super::Resamples`]).
+//! DeLong's formula takes bags for independent draws of their class. Several bags of one patient are none, and the interval comes out
+//! too narrow. Where bags are of groups the variance is that of Obuchowski, "Nonparametric analysis of clustered ROC curve data",
+//! Biometrics 53, 1997, which sums the components within each group first. With one bag a group both are the same.
 
 use crate::normal::two_sided;
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub struct Placements {
     positive: Vec<f64>,
     /// Of the others, in theirs.
     negative: Vec<f64>,
+    /// The number of the group of each, in the same order; bags that are independent have one each.
+    groups: [Vec<usize>; 2],
 }
 
 /// How two AUCs on the same bags differ.
@@ -33,10 +36,25 @@ pub struct Compared {
 }
 
 impl Placements {
-    /// Of scores and which bags are positive. `None` when only one sign occurs, a score is NaN, or there is not one target for
-    /// each score.
+    /// Of scores and which bags are positive, bags being independent. `None` when only one sign occurs, a score is NaN, or there
+    /// is not one target for each score.
     pub fn of(scores: &[f32], positive: &[bool]) -> Option<Self> {
-        if scores.len() != positive.len() || scores.iter().any(|score| score.is_nan()) {
+        Self::numbered(scores, positive, &(0..scores.len()).collect::<Vec<_>>())
+    }
+
+    /// The same of bags that come in groups, the slides of patients: those of one group may be alike, and a group may have bags of
+    /// both classes. `None` also when there is not one group for each score.
+    pub fn of_groups(scores: &[f32], positive: &[bool], groups: &[String]) -> Option<Self> {
+        let mut names: Vec<&String> = groups.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let number = |group: &String| names.binary_search(&group).expect("it is one of them");
+        Self::numbered(scores, positive, &groups.iter().map(number).collect::<Vec<_>>())
+    }
+
+    fn numbered(scores: &[f32], positive: &[bool], groups: &[usize]) -> Option<Self> {
+        let fits = [positive.len(), groups.len()].iter().all(|&len| len == scores.len());
+        if !fits || scores.iter().any(|score| score.is_nan()) {
             return None;
         }
         let count = positive.iter().filter(|p| **p).count();
@@ -60,15 +78,17 @@ impl Placements {
             }
             below = [below[0] + here[0], below[1] + here[1]];
         }
-        let of = |sign: bool| (0..share.len()).filter(|&bag| positive[bag] == sign).map(|bag| share[bag]).collect();
-        Some(Self { positive: of(true), negative: of(false) })
+        let of = |sign: bool| (0..share.len()).filter(move |&bag| positive[bag] == sign);
+        let shares = |sign: bool| of(sign).map(|bag| share[bag]).collect();
+        let groups = [true, false].map(|sign| of(sign).map(|bag| groups[bag]).collect());
+        Some(Self { positive: shares(true), negative: shares(false), groups })
     }
 
-    /// Those of the mean of several AUCs on the same bags, such as of several seeds. `None` of nothing, and when they are not of
-    /// as many bags.
+    /// Those of the mean of several AUCs on the same bags, such as of several seeds. `None` of nothing, and when their bags are not
+    /// as many or grouped otherwise.
     pub fn mean(all: &[Self]) -> Option<Self> {
         let first = all.first()?;
-        if all.iter().any(|of| of.sizes() != first.sizes()) {
+        if all.iter().any(|of| of.groups != first.groups) {
             return None;
         }
         let count = all.len() as f64;
@@ -76,11 +96,8 @@ impl Placements {
         Some(Self {
             positive: (0..first.positive.len()).map(|bag| over(|one| &one.positive, bag)).collect(),
             negative: (0..first.negative.len()).map(|bag| over(|one| &one.negative, bag)).collect(),
+            groups: first.groups.clone(),
         })
-    }
-
-    fn sizes(&self) -> [usize; 2] {
-        [self.positive.len(), self.negative.len()]
     }
 
     /// The AUC.
@@ -88,10 +105,26 @@ impl Placements {
         mean(&self.positive)
     }
 
-    /// The variance of the AUC; `None` where a class has one bag alone.
+    /// The variance of the AUC; `None` where a class has bags of one group alone (one bag alone, where bags are independent).
     pub fn variance(&self) -> Option<f64> {
-        let of = |values: &[f64]| Some(variance(values)? / values.len() as f64);
-        Some(of(&self.positive)? + of(&self.negative)?)
+        let [positive, negative] = &self.groups;
+        let groups = positive.iter().chain(negative).max()? + 1;
+        let (of_positive, of_negative) =
+            (within(&self.positive, positive, groups), within(&self.negative, negative, groups));
+        // Of the m bags of a class, which are of so many groups: Obuchowski's S10 / m and S01 / n.
+        let of_class = |sums: &[Option<f64>], bags: usize| {
+            let count = sums.iter().flatten().count() as f64;
+            let squares: f64 = sums.iter().flatten().map(|sum| sum * sum).sum();
+            let bags = bags as f64;
+            (count > 1.0).then(|| squares / (count - 1.0) * (count / bags) / bags)
+        };
+        let apart = of_class(&of_positive, self.positive.len())? + of_class(&of_negative, self.negative.len())?;
+        // 2 S11 / (m n), of groups with bags of both classes.
+        let count = (0..groups).filter(|&at| of_positive[at].or(of_negative[at]).is_some()).count() as f64;
+        let products: f64 = of_positive.iter().zip(&of_negative).filter_map(|(a, b)| Some((*a)? * (*b)?)).sum();
+        let bags = self.positive.len() as f64 * self.negative.len() as f64;
+        // The sum is never negative but by rounding.
+        Some((apart + 2.0 * products * (count / (count - 1.0)) / bags).max(0.0))
     }
 
     /// 95 % of the normal distribution around the AUC, cut at 0 and 1. Of scores that part the classes wholly it is a point: the
@@ -101,15 +134,19 @@ impl Placements {
         Some([(self.auc() - width).max(0.0), (self.auc() + width).min(1.0)])
     }
 
-    /// The difference to another AUC of the same bags, in the same order. `None` where a class has one bag alone, and when they
-    /// are not of as many bags.
+    /// The difference to another AUC of the same bags, in the same order. `None` as of [`Placements::variance`], and when their bags
+    /// are not as many or grouped otherwise.
     pub fn less(&self, other: &Self) -> Option<Compared> {
-        if self.sizes() != other.sizes() {
+        if self.groups != other.groups {
             return None;
         }
         let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let apart =
-            Self { positive: minus(&self.positive, &other.positive), negative: minus(&self.negative, &other.negative) };
+        // The variance is a quadratic form of the components: of their differences it has the covariance of both AUCs.
+        let apart = Self {
+            positive: minus(&self.positive, &other.positive),
+            negative: minus(&self.negative, &other.negative),
+            groups: self.groups.clone(),
+        };
         let (difference, deviation) = (apart.auc(), apart.variance()?.sqrt());
         let width = TWO_SIDED_95 * deviation;
         let p = match (difference == 0.0, deviation > 0.0) {
@@ -126,11 +163,14 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Of a sample.
-fn variance(values: &[f64]) -> Option<f64> {
+/// Of each group the sum of what the components of its bags differ from the mean; `None` where it has no such bag.
+fn within(values: &[f64], of: &[usize], groups: usize) -> Vec<Option<f64>> {
     let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (values.len() > 1).then(|| squares / (values.len() - 1) as f64)
+    let mut sums = vec![None; groups];
+    for (value, &group) in values.iter().zip(of) {
+        *sums[group].get_or_insert(0.0) += value - mean;
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -145,11 +185,18 @@ mod tests {
         let all: serde_json::Value = serde_json::from_str(text).unwrap();
         let cases = all["cases"].as_array().unwrap();
         assert!(cases.len() >= 8);
+        let mut clustered = 0;
         for (n, case) in cases.iter().enumerate() {
             let numbers = |name: &str| case[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
             let positive: Vec<bool> = numbers("labels").map(|v| v == 1.0).collect();
             let scores = |name: &str| numbers(name).map(|v| v as f32).collect::<Vec<_>>();
-            let [a, b] = ["a", "b"].map(|name| Placements::of(&scores(name), &positive));
+            let groups =
+                case["groups"].is_array().then(|| numbers("groups").map(|v| v.to_string()).collect::<Vec<_>>());
+            clustered += usize::from(groups.is_some());
+            let [a, b] = ["a", "b"].map(|name| match &groups {
+                Some(groups) => Placements::of_groups(&scores(name), &positive, groups),
+                None => Placements::of(&scores(name), &positive),
+            });
             let Some(wanted) = case["found"].as_object() else {
                 assert!(a.is_none() && b.is_none(), "case {n}");
                 continue;
@@ -181,6 +228,33 @@ mod tests {
                 assert!((both.variance().unwrap() - wanted).abs() < 1e-10, "case {n}");
             }
         }
+        assert!(clustered >= 8 && clustered + 8 <= cases.len());
+    }
+
+    /// The names of groups and their order are nothing, and of one bag each they change no bit.
+    #[test]
+    fn groups_of_one_bag_are_none() {
+        let scores = [0.1, 0.9, 0.4, 0.4, 0.7, 0.2, 0.8, 0.3];
+        let positive = [false, true, false, true, true, false, false, true];
+        let named = |names: [&str; 8]| Placements::of_groups(&scores, &positive, &names.map(str::to_owned)).unwrap();
+        let alone = Placements::of(&scores, &positive).unwrap();
+        for names in [["a", "b", "c", "d", "e", "f", "g", "h"], ["h", "g", "a", "b", "f", "c", "e", "d"]] {
+            let found = named(names);
+            assert!((found.variance().unwrap() - alone.variance().unwrap()).abs() < 1e-16);
+            assert_eq!(found.auc(), alone.auc());
+        }
+        let pairs = named(["a", "a", "b", "b", "c", "c", "d", "d"]);
+        assert_eq!(pairs.variance(), named(["z", "z", "y", "y", "b", "b", "a", "a"]).variance());
+        assert!((pairs.variance().unwrap() - alone.variance().unwrap()).abs() > 1e-4);
+        // Bags that are grouped otherwise are not compared, and of one patient nothing is known of others.
+        assert_eq!((alone.less(&pairs), Placements::mean(&[alone.clone(), pairs])), (None, None));
+        assert_eq!(named(["a"; 8]).variance(), None);
+        assert_eq!(
+            named(["a", "b", "c", "b", "b", "d", "e", "b"]).variance(),
+            None,
+            "all positive ones of one patient"
+        );
+        assert_eq!(Placements::of_groups(&scores, &positive, &["a".to_owned()]), None);
     }
 
     #[test]
@@ -215,6 +289,42 @@ mod tests {
             told += usize::from(a.less(&b).unwrap().p < 0.05);
         }
         assert!((365..=395).contains(&covered), "{covered} of {samples}");
+        assert!((8..=34).contains(&told), "{told} of {samples}");
+    }
+    /// The same of patients with four slides each that are much alike: DeLong's formula takes them for more than they are.
+    #[test]
+    fn intervals_over_groups_cover_where_those_over_bags_do_not() {
+        use crate::random::Random;
+        // A patient's own part and that of a slide, both of N(0, 1 / 2): the AUC is that of N(1, 1) against N(0, 1).
+        let truth = 0.760_249_938_906;
+        let (mut covered, mut by_bags, mut told) = (0, 0, 0);
+        let samples = 400;
+        for seed in 0..samples {
+            let mut random = Random::new(seed, 6);
+            let groups: Vec<String> = (0..240).map(|bag| (bag / 4).to_string()).collect();
+            // Every third patient has slides of both classes.
+            let sign = |bag: usize| [true, false, bag.is_multiple_of(2)][bag / 4 % 3];
+            let positive: Vec<bool> = (0..240).map(sign).collect();
+            let mut score = || {
+                let of_patient: Vec<f64> = (0..60).map(|_| random.normal()).collect();
+                let of = |(bag, &sign): (usize, &bool)| {
+                    let noise = (of_patient[bag / 4] + random.normal()) * 0.5f64.sqrt();
+                    (noise + f64::from(u8::from(sign))) as f32
+                };
+                positive.iter().enumerate().map(of).collect::<Vec<_>>()
+            };
+            let [first, second] = [score(), score()];
+            let [a, b] = [&first, &second].map(|of| Placements::of_groups(of, &positive, &groups).unwrap());
+            let has = |of: &Placements| {
+                let [low, high] = of.interval().unwrap();
+                usize::from((low..high).contains(&truth))
+            };
+            covered += has(&a);
+            by_bags += has(&Placements::of(&first, &positive).unwrap());
+            told += usize::from(a.less(&b).unwrap().p < 0.05);
+        }
+        assert!((365..=395).contains(&covered), "{covered} of {samples}");
+        assert!(by_bags < 345, "{by_bags} of {samples}");
         assert!((8..=34).contains(&told), "{told} of {samples}");
     }
 }

@@ -117,11 +117,11 @@ pub fn auc_at(risks: &[f32], (times, events): (&[f32], &[bool]), training: (&[f3
     (all > 0.0 && all.is_finite() && risks.iter().all(|r| r.is_finite())).then(|| right / all)
 }
 
-/// The probability of not being censored before a time.
-struct Censoring(Vec<Step>);
+/// The probability of not being censored until a time.
+pub(super) struct Censoring(Vec<Step>);
 
 impl Censoring {
-    fn of(times: &[f32], events: &[bool]) -> Self {
+    pub fn of(times: &[f32], events: &[bool]) -> Self {
         // Of an event and a censoring at one time the event came first.
         let all = sorted(times, events);
         let mut left = 1.0;
@@ -145,7 +145,7 @@ impl Censoring {
         Self(steps)
     }
 
-    fn at(&self, time: f32) -> f64 {
+    pub fn at(&self, time: f32) -> f64 {
         let passed = self.0.partition_point(|step| step.time <= time);
         passed.checked_sub(1).map_or(1.0, |last| self.0[last].survival)
     }

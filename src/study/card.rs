@@ -17,11 +17,11 @@ pub fn markdown(study: &Study, results: &Results) -> String {
     data(&mut text, study, results);
     let _ = writeln!(text, "\n## Division\n\n{}\n\n## Methods\n", results.summary());
     methods(&mut text, study);
-    let columns: &[&str] = match results.bags_have {
-        Kind::Classes => &["balanced_accuracy", "log_loss", "ECE"],
-        Kind::LabelSets => &["average_precision", "f1", "log_loss"],
-        Kind::Numbers => &["mae", "rmse", "spearman"],
-        Kind::Survival => &["c_index", "c_index_uno"],
+    let columns = match results.bags_have {
+        Kind::Classes => vec!["balanced_accuracy", "log_loss", "ECE"],
+        Kind::LabelSets => vec!["average_precision", "f1", "log_loss"],
+        Kind::Numbers => vec!["mae", "rmse", "spearman"],
+        Kind::Survival => results.shown(),
     };
     let _ = writeln!(
         text,

@@ -10,11 +10,15 @@ use crate::front::Trainer;
 use crate::metrics::{self, Confusion, KappaWeights};
 use crate::reproduce::{Found, Metrics, Task};
 use crate::responses::Responses;
+use crate::target::{Hazards, Target};
 use crate::training::Settings;
 
 /// The median risk of the validation bags of a fit (of its training bags where there are none): above it is the half that is
 /// said to have its event early.
 pub(super) const HALF: &str = "risk_median_before";
+
+/// The name of the integrated Brier score.
+pub(super) const INTEGRATED_BRIER: &str = "integrated_brier";
 
 impl Study {
     /// One fold of one method on `bags`, which are those of the study or their means.
@@ -36,7 +40,11 @@ impl Study {
         if contender.sees == Sees::Labels {
             let row = without_looking(bags, &seen);
             let said = row.repeat(test.len());
-            let metrics = by_name(&predictions_of(bags).scores_among(&said, bags, &test)?);
+            let mut metrics = by_name(&predictions_of(bags).scores_among(&said, bags, &test)?);
+            if let Ok(Target::Hazards(hazards)) = Target::of(self.target, bags, &of_part(Split::Train)) {
+                let survival = survival_of_all(bags, &seen, &hazards).repeat(test.len());
+                metrics.extend(integrated_brier(&survival, &hazards, bags, [&test, &seen]));
+            }
             return told(bags, &said, [&test, &seen], metrics);
         }
         let of_seen: Vec<Split> = seen.iter().map(|&bag| parts[bag]).collect();
@@ -62,6 +70,9 @@ impl Study {
             let before = if validation.is_empty() { of_part(Split::Train) } else { of_part(Split::Validation) };
             let risks = predictor.predict_some(bags, &before)?.values;
             metrics.extend(median(&risks).map(|half| (HALF.to_owned(), half)));
+            if let Target::Hazards(hazards) = &found.target {
+                metrics.extend(integrated_brier(&found.survival, hazards, bags, [&test, &seen]));
+            }
         }
         if let Some(file) = task.model {
             predictor.into_model()?.save(file)?;
@@ -138,13 +149,45 @@ fn more_of_classes(p: &[f32], bags: &Bags, test: &[usize]) -> Result<Metrics> {
     Ok(all)
 }
 
+/// Times and events of the bags that are tested and of those that a fit saw, where bags have those.
+fn survival_of(bags: &Bags, [test, seen]: [&[usize]; 2]) -> Option<[(Vec<f32>, Vec<bool>); 2]> {
+    let (times, events) = bags.responses.as_ref()?.survival()?;
+    let of = |indices: &[usize]| indices.iter().map(|&bag| (times[bag], events[bag])).unzip();
+    Some([of(test), of(seen)])
+}
+
 /// Uno's concordance index, weighted by the censoring of the bags that the fit saw, up to the last of their events.
-fn more_of_survival(risks: &[f32], bags: &Bags, [test, seen]: [&[usize]; 2]) -> Metrics {
-    let of = |indices: &[usize]| bags.responses.as_ref().map(|responses| responses.select(indices));
-    let (Some(test), Some(seen)) = (of(test), of(seen)) else { return Metrics::new() };
-    let (Some(test), Some(seen)) = (test.survival(), seen.survival()) else { return Metrics::new() };
-    let events = seen.0.iter().zip(seen.1).filter(|(_, event)| **event).map(|(time, _)| *time);
+fn more_of_survival(risks: &[f32], bags: &Bags, parts: [&[usize]; 2]) -> Metrics {
+    let Some([test, seen]) = survival_of(bags, parts) else { return Metrics::new() };
+    let events = seen.0.iter().zip(&seen.1).filter(|(_, event)| **event).map(|(time, _)| *time);
     let last = events.fold(None, |last: Option<f32>, time| Some(last.map_or(time, |last| last.max(time))));
-    let uno = metrics::c_index_uno(risks, test, seen, last);
+    let uno = metrics::c_index_uno(risks, (&test.0, &test.1), (&seen.0, &seen.1), last);
     uno.map(|uno| ("c_index_uno".to_owned(), uno)).into_iter().collect()
+}
+
+/// The integrated Brier score between the first and the last edge of the intervals, weighted by the censoring of the bags that
+/// the fit saw; `survival` is `[test, intervals]`. Two intervals meet at one edge, between which and itself there is nothing.
+fn integrated_brier(survival: &[f32], hazards: &Hazards, bags: &Bags, parts: [&[usize]; 2]) -> Metrics {
+    let Some([test, seen]) = survival_of(bags, parts) else { return Metrics::new() };
+    let until_edges = survival.chunks(hazards.edges.len() + 1).flat_map(|of| &of[..hazards.edges.len()]);
+    let until_edges: Vec<f32> = until_edges.copied().collect();
+    let at = before_edges(hazards);
+    let found = metrics::integrated_brier(&until_edges, &at, (&test.0, &test.1), (&seen.0, &seen.1));
+    found.map(|found| (INTEGRATED_BRIER.to_owned(), found)).into_iter().collect()
+}
+
+/// The last times before the edges: an event at an edge is in the later interval.
+fn before_edges(hazards: &Hazards) -> Vec<f32> {
+    hazards.edges.iter().map(|edge| edge.next_down()).collect()
+}
+
+/// What the Kaplan-Meier curve of the bags `seen` says of any bag: the probability of no event before each edge, and of none at all.
+fn survival_of_all(bags: &Bags, seen: &[usize], hazards: &Hazards) -> Vec<f32> {
+    let Some([(times, events), _]) = survival_of(bags, [seen, &[]]) else { return Vec::new() };
+    let curve = metrics::kaplan_meier(&times, &events);
+    let until = |at: f32| {
+        let passed = curve.partition_point(|step| step.time <= at);
+        passed.checked_sub(1).map_or(1.0, |last| curve[last].survival as f32)
+    };
+    before_edges(hazards).into_iter().chain([f32::INFINITY]).map(until).collect()
 }

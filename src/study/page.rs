@@ -77,7 +77,7 @@ impl Results {
     fn scores(&self) -> Table {
         let delong = self.no_delong.is_none();
         let mut head = vec!["method".to_owned(), self.value_told(), "95 %".to_owned()];
-        head.extend(delong.then(|| "95 %, DeLong".to_owned()));
+        head.extend(self.analytic("95 %"));
         head.extend(self.has_baselines().then(|| "against the baselines".to_owned()));
         head.extend(self.on_page().iter().map(|name| name.replace('_', " ")));
         let row = |row: &Row| {
@@ -93,7 +93,7 @@ impl Results {
     fn pairs_table(&self) -> Table {
         let delong = self.no_delong.is_none();
         let mut head = ["better", "worse", &self.more_told(), "95 %", "p"].map(str::to_owned).to_vec();
-        head.extend(delong.then(|| "p, DeLong".to_owned()));
+        head.extend(self.analytic("p"));
         let row = |pair: &super::results::Pair| {
             let mut cells = vec![pair.better.clone(), pair.worse.clone(), three(Some(pair.difference))];
             cells.extend([range(Some(pair.interval)), three(Some(pair.p))]);
@@ -123,10 +123,10 @@ impl Results {
     }
 
     /// Columns of the table of scores.
-    fn on_page(&self) -> &'static [&'static str] {
+    fn on_page(&self) -> Vec<&'static str> {
         match self.bags_have {
-            Kind::Classes => &["auc", "balanced_accuracy", "log_loss", "ece"],
-            kind => kind.shown(),
+            Kind::Classes => vec!["auc", "balanced_accuracy", "log_loss", "ece"],
+            _ => self.shown(),
         }
     }
 

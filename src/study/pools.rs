@@ -89,13 +89,14 @@ impl<'a> Fits<'a> {
 }
 
 impl Pool {
-    /// The structural components of the AUC of two classes.
-    pub fn placements(&self) -> Option<Placements> {
+    /// The structural components of the AUC of two classes; `groups` are those of the bags with a label.
+    pub fn placements(&self, groups: &[String]) -> Option<Placements> {
         if self.width != 2 || self.labels.is_empty() {
             return None;
         }
         let scores: Vec<f32> = self.said.iter().skip(1).step_by(2).copied().collect();
         let positive: Vec<bool> = self.labels.iter().map(|label| *label == 1).collect();
-        Placements::of(&scores, &positive)
+        let groups: Vec<String> = self.bags.iter().map(|&at| groups[at].clone()).collect();
+        Placements::of_groups(&scores, &positive, &groups)
     }
 }

@@ -61,6 +61,8 @@ pub struct Results {
     /// Why there is nothing of DeLong's, where there is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_delong: Option<String>,
+    /// Groups have several bags, so what stands as DeLong's is Obuchowski's, over groups.
+    pub clustered: bool,
 }
 
 /// What a method reached.
@@ -73,7 +75,7 @@ pub struct Row {
     pub value: Option<f64>,
     /// Where 95 % of the values of resampled groups are.
     pub interval: Option<[f64; 2]>,
-    /// DeLong's 95 % interval, of two classes where bags are independent.
+    /// DeLong's 95 % interval, of two classes; Obuchowski's where groups have several bags.
     pub delong: Option<[f64; 2]>,
     /// The value as of each fit, in the order of divisions, folds and seeds; none where a fold leaves it undefined.
     pub of_fits: Vec<Option<f64>>,
@@ -149,7 +151,7 @@ pub struct Pair {
     pub interval: [f64; 2],
     /// How likely a difference as large is where there is none, by the same samples.
     pub p: f64,
-    /// DeLong's interval and p of the same difference, of two classes where bags are independent.
+    /// DeLong's interval and p of the same difference, of two classes; Obuchowski's where groups have several bags.
     pub delong: Option<Compared>,
 }
 
@@ -167,7 +169,7 @@ impl Results {
             None => labelled.iter().map(usize::to_string).collect(),
         };
         let resamples = Resamples::of(&groups, SAMPLES, SEED);
-        let no_delong = no_delong(study, &groups);
+        let no_delong = no_delong(study);
         let (mut methods, mut draws, mut components) = (Vec::new(), Vec::new(), Vec::new());
         for contender in &study.contenders {
             let fits = Fits::of(study, grid, runs, (&contender.name, seeds, device))?;
@@ -184,7 +186,7 @@ impl Results {
                 all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
             };
             let drawn = resamples.measure(mean);
-            let of_pools = || pools.iter().map(Pool::placements).collect::<Option<Vec<_>>>();
+            let of_pools = || pools.iter().map(|pool| pool.placements(&groups)).collect::<Option<Vec<_>>>();
             let placements = no_delong.is_none().then(of_pools).flatten().and_then(|all| Placements::mean(&all));
             let placed = fits.placed();
             let halves = Halves::of(&fits, bags).filter(|_| contender.sees != Sees::Labels);
@@ -261,20 +263,17 @@ impl Results {
             device: device.to_owned(),
             methods: order.iter().map(|&at| methods[at].clone()).collect(),
             pairs,
+            clustered: no_delong.is_none() && unique.len() < labelled.len(),
             no_delong,
         })
     }
 }
 
 /// Why DeLong's interval would not be one, if it would not.
-fn no_delong(study: &Study, groups: &[String]) -> Option<String> {
-    let count = split::count_groups(groups);
+fn no_delong(study: &Study) -> Option<String> {
     match (Kind::of(&study.set.bags) == Kind::Classes, study.set.bags.classes()) {
         (false, _) => Some("it is of classes".into()),
         (_, 2) if study.divided == Divided::MonteCarlo => Some("divisions test different bags".into()),
-        (_, 2) if count < groups.len() => {
-            Some(format!("it takes bags for independent, and {} bags are of {count} groups", groups.len()))
-        }
         (_, 2) => None,
         (_, classes) => Some(format!("it is of two classes, and there are {classes}")),
     }

@@ -1,5 +1,6 @@
 //! Results as tables: for people, for programs, for papers.
 
+use super::fit::INTEGRATED_BRIER;
 use super::results::{OverFolds, Pair, Results, Row, SAMPLES, Tested};
 use super::{Divided, Kind};
 use std::fmt::Write;
@@ -77,11 +78,20 @@ impl Results {
         let delong = match (&self.no_delong, self.bags_have) {
             (_, Kind::LabelSets | Kind::Numbers | Kind::Survival) => String::new(),
             (Some(why), _) => format!(" DeLong's interval is not given: {why}."),
+            (None, _) if self.clustered => " Obuchowski's interval is DeLong's for groups of several bags: it takes groups for \
+                                            independent and predictions as they are, as the samples do; two that differ much tell \
+                                            that neither is to be leaned on."
+                .to_owned(),
             (None, _) => " DeLong's interval takes bags for independent and predictions as they are, as the samples do; two that \
                           differ much tell that neither is to be leaned on."
                 .to_owned(),
         };
         let more = match self.bags_have {
+            Kind::Survival if self.shown().contains(&INTEGRATED_BRIER) => {
+                " Uno's C-index is weighted by the censoring of the bags that a fit saw, up to the last of their events; so is the \
+                 integrated Brier score, from the first to the last edge of the intervals, of which smaller is better. That of the \
+                 baseline that knows no bag is of the Kaplan-Meier curve of those bags."
+            }
             Kind::Survival => {
                 " Uno's C-index is weighted by the censoring of the bags that a fit saw, up to the last of their events."
             }
@@ -94,6 +104,18 @@ impl Results {
         )
     }
 
+    /// Whose interval stands beside that of the samples, as the head of a column; nobody's where there is none.
+    pub(super) fn analytic(&self, what: &str) -> Option<String> {
+        let of = if self.clustered { "Obuchowski" } else { "DeLong" };
+        self.no_delong.is_none().then(|| format!("{what}, {of}"))
+    }
+
+    /// Columns of scores. The integrated Brier score is of targets that have probabilities, so not of every study.
+    pub(super) fn shown(&self) -> Vec<&'static str> {
+        let has = |name: &str| self.methods.iter().any(|row| row.folds.iter().any(|of| of.metric == name));
+        self.bags_have.shown().iter().copied().filter(|&name| name != INTEGRATED_BRIER || has(name)).collect()
+    }
+
     /// True where some methods are baselines.
     pub(super) fn has_baselines(&self) -> bool {
         self.methods.iter().any(|row| row.baseline) && self.methods.iter().any(|row| !row.baseline)
@@ -104,9 +126,9 @@ impl Results {
         let mut text = format!("# Cross-validation on {}\n\n{}\n\n", self.data, self.summary());
         let delong = self.no_delong.is_none();
         let mut head = vec!["method".to_owned(), self.value_told(), "95 %".to_owned()];
-        head.extend(delong.then(|| "95 %, DeLong".to_owned()));
+        head.extend(self.analytic("95 %"));
         head.extend(self.has_baselines().then(|| "against the baselines".to_owned()));
-        let shown = self.bags_have.shown();
+        let shown = self.shown();
         head.extend(shown.iter().map(|name| name.replace('_', " ")));
         head.push("seconds a fit".to_owned());
         table(
@@ -133,8 +155,8 @@ impl Results {
         if !self.pairs.is_empty() {
             text += "\n";
             let mut head = ["better", "worse", &self.more_told(), "95 %", "p"].map(str::to_owned).to_vec();
-            head.extend(delong.then(|| "95 %, DeLong".to_owned()));
-            head.extend(delong.then(|| "p, DeLong".to_owned()));
+            head.extend(self.analytic("95 %"));
+            head.extend(self.analytic("p"));
             table(
                 &mut text,
                 &head,
@@ -206,7 +228,7 @@ impl Results {
         let _ = writeln!(text, "% {}", latex(&self.summary()));
         let columns = 4 + usize::from(delong);
         let _ = writeln!(text, "\\begin{{tabular}}{{l{}}}\n\\toprule", "r".repeat(columns - 1));
-        let head = if delong { " & 95\\,\\%, DeLong" } else { "" };
+        let head = self.analytic("95\\,\\%").map_or(String::new(), |head| format!(" & {head}"));
         let [title, metric] = self.bags_have.of_papers();
         let of = latex(self.bags_have.title());
         let _ = writeln!(text, "Method & {of} & 95\\,\\%{head} & {title} \\\\\n\\midrule");

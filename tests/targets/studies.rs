@@ -59,8 +59,20 @@ fn survival_is_judged_within_folds() {
 
     // In intervals of time, whose edges each fit has by its own training bags.
     let hazards = dir.path().join("hazards");
-    let found = study(&data, &hazards, &["--target", "hazards:3", "--method", ATTENTION, "--no-baselines"]);
+    let found = study(&data, &hazards, &["--target", "hazards:3", "--method", ATTENTION]);
     assert!(method(&found, "gated")["value"].as_f64().unwrap() > 0.8, "{found}");
+    // Their probabilities are better than the Kaplan-Meier curve of the other bags, which is there for each fit too.
+    let brier = |name: &str| {
+        let row = method(&found, name);
+        let of = row["folds"].as_array().unwrap().iter().find(|of| of["metric"] == "integrated_brier").unwrap().clone();
+        assert_eq!(of["fits"], 6, "{row}");
+        of["mean"].as_f64().unwrap()
+    };
+    let [told, nothing] = ["gated", "all alike"].map(brier);
+    assert!(told > 0.0 && told < nothing - 0.02 && nothing < 0.25, "{told} {nothing}");
+    let page = |out: &Path| fs::read_to_string(out.join("results.md")).unwrap();
+    assert!(page(&hazards).contains("| integrated brier |") && page(&hazards).contains("of which smaller is better"));
+    assert!(!page(&out).contains("integrated brier"), "log-risks are no probabilities");
     // More intervals than a fold has times of events are refused before anything runs.
     let wrong = ["cross-validate", "--target", "hazards:60", "--method", "attention", "--data", text(&data)];
     let message = refused(&[&wrong[..], &["--out", text(&dir.path().join("none"))]].concat());

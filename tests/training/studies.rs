@@ -80,7 +80,16 @@ fn a_study_has_the_same_results_however_it_is_done() {
         );
     }
     assert_eq!(methods.iter().filter(|method| method.get("search").is_some()).count(), 1);
-    assert!(found["no_delong"].as_str().unwrap().contains("30 bags are of 15 groups"));
+    // Slides of a patient are no independent bags.
+    assert_eq!((found.get("no_delong"), &found["clustered"]), (None, &true.into()));
+    for row in methods {
+        let [value, low, high] = [&row["value"], &row["delong"][0], &row["delong"][1]].map(|of| of.as_f64().unwrap());
+        assert!(low <= value && value <= high, "{row}");
+    }
+    assert!(found["pairs"].as_array().unwrap().iter().all(|pair| pair["delong"]["p"].is_f64()));
+    let tables =
+        ["results.md", "results.tex", "results.html"].map(|name| std::fs::read_to_string(path("alone").join(name)));
+    assert!(tables.iter().all(|text| text.as_ref().unwrap().contains(", Obuchowski")));
     for name in ["results.md", "results.csv", "results.tex", "results.html", "model-card.md"] {
         let text = std::fs::read_to_string(path("alone").join(name)).unwrap();
         assert!(text.contains("log-mean-exp pooling"), "{name}");
@@ -155,6 +164,7 @@ fn divisions_keep_sites_whole_or_draw_test_bags_anew() {
         assert_eq!(found["sites"].as_u64(), Some(5));
         let delong = found["methods"][0]["delong"].as_array().unwrap();
         assert!(delong[0].as_f64().unwrap() < found["methods"][0]["value"].as_f64().unwrap());
+        assert_eq!(found["clustered"], false);
         let mut fold_of = std::collections::HashMap::new();
         for line in predictions.lines().skip(1) {
             let fold = line.split("\",").nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
