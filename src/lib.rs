@@ -123,6 +123,7 @@ pub mod ops;
 mod origin;
 #[doc(hidden)]
 pub mod passes;
+mod places;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the lowest up; those of one line may import each other. A file or folder of `src` is named by its name.
 const ROOMS: &[&[&str]] = &[
-    &["error", "random", "printable", "precision", "fingerprint", "normal", "quantile"],
+    &["error", "random", "printable", "precision", "fingerprint", "normal", "places", "quantile"],
     &["bounded", "files", "label_sets", "responses"],
     &["metrics"],
     &["bag", "columns", "features", "origin", "standardise", "target"],
