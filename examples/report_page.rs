@@ -64,7 +64,10 @@ fn main() -> anyhow::Result<()> {
         title: title.into(),
         unit: unit.into(),
         along: "epoch".into(),
-        series: series.into_iter().map(|(name, points)| Series { name: name.into(), points }).collect(),
+        series: series
+            .into_iter()
+            .map(|(name, points)| Series { name: name.into(), points, ..Series::default() })
+            .collect(),
         marker: Some(34.0),
         ..Curve::default()
     };
@@ -124,6 +127,8 @@ fn main() -> anyhow::Result<()> {
             class_names: vec!["negative".into(), "positive".into()],
             probabilities,
             labels,
+            told: "test bags".into(),
+            ..Predictions::default()
         }),
         shown: Shown::default(),
         bags,

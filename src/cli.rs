@@ -21,6 +21,7 @@ mod heatmap;
 mod import;
 mod inspect;
 mod interruption;
+mod judged;
 mod kept_models;
 mod members;
 mod methods;

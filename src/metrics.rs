@@ -5,6 +5,7 @@
 //!
 //! A value that is not defined (the AUC of bags of one class, the accuracy of no bags) is `None`, never NaN.
 
+mod bands;
 mod calibration;
 mod counted;
 mod decisions;
@@ -19,6 +20,7 @@ mod resampling;
 mod survival;
 mod survival_brier;
 
+pub use bands::{roc_band, share_interval};
 pub use calibration::{BINS, Bin, Calibration, calibration};
 pub use counted::{Concordance, Errors};
 pub use decisions::{Confusion, KappaWeights, brier, independent_log_loss, log_loss, predictions};

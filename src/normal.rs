@@ -1,5 +1,8 @@
 //! Shares of the standard normal distribution.
 
+/// A standard normal is within so much of 0 with a chance of 95 %.
+pub(crate) const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
+
 /// The share of a standard normal above x, which is at least 0.
 pub(crate) fn upper_tail(x: f64) -> f64 {
     let z = x * std::f64::consts::FRAC_1_SQRT_2;

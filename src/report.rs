@@ -18,6 +18,7 @@ pub use forest::{Forest, ForestRow};
 pub use log_chart::{Dots, LogChart};
 
 use crate::error::Result;
+use crate::metrics::Step;
 use std::path::Path;
 
 /// What a report shows. Empty parts are left out of the page.
@@ -55,7 +56,7 @@ pub struct Report {
     pub curves: Vec<Curve>,
     /// More line charts, each group under a heading of its own.
     pub charts: Vec<(String, Vec<Curve>)>,
-    /// Predictions of the test bags: a histogram, the ROC curve and the confusion matrix.
+    /// Predictions of bags with a known class: a histogram, the ROC curve, calibration and the confusion matrix.
     pub predictions: Option<Predictions>,
     /// Bags with a number for each of their instances.
     pub bags: Vec<BagPicture>,
@@ -98,6 +99,34 @@ pub struct Series {
     pub name: String,
     /// (along, up), in drawing order. A point that is not finite interrupts the line.
     pub points: Vec<(f64, f64)>,
+    /// (along, low, high) of the interval that goes along with the line, in drawing order; one that is not finite interrupts
+    /// the band.
+    pub band: Vec<[f64; 3]>,
+    /// (along, low, high) of intervals of single points.
+    pub bars: Vec<[f64; 3]>,
+}
+
+impl Series {
+    /// A Kaplan-Meier curve with its intervals, from 1 at time 0, to `until` where that is later than its last step.
+    pub fn survival(name: String, steps: &[Step], until: Option<f32>) -> Self {
+        let gap = |time: f64| [time, f64::NAN, f64::NAN];
+        let (mut points, mut band) = (vec![(0.0, 1.0)], Vec::new());
+        let mut before = (1.0, None);
+        let mut reach = |time: f64, (share, interval): (f64, Option<[f64; 2]>)| {
+            points.push((time, share));
+            band.push(interval.map_or_else(|| gap(time), |[low, high]| [time, low, high]));
+        };
+        for step in steps {
+            let time = f64::from(step.time);
+            reach(time, before);
+            before = (step.survival, step.interval());
+            reach(time, before);
+        }
+        if let Some(until) = until {
+            reach(f64::from(until), before);
+        }
+        Self { name, points, band, bars: Vec::new() }
+    }
 }
 
 /// Predicted probabilities of a set of bags with their true classes.
@@ -109,6 +138,25 @@ pub struct Predictions {
     pub probabilities: Vec<f32>,
     /// The true class of each bag.
     pub labels: Vec<u32>,
+    /// Whom each bag belongs to, such as a patient: intervals are of those. Without any each bag stands for itself.
+    pub groups: Vec<String>,
+    /// What they are called: "test bags"; "bags" where that is empty.
+    pub told: String,
+}
+
+/// How right predictions are.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// The heading: of which bags.
+    pub title: String,
+    /// What the reader should know first.
+    pub notes: Vec<String>,
+    /// What was measured, and its value as it should be read.
+    pub results: Vec<(String, String)>,
+    /// Charts, such as survival.
+    pub curves: Vec<Curve>,
+    /// Predictions of classes.
+    pub predictions: Option<Predictions>,
 }
 
 /// What the numbers of instances are that pictures of bags show.

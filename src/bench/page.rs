@@ -82,7 +82,7 @@ fn roofline(roofs: &Roofs, cases: &[Timed]) -> LogChart {
         let corner = gflops / gbps;
         let mut points = vec![(least, least * gbps), (corner, gflops), (most, gflops)];
         points.retain(|p| p.0 >= least && p.0 <= most);
-        Series { name, points }
+        Series { name, points, ..Series::default() }
     };
     let mut lines = vec![roof(
         format!("memory, {:.1} GB/s, and f32, {:.0} GFLOP/s", roofs.memory, roofs.arithmetic),
@@ -144,7 +144,7 @@ fn by_size(ceilings: &[Ceiling]) -> Option<LogChart> {
     let line = |what: &str| {
         let of = ceilings.iter().filter(|c| c.what == what && !c.wrong);
         let points = of.filter_map(|c| Some((c.bytes? as f64, c.best?))).collect();
-        Series { name: what.to_owned(), points }
+        Series { name: what.to_owned(), points, ..Series::default() }
     };
     let lines: Vec<Series> = ["read", "write", "copy"].map(line).into_iter().filter(|l| l.points.len() > 1).collect();
     (!lines.is_empty()).then(|| LogChart {
@@ -170,7 +170,7 @@ fn swept(sweep: &[(usize, Vec<Timed>)]) -> Option<LogChart> {
     let line = |case: &&Timed| {
         let of = |cases: &Vec<Timed>| cases.iter().find(|c| c.kernel == case.kernel).map(|c| c.median_us);
         let points = sweep.iter().filter_map(|(n, cases)| Some((*n as f64, of(cases)?))).collect();
-        Series { name: case.kernel.clone(), points }
+        Series { name: case.kernel.clone(), points, ..Series::default() }
     };
     Some(LogChart {
         title: "Time by the instances of a bag".into(),

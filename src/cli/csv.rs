@@ -48,7 +48,7 @@ impl<'a, W: Write + ?Sized> Csv<'a, W> {
 
 /// Spreadsheets compute a cell that begins with one of these, even one in quotes; an apostrophe in front makes it text.
 /// Numbers stay numbers.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     let number = || text.parse::<f64>().is_ok_and(f64::is_finite);
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number() {
         true => format!("'{text}").into(),

@@ -2,6 +2,7 @@
 
 mod cohort;
 mod finish;
+mod judging;
 mod layers;
 mod pictures;
 mod slide;
@@ -11,6 +12,7 @@ use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder;
 use super::{names, note, open_device, page, said};
 use anyhow::{Context, Result, bail};
+use bagrad::data::Split;
 use bagrad::data::slides::Taken;
 use bagrad::files::Claim;
 use bagrad::heatmap::{Card, Cells, Scale};
@@ -19,6 +21,7 @@ use bagrad::training::Predictions;
 use bagrad::{Ensemble, PlaceUnit, Predictor, Target, class_match};
 use cohort::Cohort;
 use indicatif::{ProgressBar, ProgressStyle};
+use judging::Judging;
 use layers::Wanted;
 use slide::{Column, Done, Drawing, Slide};
 use std::collections::BTreeSet;
@@ -187,6 +190,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let (device, _) = open_device(&args.device, None, quiet)?;
     let mut predictor = ensemble.on(&device).memory(args.memory.memory);
+    let mut judging = Judging::of(&args.model)?;
     let (mut done, mut spent, mut told) = (Vec::new(), Spent::default(), BTreeSet::new());
     let bar = bar(quiet, plan.chosen.iter().filter(|&&chosen| chosen).count());
     for batch in Predictor::together(&plan.cohort.sizes()) {
@@ -219,18 +223,22 @@ pub fn run(args: &Args) -> Result<()> {
         spent.predicting += clock.elapsed();
         let clock = Instant::now();
         for (bag, &at) in taken.which.iter().enumerate().filter(|(_, at)| plan.chosen[**at]) {
-            let slide = draw(&drawing, &plan, args.patch_size, &found, &taken, (bag, at))?;
+            let part = judging.part(&taken.bags.names[bag]);
+            let slide = draw(&drawing, &plan, (args.patch_size, part), &found, &taken, (bag, at))?;
+            judging.add(&found, bag, (plan.cohort.bags(), at));
             slide.remarks.iter().cloned().for_each(&mut tell);
             done.push(slide);
             bar.inc(1);
         }
         spent.drawing += clock.elapsed();
+        judging.batch(found);
     }
     bar.finish_and_clear();
     if done.is_empty() {
         bail!("data {}: no slide is left to draw", args.data);
     }
-    finish::finish(args, claim, &predictor, &done, &spent)
+    let judged = judging.judged(plan.cohort.bags())?;
+    finish::finish(args, claim, &predictor, (&done, judged.as_ref()), &spent)
 }
 
 fn bar(quiet: bool, slides: usize) -> ProgressBar {
@@ -288,7 +296,7 @@ fn plan(args: &Args, ensemble: &Ensemble) -> Result<Plan> {
 fn draw(
     drawing: &Drawing,
     plan: &Plan,
-    patch_size: Option<f64>,
+    (patch_size, part): (Option<f64>, Option<Split>),
     found: &Predictions,
     taken: &Taken,
     (bag, at): (usize, usize),
@@ -307,7 +315,8 @@ fn draw(
         Target::Ordered => "a later class",
         Target::Classes | Target::LabelSets => &classes[layers::class_of_scores(found, bag)],
     };
-    let card = Card { name: name.clone(), patches: places.len(), ..Card::default() };
+    let part = part.map(|part| if part == Split::Train { finish::TRAINED_ON } else { part.name() }.to_owned());
+    let card = Card { name: name.clone(), patches: places.len(), part, ..Card::default() };
     let card = if found.target.has_classes() {
         let (predicted, label) = (found.class(bag), page::known(bags, bag));
         let is = match found.multi_label {

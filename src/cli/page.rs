@@ -1,18 +1,16 @@
 //! The report of a run, filled from its results.
 
 use super::experiment::{self, Finished, Plan, part_name};
-use super::said;
 use super::summary;
 use super::table::score;
+use super::{judged, said};
 use bagrad::data::Split;
 use bagrad::device::Device;
-use bagrad::report::{BagPicture, Curve, Predictions, Report, Series, Shown, Table, frequent};
-use bagrad::training::metrics::{BagScores, Metric, auc_interval};
+use bagrad::report::{BagPicture, Curve, Report, Series, Shown, Table, frequent};
+use bagrad::training::metrics::{BagScores, Metric};
 use bagrad::training::{self, Epoch, Meaning};
-use bagrad::{Bags, Target, metrics};
+use bagrad::{Bags, Target};
 
-/// Resamples of the interval of the AUC.
-const RESAMPLES: usize = 2000;
 /// Classes whose bags are drawn, at most: those with the most bags.
 const PICTURED: usize = 8;
 
@@ -32,45 +30,26 @@ pub fn page(plan: &Plan, done: &Finished, device: &Device, pictures: usize) -> R
         facts: facts(plan, done, device),
         curves: curves(done),
         tables: labels_table(done).into_iter().collect(),
-        predictions: done.judged().filter(|_| done.predictions.classes > 0 && !done.predictions.multi_label).map(
-            |(_, e)| Predictions {
-                class_names: done.set.bags.class_names.clone(),
-                probabilities: e.bags.iter().flat_map(|&b| done.predictions.bag(b)).copied().collect(),
-                labels: labels(done, &e.bags),
-            },
-        ),
+        predictions: done.judged().and_then(|(part, e)| {
+            let told = format!("{} bags", part_name(part));
+            judged::predictions(&done.predictions, &done.predictions.said(&e.bags), &done.set.bags, &e.bags, &told)
+        }),
         shown: weights(&done.predictions).1,
         bags: bags(done, pictures),
         ..Report::default()
     }
 }
 
-fn labels(done: &Finished, bags: &[usize]) -> Vec<u32> {
-    let labels = done.set.bags.labels.as_deref().unwrap_or_default();
-    bags.iter().map(|&b| labels[b]).collect()
-}
-
 fn results(done: &Finished) -> Vec<(String, String)> {
     let Some((part, e)) = done.judged() else { return Vec::new() };
-    let mut interval = None;
-    if done.predictions.classes == 2 && !done.predictions.multi_label {
-        let positive: Vec<bool> = labels(done, &e.bags).iter().map(|&l| l == 1).collect();
-        let probability: Vec<f32> = e.bags.iter().map(|&b| done.predictions.bag(b)[1]).collect();
-        interval = auc_interval(&probability, &positive, RESAMPLES, 1);
-    }
     let name = match part_name(part) {
         "test" => "Test",
         "validation" => "Validation",
         _ => "Training",
     };
-    let row = |told: summary::Told| match (told.key, interval) {
-        ("auc", Some((low, high))) => {
-            let value = format!("{} ({low:.3} – {high:.3})", score(told.value));
-            (format!("{name} {} (95 % interval)", told.name), value)
-        }
-        _ => (format!("{name} {}", told.name), score(told.value)),
-    };
-    let mut rows: Vec<(String, String)> = summary::told(&e.scores, &done.set.bags).into_iter().map(row).collect();
+    let rows = judged::results(&e.scores, &done.predictions.said(&e.bags), &done.set.bags, &e.bags);
+    let mut rows: Vec<(String, String)> =
+        rows.into_iter().map(|(what, value)| (format!("{name} {what}"), value)).collect();
     if let Some(auc) = e.instances {
         rows.push(("Instance AUC, all instances".into(), score(auc.pooled)));
         rows.push((format!("Instance AUC, mean of {} bags", auc.bags), score(auc.per_bag)));
@@ -115,6 +94,7 @@ fn curves(done: &Finished) -> Vec<Curve> {
     let line = |name: &str, value: &dyn Fn(&Epoch) -> Option<f64>| Series {
         name: name.into(),
         points: epochs.iter().filter_map(|e| Some((f64::from(e.epoch), value(e)?))).collect(),
+        ..Series::default()
     };
     let watched = done.part(Split::Validation).is_some();
     let curve = |title: &str, unit: &str, series: Vec<Series>| Curve {
@@ -153,45 +133,13 @@ fn curves(done: &Finished) -> Vec<Curve> {
 /// Kaplan-Meier curves of the judged bags with a risk above the median of the training bags, and of the others.
 fn survival(done: &Finished) -> Option<Curve> {
     let (part, e) = done.judged()?;
-    let (times, events) = done.set.bags.responses.as_ref()?.survival()?;
     let risks = &done.predictions.values;
-    let mut training: Vec<f32> = done.outcome.training.iter().map(|&bag| risks[bag]).collect();
+    let mut training: Vec<f32> = done.outcome.training.iter().filter_map(|&bag| risks.get(bag)).copied().collect();
     training.sort_by(f32::total_cmp);
     let median = *training.get(training.len() / 2)?;
-    let of = |bags: &[usize]| -> (Vec<f32>, Vec<bool>) { bags.iter().map(|&b| (times[b], events[b])).unzip() };
-    let (high, low): (Vec<usize>, Vec<usize>) = e.bags.iter().partition(|&&bag| risks[bag] >= median);
-    let steps = |name: String, bags: &[usize]| {
-        let (times, events) = of(bags);
-        let (mut left, mut points) = (1.0, vec![(0.0, 1.0)]);
-        for step in metrics::kaplan_meier(&times, &events) {
-            let time = f64::from(step.time);
-            points.extend([(time, left), (time, step.survival)]);
-            left = step.survival;
-        }
-        points.extend(times.iter().copied().max_by(f32::total_cmp).map(|last| (f64::from(last), left)));
-        Series { name, points }
-    };
-    let (all_times, all_events) = of(&e.bags);
-    let second: Vec<bool> = e.bags.iter().map(|&bag| risks[bag] >= median).collect();
-    let p = metrics::log_rank(&all_times, &all_events, &second).map(|(_, p)| match p {
-        p if p < 0.0005 => ", log-rank p < 0.001".to_owned(),
-        p => format!(", log-rank p = {p:.3}"),
-    });
-    Some(Curve {
-        title: format!(
-            "{} bags by risk above and below the median of training bags{}",
-            part_name(part),
-            p.unwrap_or_default()
-        ),
-        unit: "share without event".into(),
-        along: "time".into(),
-        series: vec![
-            steps(format!("low risk ({} bags)", low.len()), &low),
-            steps(format!("high risk ({} bags)", high.len()), &high),
-        ],
-        marker: None,
-        diagonal: false,
-    })
+    let of_judged: Vec<f32> = e.bags.iter().map(|&bag| risks[bag]).collect();
+    let title = format!("{} bags by risk above and below the median of training bags", part_name(part));
+    judged::survival(&done.predictions.target, &of_judged, &done.set.bags, &e.bags, median, &title)
 }
 
 /// The first bags of each class, as they come, so that nobody has picked the pretty ones.

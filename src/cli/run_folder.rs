@@ -1,7 +1,7 @@
 //! The folder that a run leaves behind, and the tables of predictions in it.
 
 use super::config::Config;
-use super::csv::Csv;
+use super::csv::{self, Csv};
 use super::epochs;
 use super::experiment::{Finished, part_name};
 use super::members;
@@ -15,6 +15,7 @@ use bagrad::training::{Epoch, Predictions, Told};
 use bagrad::{Answers, Bags, Error};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -106,6 +107,35 @@ pub fn result(folder: &Path) -> Result<Map<String, Value>> {
     let mut last: Map<String, Value> = serde_json::from_str(last).with_context(|| path.display().to_string())?;
     last.remove("kind");
     Ok(last)
+}
+
+/// What each bag was for the run whose folder this is; `None` for what is no folder, such as a model file.
+///
+/// # Errors
+/// When the table is there and cannot be read.
+pub fn parts(folder: &Path) -> Result<Option<HashMap<String, Split>>> {
+    let path = folder.join(TABLES[0].0);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mut table = ::csv::Reader::from_path(&path).with_context(|| path.display().to_string())?;
+    let headers = table.headers().with_context(|| path.display().to_string())?.clone();
+    if headers.iter().take(2).ne(["bag", "split"]) {
+        return Ok(None);
+    }
+    let mut parts = HashMap::new();
+    for line in table.records() {
+        let line = line.with_context(|| path.display().to_string())?;
+        if let Some(part) = Split::ALL.into_iter().find(|part| part.name() == &line[1]) {
+            parts.insert(line[0].to_owned(), part);
+        }
+    }
+    Ok(Some(parts))
+}
+
+/// What bag `name` was, by the names as tables have them.
+pub fn part_of(parts: &HashMap<String, Split>, name: &str) -> Option<Split> {
+    parts.get(&*csv::harmless(name)).copied()
 }
 
 /// Fills a file that may be too large to hold in memory, in a folder that nobody sees yet.

@@ -1,7 +1,8 @@
 //! The page of a folder of maps: every slide with its picture, to be sorted.
 
 use super::scale::chance;
-use crate::report::html::{STYLE, escape};
+use crate::report::Judged;
+use crate::report::html::{STYLE, escape, judged as judged_html};
 use std::fmt::Write;
 
 const MORE_STYLE: &str = include_str!("page.css");
@@ -27,6 +28,8 @@ pub struct Card {
     pub value: Option<f64>,
     /// Whether that is right, where it is known.
     pub right: Option<bool>,
+    /// What the slide was for the model: "trained on", "validation", "test"; where that is known.
+    pub part: Option<String>,
     /// Number of patches.
     pub patches: usize,
 }
@@ -44,8 +47,8 @@ impl Card {
     }
 }
 
-/// The page; `title` and `summary` stand above the slides, `notes` below.
-pub fn page(title: &str, summary: &str, notes: &[String], cards: &[Card]) -> String {
+/// The page; `title` and `summary` stand above the slides, how right the model is and `notes` below.
+pub fn page(title: &str, summary: &str, notes: &[String], cards: &[Card], judged: Option<&Judged>) -> String {
     let title = escape(title);
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>");
     out += r#"<meta name="viewport" content="width=device-width, initial-scale=1"/>"#;
@@ -55,7 +58,11 @@ pub fn page(title: &str, summary: &str, notes: &[String], cards: &[Card]) -> Str
     out += r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file: data:; "#;
     out += r#"style-src 'unsafe-inline'; script-src 'unsafe-inline'"/>"#;
     let _ = write!(out, "<title>{title}</title><style>{STYLE}{MORE_STYLE}</style></head>\n<body><main>");
-    let _ = write!(out, r#"<header class="top"><h1>{title}</h1><p>{}</p></header>"#, escape(summary));
+    let _ = write!(out, r#"<header class="top"><h1>{title}</h1><p>{}"#, escape(summary));
+    if judged.is_some() {
+        out += r##" <a href="#judged">How right it is</a>"##;
+    }
+    out += "</p></header>";
     let of_classes = cards.iter().all(|card| card.value.is_none());
     let labelled = cards.iter().any(|card| card.right.is_some());
     out += r#"<div class="sort" role="group" aria-label="Order of the slides"><span>Order</span>"#;
@@ -72,6 +79,7 @@ pub fn page(title: &str, summary: &str, notes: &[String], cards: &[Card]) -> Str
     out += "<kbd>j</kbd> <kbd>k</kbd> <span>next, previous</span> <kbd>Enter</kbd> <span>open</span></div>\n<div class=\"slides\">";
     cards.iter().enumerate().for_each(|(at, card)| one(&mut out, at, card));
     out += "</div>\n";
+    out += &judged.map(judged_html).unwrap_or_default();
     if !notes.is_empty() {
         out += r#"<section class="said"><h2>How to read it</h2>"#;
         for note in notes {
@@ -105,6 +113,9 @@ fn one(out: &mut String, at: usize, card: &Card) {
         );
     }
     let _ = write!(out, "<h3>{name}</h3><p>");
+    if let Some(part) = &card.part {
+        let _ = write!(out, r#"<span class="chip">{}</span> "#, escape(part));
+    }
     if let Some(label) = &card.label {
         let _ = write!(out, r#"<span class="chip">label <b>{}</b></span> "#, escape(label));
     }
@@ -153,9 +164,13 @@ mod tests {
             probability: Some(0.75),
             value: None,
             right: Some(false),
+            part: Some("<u>".into()),
             patches: 3,
         };
-        let page = page("maps & more", "", &["<i>".into()], &[card]);
+        let judged = Judged { title: "<s>".into(), results: vec![("AUC".into(), "<0.9>".into())], ..Judged::default() };
+        let page = page("maps & more", "", &["<i>".into()], &[card], Some(&judged));
+        assert!(page.contains("&lt;u&gt;") && page.contains("<h2>&lt;s&gt;</h2>") && page.contains("&lt;0.9&gt;"));
+        assert!(page.contains("href=\"#judged\"") && page.contains("id=\"judged\""));
         assert_eq!(page.matches("<script>").count(), 1);
         assert!(page.contains("href=\"./a%20%22b%22%231%25.png\"") && page.contains("label <b>&quot;x&quot;</b>"));
         assert!(page.contains("predicted <b>y&amp;z</b> 0.750") && page.contains("data-error=\"-1.750000\""));
@@ -165,7 +180,8 @@ mod tests {
     #[test]
     fn errors_are_told_where_labels_are() {
         let card = Card { predicted: "a".into(), ..Card::default() };
-        assert!(!page("", "", &[], std::slice::from_ref(&card)).contains("errors first"));
-        assert!(page("", "", &[], &[Card { right: Some(true), ..card }]).contains("errors first"));
+        let plain = page("", "", &[], std::slice::from_ref(&card), None);
+        assert!(!plain.contains("errors first") && !plain.contains("judged"));
+        assert!(page("", "", &[], &[Card { right: Some(true), ..card }], None).contains("errors first"));
     }
 }

@@ -6,11 +6,8 @@
 //! too narrow. Where bags are of groups the variance is that of Obuchowski, "Nonparametric analysis of clustered ROC curve data",
 //! Biometrics 53, 1997, which sums the components within each group first. With one bag a group both are the same.
 
-use crate::normal::two_sided;
+use crate::normal::{TWO_SIDED_95, two_sided};
 use serde::Serialize;
-
-/// The point that a standard normal is above in 2.5 of 100 draws.
-const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 
 /// Of each bag the share of the other class's bags that it is on the right side of, equal scores counting one half: the
 /// structural components of the AUC, which is their mean over either class.

@@ -29,6 +29,11 @@ impl Resamples {
         Self { counts: (0..count as u64).map(sample).collect() }
     }
 
+    /// How often each bag is in each sample.
+    pub(super) fn counts(&self) -> &[Vec<u32>] {
+        &self.counts
+    }
+
     /// A measure on each of the samples; where it is not defined (bags of one class) there is none.
     pub fn measure(&self, measure: impl Fn(&[u32]) -> Option<f64>) -> Vec<Option<f64>> {
         self.counts.iter().map(|counts| measure(counts)).collect()

@@ -2,7 +2,7 @@
 
 use super::Metric;
 use crate::error::{Error, Result};
-use crate::normal::two_sided;
+use crate::normal::{TWO_SIDED_95, two_sided};
 use serde::{Deserialize, Serialize};
 
 /// How well risks were predicted.
@@ -177,10 +177,9 @@ pub struct Step {
 impl Step {
     /// The 95 % interval of the share, by the variance of ln(-ln S) (Kalbfleisch and Prentice); `None` at 1 and 0.
     pub fn interval(&self) -> Option<[f64; 2]> {
-        const Z: f64 = 1.959_963_984_540_054;
         let s = self.survival;
         (s > 0.0 && s < 1.0).then(|| {
-            let (hazard, spread) = ((-s.ln()).ln(), Z * self.variance.sqrt() / s.ln().abs());
+            let (hazard, spread) = ((-s.ln()).ln(), TWO_SIDED_95 * self.variance.sqrt() / s.ln().abs());
             [hazard + spread, hazard - spread].map(|v| (-v.exp()).exp())
         })
     }

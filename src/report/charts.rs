@@ -12,6 +12,10 @@ const DRAWN: usize = 1200;
 /// One chart of learning curves.
 pub(super) fn curve(curve: &Curve) -> String {
     let points = || curve.series.iter().flat_map(|s| &s.points).filter(|p| drawable(p.0) && drawable(p.1));
+    let intervals = || {
+        let all = curve.series.iter().flat_map(|s| s.band.iter().chain(&s.bars)).filter(|of| whole(of));
+        all.flat_map(|&[along, low, high]| [(along, low), (along, high)])
+    };
     if points().next().is_none() {
         let note = r#"<p class="none">no values</p>"#;
         return figure(&curve.title, &[], note);
@@ -19,7 +23,7 @@ pub(super) fn curve(curve: &Curve) -> String {
     let marker = curve.marker.filter(|&m| drawable(m));
     let (mut x, mut y) = (
         Axis::along(points().map(|p| p.0).chain(marker), 6, (48.0, 408.0)),
-        Axis::around(points().map(|p| p.1), 4, (212.0, 28.0)),
+        Axis::around(points().copied().chain(intervals()).map(|p| p.1), 4, (212.0, 28.0)),
     );
     if curve.diagonal {
         (x, y) = (Axis::exact(0.0, 1.0, 5, (48.0, 408.0)), Axis::exact(0.0, 1.0, 5, (212.0, 28.0)));
@@ -37,13 +41,42 @@ pub(super) fn curve(curve: &Curve) -> String {
     if curve.diagonal {
         svg += r#"<line class="marker" x1="48" y1="212" x2="408" y2="28"/>"#;
     }
+    curve.series.iter().enumerate().for_each(|(i, s)| band(&mut svg, &s.band, i % COLOURS, (&x, &y)));
     for (i, series) in curve.series.iter().enumerate() {
+        bars(&mut svg, &series.bars, i % COLOURS, (&x, &y));
         let marked = series.points.len() <= MARKED;
         line(&mut svg, &thinned(&series.points), i % COLOURS, marked, (&x, &y));
     }
     svg += "</svg>";
     let names: Vec<String> = curve.series.iter().map(|s| s.name.clone()).collect();
     figure(&curve.title, &names, &svg)
+}
+
+/// True where an interval can be drawn.
+fn whole(interval: &[f64; 3]) -> bool {
+    interval.iter().all(|&v| drawable(v))
+}
+
+/// The area of intervals along a line, interrupted where one cannot be drawn.
+pub(super) fn band(svg: &mut String, intervals: &[[f64; 3]], colour: usize, (x, y): (&Axis, &Axis)) {
+    for stretch in intervals.split(|of| !whole(of)).filter(|stretch| stretch.len() > 1) {
+        let _ = write!(svg, r#"<polygon class="band f{colour}" points=""#);
+        let low = stretch.iter().map(|&[along, low, _]| (along, low));
+        let high = stretch.iter().rev().map(|&[along, _, high]| (along, high));
+        for (i, (along, up)) in low.chain(high).enumerate() {
+            let space = if i > 0 { " " } else { "" };
+            let _ = write!(svg, "{space}{},{}", px(x.at(along)), px(y.at(up)));
+        }
+        *svg += r#""/>"#;
+    }
+}
+
+/// A bar for each interval of a point.
+pub(super) fn bars(svg: &mut String, intervals: &[[f64; 3]], colour: usize, (x, y): (&Axis, &Axis)) {
+    for &[along, low, high] in intervals.iter().filter(|of| whole(of)) {
+        let (at, from, to) = (px(x.at(along)), px(y.at(low)), px(y.at(high)));
+        let _ = write!(svg, r#"<line class="bar s{colour}" x1="{at}" y1="{from}" x2="{at}" y2="{to}"/>"#);
+    }
 }
 
 /// One line of colour `colour`, with a dot at each point when `marked`, interrupted where a point cannot be
@@ -94,6 +127,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Series;
     use super::*;
 
     #[test]
@@ -105,6 +139,24 @@ mod tests {
         assert!(kept.len() <= DRAWN + 2);
         assert!(kept.contains(&(12_345.0, 9.0)) && kept.contains(&(12_346.0, -9.0)));
         assert!(kept.windows(2).all(|w| w[0].0 < w[1].0));
+    }
+
+    #[test]
+    fn intervals_are_areas_along_lines_and_bars_at_points() {
+        let (x, y) = (Axis::exact(0.0, 4.0, 4, (0.0, 40.0)), Axis::exact(0.0, 1.0, 4, (10.0, 0.0)));
+        let mut svg = String::new();
+        let gap = [2.0, f64::NAN, 1.0];
+        band(&mut svg, &[[0.0, 0.0, 0.5], [1.0, 0.5, 1.0], gap, [3.0, 0.0, 1.0]], 2, (&x, &y));
+        // An interval alone has no area.
+        assert_eq!(svg, r#"<polygon class="band f2" points="0,10 10,5 10,0 0,5"/>"#);
+        svg.clear();
+        bars(&mut svg, &[[1.0, 0.0, 0.5], gap], 0, (&x, &y));
+        assert_eq!(svg, r#"<line class="bar s0" x1="10" y1="10" x2="10" y2="5"/>"#);
+        // What is drawn fits the axis, also where the interval goes beyond the points.
+        let series =
+            Series { points: vec![(0.0, 0.4), (1.0, 0.6)], band: vec![[0.0, -3.0, 3.0]; 2], ..Series::default() };
+        let html = curve(&Curve { series: vec![series], ..Curve::default() });
+        assert!(html.contains(">-4<") || html.contains(">−4<") || html.contains(">-3<"), "{html}");
     }
 
     #[test]

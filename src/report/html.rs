@@ -68,6 +68,16 @@ pub(super) fn page(report: &Report) -> String {
     out
 }
 
+/// Tables and charts of how right predictions are, to stand on a page of another kind.
+pub(crate) fn judged(judged: &super::Judged) -> String {
+    let mut charts: String = judged.curves.iter().map(charts::curve).collect();
+    charts += &judged.predictions.as_ref().map(predictions::section).unwrap_or_default();
+    let mut out = format!(r#"<div class="judged" id="judged"><h2>{}</h2>"#, escape(&judged.title));
+    judged.notes.iter().for_each(|note| out += &format!("<p class=\"note\">{}</p>\n", escape(note)));
+    out += &table("Scores", "results", &judged.results);
+    out + &grid("Charts", &charts) + "</div>\n"
+}
+
 fn grid(title: &str, charts: &str) -> String {
     if charts.is_empty() {
         return String::new();

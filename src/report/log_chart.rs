@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_roof_and_a_dot_lie_where_they_should() {
-        let line = Series { name: "a<b".into(), points: vec![(0.1, 1.0), (10.0, 100.0)] };
+        let line = Series { name: "a<b".into(), points: vec![(0.1, 1.0), (10.0, 100.0)], ..Series::default() };
         let dots = Dots { name: "dots".into(), points: vec![("k".into(), 1.0, 10.0), ("nan".into(), f64::NAN, 1.0)] };
         let text = chart(&LogChart { lines: vec![line], dots: vec![dots], ..LogChart::default() });
         let [left, right, top, bottom] = FRAME;

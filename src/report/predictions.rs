@@ -1,13 +1,15 @@
-//! What was predicted for the test bags: histogram by class, ROC curve, confusion matrix.
+//! What was predicted for bags with a known class: histogram by class, ROC curve, calibration, confusion matrix.
 
 use super::Predictions;
-use super::charts::line;
+use super::charts::{band, bars, line};
 use super::html::escape;
 use super::svg::{Axis, COLOURS, axes, axis_along, figure, open, px};
-use crate::metrics::{Confusion, auc, predictions, roc_curve};
+use crate::metrics::{BINS as RANGES, Confusion, auc, calibration, predictions, roc_band, roc_curve, share_interval};
 use std::fmt::Write;
 
 const BINS: usize = 20;
+/// Samples of the band about the ROC curve.
+const RESAMPLES: usize = 1000;
 /// Classes of the matrix, at most; the others share a row and a column.
 const MATRIX: usize = 24;
 
@@ -44,6 +46,19 @@ impl Predictions {
         }
     }
 
+    /// What the bags are called.
+    fn told(&self) -> &str {
+        if self.told.is_empty() { "bags" } else { &self.told }
+    }
+
+    /// The group of each bag; without any each bag is one.
+    fn by_group(&self) -> Vec<String> {
+        match self.groups.len() == self.labels.len() {
+            true => self.groups.clone(),
+            false => (0..self.labels.len()).map(|bag| bag.to_string()).collect(),
+        }
+    }
+
     fn usable(&self) -> bool {
         let columns = self.columns();
         columns > 0
@@ -58,7 +73,7 @@ pub(super) fn section(data: &Predictions) -> String {
     if !data.usable() {
         return String::new();
     }
-    [histogram(data), roc(data), confusion(data)].concat()
+    [histogram(data), roc(data), reliability(data), confusion(data)].concat()
 }
 
 /// One row of bars for each true class on a common scale. Two classes are shown by the probability of class
@@ -111,7 +126,10 @@ fn histogram(data: &Predictions) -> String {
     svg += &axis_along(&x, bottom, &format!("predicted probability of {of}"));
     svg += "</svg>";
     let names: Vec<String> = classes.iter().map(|&c| data.name(c)).collect();
-    figure(&format!("Test bags by predicted probability{}", data.of_classes(shown)), &names, &svg)
+    let told = data.told();
+    let title =
+        format!("{}{} by predicted probability{}", told[..1].to_uppercase(), &told[1..], data.of_classes(shown));
+    figure(&title, &names, &svg)
 }
 
 fn roc(data: &Predictions) -> String {
@@ -130,16 +148,52 @@ fn roc(data: &Predictions) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let x = Axis::exact(0.0, 1.0, 5, (74.0, 314.0));
-    let y = Axis::exact(0.0, 1.0, 5, (262.0, 22.0));
-    let mut svg = open(360, 300, "ROC curve");
-    svg += &axes(&x, &y, "false positive rate", "true positive rate");
-    svg += r#"<line class="marker" x1="74" y1="262" x2="314" y2="22"/>"#;
+    let (mut svg, [x, y]) = square("ROC curve", "false positive rate", "true positive rate");
+    let mut title = format!("ROC curve of the {}{told}", data.told());
+    // Areas of several classes would lie on each other.
+    if binary {
+        let positive: Vec<bool> = data.labels.iter().map(|&l| l == 1).collect();
+        if let Some(intervals) = roc_band(&data.column(1), &positive, &data.by_group(), RESAMPLES, 1) {
+            title += ", with 95 % intervals of each rate";
+            band(&mut svg, &intervals, 0, (&x, &y));
+        }
+    }
     for (i, curve) in lines.iter().enumerate() {
         line(&mut svg, curve, i, false, (&x, &y));
     }
     svg += "</svg>";
-    figure(&format!("ROC curve of the test bags{told}"), &names, &svg)
+    figure(&title, &names, &svg)
+}
+
+/// A picture of two shares, 0 to 1 each way, with the line on which both are the same.
+fn square(name: &str, along: &str, up: &str) -> (String, [Axis; 2]) {
+    let (x, y) = (Axis::exact(0.0, 1.0, 5, (74.0, 314.0)), Axis::exact(0.0, 1.0, 5, (262.0, 22.0)));
+    let mut svg = open(360, 300, name);
+    svg += &axes(&x, &y, along, up);
+    svg += r#"<line class="marker" x1="74" y1="262" x2="314" y2="22"/>"#;
+    (svg, [x, y])
+}
+
+/// What probabilities came true, in ranges, with Wilson's intervals, which take bags for independent.
+fn reliability(data: &Predictions) -> String {
+    let Some(found) = calibration(&data.probabilities, data.columns(), &data.labels, RANGES) else {
+        return String::new();
+    };
+    let (mut svg, [x, y]) = square("Calibration", "probability that was said", "share that it came true of");
+    let interval = |bin: &crate::metrics::Bin| {
+        let [low, high] = share_interval(bin.found * bin.bags as f64, bin.bags)?;
+        Some([bin.said, low, high])
+    };
+    bars(&mut svg, &found.bins.iter().filter_map(interval).collect::<Vec<_>>(), 0, (&x, &y));
+    let points: Vec<(f64, f64)> = found.bins.iter().map(|bin| (bin.said, bin.found)).collect();
+    line(&mut svg, &points, 0, true, (&x, &y));
+    svg += "</svg>";
+    let of = match data.classes() {
+        2 => format!("probability of {}", data.name(1)),
+        _ => "probability of the predicted class".to_owned(),
+    };
+    let name = format!("{of} (expected calibration error {:.3})", found.error);
+    figure(&format!("Calibration on the {}", data.told()), &[name], &svg)
 }
 
 fn confusion(data: &Predictions) -> String {

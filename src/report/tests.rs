@@ -27,7 +27,7 @@ fn assert_balanced(html: &str) {
 }
 
 fn series(points: &[(f64, f64)]) -> Vec<Series> {
-    vec![Series { name: "line".into(), points: points.to_vec() }]
+    vec![Series { name: "line".into(), points: points.to_vec(), ..Series::default() }]
 }
 
 fn full() -> Report {
@@ -77,6 +77,8 @@ fn full() -> Report {
             class_names: vec!["negative".into(), "positive".into()],
             probabilities: vec![0.9, 0.1, 0.3, 0.7, 0.6, 0.4],
             labels: vec![0, 1, 1],
+            told: "test bags".into(),
+            ..Predictions::default()
         }),
         shown: Shown::default(),
         bags: vec![image(5, 0), image(200, 1), BagPicture { image: None, ..image(300, 2) }],
@@ -186,7 +188,12 @@ fn degenerate_bags_stay_finite() {
 #[test]
 fn predictions_that_do_not_fit_are_left_out() {
     let page = |probabilities: &[f32], labels: &[u32]| {
-        let data = Predictions { class_names: vec![], probabilities: probabilities.to_vec(), labels: labels.to_vec() };
+        let data = Predictions {
+            class_names: vec![],
+            probabilities: probabilities.to_vec(),
+            labels: labels.to_vec(),
+            ..Predictions::default()
+        };
         let html = Report { predictions: Some(data), ..Report::default() }.to_html();
         assert_balanced(&html);
         html
@@ -203,6 +210,32 @@ fn predictions_that_do_not_fit_are_left_out() {
 }
 
 #[test]
+fn predictions_have_a_band_and_calibration_and_say_of_which_bags() {
+    let labels: Vec<u32> = (0..60).map(|bag| u32::from(bag % 3 == 0)).collect();
+    let of = |&label: &u32| if label == 1 { 0.8 } else { 0.3 };
+    let probabilities =
+        labels.iter().enumerate().map(|(bag, label)| of(label) + (bag % 7) as f32 * 0.02 - (bag % 5) as f32 * 0.1);
+    let data = Predictions {
+        class_names: vec!["normal".into(), "tumour".into()],
+        probabilities: probabilities.collect(),
+        labels,
+        groups: (0..60).map(|bag| format!("patient {}", bag / 2)).collect(),
+        told: "slides".into(),
+    };
+    let html = Report { predictions: Some(data.clone()), ..Report::default() }.to_html();
+    assert_balanced(&html);
+    for part in
+        ["Slides by predicted probability", "ROC curve of the slides, with 95 % intervals", "Calibration on the slides"]
+    {
+        assert!(html.contains(part), "{part}");
+    }
+    assert_eq!(html.matches("<polygon").count(), 1);
+    assert!(html.matches("class=\"bar s0\"").count() > 3 && html.contains("probability of tumour (expected"));
+    let judged = Judged { title: "Of <all>".into(), predictions: Some(data), ..Judged::default() };
+    assert!(html::judged(&judged).contains("<h2>Of &lt;all&gt;</h2>"));
+}
+
+#[test]
 fn many_classes_are_shown_in_part() {
     // 1500 classes of two bags each, of which three more have many; every bag is taken for the class after its own.
     let classes = 1500;
@@ -211,7 +244,7 @@ fn many_classes_are_shown_in_part() {
     let mut probabilities = vec![0.0; labels.len() * classes];
     labels.iter().enumerate().for_each(|(b, &l)| probabilities[b * classes + (l as usize + 1) % classes] = 1.0);
     let class_names = (0..classes).map(|c| format!("class-{c}")).collect();
-    let data = Predictions { class_names, probabilities, labels };
+    let data = Predictions { class_names, probabilities, labels, ..Predictions::default() };
     let html = Report { predictions: Some(data), ..Report::default() }.to_html();
     assert_balanced(&html);
     assert!(html.len() < 200_000, "{} bytes", html.len());

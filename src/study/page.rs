@@ -3,7 +3,6 @@
 use super::Kind;
 use super::results::{Results, Row};
 use super::tables::{probability, range, three};
-use crate::metrics::Step;
 use crate::report::{Curve, Forest, ForestRow, Report, Series, Table};
 
 /// Methods with curves of their own, at most: as many as there are colours.
@@ -146,7 +145,7 @@ impl Results {
             let series = ["lower risk", "higher risk"]
                 .iter()
                 .zip(&halves.curves)
-                .map(|(name, steps)| Series { name: (*name).to_owned(), points: corners(steps) });
+                .map(|(name, steps)| Series::survival((*name).to_owned(), steps, None));
             Some(Curve {
                 title: format!("{}: log-rank p {}", row.name, probability(Some(halves.p))),
                 unit: "without an event".into(),
@@ -159,7 +158,7 @@ impl Results {
     }
 
     fn roc(&self) -> Curve {
-        let series = |row: &Row| Series { name: row.name.clone(), points: row.roc.clone() };
+        let series = |row: &Row| Series { name: row.name.clone(), points: row.roc.clone(), ..Series::default() };
         let drawn = self.methods.iter().filter(|row| row.roc.len() > 2);
         Curve {
             title: "ROC curves of the predictions of all fits together".into(),
@@ -174,7 +173,11 @@ impl Results {
     fn reliability(&self) -> Curve {
         let series = |row: &Row| {
             let bins = &row.calibration.as_ref()?.bins;
-            Some(Series { name: row.name.clone(), points: bins.iter().map(|bin| (bin.said, bin.found)).collect() })
+            Some(Series {
+                name: row.name.clone(),
+                points: bins.iter().map(|bin| (bin.said, bin.found)).collect(),
+                ..Series::default()
+            })
         };
         Curve {
             title: match &self.classes[..] {
@@ -188,14 +191,4 @@ impl Results {
             ..Curve::default()
         }
     }
-}
-
-/// The corners of a curve of steps, from 1 at 0.
-fn corners(steps: &[Step]) -> Vec<(f64, f64)> {
-    let mut all = vec![(0.0, 1.0)];
-    for step in steps {
-        let before = all.last().map_or(1.0, |&(_, survival)| survival);
-        all.extend([(f64::from(step.time), before), (f64::from(step.time), step.survival)]);
-    }
-    all
 }

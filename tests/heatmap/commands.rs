@@ -318,3 +318,82 @@ fn maps_of_a_packed_file_are_those_of_the_folder() {
     let told = refused(&["heatmap", "--model", text(&run), "--out", text(&out), "--data", text(&damaged)]);
     assert!(told.contains("its values are damaged") && !out.exists(), "{told}");
 }
+
+/// The scores in a page by name.
+fn scores(said: &Value) -> &serde_json::Map<String, Value> {
+    said["scores"]["results"].as_object().unwrap()
+}
+
+#[test]
+fn how_right_a_model_is_is_told_of_slides_that_it_was_not_trained_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, labels, run) = trained(dir.path(), "gated-attention");
+    let data = ["--data", text(&folder), "--labels", text(&labels), "--no-geojson", "--json", "--quiet"];
+    let draw = |model: &Path, out: &str, more: &[&str]| {
+        let out = dir.path().join(out);
+        let args = [&["heatmap", "--model", text(model), "--out", text(&out)], &data[..], more].concat();
+        (json(&args), fs::read_to_string(out.join("index.html")).unwrap())
+    };
+    let parts: HashMap<String, String> = table(&run.join("predictions.csv"))
+        .into_iter()
+        .map(|mut line| (line.remove("bag").unwrap(), line.remove("split").unwrap()))
+        .collect();
+    let count = |wanted: &str| parts.values().filter(|part| *part == wanted).count();
+    assert_eq!([count("train"), count("validation"), count("test")], [6, 2, 4], "{parts:?}");
+
+    // By the folder of the run: slides that it was trained on, or chosen by, have no say.
+    let (said, page) = draw(&run, "maps", &[]);
+    for slide in said["slides"].as_array().unwrap() {
+        let part = &parts[slide["slide"].as_str().unwrap()];
+        assert_eq!(slide["part"], if part == "train" { "trained on" } else { part }, "{slide}");
+    }
+    assert_eq!(said["scores"]["of"], "How right it is: 4 slides with a label");
+    let notes = said["scores"]["notes"].to_string();
+    assert!(notes.contains("6 that the model was trained on, and 2 by which its epoch was chosen"), "{notes}");
+    assert!(
+        page.contains("id=\"judged\"")
+            && page.contains("chip\">trained on</span>")
+            && page.contains("Confusion matrix")
+    );
+
+    // The accuracy is that of predict on those slides.
+    let right = said["slides"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|s| s["part"] == "test" && s["label"] == s["predicted"])
+        .count();
+    let accuracy = right as f64 / 4.0;
+    assert_eq!(scores(&said)["accuracy"], format!("{accuracy:.4}"));
+
+    // By the file alone all are judged, and that this may be too good is said.
+    let (said, page) = draw(&run.join("model.safetensors"), "of-file", &[]);
+    assert!(said["slides"].as_array().unwrap().iter().all(|slide| slide["part"].is_null()));
+    assert_eq!(said["scores"]["of"], format!("How right it is: {} slides with a label", parts.len()));
+    assert!(page.contains("Which slides the model was trained on is not known"));
+    let everything = dir.path().join("predicted");
+    let args = [
+        "predict",
+        "--model",
+        text(&run),
+        "--data",
+        text(&folder),
+        "--labels",
+        text(&labels),
+        "--out",
+        text(&everything),
+    ];
+    let predicted = json(&[&args[..], &["--json", "--quiet"]].concat());
+    for (name, key) in [("accuracy", "accuracy"), ("log loss", "log_loss")] {
+        assert_eq!(scores(&said)[name], format!("{:.4}", predicted[key].as_f64().unwrap()), "{name}");
+    }
+    // What chose the epoch judges where there is nothing else, and a single class has no AUC.
+    let chose: Vec<&str> = parts.iter().filter(|(_, part)| *part == "validation").map(|(name, _)| &name[..]).collect();
+    let (said, page) = draw(&run, "chose", &["--only", &chose.join(",")]);
+    assert_eq!(said["scores"]["of"], "How right it is: 2 slides with a label");
+    assert!(page.contains("By these slides the epoch was chosen"));
+    // Without a labelled slide there is nothing to judge.
+    let trained_on = parts.iter().find(|(_, part)| *part == "train").unwrap().0;
+    let (said, page) = draw(&run, "one", &["--only", trained_on]);
+    assert!(said["scores"].is_null() && !page.contains("judged"));
+}

@@ -9,26 +9,41 @@ use anyhow::Result;
 use bagrad::EnsemblePredictor;
 use bagrad::files::{Claim, write_atomically};
 use bagrad::heatmap::{self, Card};
+use bagrad::report::Judged;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+
+/// What a slide is for the run that the model is of, where it was trained on.
+pub const TRAINED_ON: &str = "trained on";
 
 /// Writes the best patches of all slides and the page, puts the folder in its place, and tells what came of it.
 ///
 /// # Errors
 /// With the file that cannot be written.
-pub fn finish(args: &Args, claim: Claim, predictor: &EnsemblePredictor, done: &[Done], spent: &Spent) -> Result<()> {
+pub fn finish(
+    args: &Args,
+    claim: Claim,
+    predictor: &EnsemblePredictor,
+    (done, judged): (&[Done], Option<&Judged>),
+    spent: &Spent,
+) -> Result<()> {
     table_file(claim.staging().join("top.csv"), |out| top(out, done))?;
     let cards: Vec<Card> = done.iter().map(|slide| slide.card.clone()).collect();
     let patches: usize = cards.iter().map(|card| card.patches).sum();
     let members = predictor.ensemble().members();
     let method = members[0].model.spec().method.info();
     let mean = if members.len() > 1 { format!(", mean of {} models", members.len()) } else { String::new() };
-    let right = cards.iter().filter(|card| card.right == Some(true)).count();
-    let labelled = cards.iter().filter(|card| card.right.is_some()).count();
-    let judged =
-        if labelled == 0 { String::new() } else { format!(" {right} of {labelled} slides with a label are right.") };
-    let summary = format!("{} of {}, {patches} patches.{judged}", slides_told(done.len()), args.data);
+    // Those that the model was trained on tell nothing.
+    let told: Vec<bool> =
+        cards.iter().filter(|card| card.part.as_deref() != Some(TRAINED_ON)).filter_map(|card| card.right).collect();
+    let right = told.iter().filter(|&&right| right).count();
+    let right_told = match told.len() {
+        0 => String::new(),
+        labelled => format!(" {right} of {labelled} slides with a label are right."),
+    };
+    let summary = format!("{} of {}, {patches} patches.{right_told}", slides_told(done.len()), args.data);
     let notes = [
         "Each square is a patch where it lies in its slide; the bar beside a map tells what its colours mean. Where patches \
          overlap, the mean is shown."
@@ -40,19 +55,20 @@ pub fn finish(args: &Args, claim: Claim, predictor: &EnsemblePredictor, done: &[
         method.title,
         Path::new(&args.data).file_name().map_or(args.data.clone().into(), |n| n.to_string_lossy())
     );
-    write_atomically(claim.staging().join("index.html"), heatmap::page(&title, &summary, &notes, &cards))?;
+    write_atomically(claim.staging().join("index.html"), heatmap::page(&title, &summary, &notes, &cards, judged))?;
     claim.commit()?;
     let seconds = |duration: Duration| duration.as_secs_f64();
     if args.output.json {
         let slide = |done: &Done| {
-            let Card { name, label, predicted, probability, value, patches, pictures, files, .. } = &done.card;
+            let Card { name, label, predicted, probability, value, patches, pictures, files, part, .. } = &done.card;
             let files: Vec<&String> = pictures.iter().chain(files).map(|(file, _)| file).collect();
-            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "patches": patches, "files": files })
+            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "part": part, "patches": patches, "files": files })
         };
         return answer_json(&json!({
             "out": args.out.display().to_string(),
             "slides": done.iter().map(slide).collect::<Vec<_>>(),
             "patches": patches,
+            "scores": judged.map(|judged| json!({ "of": judged.title, "notes": judged.notes, "results": judged.results.iter().cloned().collect::<BTreeMap<_, _>>() })),
             "device": predictor.device().name(),
             "members": members.len(),
             "seconds": { "reading": seconds(spent.reading), "predicting": seconds(spent.predicting), "drawing": seconds(spent.drawing) },
