@@ -85,7 +85,7 @@ impl Judging {
         match (self.unseen.slides.len(), self.chosen_by.slides.len()) {
             (_, 0) => {}
             (0, _) => {
-                notes.push("By these slides the epoch was chosen, so the scores are a little too good.".to_owned())
+                notes.push("By these slides the epoch was chosen, so the scores are a little too good.".to_owned());
             }
             (_, many) => left_out.push(format!("{many} by which its epoch was chosen")),
         }
