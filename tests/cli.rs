@@ -14,6 +14,8 @@ mod heatmap;
 mod label_sets;
 #[path = "bench/ladders.rs"]
 mod ladders;
+#[path = "metrics/commands.rs"]
+mod measured;
 #[path = "onnx/commands.rs"]
 mod onnx;
 #[path = "slides/packed.rs"]

@@ -8,7 +8,7 @@ use bagrad::data::{Dataset, Folds, Key, Opening, Partition, Source, Split, class
 use bagrad::device::Device;
 use bagrad::fit::Persistence;
 use bagrad::methods::Method;
-use bagrad::training::metrics::{self, BagScores, InstanceAuc};
+use bagrad::training::metrics::{self, BagScores, Froc, InstanceAuc};
 use bagrad::training::{Cache, Predictions, Settings};
 use bagrad::{Bags, Error, Features, Fitted, Model, Scaling, TargetChoice, Trainer, bounded, class_match};
 use std::path::{Path, PathBuf};
@@ -106,6 +106,8 @@ pub struct Evaluation {
     pub scores: BagScores,
     /// Of the instances, where it is known which are key.
     pub instances: Option<InstanceAuc>,
+    /// How well lesions are found, where instances have places too.
+    pub froc: Option<Froc>,
 }
 
 /// A run that is over.
@@ -323,5 +325,6 @@ pub fn evaluate(all: &Predictions, predicted: &Bags, bags: Vec<usize>, targets: 
         rows().for_each(|r| offsets.push(offsets[offsets.len() - 1] + r.len()));
         metrics::instance_auc(&picked, &key, &offsets)
     });
-    Ok(Evaluation { bags, scores, instances })
+    let froc = targets.and_then(|targets| all.froc(bags.iter().map(|&b| (b, b)), predicted, targets));
+    Ok(Evaluation { bags, scores, instances, froc })
 }

@@ -54,6 +54,9 @@ fn results(done: &Finished) -> Vec<(String, String)> {
         rows.push(("Instance AUC, all instances".into(), score(auc.pooled)));
         rows.push((format!("Instance AUC, mean of {} bags", auc.bags), score(auc.per_bag)));
     }
+    if let Some(froc) = &e.froc {
+        rows.push((format!("FROC, {} lesions", froc.lesions), score(Some(froc.score))));
+    }
     rows
 }
 

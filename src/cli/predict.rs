@@ -134,6 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
             result.insert("instance_auc".into(), json!(auc.pooled));
             result.insert("instance_auc_per_bag".into(), json!(auc.per_bag));
         }
+        result.extend(summary::of_lesions(&e).into_iter().map(|(name, value)| (name.to_owned(), value)));
         told = Some(e);
     }
     if !answers.members.is_empty() {
@@ -160,8 +161,12 @@ pub fn run(args: &Args) -> Result<()> {
         let of_instances = e.instances.into_iter().flat_map(|auc| {
             [("instance AUC".to_owned(), auc.pooled), ("instance AUC per bag".to_owned(), auc.per_bag)]
         });
-        let mut rows: Vec<Vec<String>> =
-            of_bags.chain(of_instances).map(|(name, value)| vec![name, table::score(value)]).collect();
+        let of_lesions = e.froc.iter().map(|froc| ("FROC".to_owned(), Some(froc.score)));
+        let mut rows: Vec<Vec<String>> = of_bags
+            .chain(of_instances)
+            .chain(of_lesions)
+            .map(|(name, value)| vec![name, table::score(value)])
+            .collect();
         let mut head = vec!["", "all bags"];
         if !ranges.is_empty() {
             head.extend(["one member"]);

@@ -5,7 +5,7 @@ use super::table::{score, table};
 use bagrad::Bags;
 use bagrad::data::{Split, split};
 use bagrad::device::Device;
-use bagrad::training::metrics::{BagScores, LabelScores};
+use bagrad::training::metrics::{BagScores, Froc, LabelScores};
 use serde_json::{Map, Value, json};
 
 /// The result as one object. Scores are named `<part>_<score>`, and `positive` is the class that AUC and F1 are of (null
@@ -53,8 +53,21 @@ pub fn object(plan: &Plan, done: &Finished, device: &Device) -> Map<String, Valu
         put("instance_auc", json!(auc.pooled));
         put("instance_auc_per_bag", json!(auc.per_bag));
         put("instance_auc_of", json!(part_name(part)));
+        of_lesions(e).into_iter().for_each(|(name, value)| put(name, value));
     }
     all
+}
+
+/// The free-response ROC curve, where there is one.
+pub fn of_lesions(e: &Evaluation) -> Vec<(&'static str, Value)> {
+    let found = |froc: &Froc| {
+        vec![
+            ("froc", json!(froc.score)),
+            ("froc_sensitivities", json!(froc.sensitivity)),
+            ("froc_lesions", json!(froc.lesions)),
+        ]
+    };
+    e.froc.as_ref().map(found).unwrap_or_default()
 }
 
 /// The positive class, where bags have one of two.
@@ -166,6 +179,9 @@ pub fn people(done: &Finished) -> String {
     if parts.iter().any(|(_, e)| e.instances.is_some()) {
         rows.push(row("instance AUC", &|e| score(e.instances.and_then(|i| i.pooled))));
         rows.push(row("instance AUC per bag", &|e| score(e.instances.and_then(|i| i.per_bag))));
+    }
+    if parts.iter().any(|(_, e)| e.froc.is_some()) {
+        rows.push(row("FROC", &|e| score(e.froc.as_ref().map(|froc| froc.score))));
     }
     let labels = done.judged().map(|(_, e)| people_of_labels(&e.scores)).unwrap_or_default();
     table(&head, &rows) + &labels

@@ -11,14 +11,16 @@ use crate::metrics::{self, Confusion, KappaWeights};
 use crate::reproduce::{Found, Metrics, Task};
 use crate::responses::Responses;
 use crate::target::{Hazards, Target};
-use crate::training::Settings;
+use crate::training::{Predictions, Settings};
 
 /// The median risk of the validation bags of a fit (of its training bags where there are none): above it is the half that is
 /// said to have its event early.
 pub(super) const HALF: &str = "risk_median_before";
 
-/// The name of the integrated Brier score.
+/// Scores that not every study has: they are of probabilities of survival, and of instances that are known to be key.
 pub(super) const INTEGRATED_BRIER: &str = "integrated_brier";
+pub(super) const INSTANCE_AUC: &str = "instance_auc";
+pub(super) const FROC: &str = "froc";
 
 impl Study {
     /// One fold of one method on `bags`, which are those of the study or their means.
@@ -66,6 +68,9 @@ impl Study {
         let found = predictor.predict_some(bags, &test)?;
         let mut metrics = by_name(&found.scores_among(found.said_of_all(), bags, &test)?);
         metrics.insert("kept_epoch".into(), f64::from(fitted.kept));
+        if contender.sees == Sees::Instances {
+            metrics.extend(self.of_instances(&found, &test));
+        }
         if Kind::of(bags) == Kind::Survival {
             let before = if validation.is_empty() { of_part(Split::Train) } else { of_part(Split::Validation) };
             let risks = predictor.predict_some(bags, &before)?.values;
@@ -79,6 +84,17 @@ impl Study {
         }
         let found = told(bags, found.said_of_all(), [&test, &seen], metrics)?;
         Ok(Found { tried, ..found })
+    }
+}
+
+impl Study {
+    /// How well key instances of the bags `test` are found, and lesions, where instances have places.
+    fn of_instances(&self, found: &Predictions, test: &[usize]) -> Metrics {
+        let (bags, Some(targets)) = (&self.set.bags, self.set.instance_targets()) else { return Metrics::new() };
+        let of_test: Vec<u8> = test.iter().flat_map(|&bag| &targets[bags.rows(bag)]).copied().collect();
+        let froc = found.froc(test.iter().copied().enumerate(), bags, &targets);
+        let measured = [(INSTANCE_AUC, found.instance_auc(&of_test).pooled), (FROC, froc.map(|froc| froc.score))];
+        measured.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
 

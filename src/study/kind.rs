@@ -1,6 +1,5 @@
 //! What a study is about, by what its bags have, and the one score that it is judged by.
 
-use super::fit::INTEGRATED_BRIER;
 use super::pools::Pool;
 use crate::bag::Bags;
 use crate::metrics::{BagScores, Concordance, Errors, Metric, Ranks};
@@ -64,13 +63,13 @@ impl Kind {
         if self == Self::Numbers { 0.0 } else { 0.5 }
     }
 
-    /// Columns of the table, where there is something in them ([`super::Results`]); the files have all scores.
+    /// Columns of the table that every study has; the files have all scores.
     pub(super) fn shown(self) -> &'static [&'static str] {
         match self {
             Self::Classes => &["auc", "average_precision", "balanced_accuracy", "f1", "mcc", "log_loss"],
             Self::LabelSets => &["auc", "average_precision", "f1", "subset_accuracy", "hamming_loss", "log_loss"],
             Self::Numbers => &["r2", "mae", "rmse", "pearson", "spearman"],
-            Self::Survival => &["c_index", "c_index_uno", INTEGRATED_BRIER],
+            Self::Survival => &["c_index", "c_index_uno"],
         }
     }
 

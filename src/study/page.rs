@@ -124,7 +124,7 @@ impl Results {
     /// Columns of the table of scores.
     fn on_page(&self) -> Vec<&'static str> {
         match self.bags_have {
-            Kind::Classes => vec!["auc", "balanced_accuracy", "log_loss", "ece"],
+            Kind::Classes => self.with_others(&["auc", "balanced_accuracy", "log_loss", "ece"]),
             _ => self.shown(),
         }
     }

@@ -1,9 +1,12 @@
 //! Results as tables: for people, for programs, for papers.
 
-use super::fit::INTEGRATED_BRIER;
+use super::fit::{FROC, INSTANCE_AUC, INTEGRATED_BRIER};
 use super::results::{OverFolds, Pair, Results, Row, SAMPLES, Tested};
 use super::{Divided, Kind};
 use std::fmt::Write;
+
+/// Scores that not every study has.
+const SOMETIMES: [&str; 3] = [INTEGRATED_BRIER, INSTANCE_AUC, FROC];
 
 impl Results {
     /// What was done, in sentences.
@@ -87,7 +90,7 @@ impl Results {
                 .to_owned(),
         };
         let more = match self.bags_have {
-            Kind::Survival if self.shown().contains(&INTEGRATED_BRIER) => {
+            Kind::Survival if self.has(INTEGRATED_BRIER) => {
                 " Uno's C-index is weighted by the censoring of the bags that a fit saw, up to the last of their events; so is the \
                  integrated Brier score, from the first to the last edge of the intervals, of which smaller is better. That of the \
                  baseline that knows no bag is of the Kaplan-Meier curve of those bags."
@@ -97,9 +100,17 @@ impl Results {
             }
             _ => "",
         };
+        let instances = match (self.has(INSTANCE_AUC), self.has(FROC)) {
+            (false, _) => "",
+            (true, false) => " The instance AUC is that of the instance scores of the tested bags.",
+            (true, true) => {
+                " The instance AUC is that of the instance scores of the tested bags; froc is the mean share of lesions that they find \
+                 at 1/4, 1/2, 1, 2, 4 and 8 false positives a slide."
+            }
+        };
         format!(
             "{}: {value}; its interval has 95 % of {SAMPLES} samples of the groups (of the bags, where there are no groups).{delong} \
-             The other columns: mean ± standard deviation over folds, divisions and seeds.{more}",
+             The other columns: mean ± standard deviation over folds, divisions and seeds.{more}{instances}",
             self.value_told()
         )
     }
@@ -110,10 +121,19 @@ impl Results {
         self.no_delong.is_none().then(|| format!("{what}, {of}"))
     }
 
-    /// Columns of scores. The integrated Brier score is of targets that have probabilities, so not of every study.
+    /// Columns of scores.
     pub(super) fn shown(&self) -> Vec<&'static str> {
-        let has = |name: &str| self.methods.iter().any(|row| row.folds.iter().any(|of| of.metric == name));
-        self.bags_have.shown().iter().copied().filter(|&name| name != INTEGRATED_BRIER || has(name)).collect()
+        self.with_others(self.bags_have.shown())
+    }
+
+    /// These columns and those of [`SOMETIMES`] that this study has.
+    pub(super) fn with_others(&self, columns: &[&'static str]) -> Vec<&'static str> {
+        columns.iter().copied().chain(SOMETIMES.into_iter().filter(|name| self.has(name))).collect()
+    }
+
+    /// True where some fit has this score.
+    fn has(&self, metric: &str) -> bool {
+        self.methods.iter().any(|row| row.folds.iter().any(|of| of.metric == metric))
     }
 
     /// True where some methods are baselines.

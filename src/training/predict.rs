@@ -3,7 +3,9 @@
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use crate::methods::{ATTENTION_WEIGHTS, BAG_LOGITS, SCORES};
-use crate::metrics::{self, BagScores, InstanceAuc, LabelSetScores, NumberScores, Scores, SurvivalScores};
+use crate::metrics::{
+    self, BagScores, Froc, InstanceAuc, LabelSetScores, NumberScores, Scores, SlideDetections, SurvivalScores,
+};
 use crate::plan::{Purpose, TERM};
 use crate::responses::Responses;
 use crate::session::{Resident, Session};
@@ -182,6 +184,21 @@ impl Predictions {
         }
         let key: Vec<bool> = targets.iter().map(|&t| t != 0).collect();
         metrics::instance_auc(&self.scores, &key, &self.offsets)
+    }
+
+    /// The free-response ROC curve of the instance scores, where bags are slides whose instances have places: lesions are connected
+    /// key instances (1 in `targets`, which are those of all instances of `bags`), detections the local maxima of the scores
+    /// ([`SlideDetections::of_tiles`]). `pairs` are places of bags among these predictions, and their numbers among `bags`. `None`
+    /// without places, scores or key instances.
+    pub fn froc(&self, pairs: impl IntoIterator<Item = (usize, usize)>, bags: &Bags, targets: &[u8]) -> Option<Froc> {
+        let places = bags.coords.as_ref().filter(|_| !self.scores.is_empty() && targets.len() == bags.instances())?;
+        let side = bags.origin.as_ref().and_then(|origin| origin.patch);
+        let slide = |(at, bag): (usize, usize)| {
+            let key: Vec<bool> = targets[bags.rows(bag)].iter().map(|&target| target != 0).collect();
+            let scores = &self.scores[self.offsets[at]..self.offsets[at + 1]];
+            SlideDetections::of_tiles(scores, &key, &places[bags.rows(bag)], side)
+        };
+        metrics::froc(&pairs.into_iter().map(slide).collect::<Option<Vec<_>>>()?)
     }
 
     /// How far up key instances (1) stand among the others (0) of their bag by their scores: the mean of
