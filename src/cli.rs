@@ -30,6 +30,7 @@ mod optimiser;
 mod out_of_fold;
 mod pack;
 mod page;
+mod parts;
 mod patches;
 mod predict;
 mod pretrain;

@@ -2,6 +2,7 @@
 
 mod ensemble;
 mod mean;
+pub mod parts;
 mod predictor;
 mod trainer;
 

@@ -47,6 +47,7 @@
 //! | keep a model | [`Model`], a file that describes itself |
 //! | answer with several models at once, a file of them | [`Ensemble`], [`EnsemblePredictor`], [`Answers`] |
 //! | predict, and measure | [`Predictor`], [`training::Predictions`], [`metrics`] |
+//! | see whether the instances that scores point at are enough, and needed | [`EnsemblePredictor::parts`], [`parts`] |
 //! | choose a device | [`Device`], [`device`] |
 //! | divide bags, compare classes, standardise by hand | [`split`], [`class_match`], [`standardise`] |
 //! | make a model of other people's weights | `foreign` (feature `data`) |
@@ -165,6 +166,7 @@ pub use device::Device;
 pub use ensemble::{Ensemble, Member};
 pub use error::{Error, Result};
 pub use features::{Features, Mapped};
+pub use front::parts;
 pub use front::{
     Answers, EnsembleEvaluation, EnsemblePredictor, Evaluation, Fitted, Look, Predictor, Scaling, Spread, Trainer,
 };

@@ -107,7 +107,7 @@ pub struct Scores<'a> {
 }
 
 /// ceil(share n), without what rounding adds to the product.
-fn part(share: f64, n: usize) -> usize {
+pub(crate) fn part(share: f64, n: usize) -> usize {
     ((share * n as f64 * (1.0 - 1e-12)).ceil() as usize).min(n)
 }
 

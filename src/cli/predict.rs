@@ -2,7 +2,7 @@
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
-use super::{answer, answer_json, experiment, members, note, open_device, said, summary, table};
+use super::{answer, answer_json, experiment, members, note, open_device, parts, said, summary, table};
 use anyhow::{Context, Result, anyhow};
 use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
@@ -24,7 +24,8 @@ members and the answer of each: spread:p(tumour), member1:p(tumour), member2:p(t
 Examples:
   bagrad predict --model runs/mine --data new-bags/ > predictions.csv
   bagrad predict --model runs/mine/model.safetensors --data new-bags/ --out predicted/   with every instance
-  bagrad predict --model runs/mine --data labelled-bags/ --json | jq .auc";
+  bagrad predict --model runs/mine --data labelled-bags/ --json | jq .auc
+  bagrad predict --model runs/mine --data labelled-bags/ --top-shares --out predicted/   are the instances it points at enough?";
 
 /// Arguments of `bagrad predict`.
 #[derive(clap::Args)]
@@ -49,6 +50,11 @@ pub struct Args {
     /// Instance label that makes a key instance, repeatable [default: what the data set says]
     #[arg(long, value_name = "LABEL", allow_negative_numbers = true)]
     key: Vec<i32>,
+    /// Also predict each bag from so many per cent of its instances alone, those with the largest scores, and without them, and the
+    /// same of random ones [default where no value is given: 1,5,10,25,50]
+    #[arg(long, value_name = "PERCENT,..", value_delimiter = ',', value_parser = parts::share, num_args = 0..=1,
+          require_equals = true, default_missing_value = parts::SHARES)]
+    top_shares: Option<Vec<f64>>,
     #[command(flatten)]
     bags: BagArgs,
     #[command(flatten)]
@@ -122,9 +128,11 @@ pub fn run(args: &Args) -> Result<()> {
     result.insert("device".into(), json!(device.name()));
     result.insert("scores_are".into(), json!(has_scores.then_some(predictions.scores_are)));
     let (mut told, mut of_members) = (None, Vec::new());
+    let known =
+        || (0..set.bags.len()).filter(|&b| set.bags.has_labels() && set.bags.is_labelled(b)).collect::<Vec<_>>();
     if set.bags.has_labels() {
         let targets = set.instance_targets().filter(|_| has_scores);
-        let all: Vec<usize> = (0..set.bags.len()).filter(|&b| set.bags.is_labelled(b)).collect();
+        let all = known();
         of_members = members::scores(&answers, &set.bags, &all)?;
         let e = experiment::evaluate(predictions, &set.bags, all, targets.as_deref())?;
         let Value::Object(scores) = serde_json::to_value(&e.scores)? else { unreachable!("a struct is an object") };
@@ -140,7 +148,15 @@ pub fn run(args: &Args) -> Result<()> {
     if !answers.members.is_empty() {
         result.insert("members".into(), json!(members::told(predictor.ensemble(), &of_members)?));
     }
-    write(args, claim, &set.bags, &answers, &classes, &result)?;
+    let of_parts = match &args.top_shares {
+        Some(shares) => Some(parts::measure(&mut predictor, &set.bags, predictions, &known(), shares)?),
+        None => None,
+    };
+    if let Some(of_parts) = &of_parts {
+        result.insert("parts".into(), parts::object(of_parts, &set.bags));
+    }
+    let of_parts = of_parts.as_deref();
+    write(args, claim, &set.bags, (&answers, of_parts), &classes, &result)?;
     if args.output.json {
         let bag = |b: usize| {
             let mut line = Map::from_iter([("bag".to_owned(), json!(set.bags.names[b]))]);
@@ -155,6 +171,15 @@ pub fn run(args: &Args) -> Result<()> {
         result.insert("predictions".into(), (0..set.bags.len()).map(bag).collect());
         return answer_json(&result);
     }
+    // Stdout carries the csv unless that goes to a file.
+    let tell = |text: &str| {
+        if args.out.is_some() {
+            answer(text)
+        } else {
+            note(quiet, text.trim_end());
+            Ok(())
+        }
+    };
     if let Some(e) = told {
         let ranges = ranges(&of_members, &set.bags);
         let of_bags = summary::told(&e.scores, &set.bags).into_iter().map(|told| (told.name, told.value));
@@ -174,8 +199,10 @@ pub fn run(args: &Args) -> Result<()> {
             rows.iter_mut().zip(ranges).for_each(|(row, range)| row.push(range));
         }
         let text = table::table(&head, &rows) + &summary::people_of_labels(&e.scores);
-        // Stdout carries the csv unless that goes to a file.
-        if args.out.is_some() { answer(&text)? } else { note(quiet, text.trim_end()) }
+        tell(&text)?;
+    }
+    if let Some(of_parts) = of_parts {
+        tell(&format!("\n{}", parts::people(of_parts, &set.bags)))?;
     }
     Ok(())
 }
@@ -195,7 +222,7 @@ fn write(
     args: &Args,
     claim: Option<Claim>,
     bags: &Bags,
-    answers: &Answers,
+    (answers, of_parts): (&Answers, Option<&[parts::Measured]>),
     classes: &[String],
     result: &Map<String, Value>,
 ) -> Result<()> {
@@ -215,6 +242,9 @@ fn write(
     } else {
         bagrad::files::write_atomically(place.join(SCORES), serde_json::to_string_pretty(result)? + "\n")?;
         table_file(place.join("predictions.csv"), |out| table(out))?;
+        if let Some(of_parts) = of_parts {
+            table_file(place.join("parts.csv"), |out| parts::csv(out, of_parts, bags))?;
+        }
         match predictions.scores.is_empty() {
             false => table_file(place.join("attention.csv"), |out| instance_table(out, bags, predictions, classes))?,
             true => note(
