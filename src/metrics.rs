@@ -11,6 +11,8 @@ mod counted;
 mod decisions;
 mod delong;
 mod froc;
+#[cfg(test)]
+mod held_against;
 mod instances;
 mod label_sets;
 mod maps;

@@ -167,6 +167,21 @@ fn links_lead_somewhere() {
     }
 }
 
+/// What a measure is held against is told of every one that there is.
+#[test]
+fn every_metric_is_held_against_something() {
+    let text = read("docs/cross-validation.md");
+    let told = text.split("## What each measure is held against").nth(1).unwrap().split("\n## ").next().unwrap();
+    let source = read("src/metrics.rs");
+    let lists = source.split("\npub use ").skip(1).map(|of| of.split(';').next().unwrap().split_once("::").unwrap().1);
+    let names: Vec<&str> = lists.flat_map(|of| of.split(['{', '}', ',', '\n'])).map(str::trim).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        assert!(told.contains(&format!("`{name}`")), "{name} is in no line of docs/cross-validation.md");
+    }
+}
+
 /// Much is asserted in debug builds alone, which a release build of the tests would pass by.
 #[test]
 fn tests_are_built_with_assertions() {
