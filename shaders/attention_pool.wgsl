@@ -3,6 +3,7 @@
 //
 // e_nk = w_k . u_n + b_k, u = tanh(pre) or tanh(left half of pre) sigmoid(right half).
 #import common/grid
+#import common/lanes
 #import common/activation
 
 // Four columns at a time where the widths allow it.
@@ -45,7 +46,6 @@ var<immediate> sg: ScoreGrad;
 @group(0) @binding(6) var<storage, read_write> parts: array<V>;
 @group(0) @binding(7) var<storage, read_write> sums: array<vec2<f32>>;
 
-var<workgroup> score_of: array<f32, 64>;
 var<workgroup> weight_of: array<f32, 64>;
 
 // Scores of one tile and head, their largest, the sum of exponentials, and the weighted sum of h.
@@ -53,8 +53,9 @@ var<workgroup> weight_of: array<f32, 64>;
 fn pool_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     if number >= p.tiles * p.heads {
         return;
@@ -64,6 +65,7 @@ fn pool_part(
     let inner = p.inner / WIDTH;
     let hidden = p.hidden / WIDTH;
     let row = tile.y + lane;
+    var score = LOWEST;
     if lane < tile.z {
         var sum = V(0.0);
         if p.gated != 0u {
@@ -76,25 +78,16 @@ fn pool_part(
                 sum += w[head * inner + l] * tanh_of(pre[row * inner + l]);
             }
         }
-        let score = total(sum) + b[head];
-        score_of[lane] = score;
+        score = total(sum) + b[head];
         scores[row * p.heads + head] = score;
     }
-    workgroupBarrier();
-    var largest = score_of[0];
-    for (var r = 1u; r < tile.z; r++) {
-        largest = max(largest, score_of[r]);
-    }
-    if lane < tile.z {
-        weight_of[lane] = exp(score_of[lane] - largest);
-    }
-    workgroupBarrier();
+    let largest = max_lanes(own, score);
+    let weight = select(0.0, exp(score - largest), lane < tile.z);
+    weight_of[lane] = weight;
+    // Waits for all weights, too.
+    let total_weight = sum_lanes(own, weight);
     if lane == 0u {
-        var sum = 0.0;
-        for (var r = 0u; r < tile.z; r++) {
-            sum += weight_of[r];
-        }
-        sums[number] = vec2(largest, sum);
+        sums[number] = vec2(largest, total_weight);
     }
     for (var c = lane; c < hidden; c += 64u) {
         var sum = V(0.0);
@@ -163,8 +156,9 @@ fn pool_end(
 fn pool_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     if number >= g.tiles {
         return;
@@ -178,14 +172,9 @@ fn pool_grad(
         for (var c = lane; c < hidden; c += 64u) {
             part += z1[start + c] * dz[start + c];
         }
-        workgroupBarrier();
-        score_of[lane] = total(part);
-        workgroupBarrier();
+        // Waits for those that read the weights of the head before, too.
+        let inner = sum_lanes(own, total(part));
         if lane < tile.z {
-            var inner = 0.0;
-            for (var i = 0u; i < 64u; i++) {
-                inner += score_of[i];
-            }
             var r = V(0.0);
             for (var c = 0u; c < hidden; c++) {
                 r += h0[row * hidden + c] * dz[start + c];

@@ -1,5 +1,6 @@
 // Normalisation of channels over all images of a batch (of columns, when an image is one value a channel).
 #import common/grid
+#import common/lanes
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> x1: array<f32>;
@@ -27,16 +28,15 @@ var<immediate> gp: GainParams;
 struct BatchGradParams { rows: u32, channels: u32, positions: u32, eps: f32, given: u32, accumulate: u32 }
 var<immediate> bg: BatchGradParams;
 
-var<workgroup> partial: array<f32, 64>;
-
 // y3[chunk, c] = the sum over the images of the chunk and the positions of channel c of (x - x1)^2, or of
 // x2 (x - x1); x1 the means.
 @compute @workgroup_size(64)
 fn batch_parts(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     let c = number % pt.channels;
     let begin = min(number / pt.channels * pt.chunk, pt.rows);
@@ -48,16 +48,9 @@ fn batch_parts(
         let d = x[o] - mean;
         total += d * select(d, x2[o], pt.mode != 0u);
     }
-    partial[lane] = total;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if lane < half {
-            partial[lane] += partial[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let sum = sum_lanes(own, total);
     if lane == 0u && begin < pt.rows {
-        y3[number] = partial[0];
+        y3[number] = sum;
     }
 }
 

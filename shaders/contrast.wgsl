@@ -1,6 +1,7 @@
 // Contrastive learning over the rows of a batch: NT-Xent, the cross-entropy of finding the other row of a pair
 // (2k, 2k + 1) among all other rows by inner product.
 #import common/grid
+#import common/lanes
 
 struct Pairs { rows: u32, cols: u32, sharpness: f32 }
 var<immediate> p: Pairs;
@@ -15,8 +16,7 @@ var<immediate> g: PairsGrad;
 @group(0) @binding(2) var<storage, read> x2: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y3: array<f32>;
 
-var<workgroup> largest_of: array<f32, 64>;
-var<workgroup> sum_of: array<f32, 64>;
+var<workgroup> share_of: array<f32, 64>;
 
 fn inner_product(a: u32, b: u32, cols: u32) -> f32 {
     var sum = 0.0;
@@ -32,15 +32,16 @@ fn inner_product(a: u32, b: u32, cols: u32) -> f32 {
 fn pairs_loss(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let a = group_of(group, groups);
     if a >= p.rows {
         return;
     }
     let paired = p.rows & 0xfffffffeu;
     // An offset for every running sum; the first term replaces it.
-    var largest = -3.0e38;
+    var largest = LOWEST;
     var sum = 0.0;
     for (var b = lane; b < paired; b += 64u) {
         if b != a {
@@ -50,21 +51,13 @@ fn pairs_loss(
             largest = higher;
         }
     }
-    largest_of[lane] = largest;
-    sum_of[lane] = sum;
-    workgroupBarrier();
+    let all = max_lanes(own, largest);
+    sum = sum_lanes(own, sum * exp(largest - all));
     if lane != 0u {
         return;
     }
-    for (var i = 1u; i < 64u; i++) {
-        largest = max(largest, largest_of[i]);
-    }
-    sum = 0.0;
-    for (var i = 0u; i < 64u; i++) {
-        sum += sum_of[i] * exp(largest_of[i] - largest);
-    }
     if a < paired {
-        let lse = largest + log(sum);
+        let lse = all + log(sum);
         y2[a] = lse;
         y1[a] = (lse - inner_product(a, a ^ 1u, p.cols) * p.sharpness) / f32(paired);
     } else {
@@ -100,13 +93,13 @@ fn pairs_grad(
             share = exp(logit - x1[a]) + exp(logit - x1[b]) - select(0.0, 2.0, b == (a ^ 1u));
         }
         workgroupBarrier();
-        sum_of[lane] = share;
+        share_of[lane] = share;
         workgroupBarrier();
         let count = min(64u, paired - first);
         for (var c = lane; c < g.cols; c += 64u) {
             var sum = 0.0;
             for (var i = 0u; i < count; i++) {
-                sum += sum_of[i] * x[(first + i) * g.cols + c];
+                sum += share_of[i] * x[(first + i) * g.cols + c];
             }
             y3[a * g.cols + c] = y3[a * g.cols + c] + sum * factor;
         }

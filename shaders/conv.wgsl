@@ -3,6 +3,7 @@
 //
 // A workgroup computes 64 columns by 16 rows; an invocation 4 by 4 of them.
 #import common/grid
+#import common/lanes
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> w: array<f32>;
@@ -198,15 +199,14 @@ fn conv_weights(
     }
 }
 
-var<workgroup> partial: array<f32, 64>;
-
 // y1[chunk, c] = the sum of x over the images of the chunk and the positions of channel c.
 @compute @workgroup_size(64)
 fn channel_sums(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     let c = number % ch.channels;
     let chunk = number / ch.channels;
@@ -217,15 +217,8 @@ fn channel_sums(
         let row = begin + i / ch.positions;
         total += x[(row * ch.channels + c) * ch.positions + i % ch.positions];
     }
-    partial[lane] = total;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if lane < half {
-            partial[lane] += partial[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let sum = sum_lanes(own, total);
     if lane == 0u && begin < ch.rows {
-        y1[number] = partial[0];
+        y1[number] = sum;
     }
 }

@@ -3,6 +3,7 @@
 // pass over tiles of at most 64 rows; the tiles are combined, and v and the scores get their gradients, by the
 // kernels of attention_pool.
 #import common/grid
+#import common/lanes
 
 // Four columns at a time where the widths allow it.
 #if VEC
@@ -32,7 +33,6 @@ var<immediate> r: Rows;
 @group(0) @binding(5) var<storage, read_write> parts: array<V>;
 @group(0) @binding(6) var<storage, read_write> sums: array<vec2<f32>>;
 
-var<workgroup> score_of: array<f32, 64>;
 var<workgroup> weight_of: array<f32, 64>;
 
 // Scores of one tile and class, their largest, the sum of exponentials, and the weighted sum of v.
@@ -40,8 +40,9 @@ var<workgroup> weight_of: array<f32, 64>;
 fn critical_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     if number >= p.tiles * p.classes {
         return;
@@ -51,31 +52,23 @@ fn critical_part(
     let inner = p.inner / WIDTH;
     let hidden = p.hidden / WIDTH;
     let row = tile.y + lane;
+    var score = LOWEST;
     if lane < tile.z {
         let start = (tile.x * p.classes + class_of) * inner;
         var sum = V(0.0);
         for (var l = 0u; l < inner; l++) {
             sum += q[row * inner + l] * keys[start + l];
         }
-        let score = total(sum) * p.scale;
-        score_of[lane] = score;
+        score = total(sum) * p.scale;
         scores[row * p.classes + class_of] = score;
     }
-    workgroupBarrier();
-    var largest = score_of[0];
-    for (var r = 1u; r < tile.z; r++) {
-        largest = max(largest, score_of[r]);
-    }
-    if lane < tile.z {
-        weight_of[lane] = exp(score_of[lane] - largest);
-    }
-    workgroupBarrier();
+    let largest = max_lanes(own, score);
+    let weight = select(0.0, exp(score - largest), lane < tile.z);
+    weight_of[lane] = weight;
+    // Waits for all weights, too.
+    let total_weight = sum_lanes(own, weight);
     if lane == 0u {
-        var sum = 0.0;
-        for (var r = 0u; r < tile.z; r++) {
-            sum += weight_of[r];
-        }
-        sums[number] = vec2(largest, sum);
+        sums[number] = vec2(largest, total_weight);
     }
     for (var c = lane; c < hidden; c += 64u) {
         var sum = V(0.0);

@@ -2,6 +2,7 @@
 // a tile of rows: where the pairs of its first row start, its first row, the first row of its bag, rows of the bag.
 // Bags may also be as many graphs of `nodes` nodes each.
 #import common/grid
+#import common/lanes
 #import common/block
 
 struct Spans { tiles: u32, nodes: u32 }
@@ -304,15 +305,14 @@ fn rest_of(at: u32, row: u32, other: u32) -> f32 {
     return a0[at] - dot;
 }
 
-var<workgroup> partial: array<f32, 64>;
-
 // y3[tile] = the sum over the tile's pairs of (a0 - a1 a1^T)^2.
 @compute @workgroup_size(64)
 fn link_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let tile = group_of(group, groups);
     if tile >= li.tiles {
         return;
@@ -323,16 +323,9 @@ fn link_part(
         let rest = rest_of(span.x + i, span.y + i / span.w, span.z + i % span.w);
         sum += rest * rest;
     }
-    partial[lane] = sum;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if lane < half {
-            partial[lane] += partial[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let all = sum_lanes(own, sum);
     if lane == 0u {
-        y3[tile] = partial[0];
+        y3[tile] = all;
     }
 }
 

@@ -1,5 +1,6 @@
 // Losses over bags. One workgroup adds up a batch's bags in a fixed order: a batch has thousands at most.
 #import common/grid
+#import common/lanes
 #import common/activation
 
 // each: 1 where every output of a bag has a weight of its own, 0 where a bag has one. smoothing: the share of a target that
@@ -29,17 +30,10 @@ var<immediate> vg: SvmGrad;
 @group(0) @binding(3) var<storage, read_write> loss: array<f32>;
 @group(0) @binding(4) var<storage, read_write> x_grad: array<f32>;
 
-var<workgroup> partial: array<f32, 64>;
-
-// The sum over the 64 invocations, known to the first one.
-fn finish(lane: u32, value: f32, scale: f32) {
-    partial[lane] = value;
-    workgroupBarrier();
-    if lane == 0u {
-        var sum = 0.0;
-        for (var i = 0u; i < 64u; i++) {
-            sum += partial[i];
-        }
+// The sum over the 64 invocations is the loss.
+fn finish(own: Lane, value: f32, scale: f32) {
+    let sum = sum_lanes(own, value);
+    if own.index == 0u {
         loss[0] = sum * scale;
     }
 }
@@ -86,13 +80,14 @@ fn entropy_slope(logit: f32, y: f32, focusing: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn sigmoid_loss(@builtin(local_invocation_index) lane: u32) {
+fn sigmoid_loss(own: Lane) {
+    let lane = own.index;
     var sum = 0.0;
     for (var i = lane; i < s.bags * s.cols; i += 64u) {
         let weight = weights[select(i / s.cols, i, s.each != 0u)];
         sum += weight * entropy(x[i], smoothed(targets[i], s.smoothing), s.clamp, s.focusing);
     }
-    finish(lane, sum, s.scale / f32(s.cols));
+    finish(own, sum, s.scale / f32(s.cols));
 }
 
 @compute @workgroup_size(64)
@@ -145,7 +140,8 @@ fn focus(ln_p: f32, focusing: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn softmax_loss(@builtin(local_invocation_index) lane: u32) {
+fn softmax_loss(own: Lane) {
+    let lane = own.index;
     var sum = 0.0;
     for (var bag = lane; bag < m.bags; bag += 64u) {
         let start = bag * m.cols;
@@ -162,7 +158,7 @@ fn softmax_loss(@builtin(local_invocation_index) lane: u32) {
         }
         sum += weights[bag] * value;
     }
-    finish(lane, sum, m.scale);
+    finish(own, sum, m.scale);
 }
 
 // The slope of a class's part in the loss along ln p.
@@ -258,7 +254,8 @@ fn sum_of_margins(row: Row, margin: f32, temperature: f32, largest: f32) -> f32 
 }
 
 @compute @workgroup_size(64)
-fn svm_loss(@builtin(local_invocation_index) lane: u32) {
+fn svm_loss(own: Lane) {
+    let lane = own.index;
     var sum = 0.0;
     for (var i = lane; i < v.rows; i += 64u) {
         let row = row_of(i, v.cols, v.gap);
@@ -276,7 +273,7 @@ fn svm_loss(@builtin(local_invocation_index) lane: u32) {
         }
         sum += weights[i] * value;
     }
-    finish(lane, sum, v.scale);
+    finish(own, sum, v.scale);
 }
 
 @compute @workgroup_size(64)

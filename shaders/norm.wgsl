@@ -1,5 +1,6 @@
 // Normalisation of runs of values: a row of a matrix, or one channel of one image. A workgroup handles one run.
 #import common/grid
+#import common/lanes
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> x1: array<f32>;
@@ -19,29 +20,14 @@ var<immediate> un: UnitParams;
 struct UnitGradParams { rows: u32, cols: u32, eps: f32, accumulate: u32 }
 var<immediate> ug: UnitGradParams;
 
-var<workgroup> partial: array<vec2<f32>, 64>;
-
-// The sum over the lanes, the same for all of them and in a fixed order.
-fn add_lanes(lane: u32, value: vec2<f32>) -> vec2<f32> {
-    workgroupBarrier();
-    partial[lane] = value;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if lane < half {
-            partial[lane] += partial[lane + half];
-        }
-        workgroupBarrier();
-    }
-    return partial[0];
-}
-
 // y3 = (x - mean) / sqrt(variance + eps) (times x1 plus x2); y4[r] = mean, 1 / sqrt(variance + eps).
 @compute @workgroup_size(64)
 fn norm(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let r = group_of(group, groups);
     // A workgroup behind the end has nothing to do but takes part in the barriers.
     let cols = select(0u, no.cols, r < no.rows);
@@ -50,13 +36,13 @@ fn norm(
     for (var c = lane; c < cols; c += 64u) {
         total += x[start + c];
     }
-    let mean = add_lanes(lane, vec2(total, 0.0)).x / f32(no.cols);
+    let mean = sum_lanes(own, total) / f32(no.cols);
     var squares = 0.0;
     for (var c = lane; c < cols; c += 64u) {
         let d = x[start + c] - mean;
         squares += d * d;
     }
-    let inverse = 1.0 / sqrt(add_lanes(lane, vec2(squares, 0.0)).x / f32(no.cols) + no.eps);
+    let inverse = 1.0 / sqrt(sum_lanes(own, squares) / f32(no.cols) + no.eps);
     for (var c = lane; c < cols; c += 64u) {
         var value = (x[start + c] - mean) * inverse;
         if no.affine != 0u {
@@ -76,8 +62,9 @@ fn norm(
 fn norm_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, ng.cols, r < ng.rows);
     let start = r * ng.cols;
@@ -89,7 +76,7 @@ fn norm_grad(
         let g = x2[start + c] * gain_of(c);
         sums += vec2(g, g * (x[start + c] - mean) * inverse);
     }
-    sums = add_lanes(lane, sums) / f32(ng.cols);
+    sums = sum_lanes2(own, sums) / f32(ng.cols);
     for (var c = lane; c < cols; c += 64u) {
         let hat = (x[start + c] - mean) * inverse;
         var value = inverse * (x2[start + c] * gain_of(c) - sums.x - hat * sums.y);
@@ -127,8 +114,9 @@ fn norm_hat(
 fn unit(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, un.cols, r < un.rows);
     let start = r * un.cols;
@@ -136,7 +124,7 @@ fn unit(
     for (var c = lane; c < cols; c += 64u) {
         squares += x[start + c] * x[start + c];
     }
-    let length = sqrt(add_lanes(lane, vec2(squares, 0.0)).x);
+    let length = sqrt(sum_lanes(own, squares));
     for (var c = lane; c < cols; c += 64u) {
         y1[start + c] = x[start + c] / max(length, un.eps);
     }
@@ -151,8 +139,9 @@ fn unit(
 fn unit_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, ug.cols, r < ug.rows);
     let start = r * ug.cols;
@@ -161,7 +150,7 @@ fn unit_grad(
     for (var c = lane; c < cols; c += 64u) {
         inner += x[start + c] * x2[start + c];
     }
-    inner = add_lanes(lane, vec2(inner, 0.0)).x * select(0.0, 1.0, length > ug.eps);
+    inner = sum_lanes(own, inner) * select(0.0, 1.0, length > ug.eps);
     for (var c = lane; c < cols; c += 64u) {
         var value = (x2[start + c] - x[start + c] * inner) / max(length, ug.eps);
         if ug.accumulate != 0u {

@@ -1,5 +1,6 @@
 // Sums over rows and columns, in a fixed order.
 #import common/grid
+#import common/lanes
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> g: array<f32>;
@@ -207,28 +208,22 @@ fn row_log_softmax_grad(
     }
 }
 
-var<workgroup> partial: array<f32, 64>;
-
 // y1[group] = the sum of x^2 over `each` values.
 @compute @workgroup_size(64)
 fn squares(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    own: Lane,
 ) {
+    let lane = own.index;
     let number = group_of(group, groups);
     let end = min((number + 1u) * sq.each, sq.count);
     var total = 0.0;
     for (var i = number * sq.each + lane; i < end; i += 64u) {
         total += x[i] * x[i];
     }
-    partial[lane] = total;
-    workgroupBarrier();
+    let all = sum_lanes(own, total);
     if lane == 0u && number * sq.each < sq.count {
-        var all = 0.0;
-        for (var i = 0u; i < 64u; i++) {
-            all += partial[i];
-        }
         y1[number] = all;
     }
 }

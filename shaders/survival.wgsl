@@ -1,6 +1,7 @@
 // Survival losses over the bags of a batch. A batch has thousands of bags at most, so sums over all pairs of
 // bags need no sorting, and one workgroup adds up the results in a fixed order.
 #import common/grid
+#import common/lanes
 #import common/activation
 
 struct Hazard { bags: u32, cols: u32, alpha: f32, scale: f32 }
@@ -19,9 +20,6 @@ var<immediate> cg: CoxGrad;
 @group(0) @binding(4) var<storage, read> upstream: array<f32>;
 @group(0) @binding(4) var<storage, read_write> loss4: array<f32>;
 @group(0) @binding(5) var<storage, read_write> x_grad: array<f32>;
-
-var<workgroup> partial: array<f32, 64>;
-var<workgroup> counted: array<f32, 64>;
 
 // ln of the smallest survival or hazard that counts, 1e-7.
 const FLOOR = -16.118096;
@@ -44,7 +42,8 @@ fn ln_survival(start: u32, end: u32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn hazard_loss(@builtin(local_invocation_index) lane: u32) {
+fn hazard_loss(own: Lane) {
+    let lane = own.index;
     var sum = 0.0;
     for (var b = lane; b < z.bags; b += 64u) {
         let start = b * z.cols;
@@ -55,13 +54,8 @@ fn hazard_loss(@builtin(local_invocation_index) lane: u32) {
         let censored = max(before - softplus_of(logit), FLOOR) * (1.0 - z.alpha);
         sum -= weights[b] * (events[b] * seen + (1.0 - events[b]) * censored);
     }
-    partial[lane] = sum;
-    workgroupBarrier();
+    let whole = sum_lanes(own, sum);
     if lane == 0u {
-        var whole = 0.0;
-        for (var i = 0u; i < 64u; i++) {
-            whole += partial[i];
-        }
         loss4[0] = whole * z.scale;
     }
 }
@@ -152,7 +146,8 @@ fn cox_terms(
 
 // out3 = (mean over events of q - theta, 1 / events); no event gives 0.
 @compute @workgroup_size(64)
-fn cox_loss(@builtin(local_invocation_index) lane: u32) {
+fn cox_loss(own: Lane) {
+    let lane = own.index;
     var sum = 0.0;
     var count = 0.0;
     for (var b = lane; b < cg.bags; b += 64u) {
@@ -161,17 +156,9 @@ fn cox_loss(@builtin(local_invocation_index) lane: u32) {
             count += 1.0;
         }
     }
-    partial[lane] = sum;
-    counted[lane] = count;
-    workgroupBarrier();
+    let whole = sum_lanes2(own, vec2(sum, count));
     if lane == 0u {
-        var whole = 0.0;
-        var all = 0.0;
-        for (var i = 0u; i < 64u; i++) {
-            whole += partial[i];
-            all += counted[i];
-        }
-        out3[0] = whole * cg.scale / max(all, 1.0);
+        out3[0] = whole.x * cg.scale / max(whole.y, 1.0);
     }
 }
 

@@ -27,7 +27,7 @@ pub use options::{Checks, GpuOptions, LaunchError};
 pub use select::DeviceChoice;
 
 use crate::error::Result;
-use crate::plan::{Class, Family, Target};
+use crate::plan::{Class, Family, Reductions, Target};
 
 /// What an executor has created and submitted; a steady training step must only add submissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +155,7 @@ impl Device {
                     units: 8,
                     coop: None,
                     tuning: None,
+                    reductions: Reductions::Workgroup,
                 }
             }
             Device::Gpu(gpu) => gpu.target(),

@@ -103,6 +103,8 @@ pub struct Declared {
     pub words: usize,
     /// Invocations of a workgroup; 0 where they depend on the variant.
     pub lanes: u32,
+    /// It reduces over its invocations, and has the variant `SUBGROUPS` (`shaders/common/lanes.wgsl`).
+    pub reduces: bool,
 }
 
 /// An entry point of a WGSL file with its twin and its cost.
@@ -119,6 +121,8 @@ pub struct Kernel {
     pub words: usize,
     /// Invocations of a workgroup; 0 where they depend on the variant.
     pub lanes: u32,
+    /// It reduces over its invocations, and has the variant `SUBGROUPS`.
+    pub reduces: bool,
     /// The same computation on the host.
     pub twin: Twin,
     /// What a launch costs at least.
@@ -151,6 +155,7 @@ macro_rules! kernels {
                 bindings: crate::kernels::declared::$file::$twin.bindings,
                 words: crate::kernels::declared::$file::$twin.words,
                 lanes: crate::kernels::declared::$file::$twin.lanes,
+                reduces: crate::kernels::declared::$file::$twin.reduces,
                 twin: crate::kernels::Twin { f32: $twin::<f32>, f64: $twin::<f64> },
                 cost: |at| crate::kernels::cost::of($cost, at),
             };

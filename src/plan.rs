@@ -5,7 +5,7 @@ mod assemble;
 pub mod columns;
 pub mod windows;
 
-pub use crate::kernels::target::{Class, Family, PlanAs, Target};
+pub use crate::kernels::target::{Class, Family, PlanAs, Reductions, Target};
 
 use crate::error::{Error, Result};
 use crate::kernels::launch::{BufferKey, Dim, Extent, Launch, Place, Scalar};

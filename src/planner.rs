@@ -174,11 +174,12 @@ impl Planner {
     pub fn launch_variant(
         &mut self,
         kernel: &'static Kernel,
-        variant: Variant,
+        mut variant: Variant,
         operands: &[Operand],
         words: &[Word],
         grid: Grid,
     ) {
+        variant.extend(self.target.reduces_in_subgroups(kernel).then_some(("SUBGROUPS", 1)));
         assert_eq!(operands.len(), kernel.bindings.len(), "{}: number of bindings", kernel.name);
         assert_eq!(words.len(), kernel.words, "{}: number of parameter words", kernel.name);
         let operands = operands.iter().map(|o| match *o {

@@ -1,8 +1,9 @@
-//! The file of a tuning: tiles of matrix products that a search on a device found ([`Tuning`]).
+//! The file of a tuning: tiles of matrix products and forms of reductions that a search on a device found ([`Tuning`]).
 
 use crate::error::{Error, Result};
 use crate::files;
-pub use crate::kernels::tiles::{Choice, Entry, Product, Tuning};
+pub use crate::kernels::target::Reductions;
+pub use crate::kernels::tiles::{Choice, Entry, Product, Reduction, Tuning};
 use std::path::Path;
 
 impl Tuning {
@@ -18,7 +19,7 @@ impl Tuning {
             let message = format!("expected the tuning of {device}, found that of {}", found.device);
             return Err(Error::format(path, message));
         }
-        Ok(Self::new(found.device, found.products))
+        Ok(Self::new(found.device, found.products).with_reductions(found.reductions))
     }
 
     /// Writes the tuning, whole or not at all.
@@ -43,7 +44,14 @@ mod tests {
         let path = dir.path().join("tuning.json");
         let entry = |n, choice| Entry { product: Product::of(&FORM, 1000, n), choice, us: 1.0, standard_us: 2.0 };
         let registers = Choice::Registers { rows: 16, cols: 2, shuffle: true };
-        let tuning = Tuning::new("a device".into(), vec![entry(512, registers)]);
+        let reduction = |kernel: &str, subgroups| Reduction {
+            kernel: kernel.into(),
+            subgroups,
+            workgroup_us: 2.0,
+            subgroups_us: 1.0,
+        };
+        let tuning = Tuning::new("a device".into(), vec![entry(512, registers)])
+            .with_reductions(vec![reduction("norm", true), reduction("unit", true)]);
         tuning.save(&path).unwrap();
         assert_eq!(Tuning::load(&path, "a device").unwrap(), tuning);
         let wrong = Tuning::load(&path, "another").unwrap_err().to_string();
@@ -55,7 +63,13 @@ mod tests {
         // The same class of sizes, and another.
         assert_eq!((of(&tuning, 600, 300), of(&tuning, 1025, 512)), (Some(registers), None));
         let other = Choice::Registers { rows: 8, cols: 1, shuffle: false };
-        let both = Tuning::new("a device".into(), vec![entry(64, other)]).over(tuning);
+        let newer = Tuning::new("a device".into(), vec![entry(64, other)]);
+        let both = newer.with_reductions(vec![reduction("unit", false)]).over(tuning);
         assert_eq!((of(&both, 1000, 64), of(&both, 1000, 512)), (Some(other), Some(registers)));
+        let within = |t: &Tuning| ["norm", "unit", "squares"].map(|kernel| t.reduces_in_subgroups(kernel));
+        assert_eq!(within(&both), [true, false, false]);
+        // As it was written before there were reductions in it.
+        std::fs::write(&path, r#"{"device": "a device", "products": []}"#).unwrap();
+        assert_eq!(within(&Tuning::load(&path, "a device").unwrap()), [false; 3]);
     }
 }

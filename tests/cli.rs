@@ -592,10 +592,17 @@ fn a_tuning_is_searched_kept_and_taken() {
     let device = std::env::var("BAGRAD_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".into());
     let on = ["--device", &device[..]];
     let candidates = json(&[&search[..], &on].concat());
-    assert!(candidates.as_array().unwrap().iter().any(|c| c["chosen"] == true));
+    let candidates = candidates.as_array().unwrap();
+    assert!(candidates.iter().any(|c| c["chosen"] == true));
+    // Where the device has subgroups, kernels that reduce follow.
+    for reduction in candidates.iter().filter(|c| c["kernel"].is_string()) {
+        let faster = reduction["subgroups_us"].as_f64().unwrap() < 0.97 * reduction["workgroup_us"].as_f64().unwrap();
+        assert_eq!(reduction["subgroups"], faster, "{reduction}");
+    }
     let step = ["bench", "--steps", "40,8,8,4", "--repeats", "1", "--tuning"];
     let out = bagrad(&[&step[..], &[text(&file)], &on].concat());
-    assert!(out.status.success() && String::from_utf8_lossy(&out.stderr).contains("tuned by"));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("tuned by") && said.contains("reductions in subgroups"), "{said}");
     let other = fs::read_to_string(&file).unwrap().replacen("\"device\": \"", "\"device\": \"another ", 1);
     fs::write(&file, other).unwrap();
     let message = refused(&[&step[..], &[text(&file)], &on].concat());

@@ -433,12 +433,12 @@ fn what_a_teacher_starts_from_has_to_fit() {
 fn tuned_tiles_give_the_same_results() {
     use bagrad::bench::steps::Work;
     use bagrad::bench::tune::search;
-    use bagrad::tuning::{Choice, Product, Tuning};
+    use bagrad::tuning::{Choice, Product, Reduction, Tuning};
     let work = [Work::Gated("70x2,12,40,9".parse().unwrap())];
-    assert!(search(&Device::host(), &work, false, 1, &mut |_| {}).is_err());
+    assert!(search(&Device::host(), &work, None, false, 1, &mut |_| {}).is_err());
     let Some(device) = common::gpu() else { return };
     let Device::Gpu(gpu) = &device else { unreachable!() };
-    let (tuning, candidates) = search(&device, &work, false, 1, &mut |_| {}).unwrap();
+    let (tuning, candidates) = search(&device, &work, None, false, 1, &mut |_| {}).unwrap();
     assert_eq!((device.target().tuning, &tuning.device), (None, &device.description()));
     let products: Vec<Product> = tuning.products.iter().map(|e| e.product).collect();
     // Forward, the gradient of a weight, and the gradient of an input.
@@ -473,6 +473,19 @@ fn tuned_tiles_give_the_same_results() {
             let e = error(&tensor.values, &wanted.parameters[name].values);
             assert!(e < 1e-5, "{choice:?}: {name} {e:.1e}");
         }
+    }
+    // And with all that reduces doing so within subgroups, where the device has any.
+    let measured = gpu.facts().subgroups.is_some();
+    let names: Vec<&str> = tuning.reductions.iter().map(|r| r.kernel.as_str()).collect();
+    assert_eq!(names, if measured { vec!["pool_grad", "pool_part", "sigmoid_loss"] } else { Vec::new() });
+    assert!(tuning.reductions.iter().all(|r| r.workgroup_us > 0.0 && r.subgroups_us > 0.0));
+    let within = tuning.reductions.iter().map(|r| Reduction { subgroups: true, ..r.clone() });
+    gpu.set_tuning(Some(Tuning::new(device.description(), Vec::new()).with_reductions(within.collect())));
+    let kernel = bagrad::kernels::all().into_iter().find(|k| k.name == "pool_part").unwrap();
+    assert_eq!(device.target().reduces_in_subgroups(kernel), measured);
+    for (name, tensor) in &gradients().unwrap().parameters {
+        let e = error(&tensor.values, &wanted.parameters[name].values);
+        assert!(e < 1e-5, "within subgroups: {name} {e:.1e}");
     }
     gpu.set_tuning(None);
 }

@@ -394,7 +394,13 @@ pub fn time(device: &Device, work: &Work, settings: &Settings) -> Result<Row> {
     })
 }
 
-fn launches(session: &mut Session, optimiser: &Optimiser, half: bool, repeats: usize) -> Result<Vec<LaunchTime>> {
+/// The time of each launch of a step.
+pub(super) fn launches(
+    session: &mut Session,
+    optimiser: &Optimiser,
+    half: bool,
+    repeats: usize,
+) -> Result<Vec<LaunchTime>> {
     let id = session.prepare(Purpose::Train(*optimiser))?;
     // What a teacher masks is not in the tables of the batch that ran last.
     let extent = session.extent();

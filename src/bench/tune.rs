@@ -1,5 +1,9 @@
-//! A short search for the tiles of matrix products: whole training steps with each candidate, launch by launch.
+//! A short search for the tiles of matrix products, and for the kernels that reduce faster within subgroups: whole training
+//! steps with each candidate, launch by launch.
 
+mod reductions;
+
+use super::cases::{self, Sizes};
 use super::median;
 use super::steps::{RATE, Started, Work};
 use crate::device::executor::Step;
@@ -10,6 +14,7 @@ use crate::kernels::matmul::Form;
 use crate::plan::Purpose;
 use crate::precision::Precision;
 use crate::tuning::{Choice, Entry, Product, Tuning};
+use reductions::Source;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -32,14 +37,16 @@ pub struct Candidate {
 /// A candidate has to be this much faster than the standard to replace it: less is noise.
 const GAIN: f64 = 0.97;
 
-/// Measures all candidates over the products of training steps of `work`; `tell` hears what is being done. The
-/// device is left without a tuning.
+/// Measures all candidates over the products of training steps of `work`, and both forms of the kernels that reduce in them
+/// and, with `kernels`, in all cases of the benchmark at these sizes; `tell` hears what is being done. The device is left
+/// without a tuning.
 ///
 /// # Errors
 /// [`Error::Setting`] on the host, which has no tiles, and what the device answers.
 pub fn search(
     device: &Device,
     work: &[Work],
+    kernels: Option<Sizes>,
     half: bool,
     repeats: usize,
     tell: &mut dyn FnMut(String),
@@ -53,13 +60,19 @@ pub fn search(
         gpu.set_tuning(None);
         all.extend(found?);
     }
+    let cases = kernels.map_or_else(|| Ok(Vec::new()), cases::all)?;
+    let steps = work.iter().map(|work| Source::Step(work, half));
+    let sources: Vec<Source> = steps.chain(cases.into_iter().map(Source::Case)).collect();
+    let reductions = reductions::measure(device, gpu, &sources, repeats, tell);
+    gpu.set_tuning(None);
     let chosen = |c: &&Candidate| c.chosen;
     let entry = |c: &Candidate| {
         let same = |other: &&Candidate| other.product == c.product && other.standard;
         let standard_us = all.iter().find(same).map_or(c.us, |s| s.us);
         Entry { product: c.product, choice: c.choice, us: c.us, standard_us }
     };
-    Ok((Tuning::new(device.description(), all.iter().filter(chosen).map(entry).collect()), all))
+    let products = all.iter().filter(chosen).map(entry).collect();
+    Ok((Tuning::new(device.description(), products).with_reductions(reductions?), all))
 }
 
 fn measure(

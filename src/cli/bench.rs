@@ -25,7 +25,7 @@ use bagrad::bounded::check_room;
 use bagrad::device::Device;
 use bagrad::methods::Method;
 use bagrad::precision::Precision;
-use bagrad::tuning::Choice;
+use bagrad::tuning::{Choice, Reduction};
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -87,8 +87,9 @@ pub struct Args {
     /// With --steps: also the time of each launch of a step
     #[arg(long, requires = "steps")]
     profile: bool,
-    /// Search the tiles of matrix products for these steps (default: two of gated attention), show the candidates,
-    /// and keep what won for later runs on this adapter and driver
+    /// Search the tiles of matrix products for these steps (default: two of gated attention), and the kernels that reduce
+    /// faster within subgroups (of these steps; default: all kernels), show the candidates, and keep what won for later runs
+    /// on this adapter and driver
     #[arg(long, conflicts_with_all = ["profile", "memory", "filter"])]
     tune: bool,
     /// With --tune: write the tuning here instead; with --statistics: write the table here too
@@ -297,10 +298,14 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
     };
     let keep = tuning::Keep::find(args.out.as_deref(), device)?;
     let mut tell = |what: String| note(args.prints_json(), what);
-    let (tuning, candidates) = search(device, &work, args.half, args.repeats.unwrap_or(5), &mut tell)?;
+    let kernels = args.steps.is_empty().then_some(args.sizes);
+    let (tuning, candidates) = search(device, &work, kernels, args.half, args.repeats.unwrap_or(5), &mut tell)?;
+    let reductions = tuning.reductions.clone();
     let path = keep.put(tuning)?;
     if args.prints_json() {
-        return answer_json(&candidates);
+        let products = candidates.iter().map(serde_json::to_value);
+        let all: Vec<_> = products.chain(reductions.iter().map(serde_json::to_value)).collect::<Result<_, _>>()?;
+        return answer_json(&all);
     }
     let line = |c: &Candidate| {
         let form = c.product.form;
@@ -328,7 +333,17 @@ fn tune(args: &Args, device: &Device) -> Result<()> {
     };
     let lines: Vec<Vec<String>> = candidates.iter().map(line).collect();
     note(false, format!("kept in {}", path.display()));
-    answer(&table(&["product", "up to", "tiles", "median us", ""], &lines))
+    let products = table(&["product", "up to", "tiles", "median us", ""], &lines);
+    let line = |r: &Reduction| {
+        let [workgroup, subgroups] = [r.workgroup_us, r.subgroups_us].map(|us| format!("{us:.1}"));
+        vec![r.kernel.clone(), workgroup, subgroups, if r.subgroups { "new" } else { "kept" }.to_owned()]
+    };
+    let lines: Vec<Vec<String>> = reductions.iter().map(line).collect();
+    let reductions = match lines.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", table(&["reduces", "workgroup us", "subgroups us", ""], &lines)),
+    };
+    answer(&(products + &reductions))
 }
 
 /// Compiles, tells, compares.

@@ -40,7 +40,10 @@ pub fn load(device: &Device, asked: Option<&str>, quiet: bool) -> Result<()> {
         }
     };
     if let Some((tuning, path)) = found {
-        note(quiet, format!("tuned by {} ({} products)", path.display(), tuning.products.len()));
+        let within = tuning.reductions.iter().filter(|r| r.subgroups).count();
+        let (products, all) = (tuning.products.len(), tuning.reductions.len());
+        let found = format!("{products} products, {within} of {all} reductions in subgroups");
+        note(quiet, format!("tuned by {} ({found})", path.display()));
         gpu.set_tuning(Some(tuning));
     }
     Ok(())

@@ -11,6 +11,7 @@ mod family;
 mod foreign;
 mod pace;
 mod pipelines;
+mod reductions;
 mod reflect;
 mod report;
 mod rounds;
@@ -204,6 +205,7 @@ impl GpuDevice {
         if let Some(plan_as) = options.plan_as {
             check_plan(plan_as, &info, features)?;
         }
+        options.in_subgroups = reductions::in_subgroups(options.in_subgroups, &info, features)?;
         if options.force_no_f16 {
             // The cooperative kernels multiply f16.
             features.remove(wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -388,6 +390,7 @@ impl GpuDevice {
             units,
             coop: None,
             tuning: *locked(&self.shared.tuning),
+            reductions: self.reductions(),
         }
     }
 

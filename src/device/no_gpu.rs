@@ -93,6 +93,14 @@ impl GpuDevice {
         match self.0 {}
     }
 
+    /// Whether reductions within subgroups are right.
+    ///
+    /// # Errors
+    /// None: there is no GPU.
+    pub fn check_subgroups(&self) -> Result<()> {
+        match self.0 {}
+    }
+
     /// Tiles for plans from now on.
     pub fn set_tuning(&self, _: Option<Tuning>) {
         match self.0 {}

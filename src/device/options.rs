@@ -24,6 +24,9 @@ pub struct GpuOptions {
     pub no_cooperative: bool,
     /// Choose them as if subgroups had these sizes, least and most, whatever the driver says.
     pub subgroups: Option<(u32, u32)>,
+    /// Let kernels reduce within subgroups wherever they can, or nowhere; `None`, the default, does what the tuning of the
+    /// device says, or `BAGRAD_SUBGROUPS` (1 or 0).
+    pub in_subgroups: Option<bool>,
     /// Let their self-test fail, and that of the kernels, to see what happens then.
     pub fail_self_test: bool,
     /// Whether the device computes what is known before it is handed out.

@@ -56,6 +56,7 @@ pub mod attention_pool {
         bindings: &[Read, Read, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const pool_grad: Declared = Declared {
         file: "attention_pool",
@@ -63,6 +64,7 @@ pub mod attention_pool {
         bindings: &[Read, Read, Read, Read, Read, ReadIndex, Write, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
     pub const pool_part: Declared = Declared {
         file: "attention_pool",
@@ -70,6 +72,7 @@ pub mod attention_pool {
         bindings: &[Read, Read, Read, Read, ReadIndex, Write, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: true,
     };
     pub const score_back: Declared = Declared {
         file: "attention_pool",
@@ -77,6 +80,7 @@ pub mod attention_pool {
         bindings: &[Read, Read, Read, ReadIndex, Write, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -137,6 +141,7 @@ pub mod batch_norm {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const batch_divide: Declared = Declared {
         file: "batch_norm",
@@ -144,6 +149,7 @@ pub mod batch_norm {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const batch_gain: Declared = Declared {
         file: "batch_norm",
@@ -151,6 +157,7 @@ pub mod batch_norm {
         bindings: &[Read, Write, Read],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const batch_grad: Declared = Declared {
         file: "batch_norm",
@@ -158,6 +165,7 @@ pub mod batch_norm {
         bindings: &[Read, Read, Read, Read, Read, Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const batch_parts: Declared = Declared {
         file: "batch_norm",
@@ -165,6 +173,7 @@ pub mod batch_norm {
         bindings: &[Read, Read, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: true,
     };
     pub const batch_running: Declared = Declared {
         file: "batch_norm",
@@ -172,6 +181,7 @@ pub mod batch_norm {
         bindings: &[Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -207,6 +217,7 @@ pub mod cluster {
         bindings: &[Read, Read, WriteIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const cluster_count: Declared = Declared {
         file: "cluster",
@@ -214,6 +225,7 @@ pub mod cluster {
         bindings: &[ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const cluster_fill: Declared = Declared {
         file: "cluster",
@@ -221,6 +233,7 @@ pub mod cluster {
         bindings: &[WriteIndex, Write, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const cluster_mean: Declared = Declared {
         file: "cluster",
@@ -228,6 +241,7 @@ pub mod cluster {
         bindings: &[Read, ReadIndex, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const cluster_part: Declared = Declared {
         file: "cluster",
@@ -235,6 +249,7 @@ pub mod cluster {
         bindings: &[Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -263,6 +278,7 @@ pub mod contrast {
         bindings: &[Read, Read, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const pairs_loss: Declared = Declared {
         file: "contrast",
@@ -270,6 +286,7 @@ pub mod contrast {
         bindings: &[Read, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: true,
     };
 }
 
@@ -330,6 +347,7 @@ pub mod conv {
         bindings: &[Read, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
     pub const conv: Declared = Declared {
         file: "conv",
@@ -337,6 +355,7 @@ pub mod conv {
         bindings: &[Read, Read, Read, Write],
         words: 13,
         lanes: 64,
+        reduces: false,
     };
     pub const conv_weights: Declared = Declared {
         file: "conv",
@@ -344,6 +363,7 @@ pub mod conv {
         bindings: &[Read, Read, Write],
         words: 13,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -390,6 +410,7 @@ pub mod critical_attention {
         bindings: &[Read, ReadIndex, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const critical_grad: Declared = Declared {
         file: "critical_attention",
@@ -397,6 +418,7 @@ pub mod critical_attention {
         bindings: &[Read, Read, Read, ReadIndex, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const critical_part: Declared = Declared {
         file: "critical_attention",
@@ -404,6 +426,7 @@ pub mod critical_attention {
         bindings: &[Read, Read, Read, ReadIndex, Write, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: true,
     };
     pub const critical_rows: Declared = Declared {
         file: "critical_attention",
@@ -411,6 +434,7 @@ pub mod critical_attention {
         bindings: &[Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const critical_rows_grad: Declared = Declared {
         file: "critical_attention",
@@ -418,6 +442,7 @@ pub mod critical_attention {
         bindings: &[Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -474,6 +499,7 @@ pub mod depthwise {
         bindings: &[Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const grid_conv: Declared = Declared {
         file: "depthwise",
@@ -481,6 +507,7 @@ pub mod depthwise {
         bindings: &[Read, Read, Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const grid_weights: Declared = Declared {
         file: "depthwise",
@@ -488,6 +515,7 @@ pub mod depthwise {
         bindings: &[Read, Read, ReadIndex, ReadIndex, Write, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const merge_kernels: Declared = Declared {
         file: "depthwise",
@@ -495,6 +523,7 @@ pub mod depthwise {
         bindings: &[Read, Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const sequence_back: Declared = Declared {
         file: "depthwise",
@@ -502,6 +531,7 @@ pub mod depthwise {
         bindings: &[Read, Read, ReadIndex, ReadIndex, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const sequence_conv: Declared = Declared {
         file: "depthwise",
@@ -509,6 +539,7 @@ pub mod depthwise {
         bindings: &[Read, Read, ReadIndex, ReadIndex, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const sequence_weights: Declared = Declared {
         file: "depthwise",
@@ -516,6 +547,7 @@ pub mod depthwise {
         bindings: &[Read, Read, ReadIndex, ReadIndex, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -565,6 +597,7 @@ pub mod distance_attention {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const distance_fold: Declared = Declared {
         file: "distance_attention",
@@ -572,6 +605,7 @@ pub mod distance_attention {
         bindings: &[Read, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const distance_prototypes: Declared = Declared {
         file: "distance_attention",
@@ -579,6 +613,7 @@ pub mod distance_attention {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const distance_record: Declared = Declared {
         file: "distance_attention",
@@ -586,6 +621,7 @@ pub mod distance_attention {
         bindings: &[Read, Read, Read, Read, Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -644,6 +680,7 @@ pub mod dropout {
         bindings: &[Read, Write],
         words: 12,
         lanes: 64,
+        reduces: false,
     };
     pub const dropout_channels: Declared = Declared {
         file: "dropout",
@@ -651,6 +688,7 @@ pub mod dropout {
         bindings: &[Read, Write],
         words: 13,
         lanes: 64,
+        reduces: false,
     };
     pub const dropout_columns: Declared = Declared {
         file: "dropout",
@@ -658,6 +696,7 @@ pub mod dropout {
         bindings: &[Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -731,6 +770,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const activate_grad: Declared = Declared {
         file: "elementwise",
@@ -738,6 +778,7 @@ pub mod elementwise {
         bindings: &[Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const activate_through: Declared = Declared {
         file: "elementwise",
@@ -745,6 +786,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const add_scaled: Declared = Declared {
         file: "elementwise",
@@ -752,6 +794,7 @@ pub mod elementwise {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const add_to: Declared = Declared {
         file: "elementwise",
@@ -759,6 +802,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const affine: Declared = Declared {
         file: "elementwise",
@@ -766,6 +810,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const below: Declared = Declared {
         file: "elementwise",
@@ -773,6 +818,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const fill: Declared = Declared {
         file: "elementwise",
@@ -780,6 +826,7 @@ pub mod elementwise {
         bindings: &[Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const gelu: Declared = Declared {
         file: "elementwise",
@@ -787,6 +834,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const gelu_grad: Declared = Declared {
         file: "elementwise",
@@ -794,6 +842,7 @@ pub mod elementwise {
         bindings: &[Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const logit: Declared = Declared {
         file: "elementwise",
@@ -801,6 +850,7 @@ pub mod elementwise {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const logit_grad: Declared = Declared {
         file: "elementwise",
@@ -808,6 +858,7 @@ pub mod elementwise {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const multiply: Declared = Declared {
         file: "elementwise",
@@ -815,6 +866,7 @@ pub mod elementwise {
         bindings: &[Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const raise: Declared = Declared {
         file: "elementwise",
@@ -822,6 +874,7 @@ pub mod elementwise {
         bindings: &[Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const unpack: Declared = Declared {
         file: "elementwise",
@@ -829,6 +882,7 @@ pub mod elementwise {
         bindings: &[ReadFeatures, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -858,6 +912,7 @@ pub mod evidential {
         bindings: &[Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const evidential_grad: Declared = Declared {
         file: "evidential",
@@ -865,6 +920,7 @@ pub mod evidential {
         bindings: &[Read, ReadIndex, Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const evidential_loss: Declared = Declared {
         file: "evidential",
@@ -872,6 +928,7 @@ pub mod evidential {
         bindings: &[Read, ReadIndex, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -926,6 +983,7 @@ pub mod gaussian {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const gaussian_kl_grad: Declared = Declared {
         file: "gaussian",
@@ -933,6 +991,7 @@ pub mod gaussian {
         bindings: &[Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const gaussian_log: Declared = Declared {
         file: "gaussian",
@@ -940,6 +999,7 @@ pub mod gaussian {
         bindings: &[Read, Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const gaussian_log_grad: Declared = Declared {
         file: "gaussian",
@@ -947,6 +1007,7 @@ pub mod gaussian {
         bindings: &[Read, Read, Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const gaussian_sample: Declared = Declared {
         file: "gaussian",
@@ -954,6 +1015,7 @@ pub mod gaussian {
         bindings: &[Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1007,6 +1069,7 @@ pub mod graph {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const graph_pairs_grad: Declared = Declared {
         file: "graph",
@@ -1014,6 +1077,7 @@ pub mod graph {
         bindings: &[Read, Read, Read, Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const graph_product: Declared = Declared {
         file: "graph",
@@ -1021,6 +1085,7 @@ pub mod graph {
         bindings: &[Read, Read, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const graph_product_grad: Declared = Declared {
         file: "graph",
@@ -1028,6 +1093,7 @@ pub mod graph {
         bindings: &[Read, Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const graph_spans: Declared = Declared {
         file: "graph",
@@ -1035,6 +1101,7 @@ pub mod graph {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const graph_weights_grad: Declared = Declared {
         file: "graph",
@@ -1042,6 +1109,7 @@ pub mod graph {
         bindings: &[Read, Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const link_end: Declared = Declared {
         file: "graph",
@@ -1049,6 +1117,7 @@ pub mod graph {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const link_grad: Declared = Declared {
         file: "graph",
@@ -1056,6 +1125,7 @@ pub mod graph {
         bindings: &[Read, Read, Read, Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const link_part: Declared = Declared {
         file: "graph",
@@ -1063,6 +1133,7 @@ pub mod graph {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
     pub const link_weights_grad: Declared = Declared {
         file: "graph",
@@ -1070,6 +1141,7 @@ pub mod graph {
         bindings: &[Read, Read, Read, Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1126,6 +1198,7 @@ pub mod image {
         bindings: &[Read, Write, WriteIndex],
         words: 11,
         lanes: 64,
+        reduces: false,
     };
     pub const max_pool_grad: Declared = Declared {
         file: "image",
@@ -1133,6 +1206,7 @@ pub mod image {
         bindings: &[Read, ReadIndex, Write],
         words: 11,
         lanes: 64,
+        reduces: false,
     };
     pub const pad: Declared = Declared {
         file: "image",
@@ -1140,6 +1214,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const pad_grad: Declared = Declared {
         file: "image",
@@ -1147,6 +1222,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const plane_mean: Declared = Declared {
         file: "image",
@@ -1154,6 +1230,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const plane_mean_grad: Declared = Declared {
         file: "image",
@@ -1161,6 +1238,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const upsample: Declared = Declared {
         file: "image",
@@ -1168,6 +1246,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const upsample_grad: Declared = Declared {
         file: "image",
@@ -1175,6 +1254,7 @@ pub mod image {
         bindings: &[Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1250,6 +1330,7 @@ pub mod loss {
         bindings: &[Read, Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: true,
     };
     pub const sigmoid_loss_grad: Declared = Declared {
         file: "loss",
@@ -1257,6 +1338,7 @@ pub mod loss {
         bindings: &[Read, Read, Read, Read, Write],
         words: 8,
         lanes: 64,
+        reduces: false,
     };
     pub const softmax_loss: Declared = Declared {
         file: "loss",
@@ -1264,6 +1346,7 @@ pub mod loss {
         bindings: &[Read, ReadIndex, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: true,
     };
     pub const softmax_loss_grad: Declared = Declared {
         file: "loss",
@@ -1271,6 +1354,7 @@ pub mod loss {
         bindings: &[Read, ReadIndex, Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const svm_loss: Declared = Declared {
         file: "loss",
@@ -1278,6 +1362,7 @@ pub mod loss {
         bindings: &[Read, ReadIndex, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: true,
     };
     pub const svm_loss_grad: Declared = Declared {
         file: "loss",
@@ -1285,6 +1370,7 @@ pub mod loss {
         bindings: &[Read, ReadIndex, Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1323,6 +1409,7 @@ pub mod matmul {
         bindings: &[ReadFeatures, ReadFeatures, Read, Write],
         words: 12,
         lanes: 256,
+        reduces: false,
     };
 }
 
@@ -1363,6 +1450,7 @@ pub mod matmul_coop {
         bindings: &[ReadFeatures, ReadFeatures, Read, Write],
         words: 12,
         lanes: 128,
+        reduces: false,
     };
 }
 
@@ -1381,6 +1469,7 @@ pub mod moments {
         bindings: &[Read, Read, Read, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1424,6 +1513,7 @@ pub mod norm {
         bindings: &[Read, Read, Read, Write, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
     pub const norm_grad: Declared = Declared {
         file: "norm",
@@ -1431,6 +1521,7 @@ pub mod norm {
         bindings: &[Read, Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
     pub const norm_hat: Declared = Declared {
         file: "norm",
@@ -1438,6 +1529,7 @@ pub mod norm {
         bindings: &[Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const unit: Declared = Declared {
         file: "norm",
@@ -1445,6 +1537,7 @@ pub mod norm {
         bindings: &[Read, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: true,
     };
     pub const unit_grad: Declared = Declared {
         file: "norm",
@@ -1452,6 +1545,7 @@ pub mod norm {
         bindings: &[Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
 }
 
@@ -1510,6 +1604,7 @@ pub mod nystrom {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const head_product: Declared = Declared {
         file: "nystrom",
@@ -1517,6 +1612,7 @@ pub mod nystrom {
         bindings: &[Read, Read, Read, Write],
         words: 9,
         lanes: 256,
+        reduces: false,
     };
     pub const inverse_dots: Declared = Declared {
         file: "nystrom",
@@ -1524,6 +1620,7 @@ pub mod nystrom {
         bindings: &[Read, Read, Write],
         words: 4,
         lanes: 256,
+        reduces: false,
     };
     pub const inverse_end: Declared = Declared {
         file: "nystrom",
@@ -1531,6 +1628,7 @@ pub mod nystrom {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const inverse_start: Declared = Declared {
         file: "nystrom",
@@ -1538,6 +1636,7 @@ pub mod nystrom {
         bindings: &[Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const inverse_sums: Declared = Declared {
         file: "nystrom",
@@ -1545,6 +1644,7 @@ pub mod nystrom {
         bindings: &[Read, Write],
         words: 4,
         lanes: 256,
+        reduces: false,
     };
     pub const zero_keys: Declared = Declared {
         file: "nystrom",
@@ -1552,6 +1652,7 @@ pub mod nystrom {
         bindings: &[ReadIndex, Write, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1624,6 +1725,7 @@ pub mod optim {
         bindings: &[Write, Read, Write, Write, ReadIndex, Read, ReadIndex],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const average: Declared = Declared {
         file: "optim",
@@ -1631,6 +1733,7 @@ pub mod optim {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const clip_factor: Declared = Declared {
         file: "optim",
@@ -1638,6 +1741,7 @@ pub mod optim {
         bindings: &[Read, Write],
         words: 1,
         lanes: 1,
+        reduces: false,
     };
     pub const lookahead: Declared = Declared {
         file: "optim",
@@ -1645,6 +1749,7 @@ pub mod optim {
         bindings: &[Write, Write, ReadIndex, ReadIndex],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const nesterov: Declared = Declared {
         file: "optim",
@@ -1652,6 +1757,7 @@ pub mod optim {
         bindings: &[Write, Read, Write, ReadIndex, Read, ReadIndex],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const norm_factor: Declared = Declared {
         file: "optim",
@@ -1659,6 +1765,7 @@ pub mod optim {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 3,
         lanes: 256,
+        reduces: false,
     };
     pub const radam: Declared = Declared {
         file: "optim",
@@ -1666,6 +1773,7 @@ pub mod optim {
         bindings: &[Write, Read, Write, Write, ReadIndex, Read, ReadIndex],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
     pub const run_squares: Declared = Declared {
         file: "optim",
@@ -1673,6 +1781,7 @@ pub mod optim {
         bindings: &[Read, Write],
         words: 1,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1707,6 +1816,7 @@ pub mod parts {
         bindings: &[Read, Read, Write],
         words: 8,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1729,6 +1839,7 @@ pub mod positions {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1758,6 +1869,7 @@ pub mod power_pool {
         bindings: &[Read, Read, Write, ReadIndex, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const mean_grad: Declared = Declared {
         file: "power_pool",
@@ -1765,6 +1877,7 @@ pub mod power_pool {
         bindings: &[Read, Read, Read, Read, ReadIndex, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const mean_part: Declared = Declared {
         file: "power_pool",
@@ -1772,6 +1885,7 @@ pub mod power_pool {
         bindings: &[Read, Read, Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const mean_stats_end: Declared = Declared {
         file: "power_pool",
@@ -1779,6 +1893,7 @@ pub mod power_pool {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const mean_stats_part: Declared = Declared {
         file: "power_pool",
@@ -1786,6 +1901,7 @@ pub mod power_pool {
         bindings: &[Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const power_end: Declared = Declared {
         file: "power_pool",
@@ -1793,6 +1909,7 @@ pub mod power_pool {
         bindings: &[Read, Read, ReadIndex, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const power_grad: Declared = Declared {
         file: "power_pool",
@@ -1800,6 +1917,7 @@ pub mod power_pool {
         bindings: &[Read, Read, Read, Read, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const power_part: Declared = Declared {
         file: "power_pool",
@@ -1807,6 +1925,7 @@ pub mod power_pool {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1838,6 +1957,7 @@ pub mod pseudo_bags {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const distil_rows: Declared = Declared {
         file: "pseudo_bags",
@@ -1845,6 +1965,7 @@ pub mod pseudo_bags {
         bindings: &[ReadIndex, ReadIndex, ReadIndex, WriteIndex],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const invert_order: Declared = Declared {
         file: "pseudo_bags",
@@ -1852,6 +1973,7 @@ pub mod pseudo_bags {
         bindings: &[ReadIndex, WriteIndex],
         words: 1,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1891,6 +2013,7 @@ pub mod pseudo_label {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
     pub const bag_pseudo_grad: Declared = Declared {
         file: "pseudo_label",
@@ -1898,6 +2021,7 @@ pub mod pseudo_label {
         bindings: &[Read, Read, Read, Read, Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
     pub const end_labels: Declared = Declared {
         file: "pseudo_label",
@@ -1905,6 +2029,7 @@ pub mod pseudo_label {
         bindings: &[ReadIndex, Read, ReadIndex, WriteIndex, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const instance_pseudo: Declared = Declared {
         file: "pseudo_label",
@@ -1912,6 +2037,7 @@ pub mod pseudo_label {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const instance_pseudo_grad: Declared = Declared {
         file: "pseudo_label",
@@ -1919,6 +2045,7 @@ pub mod pseudo_label {
         bindings: &[Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -1983,6 +2110,7 @@ pub mod reduce {
         bindings: &[Read, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const row_log_softmax_grad: Declared = Declared {
         file: "reduce",
@@ -1990,6 +2118,7 @@ pub mod reduce {
         bindings: &[Read, Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const row_softmax: Declared = Declared {
         file: "reduce",
@@ -1997,6 +2126,7 @@ pub mod reduce {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const row_softmax_grad: Declared = Declared {
         file: "reduce",
@@ -2004,6 +2134,7 @@ pub mod reduce {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const row_sum: Declared = Declared {
         file: "reduce",
@@ -2011,6 +2142,7 @@ pub mod reduce {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const spread: Declared = Declared {
         file: "reduce",
@@ -2018,6 +2150,7 @@ pub mod reduce {
         bindings: &[Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const squares: Declared = Declared {
         file: "reduce",
@@ -2025,6 +2158,7 @@ pub mod reduce {
         bindings: &[Read, Write],
         words: 2,
         lanes: 64,
+        reduces: true,
     };
     pub const sum_rows: Declared = Declared {
         file: "reduce",
@@ -2032,6 +2166,7 @@ pub mod reduce {
         bindings: &[Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2070,6 +2205,7 @@ pub mod routing {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const bag_dot_grad: Declared = Declared {
         file: "routing",
@@ -2077,6 +2213,7 @@ pub mod routing {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const squash: Declared = Declared {
         file: "routing",
@@ -2084,6 +2221,7 @@ pub mod routing {
         bindings: &[Read, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const squash_grad: Declared = Declared {
         file: "routing",
@@ -2091,6 +2229,7 @@ pub mod routing {
         bindings: &[Read, Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2129,6 +2268,7 @@ pub mod rows {
         bindings: &[Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
     pub const gather_rows: Declared = Declared {
         file: "rows",
@@ -2136,6 +2276,7 @@ pub mod rows {
         bindings: &[Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const scatter_rows: Declared = Declared {
         file: "rows",
@@ -2143,6 +2284,7 @@ pub mod rows {
         bindings: &[Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2176,6 +2318,7 @@ pub mod scaling {
         bindings: &[ReadIndex, ReadIndex, WriteIndex, WriteIndex],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const scale_seed: Declared = Declared {
         file: "scaling",
@@ -2183,6 +2326,7 @@ pub mod scaling {
         bindings: &[WriteIndex, Write],
         words: 1,
         lanes: 1,
+        reduces: false,
     };
     pub const unscale: Declared = Declared {
         file: "scaling",
@@ -2190,6 +2334,7 @@ pub mod scaling {
         bindings: &[Write, ReadIndex, WriteIndex],
         words: 1,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2223,6 +2368,7 @@ pub mod segment {
         bindings: &[Read, Read, ReadIndex, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const lse_grad: Declared = Declared {
         file: "segment",
@@ -2230,6 +2376,7 @@ pub mod segment {
         bindings: &[Read, Read, Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const lse_part: Declared = Declared {
         file: "segment",
@@ -2237,6 +2384,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const max_end: Declared = Declared {
         file: "segment",
@@ -2244,6 +2392,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, ReadIndex, Write, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const max_grad: Declared = Declared {
         file: "segment",
@@ -2251,6 +2400,7 @@ pub mod segment {
         bindings: &[ReadIndex, Read, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const max_part: Declared = Declared {
         file: "segment",
@@ -2258,6 +2408,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, Write, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const pick: Declared = Declared {
         file: "segment",
@@ -2265,6 +2416,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const softmax: Declared = Declared {
         file: "segment",
@@ -2272,6 +2424,7 @@ pub mod segment {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const softmax_grad: Declared = Declared {
         file: "segment",
@@ -2279,6 +2432,7 @@ pub mod segment {
         bindings: &[Read, Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sum_end: Declared = Declared {
         file: "segment",
@@ -2286,6 +2440,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sum_grad: Declared = Declared {
         file: "segment",
@@ -2293,6 +2448,7 @@ pub mod segment {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const sum_part: Declared = Declared {
         file: "segment",
@@ -2300,6 +2456,7 @@ pub mod segment {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2373,6 +2530,7 @@ pub mod self_attention {
         bindings: &[Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const attention_back: Declared = Declared {
         file: "self_attention",
@@ -2380,6 +2538,7 @@ pub mod self_attention {
         bindings: &[Read, Read, Read, Read, Read, ReadIndex, Write, Write],
         words: 16,
         lanes: 64,
+        reduces: false,
     };
     pub const attention_forward: Declared = Declared {
         file: "self_attention",
@@ -2387,6 +2546,7 @@ pub mod self_attention {
         bindings: &[Read, Read, Read, Write, Read, ReadIndex, Write, Write],
         words: 16,
         lanes: 64,
+        reduces: false,
     };
     pub const attention_record: Declared = Declared {
         file: "self_attention",
@@ -2394,6 +2554,7 @@ pub mod self_attention {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 6,
         lanes: 64,
+        reduces: false,
     };
     pub const attention_spans: Declared = Declared {
         file: "self_attention",
@@ -2401,6 +2562,7 @@ pub mod self_attention {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 1,
         lanes: 64,
+        reduces: false,
     };
     pub const attention_values: Declared = Declared {
         file: "self_attention",
@@ -2408,6 +2570,7 @@ pub mod self_attention {
         bindings: &[Read, Read, Read, Write, Read, ReadIndex],
         words: 16,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2444,6 +2607,7 @@ pub mod sharp_pool {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sharp_grad: Declared = Declared {
         file: "sharp_pool",
@@ -2451,6 +2615,7 @@ pub mod sharp_pool {
         bindings: &[Read, Read, Read, Read, ReadIndex, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sharp_part: Declared = Declared {
         file: "sharp_pool",
@@ -2458,6 +2623,7 @@ pub mod sharp_pool {
         bindings: &[Read, Read, ReadIndex, Write, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2512,6 +2678,7 @@ pub mod sort {
         bindings: &[Read, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const keep_rows: Declared = Declared {
         file: "sort",
@@ -2519,6 +2686,7 @@ pub mod sort {
         bindings: &[Read, ReadIndex, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const keep_scan: Declared = Declared {
         file: "sort",
@@ -2526,6 +2694,7 @@ pub mod sort {
         bindings: &[ReadIndex, ReadIndex, WriteIndex, WriteIndex],
         words: 2,
         lanes: 256,
+        reduces: false,
     };
     pub const random_keys: Declared = Declared {
         file: "sort",
@@ -2533,6 +2702,7 @@ pub mod sort {
         bindings: &[WriteIndex],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const sort_ends: Declared = Declared {
         file: "sort",
@@ -2540,6 +2710,7 @@ pub mod sort {
         bindings: &[ReadIndex, ReadIndex, ReadIndex, WriteIndex],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sort_keys: Declared = Declared {
         file: "sort",
@@ -2547,6 +2718,7 @@ pub mod sort {
         bindings: &[Read, WriteIndex],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const sort_merge: Declared = Declared {
         file: "sort",
@@ -2554,6 +2726,7 @@ pub mod sort {
         bindings: &[ReadIndex, ReadIndex, ReadIndex, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const sort_tile: Declared = Declared {
         file: "sort",
@@ -2561,6 +2734,7 @@ pub mod sort {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const sort_top: Declared = Declared {
         file: "sort",
@@ -2568,6 +2742,7 @@ pub mod sort {
         bindings: &[ReadIndex, ReadIndex, WriteIndex],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2610,6 +2785,7 @@ pub mod survival {
         bindings: &[Read, Read, Read, Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const cox_loss: Declared = Declared {
         file: "survival",
@@ -2617,6 +2793,7 @@ pub mod survival {
         bindings: &[Read, Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: true,
     };
     pub const cox_terms: Declared = Declared {
         file: "survival",
@@ -2624,6 +2801,7 @@ pub mod survival {
         bindings: &[Read, Read, Read, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const hazard_grad: Declared = Declared {
         file: "survival",
@@ -2631,6 +2809,7 @@ pub mod survival {
         bindings: &[Read, ReadIndex, Read, Read, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const hazard_loss: Declared = Declared {
         file: "survival",
@@ -2638,6 +2817,7 @@ pub mod survival {
         bindings: &[Read, ReadIndex, Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: true,
     };
 }
 
@@ -2678,6 +2858,7 @@ pub mod target_loss {
         bindings: &[Read, Read, Read, Write],
         words: 7,
         lanes: 64,
+        reduces: false,
     };
     pub const target_loss_grad: Declared = Declared {
         file: "target_loss",
@@ -2685,6 +2866,7 @@ pub mod target_loss {
         bindings: &[Read, Read, Read, Read, Write],
         words: 9,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2740,6 +2922,7 @@ pub mod tokens {
         bindings: &[Read, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const landmark_means: Declared = Declared {
         file: "tokens",
@@ -2747,6 +2930,7 @@ pub mod tokens {
         bindings: &[Read, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const square: Declared = Declared {
         file: "tokens",
@@ -2754,6 +2938,7 @@ pub mod tokens {
         bindings: &[Read, Read, ReadIndex, ReadIndex, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
     pub const square_grad: Declared = Declared {
         file: "tokens",
@@ -2761,6 +2946,7 @@ pub mod tokens {
         bindings: &[Read, ReadIndex, ReadIndex, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const token_scores: Declared = Declared {
         file: "tokens",
@@ -2768,6 +2954,7 @@ pub mod tokens {
         bindings: &[Read, ReadIndex, ReadIndex, ReadIndex, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const token_scores_grad: Declared = Declared {
         file: "tokens",
@@ -2775,6 +2962,7 @@ pub mod tokens {
         bindings: &[Read, ReadIndex, ReadIndex, ReadIndex, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2797,6 +2985,7 @@ pub mod transpose {
         bindings: &[Read, Write],
         words: 6,
         lanes: 256,
+        reduces: false,
     };
 }
 
@@ -2847,6 +3036,7 @@ pub mod weighting {
         bindings: &[Read, Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const scale_rows: Declared = Declared {
         file: "weighting",
@@ -2854,6 +3044,7 @@ pub mod weighting {
         bindings: &[Read, Read, Write],
         words: 4,
         lanes: 64,
+        reduces: false,
     };
     pub const weighted_grad: Declared = Declared {
         file: "weighting",
@@ -2861,6 +3052,7 @@ pub mod weighting {
         bindings: &[Read, Read, Read, ReadIndex, ReadIndex, Write, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const weighted_part: Declared = Declared {
         file: "weighting",
@@ -2868,6 +3060,7 @@ pub mod weighting {
         bindings: &[Read, Read, ReadIndex, Write],
         words: 2,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -2931,6 +3124,7 @@ pub mod windows {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
     pub const window_max: Declared = Declared {
         file: "windows",
@@ -2938,6 +3132,7 @@ pub mod windows {
         bindings: &[Read, ReadIndex, Write, WriteIndex],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_max_share: Declared = Declared {
         file: "windows",
@@ -2945,6 +3140,7 @@ pub mod windows {
         bindings: &[ReadIndex, ReadIndex, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_mean: Declared = Declared {
         file: "windows",
@@ -2952,6 +3148,7 @@ pub mod windows {
         bindings: &[Read, ReadIndex, Write, WriteIndex],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_mean_share: Declared = Declared {
         file: "windows",
@@ -2959,6 +3156,7 @@ pub mod windows {
         bindings: &[Read, ReadIndex, Read, ReadIndex, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_pick: Declared = Declared {
         file: "windows",
@@ -2966,6 +3164,7 @@ pub mod windows {
         bindings: &[ReadIndex, ReadIndex, Read, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_softmax: Declared = Declared {
         file: "windows",
@@ -2973,6 +3172,7 @@ pub mod windows {
         bindings: &[Read, Read, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_softmax_share: Declared = Declared {
         file: "windows",
@@ -2980,6 +3180,7 @@ pub mod windows {
         bindings: &[Read, Read, Read, Read, Write, Write],
         words: 5,
         lanes: 64,
+        reduces: false,
     };
     pub const window_take: Declared = Declared {
         file: "windows",
@@ -2987,6 +3188,7 @@ pub mod windows {
         bindings: &[Read, Write],
         words: 3,
         lanes: 64,
+        reduces: false,
     };
 }
 
@@ -3037,6 +3239,7 @@ pub(super) fn source(file: &str) -> Option<&'static str> {
         "common/block" => include_str!("../../shaders/common/block.wgsl"),
         "common/grid" => include_str!("../../shaders/common/grid.wgsl"),
         "common/half" => include_str!("../../shaders/common/half.wgsl"),
+        "common/lanes" => include_str!("../../shaders/common/lanes.wgsl"),
         "common/philox" => include_str!("../../shaders/common/philox.wgsl"),
         "common/precise" => include_str!("../../shaders/common/precise.wgsl"),
         "common/product" => include_str!("../../shaders/common/product.wgsl"),

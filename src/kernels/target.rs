@@ -1,5 +1,6 @@
 //! What a plan is made for: the class and family of a device, its size, and how to plan for another.
 
+use super::Kernel;
 use super::matmul_coop::Coop;
 use super::tiles::Tuning;
 use crate::error::{Error, Result};
@@ -21,8 +22,34 @@ pub struct Target {
     pub units: u32,
     /// Cooperative matrices, where they may be used.
     pub coop: Option<Coop>,
-    /// Tiles of matrix products that were found by measurement.
+    /// Tiles of matrix products that were found by measurement, and which kernels reduce within subgroups.
     pub tuning: Option<&'static Tuning>,
+    /// Where kernels reduce within subgroups.
+    pub reductions: Reductions,
+}
+
+/// Which of the kernels that reduce over a workgroup do so within subgroups first (`shaders/common/lanes.wgsl`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reductions {
+    /// None: the device has no operations of subgroups, or is told to leave them.
+    #[default]
+    Workgroup,
+    /// Those that the tuning names, where it was faster.
+    AsMeasured,
+    /// All, whatever it takes: for measurements and tests.
+    Subgroups,
+}
+
+impl Target {
+    /// Whether a kernel reduces within subgroups.
+    pub fn reduces_in_subgroups(&self, kernel: &Kernel) -> bool {
+        kernel.reduces
+            && match self.reductions {
+                Reductions::Workgroup => false,
+                Reductions::AsMeasured => self.tuning.is_some_and(|tuning| tuning.reduces_in_subgroups(kernel.name)),
+                Reductions::Subgroups => true,
+            }
+    }
 }
 
 /// Kinds of executors that want different tiles.

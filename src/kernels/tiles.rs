@@ -1,4 +1,5 @@
-//! Tiles of matrix products: how they are made, what suits which device, and what a search on one found.
+//! Tiles of matrix products: how they are made, what suits which device, and what a search on one found of them and of
+//! reductions.
 //!
 //! Without a tuning the tiles come from the numbers of [`Choice::standard`], which suit the devices they were measured on
 //! or compiled for. A tuning belongs to one adapter and driver version; a product that it does not know gets the numbers.
@@ -194,13 +195,29 @@ pub struct Entry {
     pub standard_us: f64,
 }
 
-/// Tiles of one adapter with one driver.
+/// What a search found for a kernel that reduces over a workgroup: microseconds of its launches with both forms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reduction {
+    /// Its name.
+    pub kernel: String,
+    /// Whether it reduces within subgroups from now on.
+    pub subgroups: bool,
+    /// Through workgroup memory alone.
+    pub workgroup_us: f64,
+    /// Within subgroups first.
+    pub subgroups_us: f64,
+}
+
+/// Tiles and reductions of one adapter with one driver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tuning {
     /// The device, as `Device::description` names it, driver version included.
     pub device: String,
     /// What was measured.
     pub products: Vec<Entry>,
+    /// The same of kernels that reduce; files of older versions have none.
+    #[serde(default)]
+    pub reductions: Vec<Reduction>,
     /// A search measures one candidate for all products at a time.
     #[serde(skip)]
     candidate: Option<usize>,
@@ -212,7 +229,12 @@ impl Tuning {
     /// A tuning from what a search measured.
     pub fn new(device: String, products: Vec<Entry>) -> Self {
         let choices = products.iter().map(|e| (e.product, e.choice)).collect();
-        Self { device, products, candidate: None, choices }
+        Self { device, products, reductions: Vec::new(), candidate: None, choices }
+    }
+
+    /// The same with these kernels that reduce.
+    pub fn with_reductions(self, reductions: Vec<Reduction>) -> Self {
+        Self { reductions, ..self }
     }
 
     /// Takes candidate `number` everywhere, round and round where there are fewer.
@@ -225,7 +247,14 @@ impl Tuning {
     pub fn over(self, older: Tuning) -> Self {
         let missing = older.products.into_iter().filter(|e| !self.choices.contains_key(&e.product));
         let products = self.products.iter().copied().chain(missing).collect();
-        Self::new(self.device, products)
+        let is_here = |r: &Reduction| self.reductions.iter().any(|own| own.kernel == r.kernel);
+        let others: Vec<Reduction> = older.reductions.into_iter().filter(|r| !is_here(r)).collect();
+        Self::new(self.device, products).with_reductions([self.reductions, others].concat())
+    }
+
+    /// Whether a kernel was faster within subgroups.
+    pub fn reduces_in_subgroups(&self, kernel: &str) -> bool {
+        self.reductions.iter().any(|r| r.kernel == kernel && r.subgroups)
     }
 
     /// The tiles of a product, where they are known.
@@ -254,6 +283,7 @@ pub(crate) mod tests {
             units: 2,
             coop: None,
             tuning: None,
+            reductions: Default::default(),
         }
     }
 

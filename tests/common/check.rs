@@ -1,7 +1,7 @@
 //! How any operation is checked: its backward against finite differences in f64, and a device against
 //! that oracle. A test file brings its cases.
 
-use super::harness::{Numbers, Results, all_but_products, other_plans, run, run_on};
+use super::harness::{Numbers, Results, all_but_products, in_subgroups, other_plans, run, run_on};
 use super::{error, errors};
 use bagrad::device::Device;
 use bagrad::kernels::launch::{Dim, Input};
@@ -327,6 +327,12 @@ pub fn against_oracle(device: &Device, tolerance: f64, cases: &[Case]) {
                     compare(&what, &found, &wanted, tolerance);
                     // What classes differ in does not depend on how many bags there are.
                     let Device::Gpu(gpu) = device else { continue };
+                    if !twice && let Some(target) = in_subgroups(gpu, &tape, Purpose::Upstream, &sizes) {
+                        let [found, again] =
+                            [0, 1].map(|_| run_on(device, target, &tape, Purpose::Upstream, &numbers, true).unwrap());
+                        compare(&format!("{what} within subgroups"), &found, &wanted, tolerance);
+                        assert_eq!(format!("{found:?}"), format!("{again:?}"), "{what} within subgroups, once more");
+                    }
                     if twice || b > 2 || (w == 3 && b > 0) || super::is_thin() {
                         continue;
                     }

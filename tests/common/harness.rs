@@ -4,7 +4,7 @@ use bagrad::Result;
 use bagrad::device::executor::{Executor, Step, Upload};
 use bagrad::device::{Device, GpuDevice};
 use bagrad::kernels::launch::{BatchTables, BufferKey, Extent, Input, Place, Scalars};
-use bagrad::plan::{self, Family, PlanAs, Program, Purpose, Target};
+use bagrad::plan::{self, Family, PlanAs, Program, Purpose, Reductions, Target};
 use bagrad::random::Random;
 use bagrad::tape::{Source, Storage, Tape, feature_stride};
 use half::f16;
@@ -128,6 +128,17 @@ pub fn other_plans(
             new
         })
         .collect()
+}
+
+/// The device itself, with every kernel that reduces doing so within subgroups; `None` where that is no other program.
+pub fn in_subgroups(device: &GpuDevice, tape: &Tape, purpose: Purpose, sizes: &[usize]) -> Option<Target> {
+    let own = Device::Gpu(device.clone()).target_for(tape.mixed.is_some());
+    if own.reductions == Reductions::Workgroup {
+        return None;
+    }
+    let target = Target { reductions: Reductions::Subgroups, ..own };
+    let program = plan::plan(tape, purpose, target, extent(sizes)).unwrap();
+    program.launches.iter().any(|l| l.variant.contains(&("SUBGROUPS", 1))).then_some(target)
 }
 
 /// All of a program.

@@ -37,6 +37,8 @@ mod self_attention;
 mod sharp_pool;
 mod smooth_hinge;
 mod sorting;
+#[cfg(feature = "cli")]
+mod subgroups;
 mod survival;
 mod target_loss;
 mod weighting;

@@ -47,6 +47,8 @@ struct Entry {
     bindings: BTreeMap<u32, (bool, [bool; 2])>,
     words: u32,
     lanes: Vec<u32>,
+    /// It uses the workgroup memory of `common/lanes`.
+    reduces: bool,
 }
 
 #[derive(Default)]
@@ -100,6 +102,7 @@ fn read(file: &str, text: &str, found: &mut File) {
                     binding.0 |= access.contains(naga::StorageAccess::STORE);
                     binding.1[(element(&module, global.ty) == naga::ScalarKind::Uint) as usize] = true;
                 }
+                naga::AddressSpace::WorkGroup => to.reduces |= global.name.as_deref() == Some("lane_values"),
                 _ => {}
             }
         }
@@ -165,9 +168,10 @@ fn declared() -> String {
             writeln!(
                 out,
                 "    pub const {name}: Declared = Declared {{\n        file: \"{file}\",\n        entry: \"{name}\",\n        \
-                 bindings: &[{}],\n        words: {},\n        lanes: {lanes},\n    }};",
+                 bindings: &[{}],\n        words: {},\n        lanes: {lanes},\n        reduces: {},\n    }};",
                 bindings.join(", "),
                 entry.words,
+                entry.reduces,
             )
             .unwrap();
         }

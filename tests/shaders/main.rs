@@ -15,7 +15,14 @@ fn combinations(names: &[&'static str], fixed: &[(&'static str, u32)]) -> Vec<Ve
         .collect()
 }
 
+/// All variants: those of the file and, of kernels that reduce, each of them within subgroups too.
 fn variants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
+    let all = variants_of_file(kernel);
+    let within: Vec<_> = all.iter().map(|v| [&v[..], &[("SUBGROUPS", 1)]].concat()).collect();
+    if kernel.reduces { [all, within].concat() } else { all }
+}
+
+fn variants_of_file(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
     match kernel.file {
         "matmul" => {
             let forms = ["A_T", "B_T", "A_VEC", "B_VEC", "C_VEC"];

@@ -173,6 +173,7 @@ impl Gpu {
         for kernel in kernels::all() {
             for (n, variant) in super::variants(kernel).into_iter().enumerate() {
                 let reached = match kernel.file {
+                    _ if kernel.reduces && !subgroups && variant.contains(&("SUBGROUPS", 1)) => false,
                     "matmul_coop" => subgroups && sides.iter().any(|side| variant.contains(&("SIDE", *side))),
                     _ => reached(&variant, native),
                 };

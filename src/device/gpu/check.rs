@@ -12,7 +12,7 @@ use crate::ops::attention_pool::AttentionPool;
 use crate::ops::matmul::Linear;
 use crate::ops::pointwise::Activation;
 use crate::ops::reduce::ColumnSum;
-use crate::plan::Purpose;
+use crate::plan::{Purpose, Reductions, Target};
 use crate::tape::Storage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -78,6 +78,17 @@ pub(super) fn examine(gpu: &GpuDevice) -> Result<Checked> {
     };
     let results = compare(run).map_err(|why| refusal(gpu.name(), &why))?;
     Ok(Checked::Passed { milliseconds: begin.elapsed().as_secs_f64() * 1e3, results })
+}
+
+/// The same programs with every kernel that reduces doing so within subgroups.
+///
+/// # Errors
+/// [`Error::Device`] that tells what was wrong.
+pub(super) fn examine_subgroups(gpu: &GpuDevice) -> Result<()> {
+    let (device, target) = (Device::Gpu(gpu.clone()), Target { reductions: Reductions::Subgroups, ..gpu.target() });
+    let found = compare(|trial| run_on(&device, target, trial));
+    let message = |why| format!("{}: reductions within subgroups are not right: {why}", gpu.name());
+    found.map(|_| ()).map_err(|why| Error::Device { message: message(why) })
 }
 
 fn refusal(name: &str, why: &str) -> Error {
