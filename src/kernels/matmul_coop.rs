@@ -110,6 +110,7 @@ mod tests {
             units: 100,
             coop,
             tuning: None,
+            reductions: Default::default(),
         };
         let gpu = target(Class::Gpu, Some(coop));
         assert_eq!(shape(&gpu, 10_000, 512), Some(coop.shape(true)));
