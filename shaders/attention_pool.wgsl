@@ -53,9 +53,8 @@ var<workgroup> weight_of: array<f32, 64>;
 fn pool_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     if number >= p.tiles * p.heads {
         return;
@@ -81,11 +80,11 @@ fn pool_part(
         score = total(sum) + b[head];
         scores[row * p.heads + head] = score;
     }
-    let largest = max_lanes(own, score);
+    let largest = max_lanes(lane, score);
     let weight = select(0.0, exp(score - largest), lane < tile.z);
     weight_of[lane] = weight;
     // Waits for all weights, too.
-    let total_weight = sum_lanes(own, weight);
+    let total_weight = sum_lanes(lane, weight);
     if lane == 0u {
         sums[number] = vec2(largest, total_weight);
     }
@@ -156,9 +155,8 @@ fn pool_end(
 fn pool_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     if number >= g.tiles {
         return;
@@ -173,7 +171,7 @@ fn pool_grad(
             part += z1[start + c] * dz[start + c];
         }
         // Waits for those that read the weights of the head before, too.
-        let inner = sum_lanes(own, total(part));
+        let inner = sum_lanes(lane, total(part));
         if lane < tile.z {
             var r = V(0.0);
             for (var c = 0u; c < hidden; c++) {

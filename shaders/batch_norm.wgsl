@@ -34,9 +34,8 @@ var<immediate> bg: BatchGradParams;
 fn batch_parts(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     let c = number % pt.channels;
     let begin = min(number / pt.channels * pt.chunk, pt.rows);
@@ -48,7 +47,7 @@ fn batch_parts(
         let d = x[o] - mean;
         total += d * select(d, x2[o], pt.mode != 0u);
     }
-    let sum = sum_lanes(own, total);
+    let sum = sum_lanes(lane, total);
     if lane == 0u && begin < pt.rows {
         y3[number] = sum;
     }

@@ -32,9 +32,8 @@ fn inner_product(a: u32, b: u32, cols: u32) -> f32 {
 fn pairs_loss(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let a = group_of(group, groups);
     if a >= p.rows {
         return;
@@ -51,8 +50,8 @@ fn pairs_loss(
             largest = higher;
         }
     }
-    let all = max_lanes(own, largest);
-    sum = sum_lanes(own, sum * exp(largest - all));
+    let all = max_lanes(lane, largest);
+    sum = sum_lanes(lane, sum * exp(largest - all));
     if lane != 0u {
         return;
     }

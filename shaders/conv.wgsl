@@ -204,9 +204,8 @@ fn conv_weights(
 fn channel_sums(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     let c = number % ch.channels;
     let chunk = number / ch.channels;
@@ -217,7 +216,7 @@ fn channel_sums(
         let row = begin + i / ch.positions;
         total += x[(row * ch.channels + c) * ch.positions + i % ch.positions];
     }
-    let sum = sum_lanes(own, total);
+    let sum = sum_lanes(lane, total);
     if lane == 0u && begin < ch.rows {
         y1[number] = sum;
     }

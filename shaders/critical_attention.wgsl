@@ -40,9 +40,8 @@ var<workgroup> weight_of: array<f32, 64>;
 fn critical_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     if number >= p.tiles * p.classes {
         return;
@@ -62,11 +61,11 @@ fn critical_part(
         score = total(sum) * p.scale;
         scores[row * p.classes + class_of] = score;
     }
-    let largest = max_lanes(own, score);
+    let largest = max_lanes(lane, score);
     let weight = select(0.0, exp(score - largest), lane < tile.z);
     weight_of[lane] = weight;
     // Waits for all weights, too.
-    let total_weight = sum_lanes(own, weight);
+    let total_weight = sum_lanes(lane, weight);
     if lane == 0u {
         sums[number] = vec2(largest, total_weight);
     }

@@ -310,9 +310,8 @@ fn rest_of(at: u32, row: u32, other: u32) -> f32 {
 fn link_part(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let tile = group_of(group, groups);
     if tile >= li.tiles {
         return;
@@ -323,7 +322,7 @@ fn link_part(
         let rest = rest_of(span.x + i, span.y + i / span.w, span.z + i % span.w);
         sum += rest * rest;
     }
-    let all = sum_lanes(own, sum);
+    let all = sum_lanes(lane, sum);
     if lane == 0u {
         y3[tile] = all;
     }

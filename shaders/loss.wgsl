@@ -31,9 +31,9 @@ var<immediate> vg: SvmGrad;
 @group(0) @binding(4) var<storage, read_write> x_grad: array<f32>;
 
 // The sum over the 64 invocations is the loss.
-fn finish(own: Lane, value: f32, scale: f32) {
-    let sum = sum_lanes(own, value);
-    if own.index == 0u {
+fn finish(lane: u32, value: f32, scale: f32) {
+    let sum = sum_lanes(lane, value);
+    if lane == 0u {
         loss[0] = sum * scale;
     }
 }
@@ -80,14 +80,13 @@ fn entropy_slope(logit: f32, y: f32, focusing: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn sigmoid_loss(own: Lane) {
-    let lane = own.index;
+fn sigmoid_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var i = lane; i < s.bags * s.cols; i += 64u) {
         let weight = weights[select(i / s.cols, i, s.each != 0u)];
         sum += weight * entropy(x[i], smoothed(targets[i], s.smoothing), s.clamp, s.focusing);
     }
-    finish(own, sum, s.scale / f32(s.cols));
+    finish(lane, sum, s.scale / f32(s.cols));
 }
 
 @compute @workgroup_size(64)
@@ -140,8 +139,7 @@ fn focus(ln_p: f32, focusing: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn softmax_loss(own: Lane) {
-    let lane = own.index;
+fn softmax_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var bag = lane; bag < m.bags; bag += 64u) {
         let start = bag * m.cols;
@@ -158,7 +156,7 @@ fn softmax_loss(own: Lane) {
         }
         sum += weights[bag] * value;
     }
-    finish(own, sum, m.scale);
+    finish(lane, sum, m.scale);
 }
 
 // The slope of a class's part in the loss along ln p.
@@ -254,8 +252,7 @@ fn sum_of_margins(row: Row, margin: f32, temperature: f32, largest: f32) -> f32 
 }
 
 @compute @workgroup_size(64)
-fn svm_loss(own: Lane) {
-    let lane = own.index;
+fn svm_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var i = lane; i < v.rows; i += 64u) {
         let row = row_of(i, v.cols, v.gap);
@@ -273,7 +270,7 @@ fn svm_loss(own: Lane) {
         }
         sum += weights[i] * value;
     }
-    finish(own, sum, v.scale);
+    finish(lane, sum, v.scale);
 }
 
 @compute @workgroup_size(64)

@@ -25,9 +25,8 @@ var<immediate> ug: UnitGradParams;
 fn norm(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let r = group_of(group, groups);
     // A workgroup behind the end has nothing to do but takes part in the barriers.
     let cols = select(0u, no.cols, r < no.rows);
@@ -36,13 +35,13 @@ fn norm(
     for (var c = lane; c < cols; c += 64u) {
         total += x[start + c];
     }
-    let mean = sum_lanes(own, total) / f32(no.cols);
+    let mean = sum_lanes(lane, total) / f32(no.cols);
     var squares = 0.0;
     for (var c = lane; c < cols; c += 64u) {
         let d = x[start + c] - mean;
         squares += d * d;
     }
-    let inverse = 1.0 / sqrt(sum_lanes(own, squares) / f32(no.cols) + no.eps);
+    let inverse = 1.0 / sqrt(sum_lanes(lane, squares) / f32(no.cols) + no.eps);
     for (var c = lane; c < cols; c += 64u) {
         var value = (x[start + c] - mean) * inverse;
         if no.affine != 0u {
@@ -62,9 +61,8 @@ fn norm(
 fn norm_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, ng.cols, r < ng.rows);
     let start = r * ng.cols;
@@ -76,7 +74,7 @@ fn norm_grad(
         let g = x2[start + c] * gain_of(c);
         sums += vec2(g, g * (x[start + c] - mean) * inverse);
     }
-    sums = sum_lanes2(own, sums) / f32(ng.cols);
+    sums = sum_lanes2(lane, sums) / f32(ng.cols);
     for (var c = lane; c < cols; c += 64u) {
         let hat = (x[start + c] - mean) * inverse;
         var value = inverse * (x2[start + c] * gain_of(c) - sums.x - hat * sums.y);
@@ -114,9 +112,8 @@ fn norm_hat(
 fn unit(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, un.cols, r < un.rows);
     let start = r * un.cols;
@@ -124,7 +121,7 @@ fn unit(
     for (var c = lane; c < cols; c += 64u) {
         squares += x[start + c] * x[start + c];
     }
-    let length = sqrt(sum_lanes(own, squares));
+    let length = sqrt(sum_lanes(lane, squares));
     for (var c = lane; c < cols; c += 64u) {
         y1[start + c] = x[start + c] / max(length, un.eps);
     }
@@ -139,9 +136,8 @@ fn unit(
 fn unit_grad(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let r = group_of(group, groups);
     let cols = select(0u, ug.cols, r < ug.rows);
     let start = r * ug.cols;
@@ -150,7 +146,7 @@ fn unit_grad(
     for (var c = lane; c < cols; c += 64u) {
         inner += x[start + c] * x2[start + c];
     }
-    inner = sum_lanes(own, inner) * select(0.0, 1.0, length > ug.eps);
+    inner = sum_lanes(lane, inner) * select(0.0, 1.0, length > ug.eps);
     for (var c = lane; c < cols; c += 64u) {
         var value = (x2[start + c] - x[start + c] * inner) / max(length, ug.eps);
         if ug.accumulate != 0u {

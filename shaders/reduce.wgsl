@@ -213,16 +213,15 @@ fn row_log_softmax_grad(
 fn squares(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    own: Lane,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let lane = own.index;
     let number = group_of(group, groups);
     let end = min((number + 1u) * sq.each, sq.count);
     var total = 0.0;
     for (var i = number * sq.each + lane; i < end; i += 64u) {
         total += x[i] * x[i];
     }
-    let all = sum_lanes(own, total);
+    let all = sum_lanes(lane, total);
     if lane == 0u && number * sq.each < sq.count {
         y1[number] = all;
     }

@@ -42,8 +42,7 @@ fn ln_survival(start: u32, end: u32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn hazard_loss(own: Lane) {
-    let lane = own.index;
+fn hazard_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var b = lane; b < z.bags; b += 64u) {
         let start = b * z.cols;
@@ -54,7 +53,7 @@ fn hazard_loss(own: Lane) {
         let censored = max(before - softplus_of(logit), FLOOR) * (1.0 - z.alpha);
         sum -= weights[b] * (events[b] * seen + (1.0 - events[b]) * censored);
     }
-    let whole = sum_lanes(own, sum);
+    let whole = sum_lanes(lane, sum);
     if lane == 0u {
         loss4[0] = whole * z.scale;
     }
@@ -146,8 +145,7 @@ fn cox_terms(
 
 // out3 = (mean over events of q - theta, 1 / events); no event gives 0.
 @compute @workgroup_size(64)
-fn cox_loss(own: Lane) {
-    let lane = own.index;
+fn cox_loss(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     var count = 0.0;
     for (var b = lane; b < cg.bags; b += 64u) {
@@ -156,7 +154,7 @@ fn cox_loss(own: Lane) {
             count += 1.0;
         }
     }
-    let whole = sum_lanes2(own, vec2(sum, count));
+    let whole = sum_lanes2(lane, vec2(sum, count));
     if lane == 0u {
         out3[0] = whole.x * cg.scale / max(whole.y, 1.0);
     }

@@ -220,6 +220,10 @@ pub fn measure(device: &Device, ladder: Ladder, shape: &[usize], steps: &[String
             all.push(absent("no matrix units that may be used".to_owned()));
             continue;
         }
+        if matches!(step.way, Way::Subgroups(_)) && gpu.facts().subgroups.is_none() {
+            all.push(absent("the device has no operations of subgroups".to_owned()));
+            continue;
+        }
         let loaded = Rig::load(device, &mut buffers, &step.way).and_then(|mut rig| Ok((rig.launches()?, rig)));
         let (launches, mut rig) = match loaded {
             Ok(found) => found,

@@ -9,6 +9,7 @@ use crate::tape::feature_stride;
 const PLAIN: &str = include_str!("../../../shaders/ladders/pool_plain.wgsl");
 const GATE: &str = include_str!("../../../shaders/ladders/pool_gate.wgsl");
 const ONLINE: &str = include_str!("../../../shaders/ladders/pool_online.wgsl");
+const SUBGROUPS: &str = include_str!("../../../shaders/ladders/pool_subgroups.wgsl");
 const GATED_PRODUCT: &str = include_str!("../../../shaders/ladders/pool_gated_product.wgsl");
 
 /// h of `n` rows and `hidden` columns, V and U of `inner` rows.
@@ -47,13 +48,17 @@ pub(super) fn problem([n, hidden, inner]: [usize; 3]) -> Result<Problem> {
     ];
     let joined = vec![multiply("weights", "pre", 2 * inner), gate(), softmax(), weighted_sum()];
     let online = [vec![multiply("weights", "pre", 2 * inner), gate()], pool().into()].concat();
-    let fused = [vec![launch(GATED_PRODUCT, "score", [groups(n, 64), 1])], pool().into()].concat();
+    let gated = launch(GATED_PRODUCT, "score", [groups(n, 64), 1]);
+    let fused = [vec![gated.clone()], pool().into()].concat();
+    let [_, end] = pool();
+    let subgroups = vec![gated, launch(SUBGROUPS, "pool_part", [groups(n, 64), 1]), end];
     let shaders = |name, launches| Step { name, way: Way::Shaders(launches) };
     let steps = vec![
         shaders("separate", separate),
         shaders("joined", joined),
         shaders("online", online),
         shaders("fused", fused),
+        Step { name: "subgroups", way: Way::Subgroups(subgroups) },
         Step { name: "engine", way: Way::Engine },
     ];
     let (v, u) = weights.split_at(inner * line);

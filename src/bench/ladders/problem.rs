@@ -31,6 +31,8 @@ pub(super) struct Launch {
 /// What computes it.
 pub(super) enum Way {
     Shaders(Vec<Launch>),
+    /// Shaders that use operations of subgroups.
+    Subgroups(Vec<Launch>),
     /// The engine, in f32.
     Engine,
     /// The engine with factors in f16, on matrix units.

@@ -63,7 +63,7 @@ impl Rig {
         let of_step = match way {
             Way::Engine => return engine(&problem.case),
             Way::Mixed(case) => return engine(case),
-            Way::Shaders(launches) => launches,
+            Way::Shaders(launches) | Way::Subgroups(launches) => launches,
         };
         let (mut launches, mut places, mut moved) = (Vec::new(), Vec::new(), 0);
         for launch in of_step {

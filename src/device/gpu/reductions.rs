@@ -34,8 +34,8 @@ impl GpuDevice {
         }
     }
 
-    /// Whether kernels that reduce within subgroups give what they should. Before they are chosen: back ends differ in how
-    /// they number subgroups, and DX12 does not promise what naga takes for granted there.
+    /// Whether kernels that reduce within subgroups give what they should: to be asked before they are chosen, since nothing
+    /// else of a driver has shown that its operations of subgroups are right.
     ///
     /// # Errors
     /// [`Error::Device`] that tells which are off and by how much.
