@@ -62,7 +62,7 @@ pub fn search(
     }
     let cases = kernels.map_or_else(|| Ok(Vec::new()), cases::all)?;
     let steps = work.iter().map(|work| Source::Step(work, half));
-    let sources: Vec<Source> = steps.chain(cases.into_iter().map(Source::Case)).collect();
+    let sources: Vec<Source> = steps.chain(cases.iter().map(Source::Case)).collect();
     let reductions = reductions::measure(device, gpu, &sources, repeats, tell);
     gpu.set_tuning(None);
     let chosen = |c: &&Candidate| c.chosen;

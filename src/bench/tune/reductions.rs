@@ -21,7 +21,7 @@ pub(super) enum Source<'a> {
     /// A training step, with features in f16 or not.
     Step(&'a Work, bool),
     /// A case of the benchmark.
-    Case(Case),
+    Case(&'a Case),
 }
 
 /// Microseconds of each kernel that reduces: all its launches of a run together.
