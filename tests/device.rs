@@ -430,6 +430,7 @@ fn shader_errors_quote_kernel_variant_and_lines() {
         bindings: &[Binding::Read],
         words: 2,
         lanes: 64,
+        reduces: false,
         twin: elementwise::FILL.twin,
         cost: elementwise::FILL.cost,
     };
