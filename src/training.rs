@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod columns;
+mod mixing;
 pub mod predict;
 pub mod removal;
 mod sampling;

@@ -88,6 +88,8 @@ pub struct TrainingConfig {
     pub accumulate: Option<usize>,
     pub instances: Option<usize>,
     pub instance_dropout: Option<f32>,
+    pub feature_dropout: Option<f32>,
+    pub mixup: Option<f32>,
     pub sampling: Option<Sampling>,
     pub learning_rate: Option<f64>,
     pub optimiser: Option<Chosen>,
@@ -168,6 +170,8 @@ impl Config {
             accumulate,
             instances,
             instance_dropout,
+            feature_dropout,
+            mixup,
             sampling,
             learning_rate,
             patience,
@@ -264,6 +268,8 @@ impl Config {
         settings.accumulate = t.accumulate.unwrap_or(settings.accumulate);
         settings.instances = t.instances.or(settings.instances);
         settings.instance_dropout = t.instance_dropout.unwrap_or(settings.instance_dropout);
+        settings.feature_dropout = t.feature_dropout.unwrap_or(settings.feature_dropout);
+        settings.mixup = t.mixup.unwrap_or(settings.mixup);
         settings.sampling = t.sampling.unwrap_or(settings.sampling);
         settings.learning_rate = t.learning_rate.unwrap_or(settings.learning_rate);
         settings.seed = self.seed.unwrap_or(settings.seed);
@@ -323,6 +329,8 @@ impl Config {
                 accumulate: (s.accumulate != 1).then_some(s.accumulate),
                 instances: s.instances,
                 instance_dropout: (s.instance_dropout != 0.0).then_some(s.instance_dropout),
+                feature_dropout: (s.feature_dropout != 0.0).then_some(s.feature_dropout),
+                mixup: (s.mixup != 0.0).then_some(s.mixup),
                 sampling: (s.sampling != Sampling::Each).then_some(s.sampling),
                 learning_rate: Some(s.learning_rate),
                 optimiser: Some(Chosen::Whole(s.optimiser)),
@@ -427,6 +435,7 @@ mod tests {
         ];
         (plan.settings.instances, plan.settings.instance_dropout) = (Some(512), 0.2);
         (plan.settings.label_smoothing, plan.settings.focal) = (0.1, 2.0);
+        (plan.settings.feature_dropout, plan.settings.mixup) = (0.3, 0.4);
         assert_eq!(again(&plan).settings, plan.settings);
     }
 

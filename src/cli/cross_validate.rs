@@ -55,7 +55,7 @@ pub struct Args {
     methods: Vec<String>,
     /// Method whose settings the validation bags of each fit choose, repeatable: 'gated-attention: lr=[1e-4,3e-4],
     /// embed=[64,128]' tries each combination; the settings of a --method, and lr, epochs, batch, weight-decay, instances,
-    /// instance-dropout, sampling, label-smoothing, focal
+    /// instance-dropout, feature-dropout, mixup, sampling, label-smoothing, focal
     #[arg(long, value_name = "NAME: SETTING=[VALUE,..],..")]
     search: Vec<String>,
     /// Draw so many candidates of each --search in place of every combination; a setting may then have a range, such as

@@ -203,6 +203,8 @@ impl StudyFile {
                 "batch" => training.batch = value.parse().with_context(wrong)?,
                 "instances" => training.instances = Some(value.parse().with_context(wrong)?),
                 "instance-dropout" => training.instance_dropout = value.parse().with_context(wrong)?,
+                "feature-dropout" => training.feature_dropout = value.parse().with_context(wrong)?,
+                "mixup" => training.mixup = value.parse().with_context(wrong)?,
                 "label-smoothing" => training.label_smoothing = value.parse().with_context(wrong)?,
                 "focal" => training.focal = value.parse().with_context(wrong)?,
                 "sampling" => training.sampling = value.parse()?,
@@ -214,8 +216,19 @@ impl StudyFile {
 }
 
 /// Settings of a training that a method of a study may have by itself: flags of `train`.
-pub const TRAINING_SETTINGS: [&str; 9] =
-    ["lr", "epochs", "batch", "weight-decay", "instances", "instance-dropout", "sampling", "label-smoothing", "focal"];
+pub const TRAINING_SETTINGS: [&str; 11] = [
+    "lr",
+    "epochs",
+    "batch",
+    "weight-decay",
+    "instances",
+    "instance-dropout",
+    "feature-dropout",
+    "mixup",
+    "sampling",
+    "label-smoothing",
+    "focal",
+];
 
 /// `SETTING=VALUE` of the training and not of the method: its name and its value.
 fn training_setting(part: &str) -> Option<(&str, &str)> {
@@ -270,6 +283,8 @@ mod tests {
         assert_eq!(candidate.method.settings()["query"], 64);
         let Settings { epochs, learning_rate, batch, optimiser, .. } = candidate.training;
         assert_eq!((epochs, learning_rate, batch, optimiser.weight_decay), (3, 2e-3, 4, 0.0));
+        let augmented = study.candidate("gated-attention,feature-dropout=0.3,mixup=0.4").unwrap().training;
+        assert_eq!((augmented.feature_dropout, augmented.mixup), (0.3, 0.4));
         let drawn = "gated-attention,instances=512,instance-dropout=0.2,sampling=balanced,label-smoothing=0.1,focal=2";
         let Settings { instances, instance_dropout, sampling, label_smoothing, focal, .. } =
             study.candidate(drawn).unwrap().training;

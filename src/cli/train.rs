@@ -101,6 +101,14 @@ struct Training {
     /// see all [default: 0]
     #[arg(long, value_name = "SHARE")]
     instance_dropout: Option<f32>,
+    /// Share of the features of a bag that an epoch leaves out, such as 0.2, the same ones for all its instances: drawn anew for each
+    /// epoch; validation and test see all [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    feature_dropout: Option<f32>,
+    /// Mixup of bags: each is mixed with another one, of both a share of the instances and of the class, by Beta(ALPHA, ALPHA), such as 0.4;
+    /// for methods whose loss is the cross-entropy of bags [default: 0, not]
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f32>,
     /// Which bags an epoch learns from: each, or balanced (as many draws with replacement, every class as often as any
     /// other; of numbers quarters, of survival events) [default: each]
     #[arg(long)]
@@ -253,6 +261,8 @@ impl Args {
                 accumulate: t.accumulate,
                 instances: t.instances,
                 instance_dropout: t.instance_dropout,
+                feature_dropout: t.feature_dropout,
+                mixup: t.mixup,
                 sampling: t.sampling,
                 learning_rate: t.lr,
                 optimiser: t.optimiser.map(Chosen::Rule),

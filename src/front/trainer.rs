@@ -163,6 +163,18 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Share of the features of a bag that an epoch leaves out, drawn anew for each epoch.
+    pub fn feature_dropout(mut self, share: f32) -> Self {
+        self.settings.feature_dropout = share;
+        self
+    }
+
+    /// Mixup of bags, by shares drawn from Beta(alpha, alpha).
+    pub fn mixup(mut self, alpha: f32) -> Self {
+        self.settings.mixup = alpha;
+        self
+    }
+
     /// The share of a bag's target that all classes have in common (label smoothing).
     pub fn label_smoothing(mut self, share: f32) -> Self {
         self.settings.label_smoothing = share;

@@ -1,6 +1,6 @@
 //! Bags and instances that are drawn anew for each epoch.
 
-use crate::bag::Bags;
+use crate::bag::{Bags, Features};
 use crate::error::Result;
 use crate::random::Random;
 use std::collections::BTreeMap;
@@ -30,6 +30,28 @@ pub(super) fn draw(bags: &Bags, batch: &[usize], seen: impl Fn(usize) -> usize, 
         rows.extend(runs.map(|run| all.start + run[0]..all.start + run[run.len() - 1] + 1));
     }
     bags.select_rows(batch, &rows, &sizes)
+}
+
+/// Beside that of instances, whose epochs end below it.
+const COLUMNS: u64 = 1 << 63;
+
+/// Sets a share of the features of each bag to 0, the same ones for all its instances, and multiplies the others by what keeps sums as
+/// they are on average, as dropout does; of `width` features floor(share width), one at least stays. Which depends on seed, epoch and the
+/// number of the bag alone: `of` has that of each of `bags`. Features are f32 then, which hold what f16 would not.
+pub(super) fn drop_features(bags: &mut Bags, of: &[usize], share: f32, seed: u64, epoch: u32) {
+    let width = bags.width;
+    let dropped = ((f64::from(share) * width as f64) as usize).min(width.saturating_sub(1));
+    let mut values = bags.features.to_f32();
+    for (at, &bag) in of.iter().enumerate() {
+        let mut random = Random::new(seed, COLUMNS + (u64::from(epoch) << 30) + bag as u64);
+        let mut factors = vec![width as f32 / (width - dropped) as f32; width];
+        random.sample(width, dropped).into_iter().for_each(|column| factors[column] = 0.0);
+        let rows = bags.rows(at);
+        for row in values[rows.start * width..rows.end * width].chunks_exact_mut(width) {
+            row.iter_mut().zip(&factors).for_each(|(value, factor)| *value *= factor);
+        }
+    }
+    bags.features = Features::F32(values);
 }
 
 /// As many bags as `training` has, with replacement: a stratum of theirs, all alike, and a bag of it.
@@ -79,6 +101,35 @@ mod tests {
         for (seed, epoch) in [(7, 3), (8, 2)] {
             assert_ne!(rows(&draw(&bags, &[1], |all| all.min(10), seed, epoch).unwrap())[0], found[1]);
         }
+    }
+
+    /// Whole columns of a bag go, as often each as any other, and what is left is as large on average.
+    #[test]
+    fn features_of_a_bag_are_left_out_together() {
+        let values: Vec<f32> = (0..7 * 10).map(|v| 1.0 + v as f32).collect();
+        let all = Bags::packed(Features::F32(values.clone()), 10, &[3, 4]).unwrap();
+        let dropped = |of: &[usize], seed: u64, epoch: u32| {
+            let mut bags = all.clone();
+            drop_features(&mut bags, of, 0.35, seed, epoch);
+            bags.features.to_f32()
+        };
+        let found = dropped(&[8, 5], 7, 2);
+        let gone = |of: &[f32]| (0..10).filter(|&column| of[column] == 0.0).collect::<Vec<_>>();
+        let [first, second] = [0, 30].map(|at| gone(&found[at..at + 10]));
+        assert!(first.len() == 3 && second.len() == 3 && first != second, "{first:?} {second:?}");
+        for (at, (value, before)) in found.iter().zip(&values).enumerate() {
+            let of = if at < 30 { &first } else { &second };
+            let wanted = if of.contains(&(at % 10)) { 0.0 } else { before * (10.0 / 7.0) };
+            assert_eq!(*value, wanted, "row {}, column {}", at / 10, at % 10);
+        }
+        // A bag is the same wherever it stands in a batch, another epoch and another seed are other ones.
+        assert_eq!(gone(&dropped(&[5, 8], 7, 2)[..10]), second);
+        assert!((3..9).any(|epoch| gone(&dropped(&[8, 5], 7, epoch)[..10]) != first));
+        assert!((8..14).any(|seed| gone(&dropped(&[8, 5], seed, 2)[..10]) != first));
+        let mut counts = [0u32; 10];
+        (0..2000).for_each(|epoch| gone(&dropped(&[8, 5], 1, epoch)).iter().for_each(|&column| counts[column] += 1));
+        // 600 each, with a standard deviation of 20.
+        assert!(counts.iter().all(|&count| (500..700).contains(&count)), "{counts:?}");
     }
 
     /// A rare class is drawn as often as a frequent one.

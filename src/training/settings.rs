@@ -92,6 +92,13 @@ pub struct Settings {
     /// prediction see all of them.
     #[serde(default, skip_serializing_if = "is_none")]
     pub instance_dropout: f32,
+    /// Share of the features of a bag that an epoch leaves out, the same ones for all its instances, drawn anew for each epoch; the
+    /// others grow by as much as dropout makes them. Validation and prediction see all of them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub feature_dropout: f32,
+    /// Mixup of bags: each bag of an epoch is mixed with another one, by a share drawn from Beta(mixup, mixup); not where it is 0.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub mixup: f32,
     /// Which bags an epoch learns from.
     #[serde(default, skip_serializing_if = "Sampling::is_each")]
     pub sampling: Sampling,
@@ -146,6 +153,8 @@ impl Settings {
             accumulate: 1,
             instances: None,
             instance_dropout: 0.0,
+            feature_dropout: 0.0,
+            mixup: 0.0,
             sampling: Sampling::Each,
             learning_rate: recipe.learning_rate,
             schedule: method.schedule(),
@@ -171,9 +180,9 @@ impl Settings {
         Soft { smoothing: self.label_smoothing, focusing: self.focal }
     }
 
-    /// True where an epoch may not see all instances.
+    /// True where an epoch may see other bags than there are: not all instances or features, or mixed ones.
     pub(super) fn draws(&self) -> bool {
-        self.instances.is_some() || self.instance_dropout > 0.0
+        self.instances.is_some() || self.instance_dropout > 0.0 || self.feature_dropout > 0.0 || self.mixup > 0.0
     }
 
     /// Instances that an epoch sees of a bag of so many: 1 where there are any.
@@ -189,7 +198,18 @@ impl Settings {
     pub fn check(&self, spec: &Spec) -> Result<()> {
         self.validate(spec.classes.len())?;
         self.check_batch(&spec.target)?;
+        self.check_mixed(spec)?;
         spec.record_soft(Storage::F32, false, self.soft()).map(drop)
+    }
+
+    /// Refuses targets between two classes where there is no loss of them: of methods that refuse softened ones.
+    pub(super) fn check_mixed(&self, spec: &Spec) -> Result<()> {
+        let between = Soft { smoothing: 0.5, focusing: 0.0 };
+        match spec.record_soft(Storage::F32, false, between) {
+            Err(Error::Setting { message, .. }) if self.mixup > 0.0 => Err(Error::setting("mixup", message)),
+            Err(error) if self.mixup > 0.0 => Err(error),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn validate(&self, classes: usize) -> Result<()> {
@@ -212,6 +232,15 @@ impl Settings {
         if !(0.0..1.0).contains(&self.instance_dropout) {
             let message = format!("expected a share of at least 0 and below 1, found {}", self.instance_dropout);
             return Err(Error::setting("instance_dropout", message));
+        }
+        if !(0.0..1.0).contains(&self.feature_dropout) {
+            let message = format!("expected a share of at least 0 and below 1, found {}", self.feature_dropout);
+            return Err(Error::setting("feature_dropout", message));
+        }
+        // Shares of smaller ones are 0 and 1 to rounding, and larger ones are drawn too seldom.
+        if !(self.mixup == 0.0 || (0.01..=2.0).contains(&self.mixup)) {
+            let message = format!("expected 0, or 0.01 to 2, found {}", self.mixup);
+            return Err(Error::setting("mixup", message));
         }
         self.soft().validate()?;
         self.loss_scale.validate()?;
@@ -270,6 +299,12 @@ mod tests {
         for wrong in [1.0, -0.1, f32::NAN] {
             let told = Settings { instance_dropout: wrong, ..whole.clone() }.validate(2).unwrap_err().to_string();
             assert!(told.contains("instance_dropout"), "{told}");
+            let told = Settings { feature_dropout: wrong, ..whole.clone() }.validate(2).unwrap_err().to_string();
+            assert!(told.contains("feature_dropout"), "{told}");
+        }
+        for wrong in [-0.1, 0.001, 2.5, f32::NAN] {
+            let told = Settings { mixup: wrong, ..whole.clone() }.validate(2).unwrap_err().to_string();
+            assert!(told.contains("mixup"), "{told}");
         }
     }
 }

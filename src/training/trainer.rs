@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::metrics::{BagScores, LabelSetScores};
+use super::mixing::{self, Seen};
 use super::predict::{self, evaluate};
 use super::sampling;
 use super::settings::{Sampling, Settings};
@@ -163,6 +164,7 @@ pub(super) fn train_alone(
     class_match::check_order(bags, &model.spec().classes)?;
     settings.validate(classes)?;
     settings.check_batch(&model.spec().target)?;
+    settings.check_mixed(model.spec())?;
     if training.is_empty() {
         return Err(Error::bags("there are no training bags"));
     }
@@ -190,7 +192,11 @@ pub(super) fn train_alone(
     let updates = Update::of_epoch(training.len(), settings.batch, settings.accumulate);
     let total = updates.len() as u64 * settings.epochs as u64;
     session.set_planned(Some(total));
-    let passed = settings.cache.pass_front(&mut session, bags)?;
+    // A front that is passed once would see all features.
+    let passed = match settings.feature_dropout > 0.0 {
+        true => None,
+        false => settings.cache.pass_front(&mut session, bags)?,
+    };
     let bags = passed.as_ref().unwrap_or(bags);
     let mut fit = Fit { settings, bags, training, validation, class_weights, updates, total, resident: None };
     fit.make_ready(&mut session)?;
@@ -250,13 +256,34 @@ struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// What an epoch sees of the bags of a batch, and their numbers among them, where it does not see all instances.
-    fn drawn(&self, batch: &[usize], epoch: u32) -> Result<Option<(Bags, Vec<usize>)>> {
+    /// What an epoch sees in the place of a batch of bags with these weights, where it does not see them as they are, and the numbers
+    /// of all that it sees; `update` are the bags that the weights divide by.
+    fn drawn(&self, batch: &[usize], weights: &[f32], update: usize, epoch: u32) -> Result<Option<(Seen, Vec<usize>)>> {
+        let Settings { seed, mixup, feature_dropout, .. } = *self.settings;
         if !self.settings.draws() {
             return Ok(None);
         }
-        let drawn = sampling::draw(self.bags, batch, |all| self.settings.seen(all), self.settings.seed, epoch)?;
-        Ok(Some((drawn, (0..batch.len()).collect())))
+        let seen = |all: usize| self.settings.seen(all);
+        let mut drawn = match mixup > 0.0 {
+            true => {
+                let partners = mixing::partners(batch, self.training, seed, epoch);
+                let mut others = weights::of_batch(self.bags, &partners, &self.class_weights)?;
+                others.iter_mut().for_each(|weight| *weight *= batch.len() as f32 / update as f32);
+                mixing::mix(self.bags, [batch, &partners], [weights, &others], seen, (mixup, seed, epoch))?
+            }
+            false => {
+                let bags = sampling::draw(self.bags, batch, seen, seed, epoch)?;
+                Seen { bags, of: batch.to_vec(), weights: weights.to_vec() }
+            }
+        };
+        if feature_dropout > 0.0 {
+            sampling::drop_features(&mut drawn.bags, &drawn.of, feature_dropout, seed, epoch);
+            if self.settings.half {
+                drawn.bags.check_f16()?;
+            }
+        }
+        let all = (0..drawn.of.len()).collect();
+        Ok(Some((drawn, all)))
     }
 
     /// Plans for the largest batches before the first one: a program that was planned anew in between might round
@@ -310,16 +337,17 @@ impl Task for Fit<'_> {
             let rate = self.rate(session.updates(), epoch);
             let place = self.updates[n].places.start as u32;
             if *accumulate == 1 {
-                let drawn = self.drawn(of_update, epoch)?;
-                let (bags, of_update) = drawn.as_ref().map_or((self.bags, of_update), |(b, all)| (b, &all[..]));
-                session.train_step(bags, of_update, &weights, resident, (optimiser, rate), Some(place))?;
+                let drawn = self.drawn(of_update, &weights, of_update.len(), epoch)?;
+                let as_they_are = (self.bags, of_update, &weights[..]);
+                let (bags, of_update, weights) = drawn.as_ref().map_or(as_they_are, told);
+                session.train_step(bags, of_update, weights, resident, (optimiser, rate), Some(place))?;
             } else {
                 let each = weights.len() / of_update.len();
                 for (place, (batch, weights)) in
                     (place..).zip(of_update.chunks(*batch).zip(weights.chunks(batch.saturating_mul(each))))
                 {
-                    let drawn = self.drawn(batch, epoch)?;
-                    let (bags, batch) = drawn.as_ref().map_or((self.bags, batch), |(b, all)| (b, &all[..]));
+                    let drawn = self.drawn(batch, weights, of_update.len(), epoch)?;
+                    let (bags, batch, weights) = drawn.as_ref().map_or((self.bags, batch, weights), told);
                     session.accumulate(bags, batch, weights, resident, Some(place))?;
                 }
                 session.apply(optimiser, rate)?;
@@ -416,10 +444,20 @@ impl Epoch {
     }
 }
 
+/// What a step is given of bags that were drawn for it.
+fn told((seen, all): &(Seen, Vec<usize>)) -> (&Bags, &[usize], &[f32]) {
+    (&seen.bags, all, &seen.weights)
+}
+
 /// The sizes of the largest batch that shuffling could draw.
 fn largest_batch(bags: &Bags, indices: &[usize], settings: &Settings, pseudo: Option<Pseudo>) -> Extent {
     let mut sizes: Vec<u32> = indices.iter().map(|&b| settings.seen(bags.rows(b).len()) as u32).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
+    if settings.mixup > 0.0 {
+        // Each bag may stand there twice, with instances of two bags, both rounded up.
+        let largest = sizes.first().map_or(0, |size| size + 1);
+        return Extent::cut(std::iter::repeat_n(largest, 2 * settings.batch.min(sizes.len())), pseudo);
+    }
     Extent::cut(sizes.into_iter().take(settings.batch), pseudo)
 }
 
@@ -482,6 +520,50 @@ mod tests {
         // Of three instances a dropout of a third takes one.
         let dropped = trained(|s| s.instance_dropout = 0.34, &[]).unwrap().model.to_bytes();
         assert!(dropped == bytes(Some(2)));
+    }
+
+    /// Features that are left out, and bags that are mixed: other weights, the same for the same seed, and as good.
+    #[test]
+    fn bags_are_learnt_from_parts_and_mixtures() {
+        let run = |change: &dyn Fn(&mut Settings)| {
+            let outcome = trained(|s| change(s), &(40..60).collect::<Vec<_>>()).unwrap();
+            let auc = outcome.epochs.last().unwrap().validation.as_ref().unwrap().get(Metric::Auc).unwrap();
+            (outcome.model.to_bytes(), auc)
+        };
+        let (plain, _) = run(&|_| ());
+        for change in [
+            (|s| s.feature_dropout = 0.25) as fn(&mut Settings),
+            |s| s.mixup = 0.4,
+            |s| (s.mixup, s.feature_dropout, s.instance_dropout) = (1.0, 0.5, 0.34),
+            |s| (s.mixup, s.batch) = (0.4, 8),
+        ] {
+            let (bytes, auc) = run(&change);
+            assert!(bytes != plain && auc > 0.9, "{auc}");
+            assert!(bytes == run(&change).0, "one seed, the same bits");
+        }
+        // As many features as a share of none takes are all.
+        assert!(run(&|s| s.feature_dropout = 0.2).0 == plain, "a fifth of four is none");
+        // Batches that add up see what one batch sees.
+        let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let ends = [(8, 1), (2, 4)].map(|(batch, accumulate)| {
+            let change = |s: &mut Settings| {
+                (s.batch, s.accumulate, s.mixup, s.feature_dropout, s.epochs) = (batch, accumulate, 0.4, 0.25, 2);
+                s.class_weights = crate::training::ClassWeights::Given(vec![1.0, 3.0]);
+            };
+            trained(change, &[]).unwrap().model.values
+        });
+        assert!(distance(&ends[0], &ends[1]) < 1e-4, "{}", distance(&ends[0], &ends[1]));
+        let refused = |change: fn(&mut Settings)| trained(change, &[]).err().unwrap().to_string();
+        assert!(refused(|s| s.feature_dropout = 1.0).contains("feature_dropout"));
+        assert!(refused(|s| s.mixup = 3.0).contains("mixup"));
+        let of = |name: &str| {
+            let method = Method::named(name).unwrap();
+            let settings = Settings { mixup: 0.4, ..Settings::for_method(&method) };
+            settings.check(&Spec::new(method, 4, 2)).err().map(|error| error.to_string())
+        };
+        assert_eq!(of("dsmil"), None);
+        let told = of("clam-sb").unwrap();
+        assert!(told.contains("mixup") && told.contains("of its own beside"), "{told}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod common;
 
 mod accumulate;
+mod augmented;
 mod frozen;
 mod killed;
 mod resume;

@@ -114,6 +114,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("terms", case("mi-net-ds", &|_| ())),
         ("label sets", sets),
         ("drawn", case("gated-attention", &|s| (s.instances, s.sampling) = (Some(7), Sampling::Balanced))),
+        ("parts, mixed", case("gated-attention", &|s| (s.feature_dropout, s.mixup) = (0.3, 0.4))),
         ("drawn, accumulated", case("transmil", &|s| (s.batch, s.accumulate, s.instances) = (1, 2, Some(5)))),
         ("numbers", numbers),
         ("survival", survival),
