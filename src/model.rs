@@ -2,8 +2,11 @@
 
 mod described;
 mod file;
+mod record;
 #[cfg(test)]
 mod tests;
+
+pub use record::Record;
 
 use crate::bag::Bags;
 use crate::error::{Error, Result};
@@ -113,6 +116,8 @@ pub struct Model {
     pub seen: Option<Standardiser>,
     /// What people should know of it, a sentence each: of weights that were imported, what was assumed of them.
     pub remarks: Vec<String>,
+    /// How it came about, where whoever trained it said so.
+    pub record: Record,
 }
 
 /// Bytes that the parameters of a model may take: the most that devices bind of one buffer.
@@ -191,6 +196,7 @@ impl Model {
             origin: None,
             seen: None,
             remarks: Vec::new(),
+            record: Record::default(),
         })
     }
 

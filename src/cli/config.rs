@@ -28,6 +28,8 @@ pub struct Config {
     pub positive: Option<String>,
     /// What is learnt, as `--target`.
     pub target: Option<TargetChoice>,
+    /// The terms that the model may be used under, as `--licence`.
+    pub licence: Option<String>,
     /// The device, as `--device`.
     pub device: Option<String>,
     /// Instance labels that are key instances.
@@ -159,7 +161,7 @@ impl Config {
         let parts = lower.chain([below.training.parts()]).chain(self.training.optimiser_below);
         self.training.optimiser_below = parts.collect();
         first_set!(self, below, data, positive, device, key, standardise, seed, labels, slides, splits, on_bad);
-        first_set!(self, below, which_split, target);
+        first_set!(self, below, which_split, target, licence);
         first_set!(self.columns, below.columns, label, bag, group, site, event);
         first_set!(self.split, below.split, validation, test, fold, folds, ignore_groups, seed);
         first_set!(
@@ -251,6 +253,7 @@ impl Config {
             method,
             settings,
             start: self.training.start.clone(),
+            licence: self.licence.clone(),
             remarks,
         })
     }
@@ -309,6 +312,7 @@ impl Config {
             on_bad: (o.on_bad != OnBad::default()).then_some(o.on_bad),
             columns: ColumnNames { labels_are: LabelsAre::Classes, ..o.columns.clone() },
             positive: plan.positive.clone(),
+            licence: plan.licence.clone(),
             target: (plan.target != TargetChoice::Auto).then_some(plan.target),
             device: Some(device.to_string()),
             key: plan.key.clone(),

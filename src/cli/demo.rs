@@ -88,6 +88,7 @@ fn plan(args: &Args, seed: u64) -> Result<Plan> {
         method,
         settings,
         start: None,
+        licence: None,
         remarks: Vec::new(),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::args::FoldOf;
 use super::progress::Progress;
-use super::{note, run_folder};
+use super::{note, run_folder, summary};
 use anyhow::{Context, Result, anyhow, bail};
 use bagrad::data::{Dataset, Folds, Key, Opening, Partition, Source, Split, classes, split};
 use bagrad::device::Device;
@@ -37,6 +37,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Model that the teacher of a method starts from.
     pub start: Option<PathBuf>,
+    /// The terms that the model may be used under.
+    pub licence: Option<String>,
     /// What a user should know of the settings.
     pub remarks: Vec<String>,
 }
@@ -259,7 +261,9 @@ pub fn train(
             *slot = Some(evaluate(&predictions, &set.bags, bags, targets.as_deref())?);
         }
     }
-    Ok(Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() })
+    let mut done = Finished { set, outcome, predictions, parts, seconds: clock.elapsed().as_secs_f64() };
+    done.outcome.model.record = summary::record(plan, &done);
+    Ok(done)
 }
 
 /// How the groups of bags were divided, where there are any.

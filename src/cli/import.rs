@@ -44,6 +44,9 @@ pub struct Args {
     /// DSMIL: a bag may have any number of the labels, not one class
     #[arg(long)]
     multi_label: bool,
+    /// The terms that the weights may be used under, kept in the model file
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
     /// Setting that the weights do not tell, repeatable; values as in TOML or JSON
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -60,7 +63,8 @@ pub fn run(args: &Args) -> Result<()> {
     let claimed = args.out.as_ref().map(claim).transpose()?;
     let names = args.classes.as_ref().map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
     let asked = Asked { classes: names, multi_label: args.multi_label, settings: args::settings(&args.set)? };
-    let imported = foreign::import(&args.weights, &asked)?;
+    let mut imported = foreign::import(&args.weights, &asked)?;
+    imported.model.record.licence.clone_from(&args.licence);
     if let (Some(claim), Some(out)) = (claimed, &args.out) {
         imported.model.save(claim.staged(out))?;
         claim.commit()?;

@@ -6,6 +6,7 @@ use super::table::table;
 use super::{answer, answer_json};
 use anyhow::Result;
 use bagrad::methods::Method;
+use bagrad::model::Record;
 use bagrad::standardise::Standardiser;
 use bagrad::target::{NumberLoss, Target};
 use bagrad::{Ensemble, Member, Model, Origin};
@@ -68,6 +69,7 @@ fn described(model: &Model) -> Result<Map<String, Value>> {
     told.insert("origin".into(), json!(model.origin));
     told.insert("columns".into(), json!(model.columns));
     told.insert("remarks".into(), json!(model.remarks));
+    told.insert("record".into(), json!(model.record));
     Ok(told)
 }
 
@@ -113,6 +115,26 @@ pub fn origin_lines(origin: &Origin) -> Vec<[String; 2]> {
     told.into_iter().flatten().map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
+/// What the file tells of the run that it came of.
+fn record_lines(record: &Record) -> Vec<[String; 2]> {
+    let line = |name: &str, value: String| [name.to_owned(), value];
+    let mut lines: Vec<[String; 2]> = record.data.iter().map(|data| line("data", data.clone())).collect();
+    // In the order of a run, not of the alphabet.
+    let parts = ["train", "validation", "test"];
+    let bags = parts.iter().filter_map(|part| Some(format!("{} {part}", record.bags.get(*part)?)));
+    let bags: Vec<String> = bags.collect();
+    if !bags.is_empty() {
+        lines.push(line("bags", bags.join(", ")));
+    }
+    lines.extend(record.seed.map(|seed| line("seed", seed.to_string())));
+    // Of the bags that judge: what was trained on tells nothing.
+    let judged = parts.iter().rev().find(|part| record.bags.contains_key(**part));
+    let judged = judged.map(|part| format!("{part}_")).unwrap_or_default();
+    let scores = record.scores.iter().filter(|(name, _)| name.starts_with(&judged));
+    lines.extend(scores.map(|(name, value)| line(name, format!("{value:.4}"))));
+    lines
+}
+
 fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> String {
     let (spec, info) = (model.spec(), model.spec().method.info());
     let mut rows: Vec<[String; 2]> = Vec::new();
@@ -143,7 +165,13 @@ fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> Str
         },
     );
     line("parameters", model.parameter_count().to_string());
+    if let Some(licence) = &model.record.licence {
+        line("licence", licence.clone());
+    }
     model.remarks.iter().for_each(|remark| line("remark", remark.clone()));
+    if result.is_none() {
+        record_lines(&model.record).into_iter().for_each(|[name, value]| line(&name, value));
+    }
     if let Some(result) = result {
         let text = |key: &str| match result.get(key)? {
             Value::Null => None,

@@ -5,6 +5,7 @@ use super::table::{score, table};
 use bagrad::Bags;
 use bagrad::data::{Split, split};
 use bagrad::device::Device;
+use bagrad::model::Record;
 use bagrad::training::metrics::{BagScores, Froc, LabelScores};
 use serde_json::{Map, Value, json};
 
@@ -68,6 +69,22 @@ pub fn of_lesions(e: &Evaluation) -> Vec<(&'static str, Value)> {
         ]
     };
     e.froc.as_ref().map(found).unwrap_or_default()
+}
+
+/// What the file of the model tells of the run: nothing that differs between two runs of the same.
+pub fn record(plan: &Plan, done: &Finished) -> Record {
+    let parts = || Split::ALL.into_iter().filter_map(|part| Some((part_name(part), done.part(part)?)));
+    let of_part = |(part, e): (&str, &Evaluation)| {
+        let all = told(&e.scores, &done.set.bags).into_iter();
+        all.filter_map(|told| Some((format!("{part}_{}", told.key), told.value?))).collect::<Vec<_>>()
+    };
+    Record {
+        data: Some(done.set.name.clone()),
+        bags: parts().map(|(part, e)| (part.to_owned(), e.bags.len() as u64)).collect(),
+        scores: parts().flat_map(of_part).collect(),
+        seed: Some(plan.settings.seed),
+        licence: plan.licence.clone(),
+    }
 }
 
 /// The positive class, where bags have one of two.

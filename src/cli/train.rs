@@ -84,6 +84,9 @@ pub struct Args {
 
 #[derive(clap::Args)]
 struct Training {
+    /// The terms that the model may be used under; its file keeps them
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
     /// Passes over the training bags
     #[arg(long)]
     epochs: Option<u32>,
@@ -238,6 +241,7 @@ impl Args {
             on_bad: b.opening.on_bad,
             columns: b.opening.columns(),
             positive: b.positive.clone(),
+            licence: t.licence.clone(),
             target: t.target,
             device: None,
             key: (!b.key.is_empty()).then(|| b.key.clone()),

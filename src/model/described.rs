@@ -1,7 +1,7 @@
 //! The description of a model in its file, as JSON.
 
-use super::Spec;
 use super::file::FORMAT_VERSION;
+use super::{Record, Spec};
 use crate::methods::{Methods, ordered};
 use crate::origin::Origin;
 use crate::target::{Read, Target};
@@ -26,6 +26,9 @@ pub(super) struct Described {
     /// What people should know of the model.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// How it came about.
+    #[serde(skip_serializing_if = "Record::is_empty")]
+    pub record: Record,
 }
 
 impl Described {
@@ -72,11 +75,13 @@ impl Described {
         origin.as_ref().map_or(Ok(()), Origin::check).map_err(|message| format!("origin: {message}"))?;
         let remarks: Option<_> = if of_model(&pairs, "remarks") { take(&mut pairs, "remarks")? } else { None };
         let remarks = remarks.unwrap_or_default();
+        let record: Option<Record> = if of_model(&pairs, "record") { take(&mut pairs, "record")? } else { None };
+        let record = record.unwrap_or_default();
         if let Some((twice, _)) = pairs.iter().find(|(key, _)| count(&pairs, key) > 1) {
             return Err(format!("duplicate field `{twice}`"));
         }
         let method = methods.read(&name, &pairs.into_iter().collect()).map_err(|e| e.to_string())?;
         let spec = Spec { method, width, classes, target };
-        Ok(Self { format_version, spec, columns, origin, derived, remarks })
+        Ok(Self { format_version, spec, columns, origin, derived, remarks, record })
     }
 }

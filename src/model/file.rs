@@ -91,6 +91,7 @@ impl Model {
             origin: self.origin.clone(),
             derived: self.fingerprints(),
             remarks: self.remarks.clone(),
+            record: self.record.clone(),
         };
         serde_json::to_string(&described).expect("a spec is plain data")
     }
@@ -136,7 +137,7 @@ impl Model {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn read(text: &str, (tensors, prefix): (&SafeTensors, &str), methods: &Methods) -> Result<Self, String> {
-        let Described { spec, columns, origin, derived, remarks, .. } =
+        let Described { spec, columns, origin, derived, remarks, record, .. } =
             Described::read(text, methods).map_err(|e| format!("metadata \"bagrad\": {e}"))?;
         let view = |name: &str, shape: &[usize]| -> Result<TensorView, String> {
             let name = format!("{prefix}{name}");
@@ -172,7 +173,8 @@ impl Model {
         };
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
         let follower = None;
-        let model = Model { spec, infos, layout, values, follower, standardisation, columns, origin, seen, remarks };
+        let model =
+            Model { spec, infos, layout, values, follower, standardisation, columns, origin, seen, remarks, record };
         model.check_finite().map_err(|e| e.to_string())?;
         for (name, found) in model.fingerprints() {
             let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;

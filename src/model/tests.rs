@@ -54,6 +54,30 @@ fn a_model_comes_back_with_its_statistics() {
 }
 
 #[test]
+fn a_model_keeps_how_it_came_about() {
+    let mut model = small();
+    let plain = model.to_bytes();
+    model.record = Record {
+        data: Some("slides".into()),
+        bags: BTreeMap::from([("train".into(), 8), ("test".into(), 2)]),
+        scores: BTreeMap::from([("test_auc".into(), 0.1 + 0.2)]),
+        seed: Some(u64::MAX),
+        licence: Some("CC BY 4.0, \"with\" quotes\nand lines".into()),
+    };
+    let bytes = model.to_bytes();
+    let back = Model::from_bytes(&bytes).unwrap();
+    assert_eq!(back.record, model.record);
+    assert_eq!(back.to_bytes(), bytes);
+    // A file without says nothing of it, and nothing is read that is no record.
+    assert!(Model::from_bytes(&plain).unwrap().record.is_empty());
+    let with = |record: &str| {
+        file(&model, |_, _| (), |text| text.replace(r#""record":{"#, &format!(r#""record":{record},"x":{{"#)))
+    };
+    assert!(refused(&with(r#"{"licence":7}"#)).contains("record"));
+    assert!(refused(&with(r#"{"terms":"mine"}"#)).contains("record: unknown field `terms`"));
+}
+
+#[test]
 fn numbers_that_cannot_be_are_refused() {
     let model = small();
     let with = |tensor: &str, value: f32| {

@@ -36,6 +36,15 @@ pub fn of(model: &Model, link: Link, outputs: &[Described]) -> Vec<(String, Stri
         all.extend(origin.unit.map(|of| ("patch_unit", unit(of).to_owned())));
         all.extend(origin.magnification.map(|times| ("magnification", times.to_string())));
     }
+    let record = &model.record;
+    all.extend(record.licence.clone().map(|licence| ("licence", licence)));
+    all.extend(record.data.clone().map(|data| ("trained_on", data)));
+    if !record.bags.is_empty() {
+        all.push(("bags", json!(record.bags).to_string()));
+    }
+    if !record.scores.is_empty() {
+        all.push(("scores", json!(record.scores).to_string()));
+    }
     all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

@@ -14,7 +14,9 @@ fn weights_become_a_model_that_predicts() {
     let dir = tempfile::tempdir().unwrap();
     let [out, bags] = ["models/clam.safetensors", "bags"].map(|name| dir.path().join(name));
     let weights = fixture("clam-sb.pt");
-    let said = good(&["import", text(&weights), "--classes", "normal,tumour", "--out", text(&out)]);
+    let terms = ["--licence", "CC BY-NC-ND 4.0"];
+    let args = ["import", text(&weights), "--classes", "normal,tumour", "--out", text(&out)];
+    let said = good(&[&args[..], &terms].concat());
     for part in ["recognised  CLAM (CLAM_SB, CLAM_MB)", "method      clam-sb", "classes     normal, tumour"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -22,7 +24,10 @@ fn weights_become_a_model_that_predicts() {
     assert!(said.contains("of the two classes the second, tumour, is taken for the positive one"), "{said}");
     // The model says the same, and predicts.
     let shown = good(&["show", text(&out)]);
-    assert!(shown.contains("imported from clam-sb.pt, weights of CLAM"), "{shown}");
+    assert!(
+        shown.contains("imported from clam-sb.pt, weights of CLAM") && shown.contains("CC BY-NC-ND 4.0"),
+        "{shown}"
+    );
     assert!(json(&["show", text(&out), "--json"])["remarks"].as_array().unwrap().len() > 3);
     fs::create_dir(&bags).unwrap();
     super::floats(&bags.join("features.npy"), 9, &(0..54).map(|v| (v as f32).sin()).collect::<Vec<_>>());

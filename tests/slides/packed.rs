@@ -30,7 +30,11 @@ fn a_packed_file_trains_the_same_bits() {
         let out = dir.path().join(name);
         let args = ["train", "--method", "gated-attention", "--epochs", "3", "--validation", "0.2", "--seed", "4"];
         good(&[&args[..], &["--quiet", "--out", text(&out)], data].concat());
-        ["predictions.csv", "attention.csv", "model.safetensors"].map(|name| fs::read(out.join(name)).unwrap())
+        let [predictions, attention, model] =
+            ["predictions.csv", "attention.csv", "model.safetensors"].map(|name| fs::read(out.join(name)).unwrap());
+        // The header tells what the data are called; all numbers stand behind it.
+        let header = 8 + u64::from_le_bytes(model[..8].try_into().unwrap()) as usize;
+        [predictions, attention, model[header..].to_vec()]
     };
     let (data, labels) = (["--data", text(&folder)], ["--labels", text(&table)]);
     let wanted = run("folder", &[data, labels].concat());

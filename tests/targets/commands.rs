@@ -65,7 +65,7 @@ fn survival_from_a_table_to_predictions() {
     assert!(unknown.lines().any(|line| line.starts_with("s8,") && line.contains(",,,")), "{unknown}");
 
     // The columns by their names, and intervals of time.
-    let named = "--label-column os_months --event-column os_status --target hazards:3:0.1";
+    let named = "--label-column os_months --event-column os_status --target hazards:3:0.1 --licence CC0-1.0";
     let found = train(&data, &hazards, named);
     assert!(found["test_c_index"].as_f64().unwrap() > 0.7, "{found}");
     let head = first_lines(&hazards.join("predictions.csv"), 1).remove(0);
@@ -77,7 +77,16 @@ fn survival_from_a_table_to_predictions() {
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert!(model(&again) == model(&hazards));
 
-    // Models say what they are.
+    // Models say what they are, and without their folder how they came about.
+    let alone = dir.path().join("alone.safetensors");
+    fs::copy(hazards.join("model.safetensors"), &alone).unwrap();
+    let told = good(&["show", text(&alone)]);
+    for line in ["data ", "bags ", "seed ", "test_c_index"] {
+        assert!(told.lines().any(|told| told.starts_with(line)), "{line} is not in:\n{told}");
+    }
+    let record = json(&["show", text(&alone), "--json"])["record"].take();
+    assert_eq!(record["scores"]["test_c_index"], found["test_c_index"]);
+    assert_eq!(record["bags"]["train"], found["train_bags"]);
     let told = good(&["show", text(&hazards)]);
     let wanted = [
         "gated-attention (",
@@ -85,6 +94,7 @@ fn survival_from_a_table_to_predictions() {
         "intervals of time that meet at ",
         "2: a, b",
         "kept of 60",
+        "CC0-1.0",
     ];
     wanted.iter().for_each(|what| assert!(told.contains(what), "{what} is not in:\n{told}"));
     let told = json(&["show", text(&cox.join("model.safetensors")), "--json"]);
