@@ -100,6 +100,24 @@ fn read_off(curve: &[(f64, f64)], at: f64) -> f64 {
 }
 
 impl SlideDetections {
+    /// Those of a list of places and their scores, of which `lesion_at` tells the lesion, as a mask of the slide does; `lesions` are on
+    /// it.
+    ///
+    /// ```
+    /// # use bagrad::metrics::{SlideDetections, froc};
+    /// // A lesion left of x = 100.
+    /// let found = SlideDetections::of_places(&[([40.0, 7.0], 0.9), ([300.0, 7.0], 0.2)], 1, |[x, _]| (x < 100.0).then_some(0));
+    /// assert_eq!(froc(&[found]).map(|froc| froc.score), Some(1.0));
+    /// ```
+    pub fn of_places(
+        detections: &[([f32; 2], f32)],
+        lesions: usize,
+        lesion_at: impl Fn([f32; 2]) -> Option<usize>,
+    ) -> Self {
+        let of = |&(place, score): &([f32; 2], f32)| Detection { score, lesion: lesion_at(place) };
+        Self { detections: detections.iter().map(of).collect(), lesions }
+    }
+
     /// Those of a slide of tiles, by the score of each, whether it is a key instance, and its place.
     ///
     /// Neighbours are tiles whose places are less than one and a half steps apart along x and along y: on a grid the eight around a
