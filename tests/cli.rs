@@ -603,6 +603,28 @@ fn a_tuning_is_searched_kept_and_taken() {
     let out = bagrad(&[&step[..], &[text(&file)], &on].concat());
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && said.contains("tuned by") && said.contains("reductions in subgroups"), "{said}");
+    // What lies among the caches is told with the devices; where that folder is, is Linux's rule.
+    if cfg!(target_os = "linux") {
+        let tuned = || {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_bagrad"));
+            program.env("XDG_CACHE_HOME", dir.path()).env("BAGRAD_DEVICE", &device);
+            let out = program.args(["devices", "--json"]).output().unwrap().stdout;
+            serde_json::from_slice::<Value>(&out).unwrap()["tuned"].clone()
+        };
+        assert_eq!(tuned(), Value::Null);
+        let found: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let plain = |c: char| !(c.is_ascii_alphanumeric() || c == '.');
+        let parts = found["device"].as_str().unwrap().split(plain).filter(|part| !part.is_empty());
+        let name = format!("tuning-{}.json", parts.collect::<Vec<_>>().join("-"));
+        fs::create_dir_all(dir.path().join("bagrad")).unwrap();
+        fs::copy(&file, dir.path().join("bagrad").join(name)).unwrap();
+        let told = tuned();
+        let (products, all) =
+            (found["products"].as_array().unwrap().len(), found["reductions"].as_array().unwrap().len());
+        let counted = told.as_str().unwrap_or_default();
+        assert!(counted.starts_with("tuned by ") && counted.contains(&format!("({products} products, ")), "{told}");
+        assert!(counted.ends_with(&format!(" of {all} reductions in subgroups)")), "{told}");
+    }
     let other = fs::read_to_string(&file).unwrap().replacen("\"device\": \"", "\"device\": \"another ", 1);
     fs::write(&file, other).unwrap();
     let message = refused(&[&step[..], &[text(&file)], &on].concat());

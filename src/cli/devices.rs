@@ -1,6 +1,6 @@
 //! `bagrad devices`: what this machine can compute on.
 
-use super::{answer, answer_json};
+use super::{answer, answer_json, tuning};
 use anyhow::Result;
 use bagrad::device::{self, AdapterReport, Device, DeviceChoice, HostReport};
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 /// Arguments of `bagrad devices`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print a JSON object: `adapters`, `host`, `chosen` and `why`
+    /// Print a JSON object: `adapters`, `host`, `chosen`, `why` and `tuned`
     #[arg(long)]
     json: bool,
 }
@@ -21,17 +21,22 @@ pub fn run(args: &Args) -> Result<()> {
     let (mut adapters, host) = device::list();
     adapters.iter_mut().for_each(AdapterReport::examine);
     // A wrong BAGRAD_DEVICE must not hide the list, which is what would help.
-    let (chosen, why) = match DeviceChoice::from_env().and_then(|choice| Device::open(&choice)) {
-        Ok(opened) => (Some(opened.device.description()), opened.why),
-        Err(e) => (None, e.to_string()),
+    let (chosen, why, tuned) = match DeviceChoice::from_env().and_then(|choice| Device::open(&choice)) {
+        Ok(opened) => (Some(opened.device.description()), opened.why, tuning::of_device(&opened.device)),
+        Err(e) => (None, e.to_string(), None),
     };
     if args.json {
-        return answer_json(&json!({ "adapters": adapters, "host": host, "chosen": chosen, "why": why }));
+        return answer_json(
+            &json!({ "adapters": adapters, "host": host, "chosen": chosen, "why": why, "tuned": tuned }),
+        );
     }
     let mut text: String = adapters.iter().map(adapter).collect();
     text += &host_text(&host);
     text += &match chosen {
-        Some(chosen) => format!("\nused unless told otherwise: {chosen} ({why})\n"),
+        Some(chosen) => {
+            let tuned = tuned.map_or(String::new(), |tuned| format!("{tuned}\n"));
+            format!("\nused unless told otherwise: {chosen} ({why})\n{tuned}")
+        }
         None => format!("\nnone is used: {why}\n"),
     };
     answer(&text)

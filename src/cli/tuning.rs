@@ -16,6 +16,18 @@ pub fn file_of(device: &Device) -> Option<PathBuf> {
     Some(dirs::cache_dir()?.join("bagrad").join(format!("tuning-{name}.json")))
 }
 
+/// What a search found and is taken on a device unless told otherwise, in words.
+pub fn of_device(device: &Device) -> Option<String> {
+    let path = file_of(device)?;
+    Some(said(&Tuning::load(&path, &device.description()).ok()?, &path))
+}
+
+fn said(tuning: &Tuning, path: &Path) -> String {
+    let within = tuning.reductions.iter().filter(|r| r.subgroups).count();
+    let (products, all) = (tuning.products.len(), tuning.reductions.len());
+    format!("tuned by {} ({products} products, {within} of {all} reductions in subgroups)", path.display())
+}
+
 /// Gives a GPU the tuning that was asked for: `auto`, `off` or a file.
 ///
 /// # Errors
@@ -40,10 +52,7 @@ pub fn load(device: &Device, asked: Option<&str>, quiet: bool) -> Result<()> {
         }
     };
     if let Some((tuning, path)) = found {
-        let within = tuning.reductions.iter().filter(|r| r.subgroups).count();
-        let (products, all) = (tuning.products.len(), tuning.reductions.len());
-        let found = format!("{products} products, {within} of {all} reductions in subgroups");
-        note(quiet, format!("tuned by {} ({found})", path.display()));
+        note(quiet, said(&tuning, &path));
         gpu.set_tuning(Some(tuning));
     }
     Ok(())
