@@ -11,7 +11,7 @@ use crate::device::{Device, GpuDevice};
 use crate::error::{Error, Result};
 use crate::kernels::launch::{Extent, Launch};
 use crate::kernels::matmul::Form;
-use crate::plan::Purpose;
+use crate::plan::{Class, Purpose};
 use crate::precision::Precision;
 use crate::tuning::{Choice, Entry, Product, Tuning};
 use reductions::Source;
@@ -38,8 +38,8 @@ pub struct Candidate {
 const GAIN: f64 = 0.97;
 
 /// Measures all candidates over the products of training steps of `work`, and both forms of the kernels that reduce in them
-/// and, with `kernels`, in all cases of the benchmark at these sizes; `tell` hears what is being done. The device is left
-/// without a tuning.
+/// and, with `kernels`, in all cases of the benchmark at these sizes (small ones on a driver of the CPU); `tell` hears what
+/// is being done. The device is left without a tuning.
 ///
 /// # Errors
 /// [`Error::Setting`] on the host, which has no tiles, and what the device answers.
@@ -60,7 +60,10 @@ pub fn search(
         gpu.set_tuning(None);
         all.extend(found?);
     }
-    let cases = kernels.map_or_else(|| Ok(Vec::new()), cases::all)?;
+    // What takes a GPU milliseconds takes a driver on the CPU an hour.
+    let gpu_sized = device.target().class == Class::Gpu;
+    let sizes = kernels.map(|sizes| if gpu_sized { sizes } else { Sizes::Small });
+    let cases = sizes.map_or_else(|| Ok(Vec::new()), cases::all)?;
     let steps = work.iter().map(|work| Source::Step(work, half));
     let sources: Vec<Source> = steps.chain(cases.iter().map(Source::Case)).collect();
     let reductions = reductions::measure(device, gpu, &sources, repeats, tell);
