@@ -426,6 +426,21 @@ fn what_a_teacher_starts_from_has_to_fit() {
     assert!(Session::new(&Device::host(), plain, Storage::F32).unwrap().follower().unwrap().is_none());
 }
 
+/// Without steps a search measures every kernel that reduces, where the device has subgroups.
+#[cfg(feature = "cli")]
+#[test]
+fn a_search_measures_all_reductions() {
+    use bagrad::bench::{cases::Sizes, tune::search};
+    let Some(device) = common::gpu() else { return };
+    let Device::Gpu(gpu) = &device else { unreachable!() };
+    let (tuning, candidates) = search(&device, &[], Some(Sizes::Small), false, 1, &mut |_| {}).unwrap();
+    let all = bagrad::kernels::all().into_iter().filter(|k| k.reduces).map(|k| k.name.to_string());
+    let mut wanted: Vec<String> = if gpu.facts().subgroups.is_some() { all.collect() } else { Vec::new() };
+    wanted.sort();
+    let found: Vec<String> = tuning.reductions.iter().map(|r| r.kernel.clone()).collect();
+    assert_eq!((found, candidates.len(), tuning.products.len()), (wanted, 0, 0));
+}
+
 /// A search measures what plans would take, what it found is taken from then on, and no tile changes a result by
 /// more than rounding.
 #[cfg(feature = "cli")]

@@ -28,8 +28,9 @@ pub(super) enum Source<'a> {
 type Times = BTreeMap<&'static str, f64>;
 
 /// Measures both forms of the kernels that reduce in `sources`. What is chosen is decided kernel by kernel, over all sizes
-/// that it was met at: how much of its time a kernel spends reducing differs, and a choice for all of them together would be
-/// that of the kernel which takes longest. Empty where the device has no choice.
+/// that it was met at (of the cases, each kernel in the first that launches it): how much of its time a kernel spends reducing
+/// differs, and a choice for all of them together would be that of the kernel which takes longest. Empty where the device has
+/// no choice.
 pub(super) fn measure(
     device: &Device,
     gpu: &GpuDevice,
@@ -48,7 +49,9 @@ pub(super) fn measure(
     // Of each kernel the medians of all sources, added up.
     let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
     for (number, source) in sources.iter().enumerate() {
-        if !source.reduces(device)? {
+        // A case that brings no kernel that was not met takes its time for nothing.
+        let reducing = source.reducing(device)?;
+        if matches!(source, Source::Case(_)) && reducing.iter().all(|kernel| sums.contains_key(kernel)) {
             continue;
         }
         tell(format!("reductions: {} ({} of {})", source.name(), number + 1, sources.len()));
@@ -98,11 +101,11 @@ impl Source<'_> {
         }
     }
 
-    /// False of a case without a kernel that reduces.
-    fn reduces(&self, device: &Device) -> Result<bool> {
-        let Self::Case(case) = self else { return Ok(true) };
+    /// The kernels of a case that reduce; those of a step show when it runs.
+    fn reducing(&self, device: &Device) -> Result<Vec<&'static str>> {
+        let Self::Case(case) = self else { return Ok(Vec::new()) };
         let program = case.plan(device, BatchTables::cut(&case.bags, case.tape.pseudo).extent)?;
-        Ok(program.launches.iter().any(|launch| launch.kernel.reduces))
+        Ok(program.launches.iter().filter(|launch| launch.kernel.reduces).map(|launch| launch.kernel.name).collect())
     }
 
     /// Planned and loaded with the tuning of this moment: what measures `repeats` runs.
