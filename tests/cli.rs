@@ -654,7 +654,7 @@ fn methods_and_devices_are_listed_for_programs() {
 fn the_demo_finds_the_nines() {
     let dir = tempfile::tempdir().unwrap();
     let page = dir.path().join("page.html");
-    // A fifth of the bags are enough to see that it learns.
+    // A tenth of the bags is enough to see that it learns.
     let args = ["demo", "--json", "--quiet", "--train", "400", "--seeds", "2", "--out", text(&page)];
     let result = json(&args);
     assert!(result["test_auc"].as_f64().unwrap() > 0.9, "{result}");
