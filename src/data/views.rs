@@ -94,31 +94,32 @@ mod tests {
         assert!(first.iter().chain(&second).all(|v| (0.0..=250.0).contains(v)));
     }
 
+    /// A slope is what it is between pixels too, so that every value of a view tells the place that it came from.
     #[test]
     fn a_view_moves_turns_and_grows_as_it_says() {
-        // A bright pixel on a plane without channels; its centre of mass is followed.
-        let mut one = vec![0u8; 21 * 21];
-        one[10 * 21 + 14] = 200;
-        let centre = |values: &[f32]| {
-            let sum: f32 = values.iter().sum();
-            let mean = |at: fn(usize) -> usize| {
-                values.iter().enumerate().map(|(i, v)| at(i) as f32 * v).sum::<f32>() / sum - 10.0
-            };
-            [mean(|i| i / 21), mean(|i| i % 21)]
-        };
-        let drawn = |views: Views, seed| views.view(&one, [21, 21, 1], &mut Random::new(seed, 0));
-        for seed in 0..50 {
+        let (side, middle) = (21, 10.0);
+        let at = |y: f64, x: f64| 5.0 * y + 3.0 * x;
+        let slope: Vec<u8> = (0..side * side).map(|i| at((i / side) as f64, (i % side) as f64) as u8).collect();
+        let plain = Views::default();
+        let all = Views { shift: 2.0, turn: 30.0, zoom: 0.3 };
+        let single = [Views { shift: 2.0, ..plain }, Views { turn: 30.0, ..plain }, Views { zoom: 0.3, ..plain }];
+        for (views, seed) in [all].into_iter().chain(single).flat_map(|views| (0..20).map(move |seed| (views, seed))) {
+            let seen = views.view(&slope, [side, side, 1], &mut Random::new(seed, 0));
             // The same numbers in the same order as a view takes them.
             let mut random = Random::new(seed, 0);
             let [down, right, turn, zoom] = [0; 4].map(|_| 2.0 * random.uniform() - 1.0);
-            let [y, x] = centre(&drawn(Views { shift: 3.0, ..Views::default() }, seed));
-            assert!((f64::from(y) - 3.0 * down).abs() < 1e-4 && (f64::from(x) - 4.0 - 3.0 * right).abs() < 1e-4);
-            // Bilinear values weigh a turned pixel unevenly: its centre is right to a part of a pixel.
-            let [y, x] = centre(&drawn(Views { turn: 90.0, ..Views::default() }, seed));
-            let angle = f64::from(y).atan2(f64::from(x)).to_degrees();
-            assert!((angle - 90.0 * turn).abs() < 6.0, "{angle} against {}", 90.0 * turn);
-            let [y, x] = centre(&drawn(Views { zoom: 0.5, ..Views::default() }, seed));
-            assert!(y.abs() < 1e-4 && (f64::from(x) - 4.0 * (1.0 + 0.5 * zoom)).abs() < 0.3);
+            let (down, right, zoom) = (views.shift * down, views.shift * right, 1.0 + views.zoom * zoom);
+            let (sin, cos) = (views.turn * turn).to_radians().sin_cos();
+            // Pixel (y, x) of the image, from its middle, is seen at zoom (y cos + x sin, x cos - y sin) and the shift. The other
+            // way round by Cramer's rule.
+            let [[a, b], [c, d]] = [[zoom * cos, zoom * sin], [-zoom * sin, zoom * cos]];
+            let determinant = a * d - b * c;
+            for (y, x) in (6..15).flat_map(|y| (6..15).map(move |x| (y, x))) {
+                let (v, u) = (y as f64 - middle - down, x as f64 - middle - right);
+                let from = [(d * v - b * u) / determinant + middle, (a * u - c * v) / determinant + middle];
+                let (found, wanted) = (f64::from(seen[y * side + x]), at(from[0], from[1]));
+                assert!((found - wanted).abs() < 1e-4, "{views:?}, seed {seed}, ({y}, {x}): {found}, not {wanted}");
+            }
         }
     }
 
