@@ -1,6 +1,7 @@
 //! Bags of instances, packed: the rows of all bags stacked in one matrix, with offsets.
 
 mod identity;
+mod runs;
 
 use crate::error::{Error, Result};
 pub(crate) use crate::features::Features;
@@ -8,6 +9,7 @@ use crate::label_sets::LabelSets;
 use crate::origin::Origin;
 use crate::responses::Responses;
 pub use identity::Identity;
+pub(crate) use runs::runs;
 use std::ops::Range;
 
 /// A packed set of bags.

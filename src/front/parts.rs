@@ -2,14 +2,13 @@
 //! enough for what it says, and whether it needs it.
 
 use super::ensemble::EnsemblePredictor;
-use crate::bag::Bags;
+use crate::bag::{Bags, runs};
 use crate::error::{Error, Result};
 use crate::masking::{Scores, part};
 use crate::metrics::{BagScores, decide};
 use crate::random::Random;
 use crate::training::Predictions;
 use serde::Serialize;
-use std::ops::Range;
 
 /// Which instances come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -94,8 +93,7 @@ impl EnsemblePredictor {
             let mut count = 0;
             while next < bags.len() && (which.is_empty() || count < most) {
                 let (of_bag, start) = (kept(next), bags.rows(next).start);
-                let runs = of_bag.chunk_by(|a, b| a + 1 == *b);
-                rows.extend(runs.map(|run| Range { start: start + run[0], end: start + run[run.len() - 1] + 1 }));
+                rows.extend(runs(&of_bag, start));
                 sizes.push(of_bag.len());
                 which.push(next);
                 (count, next) = (count + of_bag.len(), next + 1);

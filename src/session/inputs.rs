@@ -1,7 +1,7 @@
 //! The bags of a step, and features that stay on the device.
 
-use super::{Session, passes};
-use crate::bag::Bags;
+use super::Session;
+use crate::bag::{Bags, runs};
 use crate::device::Device;
 use crate::device::executor::StoreId;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ impl<'a> Inputs<'a> {
     pub fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.indices.iter().enumerate().flat_map(|(n, &i)| match self.kept {
             None => vec![self.bags.rows(i)],
-            Some(kept) => passes::runs(&kept[n], self.bags.rows(i).start),
+            Some(kept) => runs(&kept[n], self.bags.rows(i).start),
         })
     }
 }

@@ -10,18 +10,12 @@ use crate::model::Model;
 use crate::passes::{HostRule, Read};
 use crate::plan::{Purpose, looked_at};
 use crate::random::Random;
-use std::ops::Range;
 
 /// Streams of the run's seed from here on draw masks, one an update.
 const MASK_STREAM: u64 = 1 << 41;
 /// Stream of the run's seed that gives the seed of the dropout of the first look, and before it those of the others: they
 /// would else drop what the update drops.
 const LOOK_STREAM: u64 = (1 << 41) - 1;
-
-/// Runs of consecutive numbers in `rows`, which ascend, counted from `start`.
-pub(super) fn runs(rows: &[usize], start: usize) -> Vec<Range<usize>> {
-    rows.chunk_by(|a, b| a + 1 == *b).map(|run| start + run[0]..start + run[run.len() - 1] + 1).collect()
-}
 
 impl Session {
     /// Tells how many updates the training will take in all, which the shares of what is masked and the momentum
@@ -179,13 +173,6 @@ fn softmax(row: &[f64], temperature: f64, out: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_become_runs() {
-        assert_eq!(runs(&[0, 1, 2, 5, 7, 8], 10), [10..13, 15..16, 17..19]);
-        assert_eq!(runs(&[3, 5], 0), [3..4, 5..6]);
-        assert_eq!(runs(&[], 4), []);
-    }
 
     #[test]
     fn softmax_adds_up_to_one() {

@@ -5,6 +5,7 @@
 //! A cross-entropy is linear in its target, so a mixed bag whose two bags are of different classes stands in the batch twice, once
 //! with each class, weighted by the shares. That is the loss of the mixed target, for every form of it.
 
+use super::sampling::some_of;
 use crate::bag::Bags;
 use crate::error::Result;
 use crate::random::Random;
@@ -58,12 +59,12 @@ pub(super) fn mix(
         // The partner is the first number of the stream.
         random.u64();
         let share = beta(f64::from(alpha), &mut random);
-        let (runs, size) = both(bags, [bag, partner], share, &seen, &mut random);
+        let (of_both, size) = both(bags, [bag, partner], share, &seen, &mut random);
         let [own, others] = weights.map(|of| &of[at * each..(at + 1) * each]);
         let mut put = |named: usize, weights: Vec<f32>| {
             which.push(named);
             of.push(bag);
-            rows.extend(runs.iter().cloned());
+            rows.extend(of_both.iter().cloned());
             sizes.push(size);
             counts.extend(weights);
         };
@@ -94,15 +95,11 @@ fn both(
         (count * if at == 0 { share } else { 1.0 - share }).round() as usize
     });
     let counts = if counts == [0, 0] { [1, 0] } else { counts };
-    let mut runs = Vec::new();
+    let mut rows = Vec::new();
     for (bag, count) in pair.into_iter().zip(counts) {
-        let all = bags.rows(bag);
-        let mut drawn = random.sample(all.len(), count);
-        drawn.sort_unstable();
-        let of_bag = drawn.chunk_by(|a, b| a + 1 == *b);
-        runs.extend(of_bag.map(|run| all.start + run[0]..all.start + run[run.len() - 1] + 1));
+        rows.extend(some_of(&bags.rows(bag), count, random));
     }
-    (runs, counts[0] + counts[1])
+    (rows, counts[0] + counts[1])
 }
 
 /// A draw of Beta(alpha, alpha), by Jöhnk (1964), which draws often enough where alpha is at most 2.

@@ -1,9 +1,10 @@
 //! Bags and instances that are drawn anew for each epoch.
 
-use crate::bag::{Bags, Features};
+use crate::bag::{Bags, Features, runs};
 use crate::error::Result;
 use crate::random::Random;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Beside those of weights, order and views.
 const STREAM: u64 = 1 << 62;
@@ -24,12 +25,16 @@ pub(super) fn draw(bags: &Bags, batch: &[usize], seen: impl Fn(usize) -> usize, 
             continue;
         }
         let mut random = Random::new(seed, STREAM + (u64::from(epoch) << 30) + bag as u64);
-        let mut drawn = random.sample(all.len(), most);
-        drawn.sort_unstable();
-        let runs = drawn.chunk_by(|a, b| a + 1 == *b);
-        rows.extend(runs.map(|run| all.start + run[0]..all.start + run[run.len() - 1] + 1));
+        rows.extend(some_of(&all, most, &mut random));
     }
     bags.select_rows(batch, &rows, &sizes)
+}
+
+/// So many of the rows `all`, drawn without replacement, as runs that ascend.
+pub(super) fn some_of(all: &Range<usize>, count: usize, random: &mut Random) -> Vec<Range<usize>> {
+    let mut drawn = random.sample(all.len(), count);
+    drawn.sort_unstable();
+    runs(&drawn, all.start)
 }
 
 /// Beside that of instances, whose epochs end below it.
