@@ -17,7 +17,6 @@ pub mod classes;
 pub mod collage;
 pub mod digits;
 mod file;
-mod foreign;
 pub mod fuse;
 pub mod haystack;
 pub mod idx;

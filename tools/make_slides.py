@@ -2,11 +2,13 @@
 """Small folders of slides as CLAM, TRIDENT, STAMP and others lay them out, for tests and for docs/from-trident.md.
 
     tools/make_slides.py                      the fixtures in tests/readers/slides
+    tools/make_slides.py parquet              those of parquet files alone
     tools/make_slides.py trident FOLDER       a cohort in TRIDENT's layout with its table: 24 patients, 32 slides
     tools/make_slides.py tissue FOLDER        another, whose slides look like tissue: 40 slides with some hundred patches
                                               each, tumours in nests, pictures of slides (for docs/heatmaps.md)
 
-Needs h5py and NumPy; the fixtures of PyTorch files need torch, those of workbooks openpyxl.
+Needs h5py and NumPy; the fixtures of PyTorch files need torch, those of workbooks openpyxl, those of parquet files pyarrow,
+polars, duckdb and fastparquet (pip install pyarrow polars duckdb fastparquet). `make_slides.py parquet` writes those alone.
 """
 import collections
 import csv
@@ -277,6 +279,107 @@ def workbook_fixtures(root):
             file.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), start + text)
 
 
+def parquet_fixtures(root):
+    """Parquet files of one slide in the ways of several writers, files with the rows of many slides, and tables."""
+    import duckdb
+    import fastparquet
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = lambda name: (root / name).mkdir(parents=True, exist_ok=True) or root / name
+    one, coords = features(1, 3), places(3)
+    kinds, bad = folder("parquet"), folder("parquet-bad")
+    lists = lambda x, kind=pa.float32(): pa.array([list(row) for row in x], pa.list_(kind))
+    xy = lambda coords: {"x": pa.array(coords[:, 0]), "y": pa.array(coords[:, 1])}
+    said = {"encoder": "uni_v1", "patch_size_level0": "512", "target_magnification": "20"}
+    table = pa.table({"features": lists(one), **xy(coords)}).replace_schema_metadata(said)
+    pq.write_table(table, kinds / "list.parquet")
+    for packing in ["none", "gzip", "zstd", "lz4"]:
+        pq.write_table(table, kinds / f"{packing}.parquet", compression=packing)
+    # Pages and groups of a few values: lists go on in the next page, which those of the second version do not.
+    small = dict(row_group_size=2, data_page_size=16, write_batch_size=1, max_rows_per_page=1)
+    pq.write_table(table, kinds / "pages.parquet", use_dictionary=False, **small)
+    pq.write_table(table, kinds / "pages-2.parquet", data_page_version="2.0", **small)
+    plain = dict(use_dictionary=False, write_page_checksum=True)
+    split = {"features.list.element": "BYTE_STREAM_SPLIT", "x": "DELTA_BINARY_PACKED", "y": "PLAIN"}
+    pq.write_table(table, kinds / "split.parquet", column_encoding=split, **plain)
+    half = pa.array(list(one.astype(np.float16)), pa.list_(pa.float16(), WIDTH))
+    pq.write_table(pa.table({"feats": half, "coords": lists(coords, pa.int64())}), kinds / "half.parquet")
+    double = pa.array([list(row) for row in one.astype(float)], pa.large_list(pa.float64()))
+    labels = pa.array([0, 1, -1], pa.int8())
+    pq.write_table(pa.table({"embedding": double, "patch_labels": labels}), kinds / "double.parquet")
+    frame = pd.DataFrame(one, columns=[f"f{at:02}" for at in range(WIDTH)])
+    frame[["x", "y"]], frame["tissue"], frame["tile"] = coords, np.float32(0.5), ["a", "b", "c"]
+    frame.to_parquet(kinds / "columns.parquet")
+    frame.astype({"f01": np.float64}).sample(frac=1, axis=1, random_state=1).to_parquet(kinds / "shuffled.parquet")
+    pl.DataFrame({"features": one.tolist(), "x": coords[:, 0], "y": coords[:, 1]}, schema_overrides={"features": pl.List(pl.Float32)}).write_parquet(kinds / "polars.parquet")
+    pl.from_pandas(frame).write_parquet(kinds / "polars-columns.parquet")
+    shown = pl.DataFrame({"features": one.tolist(), "x": coords[:, 0], "y": coords[:, 1]}, schema_overrides={"features": pl.Array(pl.Float32, WIDTH)})
+    duckdb.sql(f"COPY (SELECT features::FLOAT[] AS features, x, y FROM shown) TO '{kinds / 'duckdb.parquet'}' (FORMAT parquet)")
+    duckdb.sql(f"COPY (SELECT * FROM frame) TO '{kinds / 'duckdb-columns.parquet'}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)")
+    fastparquet.write(str(kinds / "fastparquet.parquet"), frame)
+    # The rows of many slides: some in two places, in groups of rows and pages that begin within slides.
+    many = folder("parquet-many")
+    rows, ids = np.concatenate([features(s, r) for s, r in enumerate(ROWS)]), np.repeat([0, 1, 2], ROWS)
+    place = np.concatenate([places(r) for r in ROWS])
+    order = np.array([0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 10, 11])
+    words = lambda of: pa.array([of[slide] for slide in ids[order]])
+    columns = {"slide_id": words(["s0", "s1", "s2"]), "label": words(["b", "a", "b"]), "patient": words([7, 8, 7])}
+    of_lists = pa.table({**columns, "features": lists(rows[order]), **xy(place[order])})
+    pq.write_table(of_lists, many / "lists.parquet", row_group_size=5, data_page_size=16, write_batch_size=1, use_dictionary=["label"], max_rows_per_page=2)
+    pq.write_table(of_lists, many / "lists-2.parquet", row_group_size=5, data_page_version="2.0", max_rows_per_page=2)
+    wide = pa.table({**columns, **{str(at): rows[order][:, at] for at in range(WIDTH)}, **xy(place[order])})
+    pq.write_table(wide, many / "columns.parquet", row_group_size=7, data_page_size=8, write_batch_size=1, max_rows_per_page=3)
+    shards = folder("parquet-shards")
+    for number, (start, end) in enumerate([(0, 6), (6, 12)]):
+        part = of_lists.drop_columns(["label", "patient"]).slice(start, end - start)
+        pq.write_table(part, shards / f"train-{number:05}-of-00002.parquet")
+    # Tables.
+    tables = folder("parquet-tables")
+    days = pd.to_datetime(["2024-02-29", "1969-12-31", None]).date
+    frame = pd.DataFrame({"slide_id": ["s0", "s1.svs", "s2"], "label": [1.0, 0.0, None], "case_id": [7, 8, 7], "day": days, "tags": [["x"], [], ["y"]]})
+    frame.to_parquet(tables / "labels.parquet")
+    texts = pa.table({"slide_id": ["s0", "s1", "s2"], "label": ["tumour", "normal", "tumour"], "split": ["train", "val", "test"]})
+    for encoding in ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"]:
+        name = encoding.lower().replace("_", "-")
+        pq.write_table(texts, tables / f"{name}.parquet", use_dictionary=False, column_encoding=encoding)
+    pd.DataFrame({"path": ["../parquet/list.parquet", "../parquet/columns.parquet"], "target": [True, False]}).to_parquet(tables / "paths.parquet")
+    # What cannot be read.
+    write = lambda name, of, **how: pq.write_table(pa.table(of), bad / f"{name}.parquet", **how)
+    named = lambda names, x=one: {name: x[:, at] for at, name in enumerate(names)}
+    pq.write_table(table, bad / "good.parquet")
+    write("constant", {"features": lists(np.zeros((200_000, WIDTH), np.float32))}, compression="zstd")
+    write("brotli", {"features": lists(one)}, compression="brotli")
+    holes = [list(row) for row in one]
+    write("missing-list", {"features": pa.array([holes[0], None, holes[2] + holes[1][:5]], pa.list_(pa.float32()))})
+    holes[1][2] = None
+    write("missing", {"features": pa.array(holes, pa.list_(pa.float32()))})
+    write("ragged", {"features": pa.array([list(one[0, :5]), list(one[1]), [*one[2], 1.0]], pa.list_(pa.float32()))})
+    write("uneven", {"features": pa.array([list(one[0, :5]), list(one[1])], pa.list_(pa.float32()))})
+    write("nan", {"features": lists(np.where(one == one[1, 2], np.nan, one))})
+    write("empty", {"features": lists(one[:0])})
+    write("integers", {"features": lists(coords, pa.int64())})
+    write("nested", {"features": pa.array([[list(row)] for row in one], pa.list_(pa.list_(pa.float32())))})
+    write("gap", named(["f0", "f1", "f2", "f4", "f5", "f6"]))
+    write("late", named(["f2", "f3", "f4", "f5", "f6", "f7"]))
+    write("several", named(["a0", "a1", "a2", "b0", "b1", "b2"]))
+    write("lists", {"uni": lists(one), "conch": lists(one)})
+    write("hole", {**named([f"f{at}" for at in range(5)]), "f5": pa.array([1.0, None, 2.0], pa.float32())})
+    write("places", {"features": lists(one), "coords": lists(one[:, :4])})
+    pq.write_table(table, bad / "checksum.parquet", compression="none", **plain)
+    whole = bytearray((bad / "checksum.parquet").read_bytes())
+    whole[whole.index(one[:1].tobytes()) + 3] ^= 1
+    (bad / "checksum.parquet").write_bytes(whole)
+    whole = (bad / "good.parquet").read_bytes()
+    (bad / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    (bad / "words.parquet").write_bytes(b"no parquet\n")
+    others = folder("parquet-contrary")
+    pq.write_table(of_lists.set_column(1, "label", pa.array(["b"] * 3 + ["a"] * 9)), others / "labels.parquet")
+    pq.write_table(of_lists.set_column(0, "slide_id", pa.array(["s0", None] + ["s1"] * 10)), others / "unnamed.parquet")
+
+
 def torch_layout_fixtures(root):
     import torch
 
@@ -378,6 +481,9 @@ if __name__ == "__main__":
             workbook_fixtures(where)
             torch_fixtures(where)
             torch_layout_fixtures(where)
+            parquet_fixtures(where)
+        case ["parquet"]:
+            parquet_fixtures(pathlib.Path(__file__).parent.parent / "tests/readers/slides")
         case ["trident", where]:
             cohort(pathlib.Path(where))
         case ["tissue", where]:

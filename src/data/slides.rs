@@ -5,7 +5,7 @@
 //! - A file is known by its first bytes. In HDF5 the features are called `features`, `feats` or `patch_embeddings`,
 //!   `[patches, width]` or `[1, patches, width]`, of any float; a vector is a slide with one instance. `coords` are the
 //!   places of the patches. In PyTorch files the features are a tensor, in a list of one or not, or that of a dict under one
-//!   of these names. Such files are pickles; nothing in them is executed. npy, npz and safetensors files are read, too.
+//!   of these names. Such files are pickles; nothing in them is executed. npy, npz, safetensors and parquet files are read, too.
 //! - A slide is a bag, called as its file without the ending. Bags are in the order of their names.
 //! - [`Opening::labels`] is a text table with a line of column names: the slide, its label and, where there is one, its
 //!   patient, by which bags are grouped. Ids are text; a path in front and the endings of slides and features are left out
@@ -25,6 +25,7 @@ mod ids;
 mod inspect;
 mod layouts;
 pub mod packed;
+mod parquet;
 mod place;
 mod said;
 mod sheet;
@@ -33,7 +34,7 @@ mod stream;
 mod table;
 mod zip;
 
-pub(super) use format::weights;
+pub(super) use format::{weights, without_features};
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
 pub(super) use layouts::{folders_within, is_slides};
 pub use stream::{Slides, Taken};

@@ -1,8 +1,7 @@
 //! Where a data set comes from, read from what a user writes.
 
 use super::{
-    Assumption, ClassBags, Collage, Dataset, Haystack, Opening, Protocol, Textures, foreign, idx, npy, packed, slides,
-    text,
+    Assumption, ClassBags, Collage, Dataset, Haystack, Opening, Protocol, Textures, idx, npy, packed, slides, text,
 };
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -136,8 +135,8 @@ impl Source {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             return Err(Error::format(path, "expected a text file or a folder; give the folder of the npy files"));
         }
-        if let Some(error) = foreign::refusal(path) {
-            return Err(error);
+        if let Some(message) = slides::without_features(path) {
+            return Err(Error::format(path, message));
         }
         Ok(Self::Text(path.into()))
     }
@@ -250,7 +249,7 @@ fn folder(path: &Path) -> Result<Source> {
         };
         Error::format(path, message)
     };
-    Err(foreign::refusal(path).unwrap_or_else(nothing))
+    Err(nothing())
 }
 
 /// The folder of `head` when it is `generator:FOLDER`.
@@ -562,11 +561,6 @@ mod tests {
         refused(dir.path(), "found neither");
         std::fs::write(path("features.npy.bak"), "").unwrap();
         refused(dir.path(), "found neither");
-        for name in ["bags.parquet", "BAGS.PARQUET"] {
-            std::fs::write(path(name), "PAR1").unwrap();
-            refused(&path(name), &format!("found {name}, and parquet files are not read"));
-        }
-        refused(dir.path(), "found 2 files such as BAGS.PARQUET, and parquet files are not read");
         std::fs::create_dir(path("alone")).unwrap();
         std::fs::write(path("alone/features.npy"), "").unwrap();
         refused(&path("alone/features.npy"), "give the folder of the npy files");

@@ -49,6 +49,26 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "labels" => labels(),
         "splits" => splits(),
         "paths" => paths(),
+        "parquet" => fixtures(&[
+            "parquet/list.parquet",
+            "parquet/split.parquet",
+            "parquet/pages.parquet",
+            "parquet/pages-2.parquet",
+            "parquet/half.parquet",
+            "parquet/gzip.parquet",
+            "parquet/zstd.parquet",
+            "parquet/lz4.parquet",
+            "parquet/fastparquet.parquet",
+            "parquet/duckdb-columns.parquet",
+        ]),
+        "parquet-rows" => {
+            fixtures(&["parquet-many/lists.parquet", "parquet-many/lists-2.parquet", "parquet-many/columns.parquet"])
+        }
+        "parquet-table" => fixtures(&[
+            "parquet-tables/labels.parquet",
+            "parquet-tables/delta-byte-array.parquet",
+            "parquet-tables/delta-length-byte-array.parquet",
+        ]),
         "packed" => packed(),
         "jpeg" => pictures(image::ImageFormat::Jpeg),
         "source" => [

@@ -6,6 +6,7 @@
 mod corpus;
 mod layouts;
 mod packed;
+mod parquet;
 mod slides;
 mod targets;
 

@@ -14,7 +14,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -32,6 +32,9 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "splits", run: splits },
     Target { name: "paths", run: paths },
     Target { name: "workbook", run: labels },
+    Target { name: "parquet", run: parquet },
+    Target { name: "parquet-rows", run: rows },
+    Target { name: "parquet-table", run: labels },
     Target { name: "packed", run: packed },
     Target { name: "weights", run: weights },
     Target { name: "ensemble", run: ensemble },
@@ -182,6 +185,25 @@ fn archive(input: &[u8], folder: &Path) {
 
 fn safetensors(input: &[u8], folder: &Path) {
     slide(input, folder, "slide.safetensors");
+}
+
+fn parquet(input: &[u8], folder: &Path) {
+    slide(input, folder, "slide.parquet");
+}
+
+/// A file with the rows of many slides, read whole and one slide at a time.
+fn rows(input: &[u8], folder: &Path) {
+    let path = file(folder, "slides.parquet", input);
+    let whole = slides::open(&path, &Opening::default());
+    if let Ok(set) = &whole {
+        check(set);
+    }
+    if let (Ok(whole), Ok(slides)) = (whole, slides::Slides::open(&path, &Opening::default())) {
+        let last = slides.sizes().len() - 1;
+        let bags = slides.read(&[last]).expect("a slide of a file that was read whole can be read alone").bags;
+        let start = (whole.bags.features.len() - bags.features.len())..whole.bags.features.len();
+        assert_eq!(bags.features.to_f32(), whole.bags.features.slice(start).to_f32());
+    }
 }
 
 /// A class with a slide.

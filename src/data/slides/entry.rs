@@ -2,7 +2,8 @@
 
 use super::format::arrays::{Array, Arrays, COORDS, named};
 use super::format::{
-    Format, Head, LABELS, Number, Reason, SlideFile, Unit, check_labels, coords_columns, places, whole,
+    Format, Head, LABELS, Number, ParquetSlide, Part, Reason, SlideFile, Unit, check_labels, coords_columns, places,
+    whole,
 };
 use super::place::Place;
 use crate::features::Features;
@@ -18,6 +19,8 @@ pub(super) struct Entry {
     pub format: Result<Format, Reason>,
     /// The group within the file, where the file has several slides.
     pub group: Option<String>,
+    /// Its rows in files that have those of many slides.
+    pub rows: Option<Vec<Part>>,
     /// A file with the places of its patches, and their unit where they are whole numbers.
     pub coords: Option<(PathBuf, Unit)>,
     /// A file with the labels of its instances.
@@ -28,7 +31,16 @@ pub(super) struct Entry {
 
 impl Entry {
     pub fn new(path: PathBuf, stem: impl Into<String>, format: Result<Format, Reason>) -> Self {
-        Self { path, stem: stem.into(), format, group: None, coords: None, labels: None, pieces: Vec::new() }
+        Self {
+            path,
+            stem: stem.into(),
+            format,
+            group: None,
+            rows: None,
+            coords: None,
+            labels: None,
+            pieces: Vec::new(),
+        }
     }
 
     /// The files of the slide, that of its features first.
@@ -42,6 +54,10 @@ impl Entry {
     /// # Errors
     /// What is wrong with it.
     pub fn open(&self) -> Result<Box<dyn SlideFile>, Reason> {
+        if let Some(rows) = &self.rows {
+            let named = |reason: Reason| format!("slide {}: {reason}", self.stem);
+            return Ok(Box::new(ParquetSlide::of(rows.clone()).map_err(named)?));
+        }
         let group = self.group.as_deref();
         let named = |reason: Reason| group.map_or_else(|| reason.clone(), |group| format!("group {group}: {reason}"));
         let mut file = self.format.clone()?.open(&self.path, group).map_err(named)?;

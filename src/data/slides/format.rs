@@ -6,13 +6,17 @@ mod csv;
 mod hdf5;
 mod npy;
 mod npz;
+mod parquet;
 mod safetensors;
 mod torch;
 mod weights;
 
 pub(super) use hdf5::{about_patches, groups, patches_beside};
+pub(in crate::data) use parquet::without_features;
+pub(super) use parquet::{ParquetSlide, Part};
 pub(in crate::data) use weights::read as weights;
 
+use super::parquet::{MAGIC, Parquet};
 use super::place::Place;
 use super::said::Said;
 use super::zip;
@@ -197,6 +201,7 @@ pub(super) enum Format {
     Safetensors,
     Npz,
     Npy,
+    Parquet,
     Csv,
     /// One of many in a packed file, which is opened as a whole.
     Packed,
@@ -210,6 +215,7 @@ impl Format {
             Self::Safetensors => "safetensors",
             Self::Npz => "npz",
             Self::Npy => "npy",
+            Self::Parquet => "parquet",
             Self::Csv => "csv",
             Self::Packed => "packed",
         }
@@ -222,8 +228,9 @@ impl Format {
             Self::Safetensors => 1,
             Self::Npz => 2,
             Self::Npy => 3,
-            Self::Csv => 4,
-            Self::Packed => 5,
+            Self::Parquet => 4,
+            Self::Csv => 5,
+            Self::Packed => 6,
         }
     }
 
@@ -236,6 +243,7 @@ impl Format {
             "safetensors" => Some(Self::Safetensors),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "parquet" | "pq" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -252,6 +260,11 @@ impl Format {
         }
         if start.starts_with(&npy::MAGIC) {
             return Ok(Some(Self::Npy));
+        }
+        if start.starts_with(&MAGIC) {
+            // What is broken is told when it is opened.
+            let is = Parquet::open(path).map_or(true, |file| parquet::has_features(&file));
+            return Ok(is.then_some(Self::Parquet));
         }
         match named {
             Some(Self::Torch | Self::Npz) if start.starts_with(&zip::ZIP) => return Ok(named),
@@ -278,6 +291,21 @@ impl Format {
         Ok(None)
     }
 
+    /// The format by the first bytes, else by the name; none of a table.
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let named = || Self::by_name(path).filter(|_| !Self::is_table(path));
+        Self::by_content(path).ok().flatten().or_else(named)
+    }
+
+    /// True for a parquet file without features.
+    pub fn is_table(path: &Path) -> bool {
+        let mut start = [0; MAGIC.len()];
+        let mut begins = || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == MAGIC;
+        Self::by_name(path) == Some(Self::Parquet)
+            && Self::by_content(path).is_ok_and(|format| format.is_none())
+            && begins()
+    }
+
     /// Opens a file of this format; `group` is that of the slide where a file has several.
     ///
     /// # Errors
@@ -292,6 +320,7 @@ impl Format {
             }
             Self::Npz => Box::new(ArraySlide::of(npz::Npz::open(path)?, &Said::default())?),
             Self::Npy => Box::new(ArraySlide::of(npy::Npy::open(path)?, &Said::default())?),
+            Self::Parquet => Box::new(ParquetSlide::open(path)?),
             Self::Csv => Box::new(csv::CsvSlide::open(path)?),
             Self::Packed => return Err("a packed file is opened as a whole".into()),
         })
@@ -307,7 +336,7 @@ impl Format {
             Self::Safetensors => Box::new(safetensors::Safetensors::open(path)?.0),
             Self::Npz => Box::new(npz::Npz::open(path)?),
             Self::Npy => Box::new(npy::Npy::open(path)?),
-            Self::Torch | Self::Csv | Self::Packed => {
+            Self::Torch | Self::Parquet | Self::Csv | Self::Packed => {
                 return Err(format!("expected an npy, npz or HDF5 file, found one of {}", self.name()));
             }
         })

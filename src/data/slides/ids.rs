@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Endings of files of slides and features, which ids have on one side and not on the other.
-const ENDINGS: [&str; 25] = [
+const ENDINGS: [&str; 27] = [
     "h5",
     "hdf5",
     "hdf",
@@ -13,6 +13,8 @@ const ENDINGS: [&str; 25] = [
     "npy",
     "npz",
     "safetensors",
+    "parquet",
+    "pq",
     "csv",
     "svs",
     "tif",

@@ -4,6 +4,7 @@ mod clam;
 mod dsmil;
 mod folder;
 mod groups;
+mod parquet;
 mod paths;
 mod slideflow;
 mod torchmil;
@@ -34,12 +35,13 @@ struct Layout {
 }
 
 /// All of them, those first that are told by more than a few files.
-const ALL: [Layout; 7] = [
+const ALL: [Layout; 8] = [
     Layout { is: groups::is, find: groups::find },
     Layout { is: paths::is, find: paths::find },
     Layout { is: torchmil::is, find: torchmil::find },
     Layout { is: slideflow::is, find: slideflow::find },
     Layout { is: clam::is, find: clam::find },
+    Layout { is: parquet::is, find: parquet::find },
     Layout { is: folder::is, find: folder::find },
     Layout { is: dsmil::is, find: dsmil::find },
 ];

@@ -1,11 +1,13 @@
 //! A table with a line of column names, as text or as a workbook, whatever it says: of labels, of slides, of parts.
 
+mod parquet;
 mod xlsx;
 mod xml;
 
 use super::super::file;
 use super::super::text::dialect::{Limits, Opened};
 use super::ids::examples;
+use super::parquet::MAGIC;
 use super::zip::ZIP;
 use crate::error::{Error, Result};
 use std::io::BufRead;
@@ -50,17 +52,37 @@ impl Sheet {
         Self::beginning(path, usize::MAX)
     }
 
-    /// As [`Sheet::read`], of at most so many lines of text behind that of the names.
+    /// As [`Sheet::read`], of at most so many lines, of text or parquet, behind that of the names.
     pub fn beginning(path: &Path, lines: usize) -> Result<Self> {
         let mut reader = file::open(path)?;
         let start = reader.fill_buf().map_err(|e| file::reading(path, e))?;
         if start.starts_with(&OLD_EXCEL) {
             return Err(Error::format(path, "expected a table as csv or xlsx, found a workbook from before 2007"));
         }
+        if start.starts_with(&MAGIC) {
+            return Self::of_parquet(path, lines).map_err(|message| Error::format(path, message));
+        }
         match start.starts_with(&ZIP) {
             true => Self::workbook(path).map_err(|message| Error::format(path, message)),
             false => Self::lines(path, reader, lines),
         }
+    }
+
+    /// The table in the parquet file `path`.
+    fn of_parquet(path: &Path, lines: usize) -> Result<Self, String> {
+        let mut sheet = Self::empty(path);
+        let read = parquet::read(path, lines)?;
+        (sheet.columns, sheet.remarks) = (read.columns, read.remarks);
+        for (number, fields) in (1..).zip(read.rows) {
+            let fields = fields.iter().map(String::as_str).collect();
+            sheet.take(number, fields).map_err(|m| format!("row {number}: {m}"))?;
+        }
+        Ok(sheet)
+    }
+
+    /// A table with these columns and nothing under them.
+    pub fn of_columns(path: &Path, columns: Vec<String>) -> Self {
+        Self { columns, ..Self::empty(path) }
     }
 
     /// The first table of the workbook in `path`.

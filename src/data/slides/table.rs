@@ -153,9 +153,13 @@ fn lines_of(sheet: &Sheet, asked: &ColumnNames) -> Result<Table, String> {
 impl Table {
     /// A table without lines, of labels that stand in `path` otherwise than as a table.
     pub fn beside(path: &Path) -> Self {
+        Self::beside_as(path, LabelsAre::Classes)
+    }
+
+    /// As [`Table::beside`], of labels that are something else than classes.
+    pub fn beside_as(path: &Path, labels_are: LabelsAre) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let (lines, remarks, first) = Default::default();
-        let labels_are = LabelsAre::Classes;
         Self { name, path: path.into(), lines, remarks, first, by_patient: false, labels_are }
     }
 

@@ -20,10 +20,12 @@ fn is_of_npy_folder(path: &Path) -> bool {
 }
 
 pub(super) fn is(path: &Path) -> bool {
-    let of = |path: &Path| Format::by_content(path).ok().flatten().or(Format::by_name(path));
     if path.is_file() {
         // A csv file alone is taken for a text file of bags, and an npy file may be a part of a folder of them.
-        let format = Format::by_content(path).ok().flatten().or(Format::by_name(path).filter(|f| f.rank() > 0));
+        let format = Format::by_content(path)
+            .ok()
+            .flatten()
+            .or(Format::by_name(path).filter(|f| f.rank() > 0 && !Format::is_table(path)));
         return format.is_some_and(|format| format != Format::Csv) && !is_of_npy_folder(path);
     }
     let Ok(files) = files(path) else { return false };
@@ -31,7 +33,7 @@ pub(super) fn is(path: &Path) -> bool {
     if files.iter().any(|file| Format::by_name(file).is_some_and(|format| format.rank() == 0)) {
         return true;
     }
-    let formats: Vec<Format> = files.iter().filter_map(|file| of(file)).collect();
+    let formats: Vec<Format> = files.iter().filter_map(|file| Format::of_file(file)).collect();
     match formats.iter().map(|format| format.rank()).min() {
         Some(rank) if rank == Format::Npy.rank() => !files.iter().any(|file| is_of_npy_folder(file)),
         found => found.is_some(),
@@ -48,7 +50,7 @@ pub(super) fn of(folder: &Path, paths: Vec<PathBuf>) -> Result<Found> {
     let (mut named, mut others) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let promised = Format::by_name(&path);
+        let promised = Format::by_name(&path).filter(|_| !Format::is_table(&path));
         let format = match (Format::by_content(&path), promised) {
             (Ok(Some(format)), _) => Ok(format),
             (Ok(None), None) => {

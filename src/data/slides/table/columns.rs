@@ -31,6 +31,21 @@ const IDS: [&str; 22] = [
     "id",
     "name",
 ];
+/// Usual names of columns of slides in files of patches, in which the others of [`IDS`] may be of patches.
+const SLIDES: [&str; 12] = [
+    "slide_id",
+    "slide",
+    "slide_name",
+    "slideid",
+    "wsi_id",
+    "wsi",
+    "wsi_name",
+    "slide_path",
+    "slide_file",
+    "bag",
+    "bag_id",
+    "bag_name",
+];
 const LABELS: [&str; 9] =
     ["label", "labels", "slide_label", "bag_label", "class", "class_label", "target", "diagnosis", "y"];
 const GROUPS: [&str; 11] = [
@@ -106,6 +121,11 @@ impl<'a> Names<'a> {
     /// The column with a usual name for slides.
     pub fn id(&mut self) -> Option<usize> {
         self.usual(&IDS)
+    }
+
+    /// The column with a usual name for slides that is not one for patches.
+    pub fn slide(&mut self) -> Option<usize> {
+        self.usual(&SLIDES)
     }
 
     /// The column with a usual name for patients.
