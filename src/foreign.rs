@@ -1,7 +1,7 @@
 //! Weights of other people's programs as models of this one, and back.
 //!
-//! A state dict is recognised by its keys and shapes: those of Ilse's attention network (AttentionDeepMIL), CLAM, DSMIL,
-//! TransMIL, and the ABMIL of MIL-Lab. Each origin is a file here: how its keys are known, what of a method's settings they
+//! A state dict is recognised by its keys and shapes: those of Ilse's attention network (AttentionDeepMIL), CLAM and its
+//! baseline, DSMIL, TransMIL, DTFD-MIL, Porpoise, torchmil's transformer, and the ABMIL, CLAM and TransMIL of MIL-Lab. Each origin is a file here: how its keys are known, what of a method's settings they
 //! tell, and one list of which tensor is which parameter, which is read in both directions.
 //!
 //! [`export()`] writes a model with the keys of such a program.
@@ -24,11 +24,17 @@
 
 mod abmil;
 mod clam;
+mod clam_mil;
 mod dsmil;
+mod dtfd;
 mod export;
 mod keys;
 mod layout;
 mod mil_lab;
+mod mil_lab_clam;
+mod others;
+mod porpoise;
+mod torchmil;
 mod transmil;
 
 use crate::data::weights::Weights;
@@ -39,6 +45,7 @@ use crate::target::Target;
 use export::{Said, Written};
 use keys::Keys;
 use layout::Entry;
+use others::{OTHERS, Other};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -54,6 +61,8 @@ pub struct Asked {
     pub classes: Option<Vec<String>>,
     /// The outputs are labels of which a bag has any number, where the origin allows it (DSMIL).
     pub multi_label: bool,
+    /// The outputs are hazards of intervals of time, which meet at these times, where the origin allows it (Porpoise).
+    pub edges: Option<Vec<f32>>,
     /// Settings of the method that the weights do not tell, by name.
     pub settings: Map<String, Value>,
 }
@@ -106,7 +115,19 @@ struct Origin {
 }
 
 /// All of them. No two have a key in common by which they are known.
-static ORIGINS: [Origin; 5] = [clam::ORIGIN, dsmil::ORIGIN, transmil::ORIGIN, abmil::ORIGIN, mil_lab::ORIGIN];
+static ORIGINS: [Origin; 11] = [
+    clam::ORIGIN,
+    clam_mil::ORIGIN,
+    porpoise::ORIGIN,
+    dsmil::ORIGIN,
+    transmil::ORIGIN,
+    dtfd::ORIGIN,
+    torchmil::ORIGIN,
+    abmil::ORIGIN,
+    mil_lab::ORIGIN,
+    mil_lab_clam::ORIGIN,
+    transmil::MIL_LAB,
+];
 
 /// What keys and shapes tell.
 struct Found {
@@ -154,6 +175,10 @@ pub fn import(path: impl AsRef<Path>, asked: &Asked) -> Result<Imported> {
         found.assumed =
             vec!["settings and names of classes are those of the model that bagrad exported to this file".into()];
     }
+    if asked.edges.is_some() && !matches!(found.target, Target::Hazards(_)) {
+        let message = format!("intervals of time are for outputs that are hazards; those of {} are not", origin.title);
+        return Err(Error::setting("edges", message));
+    }
     let classes = names_of(&found, asked)?;
     found.method = found.method.with(&asked.settings)?;
     let spec = Spec { method: found.method, width: found.width, classes, target: found.target };
@@ -178,7 +203,10 @@ fn with_said(asked: &Asked, said: Option<&Said>) -> Asked {
     let mut asked = asked.clone();
     if let Some(said) = said {
         asked.multi_label |= said.multi_label;
-        asked.classes.get_or_insert_with(|| said.classes.clone());
+        match &said.edges {
+            Some(edges) => drop(asked.edges.get_or_insert_with(|| edges.clone())),
+            None => drop(asked.classes.get_or_insert_with(|| said.classes.clone())),
+        }
         for (name, value) in &said.settings {
             asked.settings.entry(name.clone()).or_insert_with(|| value.clone());
         }
@@ -199,6 +227,13 @@ fn recognise(weights: &Weights) -> Result<(&'static Origin, Keys<'_>), String> {
                 let titles: Vec<&str> = known.iter().map(|origin| origin.title).collect();
                 return Err(format!("its keys are those of several architectures: {}", titles.join("; ")));
             }
+        }
+        if let Some(other) = OTHERS.iter().find(|other| known.is_empty() && (other.is)(&keys)) {
+            let Other { title, why, .. } = other;
+            return Err(format!(
+                "its keys are those of {title}, which no method here computes: {why}; the keys are: {}",
+                listed(weights)
+            ));
         }
         let Some(prefix) = PREFIXES.iter().find(|prefix| keys.any(prefix)) else { break };
         keys = keys.below(prefix);

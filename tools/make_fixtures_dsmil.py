@@ -38,7 +38,12 @@ def dsmil(spec, params, x, label, kinks):
     s = base.layer(params, "score", h)
     top = base.pool("max", s, kinks)
     critical = s.argmax(0)
-    if spec["variant"] == "p":
+    if spec["variant"] == "lin":
+        pre = base.layer(params, "front", h)
+        kinks.append(pre.detach().abs().min())
+        q = base.layer(params, "query", relu(pre)).tanh()
+        v = base.layer(params, "value", relu(pre))
+    elif spec["variant"] == "p":
         q = base.layer(params, "query", h)
         v = base.layer(params, "value", h)
     else:
@@ -72,11 +77,13 @@ def shapes(spec):
     c, m, q = spec["classes"] - neither(spec), widths[-1], spec["query"]
     layers = {f"embed.{i}": (o, n) for i, (n, o) in enumerate(zip(widths, widths[1:]))}
     layers["score"] = (c, m)
-    if spec["variant"] == "p":
+    if spec["variant"] == "lin":
+        layers["front"] = (m, m)
+    if spec["variant"] in ["p", "lin"]:
         layers["query"] = (q, m)
     else:
         layers |= {"query.0": (q, m), "query.1": (q, q)}
-    if spec["variant"] == "p" or spec["value_layer"]:
+    if spec["variant"] in ["p", "lin"] or spec["value_layer"]:
         layers["value"] = (m, m)
     layers["head"] = (c, c * m)
     named = {}
@@ -128,6 +135,7 @@ def catalogue():
             specs[f"dsmil-{variant}-{task}"] = {**small, "variant": variant, "classes": c}
         specs[f"dsmil-h-value-{task}"] = {
             **small, "variant": "h", "classes": c, "value_layer": True, "embed": [6]}
+        specs[f"dsmil-lin-{task}"] = {**small, "variant": "lin", "classes": c}
         # Bags of several tiles.
         specs[f"dsmil-p-long-{task}"] = {
             **small, "variant": "p", "classes": c, "query": 8, "inputs": 4, "sizes": [130, 3, 64]}

@@ -95,7 +95,8 @@ class Clam(nn.Module):
 
 
 class Dsmil(nn.Module):
-    """`variant`: p (linear queries and values), h (two layers of queries), l (linear queries, features as values)."""
+    """`variant`: p (linear queries and values), h (two layers of queries), l (linear queries, features as values), lin (a layer
+    in front of both)."""
 
     def __init__(self, width, query, outputs, variant, value=False):
         super().__init__()
@@ -105,7 +106,10 @@ class Dsmil(nn.Module):
         b.q = nn.Linear(width, query)
         if variant == "h":
             b.q = nn.Sequential(nn.Linear(width, query), nn.ReLU(), nn.Linear(query, query), nn.Tanh())
-        if variant == "p":
+        if variant == "lin":
+            b.lin = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+            b.q = nn.Sequential(nn.Linear(width, query), nn.Tanh())
+        if variant in ["p", "lin"]:
             b.v = nn.Sequential(nn.Dropout(0.0), nn.Linear(width, width))
         elif value:
             b.v = nn.Sequential(nn.Dropout(0.0), nn.Linear(width, width), nn.ReLU())
@@ -114,6 +118,7 @@ class Dsmil(nn.Module):
     def forward(self, x):
         b = self.b_classifier
         scores = self.i_classifier.fc(x)
+        x = b.lin(x) if hasattr(b, "lin") else x
         q = b.q(x)
         v = b.v(x) if hasattr(b, "v") else x
         critical = q[scores.argmax(0)]
@@ -211,6 +216,169 @@ class MilLab(nn.Module):
         return self.classifier((a.T @ h).flatten()), a
 
 
+class MilLabClam(MilLab):
+    def __init__(self, width, embed, layers, hidden, classes, gated=True, svm=False):
+        super().__init__(width, embed, layers, hidden, 1, classes, gated)
+        self.instance_classifiers = nn.ModuleList(nn.Linear(embed, 2) for _ in range(classes))
+        if svm:
+            self.instance_loss_fn = nn.Module()
+            self.instance_loss_fn.register_buffer("labels", torch.arange(2))
+
+
+class MilLabLayer(nn.Module):
+    def __init__(self, width, heads, taps):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Nystrom(width, heads, taps)
+
+    def forward(self, x):
+        return x + self.attention(self.norm(x))
+
+
+class MilLabTransMil(nn.Module):
+    def __init__(self, features, width, heads, taps, classes):
+        super().__init__()
+        self.patch_embed = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.25))
+        self.pos_layer = Positions(width)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width))
+        self.blocks = nn.ModuleList(MilLabLayer(width, heads, taps) for _ in range(2))
+        self.norm = nn.LayerNorm(width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, x):
+        h = self.patch_embed(x)
+        side = math.isqrt(len(h) - 1) + 1
+        t = torch.cat([self.cls_token[0], h, h[:side * side - len(h)]])
+        t = self.blocks[1](self.pos_layer(self.blocks[0](t)))
+        return self.classifier(self.norm(t)[0]), None
+
+
+class ClamMil(nn.Module):
+    """Of CLAM's baseline, as it was (`classifier.0`, `.3`) and as it is (`fc.0`, `classifier`)."""
+
+    def __init__(self, width, embed, old):
+        super().__init__()
+        front = [nn.Linear(width, embed), nn.ReLU(), nn.Dropout(0.25)]
+        if old:
+            self.classifier = nn.Sequential(*front, nn.Linear(embed, 2))
+        else:
+            self.fc, self.classifier = nn.Sequential(*front), nn.Linear(embed, 2)
+
+    def forward(self, x):
+        logits = self.classifier(self.fc(x) if hasattr(self, "fc") else x)
+        return logits[logits.softmax(1)[:, 1].argmax()], None
+
+
+class Porpoise(nn.Module):
+    def __init__(self, width, embed, hidden, outputs):
+        super().__init__()
+        self.attention_net = Both(nn.Linear(width, embed), nn.ReLU(), nn.Dropout(0.25), Gated(embed, hidden, 1, True))
+        self.classifier = nn.Linear(embed, outputs)
+
+    def forward(self, x):
+        h, e = self.attention_net(x)
+        a = e.softmax(0)
+        return self.classifier((a.T @ h)[0]), a
+
+
+class DtfdAttention(nn.Module):
+    def __init__(self, width, hidden):
+        super().__init__()
+        self.attention_V = nn.Sequential(nn.Linear(width, hidden), nn.Tanh())
+        self.attention_U = nn.Sequential(nn.Linear(width, hidden), nn.Sigmoid())
+        self.attention_weights = nn.Linear(hidden, 1)
+
+    def forward(self, x):
+        return self.attention_weights(self.attention_V(x) * self.attention_U(x)).softmax(0).T @ x
+
+
+class DtfdClassifier(nn.Module):
+    def __init__(self, width, classes):
+        super().__init__()
+        self.fc = nn.Linear(width, classes)
+
+
+class Dtfd(nn.Module):
+    """Four modules; pseudo-bags are dealt out in turn, and their features are distilled."""
+
+    def __init__(self, features, width, hidden, classes, parts=4):
+        super().__init__()
+        self.parts = parts
+        self.dim_reduction, self.att_classifier = nn.Module(), nn.Module()
+        self.dim_reduction.fc1 = nn.Linear(features, width, bias=False)
+        self.attention = DtfdAttention(width, hidden)
+        self.classifier = DtfdClassifier(width, classes)
+        self.att_classifier.attention = DtfdAttention(width, hidden)
+        self.att_classifier.classifier = DtfdClassifier(width, classes)
+
+    def forward(self, x):
+        r = relu(self.dim_reduction.fc1(x))
+        distilled = torch.cat([self.attention(r[part::self.parts]) for part in range(min(self.parts, len(r)))])
+        return self.att_classifier.classifier.fc(self.att_classifier.attention(distilled))[0], None
+
+
+class Within(nn.Module):
+    """A layer that is called `module` in what wraps it."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.module = nn.Linear(*sizes)
+
+    def forward(self, x):
+        return self.module(x)
+
+
+class TransformerLayer(nn.Module):
+    def __init__(self, inputs, width, outputs, heads, mlp):
+        super().__init__()
+        self.heads, self.att_module = heads, nn.Module()
+        self.att_module.qkv_nn = nn.Linear(inputs, 3 * width, bias=False)
+        self.norm1 = nn.LayerNorm(inputs)
+        if inputs != width:
+            self.att_proj = nn.Linear(inputs, width)
+        if mlp:
+            self.norm2 = nn.LayerNorm(width)
+            self.mlp_module = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(0.0),
+                                            nn.Linear(4 * width, width), nn.Dropout(0.0))
+        if outputs != width:
+            self.out_proj = nn.Linear(width, outputs)
+
+    def forward(self, y):
+        parts = self.att_module.qkv_nn(self.norm1(y)).chunk(3, 1)
+        q, k, v = (part.unflatten(1, (self.heads, -1)).transpose(0, 1) for part in parts)
+        attended = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+        z = (self.att_proj(y) if hasattr(self, "att_proj") else y) + attended.transpose(0, 1).flatten(1)
+        if hasattr(self, "mlp_module"):
+            z = z + self.mlp_module(self.norm2(z))
+        return self.out_proj(z) if hasattr(self, "out_proj") else z
+
+
+class TransformerAbmil(nn.Module):
+    def __init__(self, features, width, layers, heads, hidden, outputs, gated=False, mlp=True, add_self=True):
+        super().__init__()
+        self.add_self = add_self
+        self.transformer_encoder, self.pool = nn.Module(), nn.Module()
+        self.transformer_encoder.layers = nn.ModuleList(
+            TransformerLayer(features if at == 0 else width, width, features if at + 1 == layers else width, heads, mlp)
+            for at in range(layers))
+        self.transformer_encoder.norm = nn.LayerNorm(features)
+        self.pool.fc1, self.pool.fc2 = Within(features, hidden), nn.Linear(hidden, 1, bias=False)
+        if gated:
+            self.pool.fc_gated = Within(features, hidden)
+        self.last_layer = nn.Linear(features, outputs)
+
+    def forward(self, x):
+        y = x
+        for layer in self.transformer_encoder.layers:
+            y = layer(y) + (x if self.add_self else 0)
+        h = self.transformer_encoder.norm(y)
+        u = self.pool.fc1(h).tanh()
+        if hasattr(self.pool, "fc_gated"):
+            u = u * self.pool.fc_gated(h).sigmoid()
+        a = self.pool.fc2(u).softmax(0)
+        return self.last_layer((a.T @ h)[0]), a
+
+
 class Ilse(nn.Module):
     """LeNet, attention, a sigmoid (the logit is given out)."""
 
@@ -286,6 +454,15 @@ def main():
         "hyper_parameters": {"args": argparse.Namespace(lr=0.1)},
     }
     trained = lambda state: {"epoch": 7, "model_state_dict": state, "loss": 0.5}
+
+    def apart(state):
+        """A dict for each part, as DTFD-MIL saves them."""
+        parts = OrderedDict()
+        for key, value in state.items():
+            part, rest = key.split(".", 1)
+            parts.setdefault(part, OrderedDict())[rest] = value
+        return dict(parts)
+
     cases = {
         # name: (module, width, what is saved, how)
         "clam-sb": (Clam(9, 6, 5, 2), 9, plain, "pt"),
@@ -309,6 +486,17 @@ def main():
         # Of these the test makes the weights.
         "ilse": (Ilse(1, 6, False), 256, None, None),
         "ilse-gated": (Ilse(1, 6, True), 256, None, None),
+        "dsmil-lin": (Dsmil(8, 5, 1, "lin"), 8, plain, "safetensors"),
+        "mil-lab-clam": (MilLabClam(9, 6, 2, 5, 2), 9, under("model."), "safetensors"),
+        "mil-lab-clam-plain": (MilLabClam(9, 6, 1, 5, 3, gated=False, svm=True), 9, plain, "pt"),
+        "mil-lab-transmil": (MilLabTransMil(7, 8, 2, 5, 3), 7, under("model."), "pt"),
+        "clam-mil": (ClamMil(9, 6, False), 9, plain, "safetensors"),
+        "clam-mil-old": (ClamMil(9, 6, True), 9, plain, "pt"),
+        "porpoise": (Porpoise(9, 6, 5, 4), 9, plain, "safetensors"),
+        "dtfd": (Dtfd(9, 6, 5, 2), 9, apart, "pt"),
+        "dtfd-multi": (Dtfd(9, 6, 5, 3, parts=2), 9, plain, "safetensors"),
+        "torchmil": (TransformerAbmil(6, 8, 1, 2, 5, 1), 6, plain, "safetensors"),
+        "torchmil-deep": (TransformerAbmil(7, 8, 2, 4, 5, 3, gated=True, mlp=False, add_self=False), 7, plain, "pt"),
     }
     total = 0
     for name, (module, width, wrap, how) in cases.items():

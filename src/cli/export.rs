@@ -16,8 +16,8 @@ onnx: the graph for one bag of any number of instances, for onnxruntime and othe
 them; logits, probabilities and what the model tells of each instance come out. What the model was trained on is in
 the file's metadata (docs/onnx.md).
 
-state-dict: the weights with the keys of the program whose architecture the model has (CLAM, DSMIL, TransMIL, MIL-Lab's ABMIL,
-AttentionDeepMIL), as safetensors for its load_state_dict. A standardisation becomes part of the first layers
+state-dict: the weights with the keys of the program whose architecture the model has (CLAM, DSMIL, TransMIL, DTFD-MIL, Porpoise,
+torchmil's TransformerABMIL, MIL-Lab's ABMIL and CLAM, AttentionDeepMIL), as safetensors for its load_state_dict. A standardisation becomes part of the first layers
 (docs/weights.md).
 
 Examples:

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const HELP: &str = "\
-Recognised, by keys and shapes: CLAM (CLAM_SB, CLAM_MB), DSMIL, TransMIL, the attention networks of AttentionDeepMIL, and
-MIL-Lab's ABMIL; docs/weights.md has all keys. A file is a PyTorch state dict, by itself or in what a training saved
-(`state_dict`, Lightning's too), or safetensors. Pickles are read, never executed.
+Recognised, by keys and shapes: CLAM (CLAM_SB, CLAM_MB, MIL_fc), DSMIL, TransMIL, DTFD-MIL, PorpoiseAMIL, torchmil's
+TransformerABMIL, the attention networks of AttentionDeepMIL, and MIL-Lab's ABMIL, CLAM and TransMIL; docs/weights.md has all
+keys. A file is a PyTorch state dict, by itself or in what a training saved (`state_dict`, Lightning's too), or safetensors.
+Pickles are read, never executed.
 
 What weights do not tell (names of classes, which of two is the positive one, settings of the training) is assumed, printed,
 and kept in the model file: `bagrad show` tells it again.
@@ -23,6 +24,7 @@ Examples:
   bagrad import s_0_checkpoint.pt                                        what it is; nothing is written
   bagrad import s_0_checkpoint.pt --classes normal,tumour --out clam.safetensors
   bagrad import transmil.ckpt --set legacy_shift=true --out transmil.safetensors
+  bagrad import s_0_checkpoint.pt --edges 11.5,22.8,47 --out porpoise.safetensors    survival in four intervals
   bagrad predict --model clam.safetensors --data features/ --out new.csv";
 
 /// Arguments of `bagrad import`.
@@ -44,6 +46,10 @@ pub struct Args {
     /// DSMIL: a bag may have any number of the labels, not one class
     #[arg(long)]
     multi_label: bool,
+    /// Porpoise: the times where the intervals meet whose hazards the outputs are, one less than there are outputs, in the unit
+    /// of the training's times
+    #[arg(long, value_name = "TIME,..", value_delimiter = ',', conflicts_with = "classes")]
+    edges: Option<Vec<f32>>,
     /// The terms that the weights may be used under, kept in the model file
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
@@ -62,7 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     let claim = |out: &PathBuf| Claim::files(&[(out, Kind::Model)], args.force, &[&args.weights]);
     let claimed = args.out.as_ref().map(claim).transpose()?;
     let names = args.classes.as_ref().map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
-    let asked = Asked { classes: names, multi_label: args.multi_label, settings: args::settings(&args.set)? };
+    let settings = args::settings(&args.set)?;
+    let asked = Asked { classes: names, multi_label: args.multi_label, edges: args.edges.clone(), settings };
     let mut imported = foreign::import(&args.weights, &asked)?;
     imported.model.record.licence.clone_from(&args.licence);
     if let (Some(claim), Some(out)) = (claimed, &args.out) {
@@ -108,12 +115,16 @@ pub fn row(read: &Read) -> Vec<String> {
 
 fn people(imported: &Imported) -> String {
     let spec = imported.model.spec();
-    let classes = match &spec.target {
-        Target::LabelSets => format!("any of {}", spec.classes.join(", ")),
-        _ => spec.classes.join(", "),
+    let (learnt, of) = match &spec.target {
+        Target::LabelSets => ("classes  ", format!("any of {}", spec.classes.join(", "))),
+        Target::Hazards(hazards) => {
+            let edges: Vec<String> = hazards.edges.iter().map(f32::to_string).collect();
+            ("intervals", format!("{} of time, which meet at {}", edges.len() + 1, edges.join(", ")))
+        }
+        _ => ("classes  ", spec.classes.join(", ")),
     };
     let mut text = format!(
-        "recognised  {}\nmethod      {}\nsettings    {}\nfeatures    {}\nclasses     {classes}\n\n",
+        "recognised  {}\nmethod      {}\nsettings    {}\nfeatures    {}\n{learnt}   {of}\n\n",
         imported.origin,
         spec.method.name(),
         changed_settings(&spec.method),

@@ -6,7 +6,8 @@
 
 use super::keys::Keys;
 use super::layout::{Entry, linear};
-use super::{Asked, Found, Origin, Written, of_classes};
+use super::mil_lab_clam::is_deep;
+use super::{Asked, Found, Origin, Written, of_classes, porpoise};
 use crate::methods::clam::{ClamMb, ClamSb, Loss, Settings};
 use crate::model::Spec;
 use crate::target::Target;
@@ -15,7 +16,7 @@ pub(super) const ORIGIN: Origin = Origin {
     title: "CLAM (CLAM_SB, CLAM_MB)",
     known_by: "attention_net.0, attention_net.3.attention_a.0 or attention_net.3.module.0, classifiers, \
                instance_classifiers.0",
-    is: |keys| keys.any("attention_net."),
+    is: |keys| keys.any("attention_net.") && !porpoise::is(keys),
     read,
     write,
 };
@@ -68,7 +69,7 @@ impl Shape {
 }
 
 /// The name of a part, or that of what a wrapper has in it.
-fn within(keys: &Keys, name: &'static str, wrapped: &'static str) -> &'static str {
+pub(super) fn within(keys: &Keys, name: &'static str, wrapped: &'static str) -> &'static str {
     if keys.any(wrapped) { wrapped.trim_end_matches('.') } else { name }
 }
 
@@ -160,7 +161,9 @@ pub(super) fn size(width: usize) -> Result<u32, String> {
 
 /// As the authors' program has been since 2024, with dropout in front of the attention and inside of it.
 fn write(spec: &Spec) -> Option<Result<Written, String>> {
-    let (one, each) = (spec.method.get::<ClamSb>(), spec.method.get::<ClamMb>());
+    // Several layers in front are MIL-Lab's.
+    let one = spec.method.get::<ClamSb>().filter(|s| !(is_deep(&s.embed) && s.cluster));
+    let each = spec.method.get::<ClamMb>();
     one.map(|s| written(s, spec)).or_else(|| each.map(|s| written(s, spec)))
 }
 

@@ -1,7 +1,7 @@
 //! DSMIL (binli123/dsmil-wsi): `MILNet`, whose attention changed three times.
 //!
 //! Until January 2022 queries and values were linear (`q`, `v.1`); from February to September 2022 a layer stood in front of
-//! both (`lin.0`); since then queries are two layers (`q.0`, `q.2`), or one where `nonlinear` is off, and values the features
+//! both (`lin.0`), and queries had tanh (`q.0`); since then queries are two layers (`q.0`, `q.2`), or one where `nonlinear` is off, and values the features
 //! themselves, or with `passing_v` a layer with ReLU (`v.1`).
 
 use super::clam::size;
@@ -14,8 +14,9 @@ use crate::target::Target;
 
 pub(super) const ORIGIN: Origin = Origin {
     title: "DSMIL (MILNet)",
-    known_by: "i_classifier.fc.0, b_classifier.q or b_classifier.q.0 and .2, b_classifier.v.1, b_classifier.fcc",
-    is: |keys| keys.any("b_classifier.") || keys.any("i_classifier."),
+    known_by: "i_classifier.fc.0, b_classifier.q or b_classifier.q.0 and .2, b_classifier.v.1, b_classifier.lin.0, \
+               b_classifier.fcc",
+    is: |keys| (keys.any("b_classifier.") || keys.any("i_classifier.")) && !keys.any("patch_embed."),
     read,
     write,
 };
@@ -41,6 +42,10 @@ impl Shape<'_> {
                 all.push(linear("b_classifier.q.0", "query.0", [query, width]));
                 all.push(linear("b_classifier.q.2", "query.1", [query, query]));
             }
+            Variant::Lin => {
+                all.push(linear("b_classifier.lin.0", "front", [width, width]));
+                all.push(linear("b_classifier.q.0", "query", [query, width]));
+            }
         }
         if self.value {
             all.push(linear("b_classifier.v.1", "value", [width, width]));
@@ -57,27 +62,27 @@ impl Shape<'_> {
 fn read(keys: &Keys, asked: &Asked) -> Result<Found, String> {
     let classifier = if keys.has("i_classifier.fc.weight") { "i_classifier.fc" } else { "i_classifier.fc.0" };
     let [outputs, width] = keys.layer(classifier)?;
-    if keys.any("b_classifier.lin.") {
-        return Err(
-            "b_classifier.lin.0 stands in front of queries and values, as in the authors' program of February to \
-                    September 2022; no method here computes that"
-                .into(),
-        );
-    }
     let value = keys.any("b_classifier.v.");
     let (variant, query) = match keys.has("b_classifier.q.weight") {
+        _ if keys.any("b_classifier.lin.") => (Variant::Lin, keys.layer("b_classifier.q.0")?[0]),
         true => (if value { Variant::P } else { Variant::L }, keys.layer("b_classifier.q")?[0]),
         false => (Variant::H, keys.layer("b_classifier.q.0")?[0]),
     };
     let encoder = |key: &&str| key.starts_with("i_classifier.feature_extractor");
     let why = "of the encoder of patches; bags have to hold its features";
     let unused: Vec<_> = keys.all().filter(encoder).map(|key| (key.to_owned(), why.to_owned())).collect();
+    let value = value || variant == Variant::Lin;
     let shape = Shape { classifier, variant, value, width, query, outputs };
     let mut assumed = Vec::new();
     match (variant, value) {
         (Variant::P, _) => assumed.push(
             "b_classifier.v.1 is taken for linear, as in the authors' program until January 2022; if it is of a later one \
              with nonlinear off and passing_v on, a ReLU follows it: --set variant=l --set value_layer=true"
+                .to_owned(),
+        ),
+        (Variant::Lin, _) => assumed.push(
+            "a ReLU follows b_classifier.lin.0 and tanh b_classifier.q.0, and b_classifier.v.1 is linear, as in the authors' program \
+             of February to September 2022"
                 .to_owned(),
         ),
         (Variant::H, true) => assumed.push("a ReLU follows b_classifier.v.1, as in the authors' program".to_owned()),
@@ -136,7 +141,7 @@ fn written(s: &Dsmil, spec: &Spec) -> Result<Written, String> {
     if !s.embed.is_empty() {
         return Err(format!("there are {} layers in front; MILNet has none", s.embed.len()));
     }
-    let value = s.variant == Variant::P || s.value_layer;
+    let value = matches!(s.variant, Variant::P | Variant::Lin) || s.value_layer;
     let (width, query) = (spec.width, s.query as usize);
     let shape = Shape { classifier: "i_classifier.fc.0", variant: s.variant, value, width, query, outputs };
     let mut remarks = Vec::new();
@@ -152,12 +157,16 @@ fn written(s: &Dsmil, spec: &Spec) -> Result<Written, String> {
     }
     let form = match s.variant {
         Variant::P => "as before 2022, with linear q and v".to_owned(),
+        Variant::Lin => "as from February to September 2022, with lin".to_owned(),
         Variant::H => format!("nonlinear=True, passing_v={}", if value { "True" } else { "False" }),
         Variant::L => format!("nonlinear=False, passing_v={}", if value { "True" } else { "False" }),
     };
     let class = format!("MILNet(FCLayer({width}, {outputs}), BClassifier({width}, {outputs}; {form}))");
     // Where features are the values, their weighted sums reach the last layer, and the weights add up to 1.
     let query = if s.variant == Variant::H { "query.0" } else { "query" };
-    let first = vec!["score", query, if value { "value" } else { "head" }];
+    let first = match s.variant {
+        Variant::Lin => vec!["score", "front"],
+        _ => vec!["score", query, if value { "value" } else { "head" }],
+    };
     Ok(Written { entries: shape.entries(), class, first, remarks })
 }

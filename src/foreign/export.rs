@@ -47,10 +47,13 @@ pub(super) struct Said {
     pub settings: Map<String, Value>,
     pub classes: Vec<String>,
     pub multi_label: bool,
+    /// Where intervals of time meet whose hazards the outputs are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<f32>>,
 }
 
-/// Writes a model with the keys of the program that it is an architecture of: CLAM, DSMIL, TransMIL, AttentionDeepMIL, or
-/// MIL-Lab's ABMIL. A standardisation becomes part of the first layers, as those programs have none.
+/// Writes a model with the keys of the program that it is an architecture of: CLAM and its baseline, DSMIL, TransMIL, DTFD-MIL,
+/// Porpoise, torchmil's transformer, AttentionDeepMIL, or MIL-Lab's ABMIL and CLAM. A standardisation becomes part of the first layers, as those programs have none.
 ///
 /// # Errors
 /// [`Error::Setting`] for a model that none of them can hold, with the reason.
@@ -101,6 +104,10 @@ pub fn export(model: &Model) -> Result<Exported> {
         settings: spec.method.settings(),
         classes: spec.classes.clone(),
         multi_label: matches!(spec.target, Target::LabelSets),
+        edges: match &spec.target {
+            Target::Hazards(hazards) => Some(hazards.edges.clone()),
+            _ => None,
+        },
     };
     let said = serde_json::to_string(&said).map_err(|e| Error::setting("state-dict", e.to_string()))?;
     let (tensors, written) = layout::taken(&plain, &entries).map_err(|m| Error::setting("state-dict", m))?;

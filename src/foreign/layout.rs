@@ -43,6 +43,12 @@ pub(super) fn whole(key: impl Into<String>, parameter: impl Into<String>, shape:
     Entry { key: key.into(), shape: shape.into(), of: Of::Parameters(vec![parameter.into()]) }
 }
 
+/// Gain and bias of a layer norm.
+pub(super) fn layer_norm(key: &str, parameter: &str, width: usize) -> [Entry; 2] {
+    [("weight", "gain"), ("bias", "bias")]
+        .map(|(part, of)| whole(format!("{key}.{part}"), format!("{parameter}.{of}"), &[width]))
+}
+
 /// The last layer of softmax over `classes` outputs, which a model of two classes has as one.
 pub(super) fn softmax_head(key: &str, parameter: &str, classes: usize, inputs: usize) -> [Entry; 2] {
     linear(key, parameter, [classes, inputs]).map(|entry| match entry.of {

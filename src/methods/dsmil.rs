@@ -27,6 +27,9 @@ pub enum Variant {
     H,
     /// The same with its switch `nonlinear` off: linear queries.
     L,
+    /// The authors' code from February to September 2022: queries with tanh and linear values, both of a layer with ReLU
+    /// that the classifier of instances does not see.
+    Lin,
 }
 
 /// What a bag's logit is of; each stream is trained by its own loss in any case.
@@ -85,12 +88,19 @@ impl Default for Dsmil {
 
 /// Settings, for people.
 pub(super) const HELP: &[(&str, &str)] = &[
-    ("variant", "p: the paper's network; h: the authors' later code and released weights; l: that with linear queries"),
+    (
+        "variant",
+        "p: the paper's network; h: the authors' later code and released weights; l: that with linear queries; lin: their \
+         code of February to September 2022",
+    ),
     ("embed", "widths of the fully connected ReLU layers in front; [] for none"),
     ("dropout", "dropout after each of these layers"),
     ("query", "width of the queries"),
     ("value_dropout", "dropout in front of the layer that makes the values"),
-    ("value_layer", "variants h and l: make the values with a ReLU layer (variant p always has a linear one)"),
+    (
+        "value_layer",
+        "variants h and l: make the values with a ReLU layer (variants p and lin always have a linear one)",
+    ),
     ("negative", "more than two classes: the first is a bag of none of the others, and has no logit of its own"),
     ("answer", "both: a bag's logit is the mean of both streams', as in the paper; bag: that of the attention alone"),
     ("init", "start of the weights: torch or glorot"),
@@ -152,7 +162,8 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     if settings.query == 0 {
         return Err(Error::setting("query", "the width of the queries must be above 0"));
     }
-    let value_layer = settings.variant == Variant::P || settings.value_layer;
+    let linear_values = matches!(settings.variant, Variant::P | Variant::Lin);
+    let value_layer = linear_values || settings.value_layer;
     if settings.value_dropout != 0.0 && !value_layer {
         return Err(Error::setting(
             "value_dropout",
@@ -169,8 +180,16 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     let scores = net.linear("score", h, outputs, Activation::None)?;
     let pooled = net.tape.push(SegmentReduce(Pool::Max), &[scores, tiles, bag_tiles, offsets])?;
     let (largest, critical) = (pooled[0], pooled[1]);
+    let h = match settings.variant {
+        Variant::Lin => {
+            let width = net.tape.cols(h);
+            net.linear("front", h, width, Activation::Relu)?
+        }
+        _ => h,
+    };
     let q = match settings.variant {
         Variant::P | Variant::L => net.linear("query", h, settings.query, Activation::None)?,
+        Variant::Lin => net.linear("query", h, settings.query, Activation::Tanh)?,
         Variant::H => {
             let inner = net.linear("query.0", h, settings.query, Activation::Relu)?;
             net.linear("query.1", inner, settings.query, Activation::Tanh)?
@@ -178,7 +197,7 @@ pub(super) fn network(net: &mut Network, settings: &Dsmil) -> Result<Streams> {
     };
     let v = match value_layer {
         true => {
-            let activation = if settings.variant == Variant::P { Activation::None } else { Activation::Relu };
+            let activation = if linear_values { Activation::None } else { Activation::Relu };
             let dropped = net.dropout(h, settings.value_dropout)?;
             let width = net.tape.cols(h);
             net.linear("value", dropped, width, activation)?

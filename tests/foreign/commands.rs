@@ -45,6 +45,15 @@ fn weights_become_a_model_that_predicts() {
     let set = ["--set", "legacy_shift=true", "--json"];
     let told = json(&[&["import", text(&fixture("transmil.pt"))][..], &set].concat());
     assert_eq!(told["legacy_shift"], json!(true));
+    // Survival in intervals of time.
+    let survival = dir.path().join("models/survival.safetensors");
+    let porpoise = fixture("porpoise.safetensors");
+    let args = ["import", text(&porpoise), "--edges", "11.5,22.75,47", "--out", text(&survival)];
+    let said = good(&args);
+    assert!(said.contains("intervals   4 of time, which meet at 11.5, 22.75, 47"), "{said}");
+    let table = good(&["predict", "--model", text(&survival), "--data", text(&bags), "--quiet"]);
+    assert!(table.lines().next().unwrap().contains("survival(11.5)") && table.lines().count() == 3, "{table}");
+    assert!(refused(&["import", text(&porpoise)]).contains("--edges TIME,.."));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bagrad::model::{Model, Spec};
 use bagrad::session::Session;
 use bagrad::standardise::Standardiser;
 use bagrad::tape::Storage;
-use bagrad::target::{Number, NumberLoss};
+use bagrad::target::{Hazards, Number, NumberLoss};
 use bagrad::{Bags, Device, Features, Target};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -32,6 +32,10 @@ fn all() -> Vec<Model> {
         let spec = Spec { target: Target::LabelSets, ..model.spec().clone() };
         Model::new(spec, 8).unwrap()
     };
+    let survival = |model: Model| {
+        let target = Target::Hazards(Hazards { edges: vec![0.5, 1.25, 9.0], alpha: 0.0 });
+        Model::new(Spec { target, classes: Vec::new(), ..model.spec().clone() }, 9).unwrap()
+    };
     let dsmil = |settings: Value, classes| model("dsmil", settings, 8, classes);
     vec![
         model("clam-sb", small(json!({ "k": 3, "subtyping": true })), 9, 2),
@@ -51,6 +55,14 @@ fn all() -> Vec<Model> {
         model("attention", json!({ "embed": [6, 6], "attention": 5 }), 9, 3),
         model("gated-attention", json!({ "embedder": "lenet", "image": [16, 16, 1], "attention": 4 }), 256, 2),
         model("attention", json!({ "embedder": "lenet", "image": [20, 20, 2], "attention": 4 }), 800, 2),
+        dsmil(json!({ "variant": "lin", "query": 5, "answer": "bag" }), 3),
+        model("clam-sb", json!({ "embed": [6, 6], "attention": 5, "gated": false }), 9, 3),
+        model("mi-net", json!({ "embed": [6] }), 9, 2),
+        survival(model("gated-attention", small(json!({})), 9, 2)),
+        model("dtfd", json!({ "reduce": 6, "attention": 5, "distil": "max-s", "pseudo_bags": 3 }), 9, 2),
+        model("dtfd", json!({ "reduce": 6, "attention": 5 }), 9, 3),
+        model("transformer", json!({ "width": 8, "heads": 2, "attention": 5, "layers": 2 }), 8, 2),
+        model("transformer", json!({ "width": 8, "heads": 4, "attention": 5, "gated": true, "mlp": false }), 6, 3),
     ]
 }
 
@@ -124,7 +136,8 @@ fn a_standardisation_becomes_part_of_the_layers() {
         let standardiser = Standardiser { mean, std };
         model.standardisation = Some(standardiser.clone());
         let name = format!("{:?}", model.spec());
-        if model.spec().method.settings().get("embedder").is_some_and(|embedder| embedder == "lenet") {
+        let lenet = model.spec().method.settings().get("embedder").is_some_and(|embedder| embedder == "lenet");
+        if lenet || ["dtfd", "transformer"].contains(&model.spec().method.name()) {
             let message = export(&model).map(|e| e.origin).unwrap_err().to_string();
             assert!(message.contains("its features are standardised, which its layers cannot take in"), "{message}");
             continue;
@@ -153,10 +166,12 @@ fn a_standardisation_becomes_part_of_the_layers() {
 #[test]
 fn models_without_keys_are_refused_with_the_reason() {
     let refused = |model: Model| export(&model).map(|exported| exported.origin).unwrap_err().to_string();
-    let none = refused(model("mi-net", json!({ "embed": [4] }), 5, 2));
+    let none = refused(model("mi-net", json!({ "embed": [4], "pool": "mean" }), 5, 2));
     assert!(none.contains("mi-net has no layout of another program") && none.contains("load_file"), "{none}");
     let layers = refused(model("clam-sb", json!({ "embed": [6, 5], "attention": 4 }), 5, 2));
     assert!(layers.contains("there are 2 layers in front of the attention; CLAM has one"), "{layers}");
+    let plain = refused(model("dtfd", json!({ "reduce": 6, "gated": false }), 5, 2));
+    assert!(plain.contains("its attention has no gate"), "{plain}");
     let front = refused(model("dsmil", json!({ "embed": [6] }), 5, 2));
     assert!(front.contains("there are 1 layers in front; MILNet has none"), "{front}");
     let widths = refused(model("attention", json!({ "embed": [6, 5] }), 5, 2));

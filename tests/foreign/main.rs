@@ -10,7 +10,7 @@ use bagrad::device::Device;
 use bagrad::foreign::{Asked, Imported, import};
 use bagrad::session::Session;
 use bagrad::tape::Storage;
-use bagrad::{Bags, Features, Model};
+use bagrad::{Bags, Features, Model, Target};
 use common::error;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
@@ -78,6 +78,12 @@ fn cases() -> Vec<Case> {
         let settings = Map::from_iter([("legacy_shift".to_owned(), json!(false))]);
         Case { asked: Asked { settings, ..case.asked.clone() }, ..case }
     };
+    let set = |settings: Value| Asked { settings: settings.as_object().unwrap().clone(), ..Asked::default() };
+    let clam_of = |embed: &[u32], more: Value| {
+        let mut all = with(json!({ "embed": embed }));
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
     let l_value = json!({ "variant": "l", "value_layer": true });
     vec![
         case("clam-sb.pt", "clam-sb", clam.clone()),
@@ -114,6 +120,41 @@ fn cases() -> Vec<Case> {
         one(case("mil-lab.safetensors", "gated-attention", json!({ "embed": [6], "attention": 5, "heads": 1 }))),
         case("mil-lab-deep.pt", "gated-attention", json!({ "embed": [6, 6, 6], "attention": 5, "heads": 2 })),
         case("mil-lab-plain.pt", "attention", json!({ "embed": [6, 6], "attention": 5, "heads": 1 })),
+        case("dsmil-lin.safetensors", "dsmil", json!({ "variant": "lin", "query": 5, "answer": "bag" })),
+        case("mil-lab-clam.safetensors", "clam-sb", clam_of(&[6, 6], json!({}))),
+        case("mil-lab-clam-plain.pt", "clam-sb", clam_of(&[6], json!({ "gated": false, "inst_loss": "svm" }))),
+        shift(case(
+            "mil-lab-transmil.pt",
+            "transmil",
+            json!({ "width": 8, "heads": 2, "landmarks": 4, "residual": 5 }),
+        )),
+        one(case("clam-mil.safetensors", "mi-net", json!({ "embed": [6], "pool": "max", "dropout": 0.0 }))),
+        one(case("clam-mil-old.pt", "mi-net", json!({ "embed": [6], "pool": "max", "dropout": 0.25 }))),
+        Case {
+            asked: Asked { edges: Some(vec![10.0, 20.0, 32.5]), ..Asked::default() },
+            ..case("porpoise.safetensors", "gated-attention", json!({ "embed": [6], "attention": 5, "heads": 1 }))
+        },
+        one(case("dtfd.pt", "dtfd", json!({ "reduce": 6, "attention": 5, "pseudo_bags": 4, "distil": "afs" }))),
+        Case {
+            asked: set(json!({ "pseudo_bags": 2 })),
+            ..case("dtfd-multi.safetensors", "dtfd", json!({ "reduce": 6, "pseudo_bags": 2 }))
+        },
+        Case {
+            asked: set(json!({ "heads": 2 })),
+            ..case(
+                "torchmil.safetensors",
+                "transformer",
+                json!({ "width": 8, "layers": 1, "heads": 2, "mlp": true, "gated": false, "add_self": true }),
+            )
+        },
+        Case {
+            asked: set(json!({ "heads": 4, "add_self": false })),
+            ..case(
+                "torchmil-deep.pt",
+                "transformer",
+                json!({ "width": 8, "layers": 2, "heads": 4, "mlp": false, "gated": true, "add_self": false }),
+            )
+        },
     ]
 }
 
@@ -257,6 +298,30 @@ fn both_answers_of_dsmil_are_those_of_pytorch() {
     }
 }
 
+/// Hazards of intervals of time, whose edges no weights have.
+#[test]
+fn outputs_of_survival_need_their_intervals() {
+    let found = imported("porpoise.safetensors", &Asked { edges: Some(vec![1.0, 2.0, 4.0]), ..Asked::default() });
+    let Target::Hazards(hazards) = &found.model.spec().target else { panic!("{:?}", found.model.spec()) };
+    assert_eq!((&hazards.edges[..], found.model.spec().classes.len()), (&[1.0, 2.0, 4.0][..], 0));
+    assert!(found.assumed[0].contains("the logit of the hazard of an interval"), "{:?}", found.assumed);
+    let refused = |name: &str, asked: &Asked| import(fixture(name), asked).map(|f| f.origin).unwrap_err().to_string();
+    let edges = |edges: &[f32]| Asked { edges: Some(edges.to_vec()), ..Asked::default() };
+    let neither = refused("porpoise.safetensors", &Asked::default());
+    assert!(neither.contains("classifier has 4 outputs") && neither.contains("--edges TIME,.."), "{neither}");
+    let few = refused("porpoise.safetensors", &edges(&[1.0, 2.0]));
+    assert!(few.contains("which meet at 3 times; found 2"), "{few}");
+    let falling = refused("porpoise.safetensors", &edges(&[1.0, 3.0, 2.0]));
+    assert!(falling.contains("rising"), "{falling}");
+    let both = refused("porpoise.safetensors", &Asked { classes: named(&["a", "b"]).classes, ..edges(&[1.0]) });
+    assert!(both.contains("not both"), "{both}");
+    let clam = refused("clam-sb.pt", &edges(&[1.0]));
+    assert!(clam.contains("edges: intervals of time are for outputs that are hazards"), "{clam}");
+    // The same outputs as classes.
+    let classes = imported("porpoise.safetensors", &named(&["a", "b", "c", "d"]));
+    assert_eq!((&classes.model.spec().target, classes.model.spec().classes.len()), (&Target::Classes, 4));
+}
+
 #[test]
 fn what_weights_do_not_tell_is_told() {
     let told = |name: &str, asked: &Asked| imported(name, asked).assumed.join("\n");
@@ -267,6 +332,15 @@ fn what_weights_do_not_tell_is_told() {
     let clam = told("clam-mb-old.pt", &named(&["normal", "tumour"]));
     assert!(clam.contains("the second, tumour, is taken") && clam.contains("inst_loss is svm"), "{clam}");
     assert!(!clam.contains("numbers"), "{clam}");
+    let dtfd = imported("dtfd.pt", &Asked::default());
+    assert!(dtfd.assumed.join("\n").contains("pseudo_bags (4), distil (afs)"), "{:?}", dtfd.assumed);
+    assert!(
+        dtfd.remarks[0].contains("several dicts, by whose names theirs begin: dim_reduction, "),
+        "{:?}",
+        dtfd.remarks
+    );
+    let heads = told("torchmil.safetensors", &Asked::default());
+    assert!(heads.contains("heads (8) and add_self"), "{heads}");
     let unused = imported("clam-mb-old.pt", &Asked::default()).unused;
     assert_eq!(unused[0].0, "instance_loss_fn.labels");
     let p = told("dsmil-p.safetensors", &Asked::default());

@@ -88,6 +88,7 @@ fn methods(dropout: f64) -> Vec<Method> {
         "dsmil",
         serde_json::json!({"variant": "h", "query": 4, "value_layer": true, "value_dropout": dropout}),
     ));
+    all.push(named("dsmil", serde_json::json!({"variant": "lin", "query": 4, "value_dropout": dropout})));
     all
 }
 

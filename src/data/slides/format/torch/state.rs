@@ -38,7 +38,7 @@ pub(in super::super) fn read(mut file: File, length: u64) -> Result<Weights, Rea
         let (file, big_endian) = (&file, container.big_endian);
         let bytes = move || values(&mut file.borrow_mut(), tensor, at, big_endian);
         let (shape, number) = (tensor.shape.clone(), tensor.storage.number);
-        Ok(Found { name: name.to_owned(), shape, number, bytes: Box::new(bytes) })
+        Ok(Found { name, shape, number, bytes: Box::new(bytes) })
     });
     let tensors = gather(found.collect::<Result<_, Reason>>()?, length)?;
     Ok(Weights { tensors, remarks, metadata: Vec::new() })
@@ -52,13 +52,23 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// The tensors of a dict by their names, or those of a dict in it.
+/// The tensors of a value by their names, where it is a dict that has some.
+fn tensors_of<'a>(pickle: &'a Pickle, value: &'a Value) -> Vec<(&'a str, &'a Tensor)> {
+    let Value::Dict(pairs) = value else { return Vec::new() };
+    let named = |&(key, value): &(At, At)| match (pickle.value(key), pickle.value(value)) {
+        (Value::Text(name), Value::Tensor(tensor)) => Some((name.as_str(), tensor)),
+        _ => None,
+    };
+    pairs.iter().filter_map(named).collect()
+}
+
+/// The tensors of a dict by their names, or those of a dict in it, or of several that lie side by side.
 fn search<'a>(
     pickle: &'a Pickle,
     root: &'a Value,
     deep: usize,
     remarks: &mut Vec<String>,
-) -> Result<Vec<(&'a str, &'a Tensor)>, Reason> {
+) -> Result<Vec<(String, &'a Tensor)>, Reason> {
     let pairs = match root {
         Value::Dict(pairs) => pairs,
         Value::Object(class) => {
@@ -87,10 +97,30 @@ fn search<'a>(
         if !others.is_empty() {
             remarks.push(format!("no tensors, and not read: {others}"));
         }
-        return Ok(tensors);
+        return Ok(tensors.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect());
     }
     let is_dict = |value: &Value| matches!(value, Value::Dict(_));
     let within = WITHIN.iter().find_map(|name| all.iter().find(|(key, value)| key == name && is_dict(value)));
+    if within.is_none() {
+        let parts: Vec<(&str, Vec<(&str, &Tensor)>)> = all
+            .iter()
+            .map(|&(name, value)| (name, tensors_of(pickle, value)))
+            .filter(|(_, of)| !of.is_empty())
+            .collect();
+        if parts.len() > 1 {
+            let others =
+                listed(all.iter().map(|(key, _)| *key).filter(|key| parts.iter().all(|(name, _)| name != key)));
+            let not_read = if others.is_empty() { String::new() } else { format!("; not read: {others}") };
+            let names = listed(parts.iter().map(|(name, _)| *name));
+            remarks.push(format!(
+                "the tensors are those of several dicts, by whose names theirs begin: {names}{not_read}"
+            ));
+            let joined = |(name, of): &(&str, Vec<(&str, &'a Tensor)>)| {
+                of.iter().map(|&(key, tensor)| (format!("{name}.{key}"), tensor)).collect::<Vec<_>>()
+            };
+            return Ok(parts.iter().flat_map(joined).collect());
+        }
+    }
     let Some(&(name, dict)) = within.filter(|_| deep > 1) else {
         let found = listed(all.iter().map(|(name, _)| *name));
         return Err(format!("expected tensors by name, or a dict of them under {}; found {found}", WITHIN.join(", ")));
