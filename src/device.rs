@@ -38,6 +38,8 @@ pub struct Counters {
     pub bind_groups: u64,
     /// Pipelines created.
     pub pipelines: u64,
+    /// Programs loaded, each after it was planned.
+    pub programs: u64,
     /// Compute passes begun.
     pub passes: u64,
     /// Submissions.

@@ -56,6 +56,17 @@ impl Spec {
         Self { method, width: bags.width, classes, target }
     }
 
+    /// True where both are recorded alike, whatever their classes are called, and whatever the training bags gave the target.
+    pub(crate) fn is_network_of(&self, other: &Self) -> bool {
+        let targets = match (&self.target, &other.target) {
+            (Target::Number(a), Target::Number(b)) => a.loss == b.loss,
+            (Target::Hazards(a), Target::Hazards(b)) => a.edges.len() == b.edges.len() && a.alpha == b.alpha,
+            (a, b) => a == b,
+        };
+        let sizes = |spec: &Self| (spec.width, spec.classes.len());
+        targets && sizes(self) == sizes(other) && self.method == other.method
+    }
+
     pub(crate) fn record(&self, storage: Storage, instance_grads: bool) -> Result<Tape> {
         self.record_soft(storage, instance_grads, Soft::default())
     }

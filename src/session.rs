@@ -274,6 +274,24 @@ impl Session {
         self.executor.write(BufferKey::Params, 0, snapshot)
     }
 
+    /// Answers as another model of the same network from now on, by the programs that there are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a model of another network, [`Error::Setting`] for parameters that are not finite, and what the
+    /// device answers.
+    pub(crate) fn take_place(&mut self, model: Model) -> Result<()> {
+        if !self.model.spec().is_network_of(model.spec()) {
+            return Err(Error::Shape {
+                operation: "take_place",
+                expected: format!("a model of the same network, {:?}", self.model.spec()),
+                found: format!("{:?}", model.spec()),
+            });
+        }
+        model.check_finite()?;
+        (self.model, self.stale) = (model, false);
+        self.executor.write(BufferKey::Params, 0, &self.model.values)
+    }
+
     /// Replaces one parameter, on the device and in the model.
     ///
     /// # Errors

@@ -238,6 +238,7 @@ impl<T: Precision> HostExecutor<T> {
     }
 
     fn prepare(&mut self, program: Program) -> Result<Loaded> {
+        self.counters.programs += 1;
         for (slot, &bytes) in program.slots.iter().enumerate() {
             self.ensure(BufferKey::Slot(slot as u16), bytes)?;
         }

@@ -5,7 +5,7 @@ use super::predictor::{Labelled, Look, Predictor};
 use crate::bag::Bags;
 use crate::device::Device;
 use crate::ensemble::Ensemble;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::BagScores;
 use crate::training::Predictions;
 
@@ -28,19 +28,31 @@ impl Ensemble {
 
     /// Puts the ensemble on a device, where it predicts; [`Ensemble::new`] has an example.
     pub fn on(self, device: &Device) -> EnsemblePredictor {
-        EnsemblePredictor { ensemble: self, device: device.clone(), budget: None, renamed: Vec::new(), there: None }
+        EnsemblePredictor {
+            ensemble: self,
+            device: device.clone(),
+            budget: None,
+            renamed: Vec::new(),
+            there: Vec::new(),
+            gone: 0,
+        }
     }
 }
 
-/// An ensemble on a device. Members predict one after the other, each as a [`crate::Predictor`] does, so the device holds one
-/// of them at a time.
+/// An ensemble on a device. Members predict one after the other, each as a [`crate::Predictor`] does.
+///
+/// Members of one network, whose parameters alone differ, take turns in one place on the device, by programs that were planned
+/// once. Of each other network there is a place too, which stays from call to call; within a budget
+/// ([`EnsemblePredictor::memory`]), and where the memory of the device runs out, one of them at a time.
 pub struct EnsemblePredictor {
     ensemble: Ensemble,
     device: Device,
     budget: Option<u64>,
     renamed: Vec<(String, String)>,
-    /// The member that predicted last, which stays on the device until another one does.
-    there: Option<(usize, Predictor)>,
+    /// The networks that are on the device, each with the member that predicted last.
+    there: Vec<(usize, Predictor)>,
+    /// Programs of networks that are there no more.
+    gone: u64,
 }
 
 /// What an ensemble says of some bags.
@@ -92,7 +104,7 @@ pub struct EnsembleEvaluation {
 impl EnsemblePredictor {
     /// The same within so many bytes of device memory, where methods can run in windows of rows.
     pub fn memory(self, bytes: impl Into<Option<u64>>) -> Self {
-        Self { budget: bytes.into(), there: None, ..self }
+        Self { budget: bytes.into(), there: Vec::new(), ..self }
     }
 
     /// As [`crate::Predictor::renamed`].
@@ -118,19 +130,57 @@ impl EnsemblePredictor {
     pub fn predict(&mut self, bags: &Bags) -> Result<Answers> {
         let mut mean = Mean::new(&self.ensemble);
         for at in 0..self.ensemble.members().len() {
-            mean.add(self.member(at)?.predict(bags)?);
+            let said = match self.said_by(at, bags) {
+                // Others leave their memory.
+                Err(Error::OutOfMemory { .. }) if self.there.len() > 1 => {
+                    self.leave();
+                    self.said_by(at, bags)
+                }
+                said => said,
+            };
+            mean.add(said?);
         }
         Ok(mean.end())
     }
 
+    /// Programs that were planned so far. A call whose batches are no larger than those of calls before plans none, if the
+    /// members fit on the device together.
+    pub fn programs(&mut self) -> u64 {
+        self.gone + self.there.iter_mut().map(|(_, predictor)| predictor.programs()).sum::<u64>()
+    }
+
+    fn said_by(&mut self, at: usize, bags: &Bags) -> Result<Predictions> {
+        self.member(at)?.predict(bags)
+    }
+
+    /// Takes all networks from the device.
+    fn leave(&mut self) {
+        self.gone = self.programs();
+        self.there.clear();
+    }
+
     /// A member on the device.
     fn member(&mut self, at: usize) -> Result<&mut Predictor> {
-        let there = match self.there.take().filter(|(other, _)| *other == at) {
-            Some(there) => there,
-            // What was there is gone, and has left its memory.
-            None => (at, self.ensemble.members()[at].model.clone().on(&self.device)?.memory(self.budget)),
+        let model = &self.ensemble.members()[at].model;
+        let place = match self.there.iter().position(|(_, predictor)| predictor.has_room_for(model)) {
+            Some(place) => place,
+            None => {
+                let model = model.clone();
+                if self.budget.is_some() {
+                    self.leave();
+                }
+                self.there.push((at, model.on(&self.device)?.memory(self.budget)));
+                self.there.len() - 1
+            }
         };
-        Ok(&mut self.there.insert(there).1)
+        let (member, predictor) = &mut self.there[place];
+        if *member != at {
+            // Should it fail, nobody is there whole.
+            *member = usize::MAX;
+            predictor.put(self.ensemble.members()[at].model.clone())?;
+            *member = at;
+        }
+        Ok(predictor)
     }
 
     /// Predicts all `bags` and compares those that have labels with them, as [`crate::Predictor::evaluate`] does.

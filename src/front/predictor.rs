@@ -126,6 +126,26 @@ impl Predictor {
         Ok(Self { session, spec, columns, standardiser, storage, budget: None, renamed: Vec::new() })
     }
 
+    /// True where `model` can be put in the place of its own.
+    pub(super) fn has_room_for(&self, model: &Model) -> bool {
+        self.spec.is_network_of(model.spec())
+    }
+
+    /// Puts `model` in the place of its own, whose network it has: what was planned stays.
+    pub(super) fn put(&mut self, model: Model) -> Result<()> {
+        model.check_fields()?;
+        let (spec, columns, standardiser) =
+            (model.spec().clone(), model.columns.clone(), model.standardisation.clone());
+        self.session.take_place(model)?;
+        (self.spec, self.columns, self.standardiser) = (spec, columns, standardiser);
+        Ok(())
+    }
+
+    /// Programs that were planned so far.
+    pub(super) fn programs(&mut self) -> u64 {
+        self.session.executor().counters().programs
+    }
+
     /// The same with features stored in f16 on the device.
     ///
     /// # Errors

@@ -87,6 +87,71 @@ fn members_answer_as_alone_and_together() {
     }
 }
 
+/// Members of one network take turns by programs that are planned once, whatever their standardisation, and those of others
+/// stay beside them; answers are those of each alone, to the bit, in every call.
+#[test]
+fn members_are_planned_once_for_all_calls() {
+    for device in devices() {
+        let mut models = trained(&device, method(), &[1, 2, 3]);
+        models.extend(trained(&device, Dsmil { query: 4, ..Default::default() }.into(), &[1, 2]));
+        // In turns, so that no member finds its network as it left it.
+        models.swap(1, 3);
+        let calls: Vec<Bags> = [7, 5, 6].into_iter().map(|count| bags(count, 2)).collect();
+        let check = |of: &[Model], networks: u64, memory: Option<u64>| {
+            let mut predictor = ensemble(of.to_vec()).unwrap().on(&device).memory(memory);
+            assert_eq!(predictor.programs(), 0);
+            let mut planned = Vec::new();
+            for given in &calls {
+                let found = predictor.predict(given).unwrap();
+                for (member, alone) in found.members.iter().zip(alone(of, given, &device)) {
+                    assert_eq!(member.probabilities, alone.probabilities, "{}", device.name());
+                }
+                planned.push(predictor.programs());
+            }
+            let one = {
+                let mut alone = ensemble(of[..1].to_vec()).unwrap().on(&device).memory(memory);
+                alone.predict(&calls[0]).unwrap();
+                alone.programs()
+            };
+            assert!(one > 0);
+            match memory {
+                // The largest call is the first one.
+                None => assert_eq!(planned, [networks * one; 3], "{}", device.name()),
+                // A network at a time: planned anew whenever the other one was there.
+                Some(_) => assert!(planned[0] > networks * one && planned[2] > planned[0], "{planned:?}"),
+            }
+        };
+        check(&models, 2, None);
+        check(&models, 2, Some(1 << 30));
+        check(&trained(&device, method(), &[4, 5, 6]), 1, None);
+    }
+}
+
+/// Numbers and survival of members that were told of other bags, in one place on the device.
+#[test]
+fn what_training_bags_gave_a_target_goes_with_its_member() {
+    let device = Device::host();
+    let number = |center, scale| Target::Number(Number { loss: NumberLoss::Squared, center, scale });
+    let hazards = |edges: &[f32]| Target::Hazards(Hazards { edges: edges.to_vec(), alpha: 0.0 });
+    let given = Bags { labels: None, class_names: Vec::new(), ..bags(6, 2) };
+    for targets in [[number(3.0, 2.0), number(-40.0, 0.5)], [hazards(&[1.0, 2.0]), hazards(&[1.5, 9.0])]] {
+        let models: Vec<Model> =
+            targets.into_iter().zip([3, 4]).map(|(target, seed)| fresh(target, &[], given.width, seed)).collect();
+        let mut predictor = ensemble(models.clone()).unwrap().on(&device);
+        for _ in 0..2 {
+            let found = predictor.predict(&given).unwrap();
+            for (member, alone) in found.members.iter().zip(alone(&models, &given, &device)) {
+                match &alone.target {
+                    Target::Number(_) => assert_eq!((&member.values, &member.target), (&alone.values, &alone.target)),
+                    // At common edges, from curves of its own.
+                    _ => assert_eq!(member.survival.last(), alone.survival.last()),
+                }
+            }
+        }
+        assert_eq!(predictor.programs(), 1);
+    }
+}
+
 #[test]
 fn an_ensemble_of_one_is_its_model() {
     let device = Device::host();

@@ -239,6 +239,7 @@ impl GpuExecutor {
 
     /// Buffers and pipelines of a program.
     fn prepare(&mut self, program: &Program) -> Result<Vec<Encoded>> {
+        self.counters.programs += 1;
         self.make_room(program)?;
         program.launches.iter().map(|launch| self.pipeline(launch)).collect()
     }
