@@ -17,6 +17,7 @@ pub mod digits;
 pub mod fit;
 pub mod focus;
 pub mod ibmil;
+pub mod joined;
 mod kept;
 pub mod measures;
 pub mod mhim;

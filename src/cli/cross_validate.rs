@@ -286,7 +286,7 @@ pub fn run(args: &Args) -> Result<()> {
         Err(_) => write_atomically(&place, text_of_study)?,
     }
     if let Some(models) = models {
-        models.fill(&study, &grid, (&runs, seeds, device.name()), quiet)?;
+        models.fill(&study, &grid, (&mut runs, seeds, device.name()), quiet)?;
     }
     note(quiet, format!("written: {}", args.out.display()));
     match args.output.json {

@@ -19,7 +19,7 @@ const FITS: &str = "fits";
 pub fn keeping(runs: Runs, out: &Path) -> Result<Runs> {
     let fits = out.join(MODELS).join(FITS);
     std::fs::create_dir_all(&fits).with_context(|| fits.display().to_string())?;
-    Ok(runs.with_models(fits))
+    runs.with_models(fits)
 }
 
 /// Where the fits of each method go, claimed before anything is fitted.
@@ -46,7 +46,8 @@ impl Places {
         methods.into_iter().zip(stems).map(place).collect::<Result<_>>().map(Self)
     }
 
-    /// Writes them. Fits that are not one model, as there are too many, are told: they are there by themselves.
+    /// Writes them, and removes the files of single fits whose models they have. Fits that are not one model, as there are too
+    /// many, are told: they are there by themselves.
     ///
     /// # Errors
     /// Of a file that cannot be written.
@@ -54,15 +55,18 @@ impl Places {
         self,
         study: &Study,
         grid: &Grid,
-        (runs, seeds, device): (&Runs, u64, &str),
+        (runs, seeds, device): (&mut Runs, u64, &str),
         quiet: bool,
     ) -> Result<()> {
         for (name, place, claim) in self.0 {
             match ensembles::of(study, grid, runs, (&name, seeds, device)) {
-                Ok(ensemble) => {
+                Ok((ensemble, names)) => {
+                    let file = place.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+                    runs.joined().part_from(&file, &ensemble)?;
                     // Of a single fit it is a model file like others.
                     write_atomically(claim.staged(&place), ensemble.to_bytes())?;
                     claim.commit()?;
+                    runs.joined().join(&file, &names, ensemble.members())?;
                 }
                 Err(error) => note(quiet, format!("{name}: no file has all fits: {error:#}")),
             }

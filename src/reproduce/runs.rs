@@ -1,5 +1,6 @@
 //! Finished runs: a line each in a file, so that what was interrupted goes on where it stood.
 
+use super::joined::Joined;
 use super::{Cell, Found, Grid, Metrics, Predicted, Task, Tried};
 use crate::device::Device;
 use crate::fingerprint::Fingerprint;
@@ -67,6 +68,8 @@ pub struct Runs {
     shelf: Option<Shelf>,
     /// The folder for the models that runs end with.
     models: Option<PathBuf>,
+    /// Which of them are in files of several.
+    joined: Joined,
 }
 
 impl Runs {
@@ -77,7 +80,7 @@ impl Runs {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let (lines, _) = read(&path)?;
-        Ok(Self { path, lines, others: Vec::new(), share: None, shelf: None, models: None })
+        Ok(Self { path, lines, others: Vec::new(), share: None, shelf: None, models: None, joined: Joined::default() })
     }
 
     /// The same, of which only the runs number `part`, `part` + `of`, .. are done, and which knows of those that others did,
@@ -100,20 +103,35 @@ impl Runs {
         Self { shelf, ..self }
     }
 
-    /// The same, which keeps the model of each run that ends with one, in this folder: without it a run is not over.
-    pub fn with_models(self, folder: PathBuf) -> Self {
-        Self { models: Some(folder), ..self }
+    /// The same, which keeps the model of each run that ends with one, in this folder or in a file of several beside it:
+    /// without it a run is not over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn with_models(self, folder: PathBuf) -> Result<Self> {
+        Ok(Self { joined: Joined::open(&folder)?, models: Some(folder), ..self })
     }
 
-    /// The file of the model that the run of `cell` with `seed` ends with, where such are kept and it ends with one.
+    /// The file that the run of `cell` with `seed` writes its model to, where such are kept and it ends with one.
     pub fn model(&self, cell: &Cell, seed: u64, device: &str) -> Option<PathBuf> {
-        let folder = self.models.as_ref().filter(|_| cell.ends_with_a_model)?;
-        Some(folder.join(part(cell, seed, device) + ".safetensors"))
+        let (folder, name) = (self.models.as_ref()?, self.model_name(cell, seed, device)?);
+        Some(folder.join(name + ".safetensors"))
+    }
+
+    /// What its model is called among those that are kept.
+    pub fn model_name(&self, cell: &Cell, seed: u64, device: &str) -> Option<String> {
+        (self.models.is_some() && cell.ends_with_a_model).then(|| part(cell, seed, device))
+    }
+
+    /// The models that are kept.
+    pub fn joined(&mut self) -> &mut Joined {
+        &mut self.joined
     }
 
     /// True when nothing of a run is left to do.
     fn is_over(&self, cell: &Cell, seed: u64, device: &str) -> bool {
-        self.get(cell, seed, device).is_some() && self.model(cell, seed, device).is_none_or(|file| file.exists())
+        let kept = self.model_name(cell, seed, device).is_none_or(|name| self.joined.has(&name));
+        self.get(cell, seed, device).is_some() && kept
     }
 
     /// The finished run of `cell` with `seed` on the device called `device`.

@@ -2,29 +2,36 @@
 
 use super::Study;
 use crate::ensemble::{Ensemble, Member};
-use crate::model::Model;
 use crate::reproduce::runs::Runs;
 use crate::reproduce::{Cell, Grid};
 use anyhow::{Context, Result};
 
-/// The fits of the method called `name`, with what was measured of each on its test bags. Runs keep models
-/// ([`Runs::with_models`]) and are all over.
+/// The fits of the method called `name`, with what was measured of each on its test bags, and what their models are called
+/// among those that are kept. Runs keep models ([`Runs::with_models`]) and are all over.
 ///
 /// # Errors
 /// Of a file that cannot be read, and for more fits than an ensemble holds.
-pub fn of(study: &Study, grid: &Grid, runs: &Runs, (name, seeds, device): (&str, u64, &str)) -> Result<Ensemble> {
+pub fn of(
+    study: &Study,
+    grid: &Grid,
+    runs: &mut Runs,
+    (name, seeds, device): (&str, u64, &str),
+) -> Result<(Ensemble, Vec<String>)> {
     let several = study.folds.repeats() > 1;
-    let mut members = Vec::new();
+    let (mut names, mut told) = (Vec::new(), Vec::new());
     for cell in grid.cells.iter().filter(|cell| cell.row == name) {
         for seed in 1..=seeds {
-            let file = runs.model(cell, seed, device).with_context(|| format!("{name}: its fits keep no models"))?;
+            let model = runs.model_name(cell, seed, device);
+            names.push(model.with_context(|| format!("{name}: its fits keep no models"))?);
             let line = runs.get(cell, seed, device).with_context(|| format!("{name}: a fit is missing"))?;
             let metrics = line.metrics.iter().filter(|(_, value)| value.is_finite());
             let metrics = metrics.map(|(name, value)| (name.clone(), *value)).collect();
-            members.push(Member { model: Model::load(file)?, name: called(cell, seed, several), metrics });
+            told.push((called(cell, seed, several), metrics));
         }
     }
-    Ok(Ensemble::new(members)?)
+    let models = runs.joined().models(&names)?;
+    let member = |(model, (name, metrics))| Member { model, name, metrics };
+    Ok((Ensemble::new(models.into_iter().zip(told).map(member).collect())?, names))
 }
 
 /// A fit, in words.
