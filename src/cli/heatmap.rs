@@ -39,7 +39,8 @@ Examples:
   bagrad heatmap --model runs/uni --data features_uni_v1/ --labels slides.csv --out maps/
   bagrad heatmap --model runs/uni --data uni.bags --only slide-1,slide-7 --over thumbnails/ --out maps/
   bagrad heatmap --model runs/stamp --data features/ --mpp 0.25 --threshold 95% --out maps/
-  bagrad heatmap --model runs/dsmil --data features/ --class all --scale raw --out maps/";
+  bagrad heatmap --model runs/dsmil --data features/ --class all --scale raw --out maps/
+  bagrad heatmap --model runs/uni --data features/ --score attention --range 0:0.02 --out maps/    one scale for all slides";
 
 /// Arguments of `bagrad heatmap`.
 #[derive(clap::Args)]
@@ -71,6 +72,10 @@ pub struct Args {
     /// attention and scores without a scale, else raw]
     #[arg(long, value_name = "HOW", value_parser = scale)]
     scale: Option<Scale>,
+    /// Colours from one number to another, as they are, on the maps of all slides; numbers beyond have the colours of the ends,
+    /// which is told [default: ends of each slide's own, or those that the numbers have]
+    #[arg(long, value_name = "LOW:HIGH", value_parser = range, allow_hyphen_values = true)]
+    range: Option<[f64; 2]>,
     /// Side of a patch in the unit of the places [default: what the files say, else the smallest spacing]
     #[arg(long, value_name = "LENGTH")]
     patch_size: Option<f64>,
@@ -123,6 +128,12 @@ fn scale(text: &str) -> Result<Scale, String> {
     }
 }
 
+fn range(text: &str) -> Result<[f64; 2], String> {
+    let ends = text.split_once(':').and_then(|(low, high)| Some([low.trim().parse().ok()?, high.trim().parse().ok()?]));
+    let rising = |[low, high]: &[f64; 2]| low.is_finite() && high.is_finite() && low < high;
+    ends.filter(rising).ok_or_else(|| "expected two numbers, the smaller one first, such as 0:0.02 or -3:3".into())
+}
+
 fn size(text: &str) -> Result<[f64; 2], String> {
     let sides =
         text.split_once(['x', 'X', '×']).and_then(|(w, h)| Some([w.trim().parse().ok()?, h.trim().parse().ok()?]));
@@ -165,6 +176,11 @@ pub fn run(args: &Args) -> Result<()> {
             bail!("{name}: expected a length above 0, found {length}");
         }
     }
+    if args.range.is_some() && args.scale == Some(Scale::Percentile) {
+        bail!(
+            "--range: it is of numbers as they are, and percentiles go from 0 to 100 of each slide: leave --scale away"
+        );
+    }
     let path = run_folder::model_of(&args.model)?;
     let ensemble = Ensemble::load(&path)?;
     if !ensemble.is_of_one_method() {
@@ -177,7 +193,7 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = plan(args, &ensemble)?;
     let drawing = Drawing {
         folder: claim.staging(),
-        wanted: Wanted { scores: &args.score, class: args.class.as_deref(), scale: args.scale },
+        wanted: Wanted { scores: &args.score, class: args.class.as_deref(), scale: args.scale, range: args.range },
         max_side: args.max_side,
         over: args.over.as_deref().map(pictures::within).transpose()?,
         opacity: args.opacity,

@@ -32,6 +32,8 @@ pub struct Card {
     pub part: Option<String>,
     /// Number of patches.
     pub patches: usize,
+    /// What has to be known of its map besides.
+    pub remarks: Vec<String>,
 }
 
 impl Card {
@@ -134,7 +136,11 @@ fn one(out: &mut String, at: usize, card: &Card) {
     for (file, told) in card.pictures.iter().skip(1).chain(&card.files) {
         let _ = write!(out, r#" · <a href="{}">{}</a>"#, address(file), escape(told));
     }
-    out.push_str("</p></article>");
+    out.push_str("</p>");
+    for remark in &card.remarks {
+        let _ = write!(out, r#"<p class="note">{}</p>"#, escape(remark));
+    }
+    out.push_str("</article>");
 }
 
 /// The address of a file beside the page: what is no letter or digit as bytes.
@@ -166,11 +172,13 @@ mod tests {
             right: Some(false),
             part: Some("<u>".into()),
             patches: 3,
+            remarks: vec!["a < b".into()],
         };
         let judged = Judged { title: "<s>".into(), results: vec![("AUC".into(), "<0.9>".into())], ..Judged::default() };
         let page = page("maps & more", "", &["<i>".into()], &[card], Some(&judged));
         assert!(page.contains("&lt;u&gt;") && page.contains("<h2>&lt;s&gt;</h2>") && page.contains("&lt;0.9&gt;"));
         assert!(page.contains("href=\"#judged\"") && page.contains("id=\"judged\""));
+        assert!(page.contains(r#"<p class="note">a &lt; b</p></article>"#), "{page}");
         assert_eq!(page.matches("<script>").count(), 1);
         assert!(page.contains("href=\"./a%20%22b%22%231%25.png\"") && page.contains("label <b>&quot;x&quot;</b>"));
         assert!(page.contains("predicted <b>y&amp;z</b> 0.750") && page.contains("data-error=\"-1.750000\""));

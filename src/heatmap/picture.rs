@@ -146,7 +146,7 @@ impl Picture<'_> {
         let row = width.max(NARROWEST);
         let title = wrapped(self.title, row, 2);
         let subtitle = wrapped(self.subtitle, row, 3);
-        let legend = self.legend(&view);
+        let legend = self.legend(&view, &laid);
         let notes: Vec<String> = legend.iter().chain(self.notes).flat_map(|note| wrapped(note, row, 3)).collect();
         let bar = height.clamp(120, 320);
         let top = MARGIN + (title.len() + subtitle.len()) * LINE + LINE / 2;
@@ -229,7 +229,7 @@ impl Picture<'_> {
     }
 
     /// What is said of every map.
-    fn legend(&self, view: &View) -> Vec<String> {
+    fn legend(&self, view: &View, laid: &Laid) -> Vec<String> {
         let unit = match self.unit {
             Some(PlaceUnit::Micrometres) => "µm",
             Some(PlaceUnit::Pixels) => "pixels of level 0",
@@ -249,6 +249,15 @@ impl Picture<'_> {
         let patches = if self.cells.len() == 1 { "1 patch".into() } else { format!("{} patches", self.cells.len()) };
         let mut all = vec![format!("{}: {}.{scale}", self.layer.name, self.layer.meaning)];
         all.push(format!("{patches}, {side} {unit} wide{how}; 1 pixel here is {} {unit}.", short(view.unit)));
+        let [low, high] = laid.ends.map(short);
+        match laid.beyond {
+            [0, 0] => {}
+            [below, 0] => all.push(format!("{below} below {low}, in the colour of {low}.")),
+            [0, above] => all.push(format!("{above} above {high}, in the colour of {high}.")),
+            [below, above] => {
+                all.push(format!("{below} below {low} and {above} above {high}, in the colours of these ends."));
+            }
+        }
         if self.layer.values.iter().any(|v| !v.is_finite()) {
             all.push("Dark grey: the model has no finite number there.".into());
         }

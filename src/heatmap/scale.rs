@@ -18,7 +18,8 @@ pub struct Layer<'a> {
     pub meaning: &'a str,
     /// Above 0 speaks for something, below 0 against it: colours are laid around 0.
     pub signed: bool,
-    /// The ends of the scale, where they are known; else those of the numbers.
+    /// The ends of the scale, where they are known; else those of the numbers. Of numbers with a sign 0 has to be between them
+    /// in the middle.
     pub range: Option<[f64; 2]>,
     /// A number for each instance; one that is not finite is none.
     pub values: &'a [f32],
@@ -57,6 +58,8 @@ pub struct Laid {
     pub shares: Vec<f64>,
     /// What 0 and 1 stand for.
     pub ends: [f64; 2],
+    /// How many numbers are below the one and above the other end, and have its place.
+    pub beyond: [usize; 2],
 }
 
 impl Laid {
@@ -87,7 +90,8 @@ impl Laid {
         };
         let [low, high] = ends;
         let share = |v: f64| if v.is_finite() { ((v - low) / (high - low)).clamp(0.0, 1.0) } else { f64::NAN };
-        Self { shares: values.into_iter().map(share).collect(), ends }
+        let beyond = [finite().filter(|v| *v < low).count(), finite().filter(|v| *v > high).count()];
+        Self { shares: values.into_iter().map(share).collect(), ends, beyond }
     }
 }
 
@@ -151,6 +155,8 @@ mod tests {
         assert!(of.shares[3].is_nan());
         let of = laid(&[-2.0, 0.0, 1.0], true, None, Scale::Percentile);
         assert_eq!((of.shares, of.ends), (vec![0.0, 0.5, 0.75], [-100.0, 100.0]));
+        let of = laid(&[-9.0, 0.0, 1.0, 2.5, 3.0, f32::NAN], true, Some([-2.0, 2.0]), Scale::Raw);
+        assert_eq!((&of.shares[..5], of.beyond), (&[0.0, 0.5, 0.75, 1.0, 1.0][..], [1, 2]));
         assert_eq!(laid(&[0.0], true, None, Scale::Raw).shares, [0.5]);
     }
 

@@ -195,10 +195,16 @@ fn what_cannot_be_drawn_is_told() {
         (&["--patch-size", "0"], "--patch-size: expected a length above 0"),
         (&["--over", "nowhere"], "nowhere"),
         (&["--only", "x"], "there is no slide 'x'"),
+        (&["--range", "0:1", "--scale", "percentile"], "percentiles go from 0 to 100 of each slide"),
     ] {
         let message = refused(&[&base[..], more].concat());
         assert!(message.contains(told), "{more:?}: {message}");
         assert!(!maps.exists(), "{more:?}");
+    }
+    for range in ["1", "2:1", "0:inf", "a:1"] {
+        let out = super::bagrad(&[&base[..], &["--range", range]].concat());
+        assert_eq!(out.status.code(), Some(2));
+        assert!(String::from_utf8(out.stderr).unwrap().contains("expected two numbers, the smaller one first"));
     }
     good(&[&base[..], &["--class", "1", "--patch-size", "2", "--max-side", "64", "--quiet"]].concat());
     fs::remove_file(data.join("coords.npy")).unwrap();
@@ -249,6 +255,57 @@ fn maps_lie_over_slides_and_patches_beside_them() {
     fs::write(over.join("000.png"), "no picture").unwrap();
     assert!(refused(&[&base[..], &more].concat()).contains("000.png"));
     assert_eq!(counted(&maps.join("000.png"), below), 80 * 120, "what was there stays");
+}
+
+/// One range of colours over all slides: the same number has the same colour on each, what is beyond is told, and tables stay.
+#[test]
+fn a_range_is_of_all_slides() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, _, run) = trained(dir.path(), "gated-attention");
+    let [plain, ranged] = ["plain", "ranged"].map(|name| dir.path().join(name));
+    let draw = |out: &Path, more: &[&str]| {
+        let base = ["heatmap", "--model", text(&run), "--data", text(&folder), "--out", text(out), "--max-side", "64"];
+        json(&[&base[..], &["--score", "attention", "--json"], more].concat())
+    };
+    draw(&plain, &[]);
+    let told = draw(&ranged, &["--range", "0.1:0.3"]);
+    assert_eq!(told["range"], serde_json::json!([0.1, 0.3]));
+    let (mut slides, mut colours) = (0, HashMap::new());
+    for slide in told["slides"].as_array().unwrap() {
+        let name = slide["slide"].as_str().unwrap();
+        for file in [format!("{name}.csv"), format!("{name}.regions.geojson")] {
+            assert_eq!(fs::read(ranged.join(&file)).unwrap(), fs::read(plain.join(&file)).unwrap(), "{file}");
+        }
+        let values: Vec<f64> =
+            table(&ranged.join(format!("{name}.csv"))).iter().map(|line| line["attention"].parse().unwrap()).collect();
+        let count = |beyond: &dyn Fn(f64) -> bool| values.iter().filter(|v| beyond(**v)).count();
+        assert_eq!(slide["beyond"], serde_json::json!([count(&|v| v < 0.1), count(&|v| v > 0.3)]), "{name}");
+        // Colours of patches by their numbers.
+        let all: Value = serde_json::from_slice(&fs::read(ranged.join(format!("{name}.geojson"))).unwrap()).unwrap();
+        for patch in all["features"].as_array().unwrap() {
+            let value = patch["properties"]["measurements"]["attention"].as_f64().unwrap();
+            let share = ((value - 0.1) / 0.2).clamp(0.0, 1.0);
+            let colour = bagrad::heatmap::Colours::new(false).at(share);
+            assert_eq!(patch["properties"]["color"], serde_json::json!(colour), "{name}: {value}");
+            colours.insert(colour, name.to_owned());
+        }
+        slides += 1;
+    }
+    assert!(slides == 12 && colours.len() > 2, "{colours:?}");
+    let beyond = told["slides"].as_array().unwrap().iter().filter(|s| s["beyond"] != serde_json::json!([0, 0])).count();
+    let page = fs::read_to_string(ranged.join("index.html")).unwrap();
+    let said = format!("--range: colours go from 0.1 to 0.3 on all maps; {beyond} of 12 slides have patches beyond");
+    assert!(beyond > 0 && page.contains(&said), "{page}");
+    assert!(page.contains("attention: ") && page.contains("above the range of colours"));
+    assert!(!fs::read_to_string(plain.join("index.html")).unwrap().contains("range"));
+    // Of logits 0 stays in the middle.
+    let [dsmil, maps] = ["dsmil", "maps"].map(|name| dir.path().join(name));
+    fs::create_dir(&dsmil).unwrap();
+    let (folder, _, run) = trained(&dsmil, "dsmil");
+    let base = ["heatmap", "--model", text(&run), "--data", text(&folder), "--out", text(&maps), "--score", "score"];
+    let message = refused(&[&base[..], &["--range", "-1:2"]].concat());
+    assert!(message.contains("'score' has a sign") && message.contains("such as -2:2"), "{message}");
+    good(&[&base[..], &["--range", "-2:2", "--max-side", "64", "--quiet"]].concat());
 }
 
 /// A slide of four patches in a row, as safetensors whose metadata are these.

@@ -8,7 +8,7 @@ use crate::cli::{answer, answer_json, note};
 use anyhow::Result;
 use bagrad::EnsemblePredictor;
 use bagrad::files::{Claim, write_atomically};
-use bagrad::heatmap::{self, Card};
+use bagrad::heatmap::{self, Card, short};
 use bagrad::report::Judged;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -44,12 +44,23 @@ pub fn finish(
         labelled => format!(" {right} of {labelled} slides with a label are right."),
     };
     let summary = format!("{} of {}, {patches} patches.{right_told}", slides_told(done.len()), args.data);
-    let notes = [
+    let mut notes = vec![
         "Each square is a patch where it lies in its slide; the bar beside a map tells what its colours mean. Where patches \
          overlap, the mean is shown."
             .to_owned(),
         "In QuPath: open the slide, then File, Import objects from file, and choose its cells or regions.".into(),
     ];
+    if let Some([low, high]) = args.range {
+        let beyond = done.iter().filter(|slide| slide.beyond.is_some_and(|of| of != [0, 0])).count();
+        let told = format!(
+            "colours go from {} to {} on all maps; {beyond} of {} have patches beyond, in the colours of the ends",
+            short(low),
+            short(high),
+            slides_told(done.len())
+        );
+        note(args.output.quiet, format!("--range: {told}"));
+        notes.push(format!("--range: {told}. Maps can be compared by their colours."));
+    }
     let title = format!(
         "{}{mean} on {}",
         method.title,
@@ -62,12 +73,13 @@ pub fn finish(
         let slide = |done: &Done| {
             let Card { name, label, predicted, probability, value, patches, pictures, files, part, .. } = &done.card;
             let files: Vec<&String> = pictures.iter().chain(files).map(|(file, _)| file).collect();
-            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "part": part, "patches": patches, "files": files })
+            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "part": part, "patches": patches, "files": files, "beyond": done.beyond })
         };
         return answer_json(&json!({
             "out": args.out.display().to_string(),
             "slides": done.iter().map(slide).collect::<Vec<_>>(),
             "patches": patches,
+            "range": args.range,
             "scores": judged.map(|judged| json!({ "of": judged.title, "notes": judged.notes, "results": judged.results.iter().cloned().collect::<BTreeMap<_, _>>() })),
             "device": predictor.device().name(),
             "members": members.len(),

@@ -12,6 +12,8 @@ pub struct Wanted<'a> {
     pub class: Option<&'a str>,
     /// How numbers become colours; `None` for what suits them.
     pub scale: Option<Scale>,
+    /// The ends of the colours of all maps.
+    pub range: Option<[f64; 2]>,
 }
 
 /// True for numbers whose sign matters.
@@ -28,17 +30,43 @@ impl Wanted<'_> {
     /// How such numbers become colours. What has a scale of its own is drawn as it is; attention and scores without one, of
     /// which a few are often far above all others, by their ranks.
     pub fn scale(&self, meaning: Meaning) -> Scale {
+        if self.range.is_some() {
+            return Scale::Raw;
+        }
         self.scale.unwrap_or(match meaning {
             Meaning::Weight | Meaning::Score => Scale::Percentile,
             _ => Scale::Raw,
         })
     }
 
+    /// The ends of their colours, where there are some.
+    pub fn ends(&self, meaning: Meaning) -> Option<[f64; 2]> {
+        self.range.or(range(meaning))
+    }
+
+    /// [`Wanted::named`], if the colours can go from end to end of the range.
+    ///
+    /// # Errors
+    /// As there, and for numbers with a sign whose 0 would not be in the middle.
+    pub fn choose(&self, found: &Predictions, classes: &[String], columns: &[InstanceColumn]) -> Result<Vec<usize>> {
+        let chosen = self.named(found, classes, columns)?;
+        let Some([low, high]) = self.range.filter(|[low, high]| *low != -high) else { return Ok(chosen) };
+        match chosen.iter().find(|&&at| is_signed(columns[at].meaning)) {
+            Some(&at) => bail!(
+                "--range {low}:{high}: '{}' has a sign, and 0 is in the middle of its colours: give ends that are as far from it, \
+                 such as -{far}:{far}",
+                columns[at].name,
+                far = high.abs().max(low.abs())
+            ),
+            None => Ok(chosen),
+        }
+    }
+
     /// The columns to draw, the first of which decides what is best.
     ///
     /// # Errors
     /// With the names that there are.
-    pub fn choose(&self, found: &Predictions, classes: &[String], columns: &[InstanceColumn]) -> Result<Vec<usize>> {
+    fn named(&self, found: &Predictions, classes: &[String], columns: &[InstanceColumn]) -> Result<Vec<usize>> {
         let list = |which: &mut dyn Iterator<Item = &InstanceColumn>| {
             which.map(|c| format!("'{}'", c.name)).collect::<Vec<_>>().join(", ")
         };
@@ -109,6 +137,17 @@ pub fn says(meaning: Meaning, class: &str) -> String {
     }
 }
 
+/// How many numbers are beyond the ends of the colours, for people; nothing where none is.
+pub fn beyond(beyond: [usize; 2]) -> Option<String> {
+    let told: Vec<String> = beyond
+        .iter()
+        .zip(["below", "above"])
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, side)| format!("{count} {side} the range of colours"))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +172,7 @@ mod tests {
         let classes = ["a", "b", "c"].map(String::from);
         let scores: Vec<String> = scores.iter().copied().map(String::from).collect();
         let columns = found.instance_columns(&classes);
-        let wanted = Wanted { scores: &scores, class, scale: None };
+        let wanted = Wanted { scores: &scores, class, scale: None, range: None };
         let of = wanted.choose(found, &classes, &columns).map_err(|e| e.to_string())?;
         Ok(of.into_iter().map(|at| columns[at].name.clone()).collect())
     }
@@ -161,7 +200,7 @@ mod tests {
 
     #[test]
     fn attention_is_drawn_by_ranks_and_probabilities_as_they_are() {
-        let wanted = Wanted { scores: &[], class: None, scale: None };
+        let wanted = Wanted { scores: &[], class: None, scale: None, range: None };
         assert_eq!(
             (wanted.scale(Meaning::Weight), wanted.scale(Meaning::Probability)),
             (Scale::Percentile, Scale::Raw)

@@ -68,9 +68,9 @@ impl Column {
         }
     }
 
-    fn layer(&self) -> Layer<'_> {
+    fn layer(&self, wanted: &Wanted) -> Layer<'_> {
         let Self { name, says, signed, meaning, values } = self;
-        Layer { name, meaning: says, signed: *signed, range: layers::range(*meaning), values }
+        Layer { name, meaning: says, signed: *signed, range: wanted.ends(*meaning), values }
     }
 }
 
@@ -86,6 +86,8 @@ pub struct Best {
 pub struct Done {
     pub card: Card,
     pub best: Vec<Best>,
+    /// How many numbers of the first map are below and above the colours that all maps have.
+    pub beyond: Option<[usize; 2]>,
     pub remarks: Vec<String>,
 }
 
@@ -98,7 +100,7 @@ impl Drawing<'_> {
     /// # Errors
     /// With the file that cannot be written, or a picture that cannot be read.
     pub fn draw(&self, slide: Slide) -> Result<Done> {
-        let mut done = Done { card: slide.card.clone(), best: Vec::new(), remarks: Vec::new() };
+        let mut done = Done { card: slide.card.clone(), best: Vec::new(), beyond: None, remarks: Vec::new() };
         let of_slide = || format!("slide {}", slide.name);
         self.maps(&slide, &mut done).with_context(of_slide)?;
         let first = &slide.columns[slide.drawn[0]];
@@ -129,6 +131,9 @@ impl Drawing<'_> {
         let surely = probability.map(|p| format!(", with a probability of {}", chance(p))).unwrap_or_default();
         let subtitle = format!("Predicted: {predicted}{surely}.{label}");
         let mut notes = Vec::new();
+        if let Some([low, high]) = self.wanted.range {
+            notes.push(format!("Colours go from {} to {} on all maps.", short(low), short(high)));
+        }
         let thumbnail = self.over.as_ref().map(|all| all.get(slide.name));
         let backdrop = match thumbnail {
             Some(Some(file)) => {
@@ -151,12 +156,19 @@ impl Drawing<'_> {
         for (at, &column) in slide.drawn.iter().enumerate() {
             let column = &slide.columns[column];
             let title = format!("{}: {}", slide.name, column.name);
+            if self.wanted.range.is_some() && at == 0 {
+                let beyond = Laid::new(&column.layer(&self.wanted), self.wanted.scale(column.meaning)).beyond;
+                done.beyond = Some(beyond);
+                if let Some(told) = layers::beyond(beyond) {
+                    done.card.remarks.push(format!("{}: {told}", column.name));
+                }
+            }
             let picture = Picture {
                 title: &title,
                 subtitle: &subtitle,
                 notes: &notes,
                 cells: &slide.cells,
-                layer: column.layer(),
+                layer: column.layer(&self.wanted),
                 scale: self.wanted.scale(column.meaning),
                 max_side: self.max_side,
                 unit: slide.unit,
@@ -182,7 +194,7 @@ impl Drawing<'_> {
         };
         let first = &slide.columns[slide.drawn[0]];
         let colours = Colours::new(first.signed);
-        let shares = Laid::new(&first.layer(), self.wanted.scale(first.meaning)).shares;
+        let shares = Laid::new(&first.layer(&self.wanted), self.wanted.scale(first.meaning)).shares;
         let [high, low] = self.threshold.reached(&first.values, first.signed);
         let (name, threshold, class) = (&first.name, self.threshold, slide.class);
         let [above, below] = match first.signed {
