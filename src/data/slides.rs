@@ -36,7 +36,7 @@ mod zip;
 
 pub(super) use format::{weights, without_features};
 pub use inspect::{BadSlide, ClassCount, Inspection, PartCount, Sizes, inspect};
-pub(super) use layouts::{folders_within, is_slides};
+pub(super) use layouts::is_slides;
 pub use stream::{Slides, Taken};
 
 use super::{Dataset, OnBad, Opening};
@@ -47,7 +47,7 @@ use crate::features::Features;
 use about::{counted, describe, told};
 use format::{Head, Number, Reason};
 use gather::{Gathered, Known, gather};
-use place::{Matrix, Place};
+use place::{Looked, Matrix, Place};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,6 +154,9 @@ fn label_all(set: &mut Dataset, gathered: &Gathered, good: &[Known]) -> Result<(
         let lines: Vec<usize> = good.iter().filter_map(|k| k.line).collect();
         label(set, table, &lines).map_err(|message| Error::format(&table.path, message))?;
     }
+    if set.sites.is_none() {
+        set.sites = good.iter().map(|k| k.entry.site.clone()).collect();
+    }
     let split = good.iter().map(|k| k.part).collect::<Option<Vec<_>>>();
     if let Some(mut split) = split.or(set.split.take()) {
         set.leave_out_unlabelled(&mut split);
@@ -185,8 +188,11 @@ fn read_into(known: &Known, mut place: Place<'_>) -> Result<Around, Reason> {
     if file.head() != head {
         return Err("the file changed while it was read".to_owned());
     }
-    file.read_features(place.again())?;
-    match place.first_not_finite() {
+    let found = match file.read_features(place.again())? {
+        Looked::At(found) => found,
+        Looked::No => place.first_not_finite(),
+    };
+    match found {
         Some((at, value)) => Err(not_finite(at, value, head.width)),
         None => Ok((file.coords()?, file.instance_labels()?)),
     }

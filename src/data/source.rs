@@ -237,19 +237,9 @@ fn folder(path: &Path) -> Result<Source> {
         let message = format!("this folder has images but no bags; mnist-bags:{} draws bags from it", path.display());
         return Err(Error::format(path, message));
     }
-    let nothing = || {
-        let within = slides::folders_within(path);
-        let message = match &within[..] {
-            [] => "expected features.npy or pixels.npy in this folder, found neither".to_owned(),
-            _ => format!(
-                "this folder has no files of slides, but folders in it have files of slides: expected one of {}, or a table \
-                 of the paths of all",
-                within.join(", ")
-            ),
-        };
-        Error::format(path, message)
-    };
-    Err(nothing())
+    let message = "expected features.npy or pixels.npy in this folder, found neither; and neither it nor folders in it have \
+                   files of slides";
+    Err(Error::format(path, message))
 }
 
 /// The folder of `head` when it is `generator:FOLDER`.

@@ -123,24 +123,101 @@ fn other_files_beside_slides_are_left_out() {
     let set = Dataset::open(dir.path()).unwrap();
     assert_eq!(set.bags.names, ["s0"]);
     told(&set, "2 other files are left out, such as 's0_att.npz', 'scores.npy'");
-    // Beside the folders of CLAM, too; and a folder of folders says what to give.
+    // Beside the folders of CLAM, too.
     let other = tempfile::tempdir().unwrap();
     let clam = other.path().join("clam");
     std::fs::create_dir_all(clam.join("h5_files")).unwrap();
     std::fs::copy(fixture("clam/h5_files/s1.h5"), clam.join("h5_files/s1.h5")).unwrap();
     std::fs::copy(fixture("npy/single.npy"), clam.join("mean.npy")).unwrap();
     assert_eq!(Dataset::open(&clam).unwrap().bags.names, ["s1"]);
-    let outer = tempfile::tempdir().unwrap();
-    std::fs::create_dir(outer.path().join("site-a")).unwrap();
-    std::fs::copy(fixture("stamp/s0.h5"), outer.path().join("site-a/s0.h5")).unwrap();
-    let message = refused(Dataset::open(outer.path()));
-    assert!(message.contains("folders in it have files of slides") && message.contains("site-a"), "{message}");
     // Files of the folder layout are no slides, wherever they are.
     std::fs::remove_file(dir.path().join("s0.h5")).unwrap();
     std::fs::remove_file(dir.path().join("s0_att.npz")).unwrap();
     std::fs::copy(fixture("npy/single.npy"), dir.path().join("bag_ids.npy")).unwrap();
     let message = Source::parse(dir.path()).unwrap_err().to_string();
     assert!(message.contains("expected features.npy or pixels.npy in this folder, found neither"), "{message}");
+}
+
+/// A folder with copies of fixtures.
+fn copies(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (from, to) in files {
+        let to = dir.path().join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(fixture(from), to).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn folders_of_sites_are_read_together() {
+    let (a, b) = (("stamp/s0.h5", "riga/s0.h5"), ("stamp/s2.h5", "oslo/s2.h5"));
+    let dir = copies(&[a, b, ("stamp/s1.h5", "riga/s1.h5")]);
+    std::fs::create_dir(dir.path().join("logs")).unwrap();
+    let set = Dataset::open(dir.path()).unwrap();
+    assert_eq!((set.bags.names.join(" "), set.bags.features.to_f32()), ("s0 s1 s2".into(), three()));
+    assert_eq!(set.sites.as_ref().unwrap().join(" "), "riga riga oslo");
+    told(&set, "files are in 2 folders, 'oslo', 'riga', and each slide's is taken as its site (not as its class)");
+    told(&set, "folders with no files of slides are left out, such as 'logs'");
+    let one = slides::Slides::open(dir.path(), &Opening::default()).unwrap();
+    assert_eq!(one.frame().sites, set.sites);
+    // A table finds slides by their paths too, and its sites go before the folders.
+    let labels = |text: &str| Opening { labels: Some(write(dir.path(), "labels.csv", text)), ..Opening::default() };
+    let set = Dataset::open_with(dir.path(), &labels("slide,label\nriga/s0.h5,a\ns2,b\n")).unwrap();
+    assert_eq!((set.bags.names.join(" "), set.sites.unwrap().join(" ")), ("s0 s2".into(), "riga oslo".into()));
+    let set = Dataset::open_with(dir.path(), &labels("slide,label,site\ns0,a,x\ns2,b,x\n")).unwrap();
+    assert_eq!(set.sites.unwrap(), ["x", "x"]);
+    // What is packed keeps them.
+    let packed = dir.path().join("all.bags");
+    bagrad::data::packed::pack(dir.path(), &packed, &Default::default(), &mut |_| {}).unwrap();
+    assert_eq!(Dataset::open(&packed).unwrap().sites.unwrap().join(" "), "riga riga oslo");
+    // Deeper, of several layouts, with what CLAM and TRIDENT leave beside features: the first folder that differs.
+    let dir = copies(&[
+        ("clam/h5_files/s0.h5", "tcga/brca/h5_files/s0.h5"),
+        ("clam/pt_files/s0.pt", "tcga/brca/pt_files/s0.pt"),
+        ("torch/tensor.pt", "tcga/luad/20x/features_uni/s1.pt"),
+        ("patches/s1.h5", "tcga/luad/20x/patches/s1_patches.h5"),
+        ("parquet/list.parquet", "tcga/kirc/s2.parquet"),
+    ]);
+    let set = Dataset::open(dir.path()).unwrap();
+    assert_eq!(
+        (set.bags.names.join(" "), set.sites.as_ref().unwrap().join(" ")),
+        ("s0 s1 s2".into(), "brca luad kirc".into())
+    );
+    told(&set, "folders with places alone are left out, such as 'tcga/luad/20x/patches'");
+    // One folder alone is no site.
+    let set = Dataset::open(dir.path().join("tcga/luad")).unwrap();
+    assert_eq!((set.bags.names.join(" "), &set.sites), ("s1".into(), &None));
+    told(&set, "features are read from 20x/features_uni");
+}
+
+#[test]
+fn folders_that_are_no_sites_are_refused() {
+    let refused = |files: &[(&str, &str)]| refused(Dataset::open(copies(files).path()));
+    let message = refused(&[("stamp/s0.h5", "uni/s0.h5"), ("torch/tensor.pt", "conch/s0.pt")]);
+    assert!(message.contains("slide 's0' is in conch and in uni; expected each name once"), "{message}");
+    let message = refused(&[("stamp/s0.h5", "a/s0.h5"), ("patches/s1.h5", "b/s1.h5")]);
+    assert!(message.contains("have files of slides ('a'), and others have something else"), "{message}");
+    assert!(
+        message.contains("\n  b: s1 (expected a dataset") && message.contains("a table of the paths of all"),
+        "{message}"
+    );
+    let message = refused(&[
+        ("stamp/s0.h5", "a/s0.h5"),
+        ("torchmil/features/s1.npy", "b/features/s1.npy"),
+        ("torchmil/labels/s1.npy", "b/labels/s1.npy"),
+    ]);
+    assert!(message.contains("b: a data set with labels of its own"), "{message}");
+    let message = refused(&[("patches/s0.h5", "patches/s0.h5")]);
+    assert!(message.contains("folders in it have no slides that can be read:\n  patches"), "{message}");
+    // Slides of another width are bad slides, as in one folder.
+    let message = refused(&[("stamp/s0.h5", "a/s0.h5"), ("stamp/s1.h5", "a/s1.h5"), ("bad/narrow.h5", "b/s2.h5")]);
+    assert!(message.contains("b/s2.h5: 4 features, where 2 of 3 slides have 6"), "{message}");
+    // Files that lie beside folders go before them, with a word.
+    let dir = copies(&[("stamp/s0.h5", "s0.h5"), ("stamp/s1.h5", "more/s1.h5")]);
+    let set = Dataset::open(dir.path()).unwrap();
+    assert_eq!(set.bags.names, ["s0"]);
+    told(&set, "files in folders within are not read, such as those of");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::format::{
     Format, Head, LABELS, Number, ParquetSlide, Part, Reason, SlideFile, Unit, check_labels, coords_columns, places,
     whole,
 };
-use super::place::Place;
+use super::place::{Looked, Place};
 use crate::features::Features;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub coords: Option<(PathBuf, Unit)>,
     /// A file with the labels of its instances.
     pub labels: Option<PathBuf>,
+    /// Where it is from, as the folder says that it is in.
+    pub site: Option<String>,
     /// Further files whose patches follow those of the first.
     pub pieces: Vec<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl Entry {
             rows: None,
             coords: None,
             labels: None,
+            site: None,
             pieces: Vec::new(),
         }
     }
@@ -160,7 +163,7 @@ impl SlideFile for WithBeside {
         self.file.features()
     }
 
-    fn read_features(&self, place: Place<'_>) -> Result<(), Reason> {
+    fn read_features(&self, place: Place<'_>) -> Result<Looked, Reason> {
         self.file.read_features(place)
     }
 

@@ -17,7 +17,7 @@ pub(super) use parquet::{ParquetSlide, Part};
 pub(in crate::data) use weights::read as weights;
 
 use super::parquet::{MAGIC, Parquet};
-use super::place::Place;
+use super::place::{Looked, Place};
 use super::said::Said;
 use super::zip;
 use crate::error::Error;
@@ -170,12 +170,12 @@ pub(super) trait SlideFile {
     /// What is wrong with them.
     fn features(&self) -> Result<Features, Reason>;
 
-    /// Reads the features into `place`, which has as many values as the head tells.
+    /// Reads the features into `place`, which has as many values as the head tells; answers whether each was looked at.
     ///
     /// # Errors
     /// What is wrong with them.
-    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
-        place.fill(&self.features()?)
+    fn read_features(&self, mut place: Place<'_>) -> Result<Looked, Reason> {
+        place.fill(&self.features()?).map(|()| Looked::No)
     }
 
     /// The place of each row.

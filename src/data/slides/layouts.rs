@@ -4,6 +4,7 @@ mod clam;
 mod dsmil;
 mod folder;
 mod groups;
+mod nested;
 mod parquet;
 mod paths;
 mod slideflow;
@@ -14,9 +15,6 @@ use super::table::Table;
 use crate::data::Opening;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
-
-/// Folders in a message, at most.
-const SHOWN: usize = 5;
 
 /// What a layout has.
 pub(super) struct Found {
@@ -35,7 +33,7 @@ struct Layout {
 }
 
 /// All of them, those first that are told by more than a few files.
-const ALL: [Layout; 8] = [
+const ALL: [Layout; 9] = [
     Layout { is: groups::is, find: groups::find },
     Layout { is: paths::is, find: paths::find },
     Layout { is: torchmil::is, find: torchmil::find },
@@ -44,17 +42,12 @@ const ALL: [Layout; 8] = [
     Layout { is: parquet::is, find: parquet::find },
     Layout { is: folder::is, find: folder::find },
     Layout { is: dsmil::is, find: dsmil::find },
+    Layout { is: nested::is, find: nested::find },
 ];
 
 /// True for what one of the layouts is known by.
 pub(in crate::data) fn is_slides(path: &Path) -> bool {
     ALL.iter().any(|layout| (layout.is)(path))
-}
-
-/// Folders in `path` that are layouts, a few of them.
-pub(in crate::data) fn folders_within(path: &Path) -> Vec<String> {
-    let folders = list(path, Path::is_dir).unwrap_or_default();
-    folders.iter().filter(|folder| is_slides(folder)).take(SHOWN).map(|folder| folder.display().to_string()).collect()
 }
 
 /// The slides in `path`.

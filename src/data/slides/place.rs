@@ -2,7 +2,19 @@
 
 use super::format::{Number, Reason};
 use crate::features::{Features, first_of};
+use bytemuck::Pod;
 use half::f16;
+use std::io::Read;
+
+/// Bytes that are read at a time: few enough to be in the processor's cache still when they are looked at.
+const BLOCK: usize = 256 << 10;
+
+/// Whether values were looked at while they were read, and which is the first that is not finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Looked {
+    No,
+    At(Option<(usize, f32)>),
+}
 
 /// Where the features of a slide go, all of them.
 pub(super) enum Place<'a> {
@@ -18,6 +30,31 @@ impl Place<'_> {
             (Self::F16(values), Number::F16) => Some(bytemuck::cast_slice_mut(values)),
             (Self::F32(values), Number::F32) => Some(bytemuck::cast_slice_mut(values)),
             _ => None,
+        }
+    }
+
+    /// Reads values that lie in a file as they lie here ([`Place::bytes`]), and looks at them on the way.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&mut self, from: &mut impl Read) -> std::io::Result<Looked> {
+        fn each<T: Pod>(
+            values: &mut [T],
+            from: &mut impl Read,
+            wrong: impl Fn(&T) -> bool,
+            float: impl Fn(T) -> f32,
+        ) -> std::io::Result<Looked> {
+            let (mut found, mut at) = (None, 0);
+            for block in values.chunks_mut(BLOCK / size_of::<T>()) {
+                from.read_exact(bytemuck::cast_slice_mut(block))?;
+                found = found.or_else(|| first_of(block, &wrong).map(|first| (at + first, float(block[first]))));
+                at += block.len();
+            }
+            Ok(Looked::At(found))
+        }
+        match self {
+            Self::F16(values) => each(values, from, |v| !v.is_finite(), f16::to_f32),
+            Self::F32(values) => each(values, from, |v| !v.is_finite(), |v| v),
         }
     }
 
@@ -141,6 +178,25 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_looked_at_while_they_are_read() {
+        let count = 2 * BLOCK / 4 + 3;
+        for wrong in [None, Some(0), Some(BLOCK / 4 - 1), Some(BLOCK / 4), Some(count - 1)] {
+            let mut values: Vec<f32> = (0..count).map(|at| at as f32).collect();
+            // Others behind the first change nothing.
+            wrong.into_iter().for_each(|at| values[at..].fill(f32::INFINITY));
+            let mut matrix = Matrix::new(false, count);
+            let looked = matrix.places(&[count])[0].read(&mut bytemuck::cast_slice(&values)).unwrap();
+            assert_eq!(looked, Looked::At(wrong.map(|at| (at, f32::INFINITY))));
+            assert_eq!(matrix.kept(&[count], &[true]), Features::F32(values));
+        }
+        let mut halves = Matrix::new(true, 3);
+        let values = [f16::ONE, f16::NEG_INFINITY, f16::ONE];
+        let looked = halves.places(&[3])[0].read(&mut bytemuck::cast_slice(&values)).unwrap();
+        assert_eq!(looked, Looked::At(Some((1, f32::NEG_INFINITY))));
+        assert!(halves.places(&[3])[0].read(&mut &[0; 5][..]).is_err(), "too few bytes");
+    }
 
     #[test]
     fn places_are_filled_and_those_of_bad_slides_left_out() {

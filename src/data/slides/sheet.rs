@@ -57,7 +57,10 @@ impl Sheet {
         let mut reader = file::open(path)?;
         let start = reader.fill_buf().map_err(|e| file::reading(path, e))?;
         if start.starts_with(&OLD_EXCEL) {
-            return Err(Error::format(path, "expected a table as csv or xlsx, found a workbook from before 2007"));
+            return Err(Error::format(
+                path,
+                "expected a table as csv, xlsx or parquet, found a workbook from before 2007 (xls): save it as xlsx or csv",
+            ));
         }
         if start.starts_with(&MAGIC) {
             return Self::of_parquet(path, lines).map_err(|message| Error::format(path, message));

@@ -3,7 +3,7 @@
 mod chunks;
 mod storage;
 
-use super::super::place::Place;
+use super::super::place::{Looked, Place};
 use super::super::said::Said;
 use super::arrays::{Array, Arrays};
 use super::{
@@ -219,11 +219,12 @@ impl SlideFile for Hdf5Slide {
         Ok(self.features.number.features(&self.features.bytes(&self.bytes)?))
     }
 
-    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
+    fn read_features(&self, mut place: Place<'_>) -> Result<Looked, Reason> {
         match place.bytes(self.features.number).filter(|_| !self.features.big_endian) {
-            Some(out) => self.features.read_into(&self.bytes, out),
-            None => place.fill(&self.features()?),
+            Some(out) => self.features.read_into(&self.bytes, out)?,
+            None => place.fill(&self.features()?)?,
         }
+        Ok(Looked::No)
     }
 
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {

@@ -1,7 +1,7 @@
 //! Parquet files with features: which columns are what, and the rows of a slide.
 
 use super::super::parquet::{CLOSEST, Kind, Leaf, Parquet, Piece};
-use super::super::place::{Matrix, Place};
+use super::super::place::{Looked, Matrix, Place};
 use super::super::said::Said;
 use super::arrays::COORDS;
 use super::{Head, LABELS, NAMES, Number, Reason, SlideFile, Unit, places, whole};
@@ -350,7 +350,7 @@ impl SlideFile for ParquetSlide {
         Ok(matrix.kept(&[size], &[true]))
     }
 
-    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
+    fn read_features(&self, mut place: Place<'_>) -> Result<Looked, Reason> {
         let (width, mut first) = (self.head.width, 0);
         for part in &self.parts {
             let end = first + part.count();
@@ -369,7 +369,7 @@ impl SlideFile for ParquetSlide {
             }
             first = end;
         }
-        Ok(())
+        Ok(Looked::No)
     }
 
     fn coords(&self) -> Result<Option<Vec<[f32; 2]>>, Reason> {

@@ -4,7 +4,7 @@ mod container;
 mod pickle;
 mod state;
 
-use super::super::place::Place;
+use super::super::place::{Looked, Place};
 use super::super::zip::read_at;
 use super::arrays::COORDS;
 use super::{About, Head, NAMES, Number, Reason, SlideFile, Unit, coords_columns, places, rows_and_width};
@@ -12,7 +12,7 @@ use crate::features::Features;
 use container::Container;
 use pickle::{Objects, Pickle, Tensor, Value};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub(super) use container::LEGACY;
@@ -82,14 +82,17 @@ impl SlideFile for TorchSlide {
         Ok(self.head.number.features(&self.bytes(&self.features, self.at.0)?))
     }
 
-    fn read_features(&self, mut place: Place<'_>) -> Result<(), Reason> {
-        let lying = self.features.is_contiguous() && !self.big_endian;
-        let Some(out) = place.bytes(self.head.number).filter(|_| lying) else { return place.fill(&self.features()?) };
-        let at = self.at.0 + self.features.offset * self.head.number.bytes() as u64;
+    fn read_features(&self, mut place: Place<'_>) -> Result<Looked, Reason> {
+        let number = self.head.number;
+        let lying = self.features.is_contiguous() && !self.big_endian && place.bytes(number).is_some();
+        if !lying {
+            return place.fill(&self.features()?).map(|()| Looked::No);
+        }
+        let at = self.at.0 + self.features.offset * number.bytes() as u64;
         let mut read = || {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(at))?;
-            file.read_exact(out)
+            place.read(&mut file)
         };
         read().map_err(|e| e.to_string())
     }

@@ -41,8 +41,19 @@ pub(super) fn is(path: &Path) -> bool {
 }
 
 pub(super) fn find(path: &Path, _: &Opening) -> Result<Found> {
-    let paths = if path.is_file() { vec![path.to_owned()] } else { files(path)? };
-    of(path, paths)
+    if path.is_file() {
+        return of(path, vec![path.to_owned()]);
+    }
+    let mut found = of(path, files(path)?)?;
+    // What lies deeper is none of these slides, which somebody may not know.
+    let has =
+        |inner: &PathBuf| files(inner).is_ok_and(|files| files.iter().any(|file| Format::by_name(file).is_some()));
+    let inner: Vec<String> =
+        list(path, Path::is_dir)?.iter().filter(|f| has(f)).map(|f| f.display().to_string()).collect();
+    if !inner.is_empty() {
+        found.remarks.push(format!("files in folders within are not read, such as those of {}", examples(&inner)));
+    }
+    Ok(found)
 }
 
 /// The slides in these files of `folder`.
