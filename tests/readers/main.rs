@@ -12,6 +12,7 @@ mod targets;
 
 use bagrad::random::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -99,6 +100,23 @@ fn mutated_files_end_in_bags_or_errors() {
         }
         println!("{}: {inputs} inputs, at most {} KiB held (input {of})", target.name, most >> 10);
     }
+}
+
+/// `tests/builds` compiles the programs of `fuzz/`; here, that each target has one.
+#[test]
+fn fuzz_has_a_program_for_each_target() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest: toml::Table = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+    let listed: BTreeSet<&str> =
+        manifest["bin"].as_array().unwrap().iter().map(|bin| bin["path"].as_str().unwrap()).collect();
+    let names =
+        TARGETS.iter().map(|target| (target.name, format!("fuzz_targets/{}.rs", target.name.replace('-', "_"))));
+    for (name, file) in names.clone() {
+        assert!(listed.contains(&file[..]), "{file} is not in fuzz/Cargo.toml");
+        let text = std::fs::read_to_string(folder.join(&file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(text.contains(&format!("target.name == \"{name}\"")), "{file} runs another target than {name}");
+    }
+    assert_eq!(listed.len(), names.count(), "fuzz/Cargo.toml lists programs without a target: {listed:?}");
 }
 
 /// Files whose headers promise more than there is, of which a mutation would find few.
