@@ -7,7 +7,7 @@
 // c (+)= alpha op(a) op(b) + beta e + gamma I of each bag and head; a is [m, k], b [k, n] after op.
 struct Product { m: u32, n: u32, k: u32, heads: u32, flags: u32, alpha: f32, beta: f32, gamma: f32, layers: u32 }
 var<immediate> pr: Product;
-struct Inverse { layers: u32, heads: u32, side: u32, accumulate: u32 }
+struct Inverse { layers: u32, heads: u32, side: u32, flags: u32 }
 var<immediate> iv: Inverse;
 struct Spans { tiles: u32, own: u32, other: u32 }
 var<immediate> sp: Spans;
@@ -21,11 +21,36 @@ const WITH_E = 8u;
 const A_COLUMNS = 16u;
 const B_COLUMNS = 32u;
 const C_COLUMNS = 64u;
+// Landmarks that stand for nothing but the zeros in front of the tokens are one.
+const FOLDED = 128u;
 
 @group(0) @binding(0) var<storage, read> a0: array<f32>;
 @group(0) @binding(1) var<storage, read> a1: array<f32>;
 @group(0) @binding(2) var<storage, read> a2: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out3: array<f32>;
+
+// The matrices of a bag whose first `weight` landmarks are alike: of these only the last, number `first`, stands for all,
+// and `side` rows and columns are left.
+struct Fold { first: u32, side: u32, weight: f32 }
+
+fn fold_of(tokens: u32, side: u32, flags: u32) -> Fold {
+    let each = (tokens + side - 1u) / side;
+    if (flags & FOLDED) == 0u || each == 0u {
+        return Fold(0u, side, 1.0);
+    }
+    let zeros = max((each * side - tokens) / each, 1u);
+    return Fold(zeros - 1u, side - zeros + 1u, f32(zeros));
+}
+
+// How many landmarks the one of this number stands for.
+fn weight_of(fold: Fold, number: u32) -> f32 {
+    return select(1.0, fold.weight, number == 0u);
+}
+
+// The number among those that are left of landmark `i` of all.
+fn left_of(fold: Fold, i: u32) -> u32 {
+    return max(i, fold.first) - fold.first;
+}
 
 // First value and distance of rows of a stored matrix [rows, cols] of a layer.
 fn place(layer: u32, rows: u32, cols: u32, columns: bool) -> vec2<u32> {
@@ -41,7 +66,10 @@ const ROW = 65u;
 var<workgroup> left: array<f32, 1040>;
 var<workgroup> right: array<f32, 1040>;
 
-// 256 invocations share a tile of 64 by 64 and have 4 by 4 of it.
+@group(0) @binding(4) var<storage, read> offsets4: array<u32>;
+
+// 256 invocations share a tile of 64 by 64 and have 4 by 4 of it. Folded matrices are square, and stored as if they were
+// not folded.
 @compute @workgroup_size(256)
 fn head_product(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -57,6 +85,14 @@ fn head_product(
     }
     let top = number % tiles / wide * SIDE;
     let first = number % tiles % wide * SIDE;
+    var sizes = vec3(pr.m, pr.n, pr.k);
+    if (pr.flags & FOLDED) != 0u {
+        let bag = layer / pr.heads;
+        sizes = vec3(fold_of(offsets4[bag + 1u] - offsets4[bag], pr.m, pr.flags).side);
+    }
+    if top >= sizes.x || first >= sizes.y {
+        return;
+    }
     let a_t = (pr.flags & A_T) != 0u;
     let b_t = (pr.flags & B_T) != 0u;
     let a = place(layer, select(pr.m, pr.k, a_t), select(pr.k, pr.m, a_t), (pr.flags & A_COLUMNS) != 0u);
@@ -65,20 +101,20 @@ fn head_product(
     let row = lane / 16u * 4u;
     let col = lane % 16u * 4u;
     var sums = array<f32, 16>();
-    for (var start = 0u; start < pr.k; start += DEPTH) {
+    for (var start = 0u; start < sizes.z; start += DEPTH) {
         for (var i = lane; i < SIDE * DEPTH; i += 256u) {
             // Neighbours read neighbours, whichever way the matrix is stored.
             let ar = select(i / DEPTH, i % SIDE, a_t);
             let ak = select(i % DEPTH, i / SIDE, a_t);
             var v = 0.0;
-            if top + ar < pr.m && start + ak < pr.k {
+            if top + ar < sizes.x && start + ak < sizes.z {
                 v = a0[a.x + select((top + ar) * a.y + start + ak, (start + ak) * a.y + top + ar, a_t)];
             }
             left[ak * ROW + ar] = v;
             let bc = select(i % SIDE, i / DEPTH, b_t);
             let bk = select(i / SIDE, i % DEPTH, b_t);
             v = 0.0;
-            if first + bc < pr.n && start + bk < pr.k {
+            if first + bc < sizes.y && start + bk < sizes.z {
                 v = a1[b.x + select((start + bk) * b.y + first + bc, (first + bc) * b.y + start + bk, b_t)];
             }
             right[bk * ROW + bc] = v;
@@ -100,7 +136,7 @@ fn head_product(
     for (var i = 0u; i < 16u; i++) {
         let r = top + row + i / 4u;
         let s = first + col + i % 4u;
-        if r < pr.m && s < pr.n {
+        if r < sizes.x && s < sizes.y {
             let o = c.x + r * c.y + s;
             var value = pr.alpha * sums[i] + select(0.0, pr.gamma, r == s);
             if (pr.flags & WITH_E) != 0u {
@@ -176,7 +212,13 @@ fn largest_of(bag: u32) -> Largest {
     return best;
 }
 
-// out2 = the transpose of a0 over the product of the largest sums of its bag.
+@group(0) @binding(3) var<storage, read> offsets3: array<u32>;
+
+fn fold3(bag: u32) -> Fold {
+    return fold_of(offsets3[bag + 1u] - offsets3[bag], iv.side, iv.flags);
+}
+
+// out2 = the transpose of a0, which is not folded, over the product of the largest sums of its bag.
 @compute @workgroup_size(64)
 fn inverse_start(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -189,9 +231,15 @@ fn inverse_start(
     if layer >= iv.layers {
         return;
     }
+    let fold = fold3(layer / iv.heads);
+    let row = i % area / iv.side;
+    let col = i % iv.side;
+    if max(row, col) >= fold.side {
+        return;
+    }
     let best = largest_of(layer / iv.heads);
-    let at = layer * area + i % iv.side * iv.side + i % area / iv.side;
-    out2[i] = a0[at] / (best.sums.x * best.sums.y);
+    let at = layer * area + (fold.first + col) * iv.side + fold.first + row;
+    out2[i] = a0[at] / (best.sums.x * best.sums.y) * weight_of(fold, col);
 }
 
 @group(0) @binding(2) var<storage, read_write> dots2: array<f32>;
@@ -205,10 +253,15 @@ fn inverse_dots(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let layer = group_of(group, groups);
-    let area = select(0u, iv.side * iv.side, layer < iv.layers);
+    let base = layer * iv.side * iv.side;
+    var side = 0u;
+    if layer < iv.layers {
+        side = fold3(layer / iv.heads).side;
+    }
     var sum = 0.0;
-    for (var i = lane; i < area; i += 256u) {
-        sum += a0[layer * area + i] * a1[layer * area + i];
+    for (var i = lane; i < side * side; i += 256u) {
+        let at = base + i / side * iv.side + i % side;
+        sum += a0[at] * a1[at];
     }
     partial[lane] = sum;
     workgroupBarrier();
@@ -226,9 +279,11 @@ fn inverse_dots(
 @group(0) @binding(3) var<storage, read> a3: array<f32>;
 @group(0) @binding(4) var<storage, read> a4: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out5: array<f32>;
+@group(0) @binding(6) var<storage, read> offsets6: array<u32>;
 
 // out5 (+)= a2 + the gradient through the start: a0 the matrix, a3 the gradient of the start, a4 its products
-// with the start. The largest sums have gradients too, in the one row and the one column they come from.
+// with the start. The largest sums have gradients too, in the one row and the one column they come from. a2 and a3 are
+// folded; landmarks that are one share its gradient.
 @compute @workgroup_size(64)
 fn inverse_end(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -246,7 +301,11 @@ fn inverse_end(
     let scale = best.sums.x * best.sums.y;
     let row = i % area / iv.side;
     let col = i % iv.side;
-    var value = a2[i] + a3[layer * area + col * iv.side + row] / scale;
+    let fold = fold_of(offsets6[bag + 1u] - offsets6[bag], iv.side, iv.flags);
+    let r = left_of(fold, row);
+    let c = left_of(fold, col);
+    var value = a2[layer * area + r * iv.side + c] / weight_of(fold, r)
+        + a3[layer * area + c * iv.side + r] / scale / weight_of(fold, c);
     let at = layer % iv.heads;
     let in_row = all(best.row == vec2(at, row));
     let in_col = all(best.col == vec2(at, col));
@@ -258,7 +317,61 @@ fn inverse_end(
         let slope = -dot / scale * sign(a0[i]);
         value += select(0.0, best.sums.y * slope, in_row) + select(0.0, best.sums.x * slope, in_col);
     }
-    out5[i] = value + select(0.0, out5[i], iv.accumulate != 0u);
+    out5[i] = value + select(0.0, out5[i], (iv.flags & ACCUMULATE) != 0u);
+}
+
+struct Folding { layers: u32, heads: u32, side: u32, how: u32 }
+var<immediate> fo: Folding;
+const FOLD = 0u;
+const SPREAD = 1u;
+const COLUMNS = 2u;
+const ROWS = 3u;
+@group(0) @binding(1) var<storage, read_write> folded1: array<f32>;
+@group(0) @binding(2) var<storage, read> offsets2: array<u32>;
+
+// A matrix M over the landmarks as an operator on what is the same for all that are alike: M w, for w the number of
+// landmarks that each of a column stands for, so that products of folded matrices are folded products. FOLD: folded1 = a0 w.
+// SPREAD: folded1 = a0 / w, for all rows and columns. COLUMNS, then ROWS: the gradient of what was spread from that of all.
+@compute @workgroup_size(64)
+fn inverse_fold(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_of(group, groups) * 64u + lane;
+    let area = fo.side * fo.side;
+    let layer = i / area;
+    if layer >= fo.layers {
+        return;
+    }
+    let bag = layer / fo.heads;
+    let fold = fold_of(offsets2[bag + 1u] - offsets2[bag], fo.side, FOLDED);
+    let base = layer * area;
+    let row = i % area / fo.side;
+    let col = i % fo.side;
+    if fo.how == SPREAD {
+        let c = left_of(fold, col);
+        folded1[i] = a0[base + left_of(fold, row) * fo.side + c] / weight_of(fold, c);
+        return;
+    }
+    if col >= fold.side || (row >= fold.side && fo.how != COLUMNS) {
+        return;
+    }
+    let w = weight_of(fold, col);
+    if fo.how == FOLD {
+        folded1[i] = a0[base + (fold.first + row) * fo.side + fold.first + col] * w;
+        return;
+    }
+    // All that the first of those left stands for, or the one landmark behind them.
+    let by_row = fo.how == ROWS;
+    let number = select(col, row, by_row);
+    let count = select(1u, fold.first + 1u, number == 0u);
+    let start = select(fold.first + number, 0u, number == 0u);
+    var sum = 0.0;
+    for (var k = start; k < start + count; k++) {
+        sum += a0[base + select(row * fo.side + k, k * fo.side + col, by_row)];
+    }
+    folded1[i] = select(sum / w, sum, by_row);
 }
 
 @group(0) @binding(0) var<storage, read> offsets0: array<u32>;

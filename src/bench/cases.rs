@@ -401,7 +401,7 @@ fn nystrom(s: &mut Start, width: u32) -> Result<(ValueId, ValueId)> {
     let (stacked, columns) = ((Heads::Stacked, false), (Heads::Columns, false));
     let energies = s.push(product(columns, (Heads::Columns, true), Heads::Stacked), &[few, few])?;
     let weights = s.push(RowSoftmax, &[energies])?;
-    let inverse = s.push(PseudoInverse { heads: HEADS, iterations: 6 }, &[weights])?;
+    let inverse = s.push(PseudoInverse { heads: HEADS, iterations: 6 }, &with_tokens(&[weights]))?;
     let attend = |between| CrossAttention { heads: HEADS, scale, between };
     let seen = s.tape.push(attend(Between::LandmarksAndTokens), &with_tokens(&[few, x, x]))?;
     let mixed = s.push(product(stacked, columns, Heads::Columns), &[inverse, seen[0]])?;

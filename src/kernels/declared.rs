@@ -1559,16 +1559,29 @@ pub mod nystrom {
     pub const A_COLUMNS: u32 = 16;
     pub const B_COLUMNS: u32 = 32;
     pub const C_COLUMNS: u32 = 64;
+    pub const FOLDED: u32 = 128;
     pub const SIDE: u32 = 64;
     pub const DEPTH: u32 = 16;
     pub const ROW: u32 = 65;
+    pub const FOLD: u32 = 0;
+    pub const SPREAD: u32 = 1;
+    pub const COLUMNS: u32 = 2;
+    pub const ROWS: u32 = 3;
+    #[repr(C)]
+    #[derive(Clone, Copy, Pod, Zeroable)]
+    pub struct Folding {
+        pub layers: u32,
+        pub heads: u32,
+        pub side: u32,
+        pub how: u32,
+    }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
     pub struct Inverse {
         pub layers: u32,
         pub heads: u32,
         pub side: u32,
-        pub accumulate: u32,
+        pub flags: u32,
     }
     #[repr(C)]
     #[derive(Clone, Copy, Pod, Zeroable)]
@@ -1609,7 +1622,7 @@ pub mod nystrom {
     pub const head_product: Declared = Declared {
         file: "nystrom",
         entry: "head_product",
-        bindings: &[Read, Read, Read, Write],
+        bindings: &[Read, Read, Read, Write, ReadIndex],
         words: 9,
         lanes: 256,
         reduces: false,
@@ -1617,7 +1630,7 @@ pub mod nystrom {
     pub const inverse_dots: Declared = Declared {
         file: "nystrom",
         entry: "inverse_dots",
-        bindings: &[Read, Read, Write],
+        bindings: &[Read, Read, Write, ReadIndex],
         words: 4,
         lanes: 256,
         reduces: false,
@@ -1625,7 +1638,15 @@ pub mod nystrom {
     pub const inverse_end: Declared = Declared {
         file: "nystrom",
         entry: "inverse_end",
-        bindings: &[Read, Read, Read, Read, Read, Write],
+        bindings: &[Read, Read, Read, Read, Read, Write, ReadIndex],
+        words: 4,
+        lanes: 64,
+        reduces: false,
+    };
+    pub const inverse_fold: Declared = Declared {
+        file: "nystrom",
+        entry: "inverse_fold",
+        bindings: &[Read, Write, ReadIndex],
         words: 4,
         lanes: 64,
         reduces: false,
@@ -1633,7 +1654,7 @@ pub mod nystrom {
     pub const inverse_start: Declared = Declared {
         file: "nystrom",
         entry: "inverse_start",
-        bindings: &[Read, Read, Write],
+        bindings: &[Read, Read, Write, ReadIndex],
         words: 4,
         lanes: 64,
         reduces: false,

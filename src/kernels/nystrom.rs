@@ -1,9 +1,12 @@
 //! Host twins of `shaders/nystrom.wgsl`.
 
 use super::cost::At;
-pub use super::declared::nystrom::{A_COLUMNS, A_T, ACCUMULATE, B_COLUMNS, B_T, C_COLUMNS, SIDE, WITH_E};
+pub use super::declared::nystrom::{
+    A_COLUMNS, A_T, ACCUMULATE, B_COLUMNS, B_T, C_COLUMNS, COLUMNS, FOLD, FOLDED, ROWS, SIDE, SPREAD, WITH_E,
+};
 use super::declared::nystrom::{
-    Inverse as InverseParams, Product as ProductParams, Spans as SpansParams, Zeros as ZerosParams,
+    Folding as FoldingParams, Inverse as InverseParams, Product as ProductParams, Spans as SpansParams,
+    Zeros as ZerosParams,
 };
 use super::elementwise::keep_or_zero;
 use super::host::{Shared, for_rows, parallel};
@@ -29,7 +32,9 @@ kernels! {
         DOTS = inverse_dots, |at| of_layers(at, |area, _| (2 * area + 1, 2 * area));
         /// Gradient of `inverse_start`, added to that of the iteration.
         END = inverse_end,
-            |at| of_layers(at, |area, w| (area * (3 + w[3]) + 2 * w[2] + 5, area * (2 + w[3]) + 4 * w[2]));
+            |at| of_layers(at, |area, w| (area * (3 + (w[3] & 1)) + 2 * w[2] + 5, area * (2 + (w[3] & 1)) + 4 * w[2]));
+        /// Matrices of landmarks of which some are alike, with these as one, and back.
+        FOLDING = inverse_fold, |at| of_layers(at, |area, _| (2 * area, area));
         /// Rows of each tile, and the rows they look at.
         SPANS = cross_spans, |&At { w, .. }| (4 * w[0], 0, format!("{}", w[0]));
         /// Zeros among the keys and values of attention, after it.
@@ -45,6 +50,36 @@ fn of_layers(at: &At, each: impl Fn(u64, [u64; 16]) -> (u64, u64)) -> (u64, u64,
     let (layers, side) = (at.w[0], at.w[2]);
     let (values, flops) = each(side * side, at.w);
     (layers * values, layers * flops, format!("{layers} x {side}x{side}"))
+}
+
+/// The matrices of a bag whose first `weight` landmarks are alike: of these only the last, number `first`, stands for
+/// all, and `side` rows and columns are left.
+#[derive(Clone, Copy)]
+struct Fold {
+    first: usize,
+    side: usize,
+    weight: usize,
+}
+
+impl Fold {
+    fn of(offsets: &[u32], bag: usize, side: usize, flags: u32) -> Self {
+        if flags & FOLDED == 0 {
+            return Self { first: 0, side, weight: 1 };
+        }
+        let (each, zeros) = stretch(rows_of(offsets, bag).len(), side);
+        let weight = zeros.checked_div(each).unwrap_or(1).max(1);
+        Self { first: weight - 1, side: side - weight + 1, weight }
+    }
+
+    /// How many landmarks the one of this number stands for.
+    fn weight<T: Real>(&self, number: usize) -> T {
+        T::new(if number == 0 { self.weight as f64 } else { 1.0 })
+    }
+
+    /// The number among those that are left of landmark `i` of all.
+    fn left(&self, i: usize) -> usize {
+        i.saturating_sub(self.first)
+    }
 }
 
 /// Rows of a result that a core computes in one go; fixed, so that bits do not depend on the cores.
@@ -69,7 +104,6 @@ fn head_product<T: Real>(args: &Args<T>) {
     parallel(p.layers as usize * blocks, 2 * BLOCK.min(m) * n * k, |range| {
         for number in range {
             let (layer, top) = (number / blocks, number % blocks * BLOCK);
-            let rows = BLOCK.min(m - top);
             let factor = |values, [r, c]: [usize; 2], transposed, columns, skip: usize| {
                 let [r, c] = if transposed { [c, r] } else { [r, c] };
                 let (first, ld) = place(layer, heads, r, c, columns);
@@ -79,6 +113,15 @@ fn head_product<T: Real>(args: &Args<T>) {
             let a = factor(a, [m, k], flag(A_T), flag(A_COLUMNS), top);
             let b = factor(b, [k, n], flag(B_T), flag(B_COLUMNS), 0);
             let (first, ld) = place(layer, heads, m, n, flag(C_COLUMNS));
+            // Folded matrices are square, and stored as if they were not folded.
+            let [m, n, k] = match flag(FOLDED) {
+                true => [Fold::of(args.indices(4), layer / heads, m, FOLDED).side; 3],
+                false => [m, n, k],
+            };
+            if top >= m {
+                continue;
+            }
+            let rows = BLOCK.min(m - top);
             if prepared {
                 for r in top..top + rows {
                     let at = first + r * ld..first + r * ld + n;
@@ -139,39 +182,76 @@ fn largest_of<T: Real>(sums: &[T], heads: usize, bag: usize) -> [(T, usize, usiz
 fn inverse_start<T: Real>(a: &Args<T>) {
     let p: InverseParams = a.params();
     let (heads, side) = (p.heads as usize, p.side as usize);
-    let (x, sums) = (a.read(0), a.read(1));
+    let (x, sums, offsets) = (a.read(0), a.read(1), a.indices(3));
     for_rows(a.write(2), p.layers as usize, side * side, 2 * side * side, |layer, out| {
         let x = &x[layer * side * side..(layer + 1) * side * side];
         let [row, col] = largest_of(sums, heads, layer / heads);
         let scale = T::ONE / (row.0 * col.0);
-        for (i, out) in out.chunks_exact_mut(side).enumerate() {
-            out.iter_mut().enumerate().for_each(|(j, o)| *o = x[j * side + i] * scale);
+        let fold = Fold::of(offsets, layer / heads, side, p.flags);
+        for (i, out) in out.chunks_exact_mut(side).enumerate().take(fold.side) {
+            for (j, o) in out[..fold.side].iter_mut().enumerate() {
+                *o = x[(fold.first + j) * side + fold.first + i] * scale * fold.weight(j);
+            }
         }
     });
 }
 
 fn inverse_dots<T: Real>(a: &Args<T>) {
     let p: InverseParams = a.params();
-    let (area, x, y) = ((p.side * p.side) as usize, a.read(0), a.read(1));
+    let (heads, side) = (p.heads as usize, p.side as usize);
+    let (area, x, y, offsets) = (side * side, a.read(0), a.read(1), a.indices(3));
     for_rows(a.write(2), p.layers as usize, 1, 2 * area, |layer, out| {
-        let at = layer * area..(layer + 1) * area;
-        out[0] = x[at.clone()].iter().zip(&y[at]).map(|(x, y)| *x * *y).sum();
+        let left = Fold::of(offsets, layer / heads, side, p.flags).side;
+        out[0] = (layer * area..).step_by(side).take(left).fold(T::ZERO, |sum, row| {
+            x[row..row + left].iter().zip(&y[row..row + left]).fold(sum, |sum, (x, y)| sum + *x * *y)
+        });
+    });
+}
+
+fn inverse_fold<T: Real>(a: &Args<T>) {
+    let p: FoldingParams = a.params();
+    let (heads, side) = (p.heads as usize, p.side as usize);
+    let (area, x, offsets) = (side * side, a.read(0), a.indices(2));
+    for_rows(a.write(1), p.layers as usize, area, 2 * area, |layer, out| {
+        let x = &x[layer * area..(layer + 1) * area];
+        let fold = Fold::of(offsets, layer / heads, side, FOLDED);
+        // All that the first of those left stands for, or the one landmark behind them.
+        let all_of = |number: usize| match number {
+            0 => 0..fold.first + 1,
+            _ => fold.first + number..fold.first + number + 1,
+        };
+        let rows = if p.how == FOLD || p.how == ROWS { fold.side } else { side };
+        let cols = if p.how == SPREAD { side } else { fold.side };
+        for (i, out) in out.chunks_exact_mut(side).enumerate().take(rows) {
+            for (j, o) in out[..cols].iter_mut().enumerate() {
+                *o = match p.how {
+                    FOLD => x[(fold.first + i) * side + fold.first + j] * fold.weight(j),
+                    SPREAD => x[fold.left(i) * side + fold.left(j)] / fold.weight(fold.left(j)),
+                    COLUMNS => x[i * side..][all_of(j)].iter().copied().sum::<T>() / fold.weight(j),
+                    _ => all_of(i).map(|k| x[k * side + j]).sum(),
+                };
+            }
+        }
     });
 }
 
 fn inverse_end<T: Real>(a: &Args<T>) {
     let p: InverseParams = a.params();
-    let (heads, side, keep) = (p.heads as usize, p.side as usize, T::new(p.accumulate as f64));
-    let (x, sums, g, start, dots) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4));
+    let (heads, side, keep) = (p.heads as usize, p.side as usize, T::new((p.flags & ACCUMULATE) as f64));
+    let (x, sums, g, start, dots, offsets) = (a.read(0), a.read(1), a.read(2), a.read(3), a.read(4), a.indices(6));
     let area = side * side;
     for_rows(a.write(5), p.layers as usize, area, 4 * area, |layer, out| {
         let (bag, head) = (layer / heads, layer % heads);
         let [row, col] = largest_of(sums, heads, bag);
         let scale = T::ONE / (row.0 * col.0);
         let [x, g, start] = [x, g, start].map(|v| &v[layer * area..(layer + 1) * area]);
+        let fold = Fold::of(offsets, bag, side, p.flags);
         for (i, out) in out.chunks_exact_mut(side).enumerate() {
+            let i = fold.left(i);
             for (j, o) in out.iter_mut().enumerate() {
-                *o = keep_or_zero(keep, *o) + g[i * side + j] + start[j * side + i] * scale;
+                let j = fold.left(j);
+                let through_start = start[j * side + i] * scale / fold.weight(j);
+                *o = keep_or_zero(keep, *o) + g[i * side + j] / fold.weight(i) + through_start;
             }
         }
         let slope = -dots[bag * heads..(bag + 1) * heads].iter().copied().sum::<T>() * scale;

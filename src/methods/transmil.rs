@@ -293,7 +293,7 @@ impl Layer {
         let energies = net.tape.push1(energies, &[q, keys])?;
         let weights = net.tape.push1(RowSoftmax, &[energies])?;
         let op = PseudoInverse { heads: self.heads, iterations: self.iterations };
-        let inverse = net.tape.push1(op, &[weights])?;
+        let inverse = net.tape.push1(op, &[weights, self.tokens[0], self.tokens[1]])?;
         let op = CrossAttention { heads: self.heads, scale: self.scale, between: Between::LandmarksAndTokens };
         let seen = net.tape.push(op, &[q, token_keys, values, self.tokens[0], self.tokens[1]])?;
         let mix = self.product(1.0, (Heads::Stacked, false), (Heads::Columns, false), Heads::Columns);

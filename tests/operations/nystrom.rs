@@ -2,7 +2,7 @@
 //! plain definitions.
 
 use crate::common;
-use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, param, record};
+use crate::common::check::{Build, Case, Widths, against_differences, against_oracle, compare, param, record};
 use crate::common::harness::{Numbers, run};
 use bagrad::device::Device;
 use bagrad::kernels::launch::tokens_of;
@@ -176,6 +176,13 @@ fn cases() -> Vec<Case> {
             vec![t.push1(op, &[a]).unwrap()]
         }));
     }
+    for iterations in [1, 3] {
+        cases.push(case(&format!("inverse of folded landmarks, {iterations}"), move |t, x, w| {
+            let a = weights(t, x, w, 1.0);
+            let a = softmax(t, a);
+            over_tokens(t, PseudoInverse { heads: w.heads, iterations }, &[a])[..1].to_vec()
+        }));
+    }
     for between in [Between::TokensAndLandmarks, Between::LandmarksAndTokens] {
         for outputs in 1..=2 {
             cases.push(case(&format!("{between:?}, {outputs} outputs"), move |t, x, w| {
@@ -308,6 +315,34 @@ fn the_iteration_inverts() {
     let z = &found.outputs[1].1;
     let error = common::error(&alone.outputs[1].1, &z[z.len() / 2..]);
     assert!(error < 1e-13, "a batch mate changed the inverse by {error}");
+}
+
+/// Landmarks of nothing but zeros taken as one give the inverse and the gradients of all of them: no tokens but one, fewer
+/// than landmarks, as many, one more (half of the landmarks are zeros then), and many.
+#[test]
+fn folded_landmarks_give_the_same_inverse() {
+    let m = 26;
+    let tape_of = |folded: bool| {
+        let build: Build = Box::new(move |t, x, _| {
+            let x = square(t, x, 12);
+            let [q, k] = [0; 2].map(|_| {
+                let x = linear(t, x, 12);
+                means(t, x, m)
+            });
+            let (a, b) = ((Heads::Columns, false), (Heads::Columns, true));
+            let a = t.push1(HeadProduct { heads: 2, scale: 1.5, a, b, c: Heads::Stacked }, &[q, k]).unwrap();
+            let a = softmax(t, a);
+            let op = PseudoInverse { heads: 2, iterations: 6 };
+            let z = if folded { over_tokens(t, op, &[a])[0] } else { t.push1(op, &[a]).unwrap() };
+            vec![a, z]
+        });
+        record(&build, Widths { input: 5, output: 1, hidden: 1, heads: 2 }, Storage::F32, false)
+    };
+    let [plain, folded] = [false, true].map(tape_of);
+    let sizes = [1usize, 2, 9, 16, 25, 26, 36, 400];
+    let numbers = Numbers::random(&plain, &sizes, 5, 2, 9);
+    let [wanted, found] = [&plain, &folded].map(|tape| run(&Device::oracle(), tape, Purpose::Upstream, &numbers, true));
+    compare("folded landmarks", &found, &wanted, 1e-9);
 }
 
 #[test]
