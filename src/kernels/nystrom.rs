@@ -13,6 +13,7 @@ use super::host::{Shared, for_rows, parallel};
 use super::matmul::{Factor, multiply};
 use super::tokens::{rows_of, stretch};
 use super::{Args, Real, kernels};
+use std::ops::Range;
 
 kernels! {
     nystrom {
@@ -76,9 +77,10 @@ impl Fold {
         T::new(if number == 0 { self.weight as f64 } else { 1.0 })
     }
 
-    /// The number among those that are left of landmark `i` of all.
-    fn left(&self, i: usize) -> usize {
-        i.saturating_sub(self.first)
+    /// The landmarks that this one of those that are left stands for.
+    fn of_left(&self, number: usize) -> Range<usize> {
+        let end = self.first + number + 1;
+        if number == 0 { 0..end } else { end - 1..end }
     }
 }
 
@@ -215,21 +217,39 @@ fn inverse_fold<T: Real>(a: &Args<T>) {
     for_rows(a.write(1), p.layers as usize, area, 2 * area, |layer, out| {
         let x = &x[layer * area..(layer + 1) * area];
         let fold = Fold::of(offsets, layer / heads, side, FOLDED);
-        // All that the first of those left stands for, or the one landmark behind them.
-        let all_of = |number: usize| match number {
-            0 => 0..fold.first + 1,
-            _ => fold.first + number..fold.first + number + 1,
-        };
-        let rows = if p.how == FOLD || p.how == ROWS { fold.side } else { side };
-        let cols = if p.how == SPREAD { side } else { fold.side };
-        for (i, out) in out.chunks_exact_mut(side).enumerate().take(rows) {
-            for (j, o) in out[..cols].iter_mut().enumerate() {
-                *o = match p.how {
-                    FOLD => x[(fold.first + i) * side + fold.first + j] * fold.weight(j),
-                    SPREAD => x[fold.left(i) * side + fold.left(j)] / fold.weight(fold.left(j)),
-                    COLUMNS => x[i * side..][all_of(j)].iter().copied().sum::<T>() / fold.weight(j),
-                    _ => all_of(i).map(|k| x[k * side + j]).sum(),
-                };
+        let (first, left) = (fold.first, fold.side);
+        match p.how {
+            FOLD => {
+                for (out, x) in out.chunks_exact_mut(side).zip(x[first * side..].chunks_exact(side)) {
+                    out[..left].copy_from_slice(&x[first..]);
+                    out[0] *= fold.weight(0);
+                }
+            }
+            SPREAD => {
+                for i in 0..left {
+                    let (start, end) = (fold.of_left(i).start * side, fold.of_left(i).end * side);
+                    let (x, row) = (&x[i * side..i * side + left], &mut out[start..start + side]);
+                    row[..=first].fill(x[0] / fold.weight(0));
+                    row[first + 1..].copy_from_slice(&x[1..]);
+                    for again in (start + side..end).step_by(side) {
+                        out.copy_within(start..start + side, again);
+                    }
+                }
+            }
+            COLUMNS => {
+                for (out, x) in out.chunks_exact_mut(side).zip(x.chunks_exact(side)) {
+                    out[..left].copy_from_slice(&x[first..]);
+                    out[0] = x[..=first].iter().copied().sum::<T>() / fold.weight(0);
+                }
+            }
+            _ => {
+                for i in 0..left {
+                    let to = &mut out[i * side..i * side + left];
+                    to.fill(T::ZERO);
+                    for x in x[fold.of_left(i).start * side..fold.of_left(i).end * side].chunks_exact(side) {
+                        to.iter_mut().zip(x).for_each(|(o, v)| *o += *v);
+                    }
+                }
             }
         }
     });
@@ -246,12 +266,17 @@ fn inverse_end<T: Real>(a: &Args<T>) {
         let scale = T::ONE / (row.0 * col.0);
         let [x, g, start] = [x, g, start].map(|v| &v[layer * area..(layer + 1) * area]);
         let fold = Fold::of(offsets, bag, side, p.flags);
-        for (i, out) in out.chunks_exact_mut(side).enumerate() {
-            let i = fold.left(i);
-            for (j, o) in out.iter_mut().enumerate() {
-                let j = fold.left(j);
-                let through_start = start[j * side + i] * scale / fold.weight(j);
-                *o = keep_or_zero(keep, *o) + g[i * side + j] / fold.weight(i) + through_start;
+        let mut each = vec![T::ZERO; fold.side];
+        for i in 0..fold.side {
+            let share = T::ONE / fold.weight(i);
+            for (j, o) in each.iter_mut().enumerate() {
+                *o = g[i * side + j] * share + start[j * side + i] * scale / fold.weight(j);
+            }
+            // All that this one stands for have the same.
+            for out in out[fold.of_left(i).start * side..fold.of_left(i).end * side].chunks_exact_mut(side) {
+                let (alike, rest) = out.split_at_mut(fold.first);
+                alike.iter_mut().for_each(|o| *o = keep_or_zero(keep, *o) + each[0]);
+                rest.iter_mut().zip(&each).for_each(|(o, v)| *o = keep_or_zero(keep, *o) + *v);
             }
         }
         let slope = -dots[bag * heads..(bag + 1) * heads].iter().copied().sum::<T>() * scale;

@@ -59,6 +59,13 @@ fn follow_square<T: Real>(v: &mut T, keep: T, g: T) {
     *v = above(f32::MIN_POSITIVE, keep * *v + (T::ONE - keep) * g * g);
 }
 
+/// Moves both moments towards `g` and its square.
+#[inline(always)]
+fn follow_both<T: Real>(m: &mut T, v: &mut T, g: T, [b1, b2]: [T; 2]) {
+    *m = settled(b1 * *m + (T::ONE - b1) * g);
+    follow_square(v, b2, g);
+}
+
 /// What the table says of a group, and whether weight decay acts on the run.
 struct Own<T> {
     rate: T,
@@ -128,9 +135,7 @@ fn adam<T: Real>(a: &Args<T>) {
             let decay = T::from_f32(p.decay) * own.decay;
             let (shrink, added) = if decoupled { (T::ONE - rate * decay, T::ZERO) } else { (T::ONE, decay) };
             for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
-                let g = settled(*g * factor + added * *w);
-                *m = settled(b1 * *m + (T::ONE - b1) * g);
-                follow_square(v, b2, g);
+                follow_both(m, v, settled(*g * factor + added * *w), [b1, b2]);
                 *w = settled(*w * shrink - step * *m / ((*v * c2).sqrt() + eps));
             }
         },
@@ -149,12 +154,18 @@ fn radam<T: Real>(a: &Args<T>) {
             let step = rate * T::from_f32(p.correction1) * own.corrections[0];
             let rectified = T::from_f32(p.correction2) * own.corrections[1] != T::ZERO;
             let shrink = T::ONE - rate * T::from_f32(p.decay) * own.decay;
-            for (((w, m), v), g) in params.iter_mut().zip(first).zip(second).zip(grads) {
-                let g = settled(*g * factor);
-                *m = settled(b1 * *m + (T::ONE - b1) * g);
-                follow_square(v, b2, g);
-                let divisor = if rectified { v.sqrt() + eps } else { T::ONE };
-                *w = settled(*w * shrink - step * *m / divisor);
+            let each = params.iter_mut().zip(first).zip(second).zip(grads);
+            // A loop each: with the question inside, neither vectorises.
+            if rectified {
+                for (((w, m), v), g) in each {
+                    follow_both(m, v, settled(*g * factor), [b1, b2]);
+                    *w = settled(*w * shrink - step * *m / (v.sqrt() + eps));
+                }
+            } else {
+                for (((w, m), v), g) in each {
+                    follow_both(m, v, settled(*g * factor), [b1, b2]);
+                    *w = settled(*w * shrink - step * *m);
+                }
             }
         },
     );

@@ -1,5 +1,6 @@
 //! Host twins of `shaders/reduce.wgsl`.
 
+use super::attention_pool::dot;
 use super::cost::At;
 pub use super::declared::reduce::{ADD, OF_LOGS, OF_TOTAL};
 use super::declared::reduce::{LogGradParams, RowGradParams, RowParams, SpreadParams, SquaresParams, SumRowsParams};
@@ -103,15 +104,24 @@ fn spread<T: Real>(a: &Args<T>) {
     });
 }
 
-/// Softmax of one row.
+/// The largest of x, in sixteen running ones.
+#[inline(always)]
+fn largest_of<T: Real>(x: &[T]) -> T {
+    let mut most = [T::LOWEST; 16];
+    let blocks = x.chunks_exact(16);
+    let rest = blocks.remainder().iter().fold(T::LOWEST, |m, v| m.larger(*v));
+    for block in blocks {
+        most.iter_mut().zip(block).for_each(|(m, v)| *m = m.larger(*v));
+    }
+    most.into_iter().fold(rest, T::larger)
+}
+
+/// Softmax of one row. Exponentials and their sum in one loop would be one after the other.
 #[inline(always)]
 pub(super) fn softmax_of<T: Real>(x: &[T], out: &mut [T]) {
-    let largest = x.iter().fold(T::LOWEST, |m, v| m.larger(*v));
-    let mut total = T::ZERO;
-    for (o, v) in out.iter_mut().zip(x) {
-        *o = (*v - largest).exp();
-        total += *o;
-    }
+    let largest = largest_of(x);
+    out.iter_mut().zip(x).for_each(|(o, v)| *o = (*v - largest).exp());
+    let total = sum_of(out, |v| v);
     out.iter_mut().for_each(|o| *o = *o / total);
 }
 
@@ -145,7 +155,7 @@ fn row_softmax_grad<T: Real>(a: &Args<T>) {
     let keep = T::new(p.accumulate as f64);
     over_rows(a.write(2), p.rows as usize, cols, 2, |r, out| {
         let (y, g) = (&y[r * cols..(r + 1) * cols], &g[r * cols..(r + 1) * cols]);
-        let inner: T = y.iter().zip(g).map(|(y, g)| *y * *g).sum();
+        let inner = dot(y, g);
         for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
             *o = keep_or_zero(keep, *o) + *y * (*g - inner);
         }
@@ -158,8 +168,8 @@ fn row_log_softmax<T: Real>(a: &Args<T>) {
     let (x, totals) = (a.read(0), Shared::new(a.write(2)));
     over_rows(a.write(1), p.rows as usize, cols, 8, |r, out| {
         let x = &x[r * cols..(r + 1) * cols];
-        let largest = x.iter().fold(T::LOWEST, |m, v| m.larger(*v));
-        let rest = x.iter().map(|v| (*v - largest).exp()).sum::<T>().ln();
+        let largest = largest_of(x);
+        let rest = sum_of(x, |v| (v - largest).exp()).ln();
         out.iter_mut().zip(x).for_each(|(o, v)| *o = (*v - largest) - rest);
         // SAFETY: one number a row.
         let total = unsafe { totals.part(r..r + 1) };
