@@ -249,6 +249,12 @@ def layout_fixtures(root):
         lines = [",".join(map(str, range(WIDTH))), *(",".join(f"{v:.4f}" for v in row) for row in x)]
         (folder(f"dsmil/{slide % 2}-{['normal', 'tumour'][slide % 2]}") / f"{name}.csv").write_text("\n".join(lines) + "\n")
     (root / "torchmil/splits.csv").write_text("bag_name,split\ns0,train\ns1,val\ns2,test\n")
+    # AEGIS: one matrix, and the rows of each slide.
+    every = np.concatenate([features(slide, rows) for slide, rows in enumerate(ROWS)])
+    every.tofile(folder("aegis") / "uni.bin")
+    starts = {f"s{slide}": [sum(ROWS[:slide]), rows] for slide, rows in enumerate(ROWS)}
+    about = {"slides": starts, "total_rows": len(every), "feature_dim": WIDTH}
+    (root / "aegis/uni.json").write_text(json.dumps(about) + "\n")
     with h5py.File(root / "groups.h5", "w") as file:
         for slide, rows in enumerate(ROWS):
             group = file.create_group(f"s{slide}")

@@ -44,6 +44,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/fixtures");
             names.map(|name| std::fs::read(folder.join(name)).unwrap()).to_vec()
         }
+        "aegis" => fixtures(&["aegis/uni.json"]),
         "dsmil" => fixtures(&["dsmil/0-normal/s0.csv"]),
         "workbook" => fixtures(&["workbooks/clini.xlsx", "workbooks/slide.xlsx"]),
         "labels" => labels(),

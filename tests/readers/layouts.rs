@@ -138,6 +138,55 @@ fn other_files_beside_slides_are_left_out() {
     assert!(message.contains("expected features.npy or pixels.npy in this folder, found neither"), "{message}");
 }
 
+#[test]
+fn memory_maps_of_aegis_are_read() {
+    for path in ["aegis", "aegis/uni.json", "aegis/uni.bin"] {
+        let set = Dataset::open(fixture(path)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((set.bags.names.join(" "), set.bags.features.to_f32()), ("s0 s1 s2".into(), three()), "{path}");
+        assert_eq!((set.bags.width, &set.bags.coords), (6, &None));
+        told(&set, "uni.json says; there are no places");
+    }
+    let one = slides::Slides::open(&fixture("aegis"), &Opening::default()).unwrap().read(&[1]).unwrap();
+    assert_eq!(one.bags.features.to_f32(), features(1, 3, 6));
+    assert_eq!(slides::inspect(&fixture("aegis"), &Opening::default(), true).unwrap().formats["memmap"], 3);
+    let dir = copies(&[("aegis/uni.bin", "uni.bin")]);
+    let with = |index: &str| {
+        write(dir.path(), "uni.json", index);
+        refused(Dataset::open(dir.path()))
+    };
+    for (index, reason) in [
+        (
+            r#"{"slides":{"a":[0,12]},"total_rows":12,"feature_dim":7}"#,
+            "its 12 rows of 7 float32 need another length than the 288 bytes",
+        ),
+        (
+            r#"{"slides":{"a":[0,4],"b":[3,2]},"total_rows":12,"feature_dim":6}"#,
+            "slides 'a' (4 rows from 0 on) and 'b' (from 3 on) share rows",
+        ),
+        (
+            r#"{"slides":{"a":[9,4]},"total_rows":12,"feature_dim":6}"#,
+            "slide 'a' has 4 rows from 9 on, of 12 that there are",
+        ),
+        (r#"{"slides":{"a":[18446744073709551615,4]},"total_rows":12,"feature_dim":6}"#, "of 12 that there are"),
+        (r#"{"slides":{"a":[0,0],"b":[0,12]},"total_rows":12,"feature_dim":6}"#, "slide a: no patches: it has no rows"),
+        (r#"{"slides":{},"total_rows":12,"feature_dim":6}"#, "expected slides, found none"),
+    ] {
+        let message = with(index);
+        assert!(message.contains(reason), "{index}: {message}");
+    }
+    // Values of another name are found where they are alone, and of two indices one has to be given.
+    let right = std::fs::read_to_string(fixture("aegis/uni.json")).unwrap();
+    std::fs::remove_file(dir.path().join("uni.json")).unwrap();
+    write(dir.path(), "index.json", &right);
+    assert_eq!(Dataset::open(dir.path()).unwrap().bags.names.len(), 3);
+    write(dir.path(), "other.json", &right);
+    let message = refused(Dataset::open(dir.path()));
+    assert!(
+        message.contains("expected one index of slides in JSON, found") && message.contains("other.json"),
+        "{message}"
+    );
+}
+
 /// A folder with copies of fixtures.
 fn copies(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

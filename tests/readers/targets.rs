@@ -14,7 +14,7 @@ pub struct Target {
     pub run: fn(&[u8], &Path),
 }
 
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "text", run: text },
     Target { name: "npy", run: npy },
     Target { name: "idx", run: idx },
@@ -35,6 +35,7 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "parquet", run: parquet },
     Target { name: "parquet-rows", run: rows },
     Target { name: "parquet-table", run: labels },
+    Target { name: "aegis", run: aegis },
     Target { name: "packed", run: packed },
     Target { name: "weights", run: weights },
     Target { name: "ensemble", run: ensemble },
@@ -203,6 +204,15 @@ fn rows(input: &[u8], folder: &Path) {
         let bags = slides.read(&[last]).expect("a slide of a file that was read whole can be read alone").bags;
         let start = (whole.bags.features.len() - bags.features.len())..whole.bags.features.len();
         assert_eq!(bags.features.to_f32(), whole.bags.features.slice(start).to_f32());
+    }
+}
+
+/// An index beside the values of three slides.
+fn aegis(input: &[u8], folder: &Path) {
+    file(folder, "uni.bin", include_bytes!("slides/aegis/uni.bin"));
+    let index = file(folder, "uni.json", input);
+    if let Ok(set) = slides::open(&index, &Opening::default()) {
+        check(&set);
     }
 }
 

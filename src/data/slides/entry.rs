@@ -2,12 +2,19 @@
 
 use super::format::arrays::{Array, Arrays, COORDS, named};
 use super::format::{
-    Format, Head, LABELS, Number, ParquetSlide, Part, Reason, SlideFile, Unit, check_labels, coords_columns, places,
-    whole,
+    Format, Head, LABELS, Number, ParquetSlide, Part, Reason, Run, RunSlide, SlideFile, Unit, check_labels,
+    coords_columns, places, whole,
 };
 use super::place::{Looked, Place};
 use crate::features::Features;
 use std::path::{Path, PathBuf};
+
+/// Where the rows of a slide are in files that have those of many.
+#[derive(Clone, Debug)]
+pub(super) enum Rows {
+    Parquet(Vec<Part>),
+    Run(Run),
+}
 
 /// The file of a slide.
 #[derive(Clone, Debug)]
@@ -20,7 +27,7 @@ pub(super) struct Entry {
     /// The group within the file, where the file has several slides.
     pub group: Option<String>,
     /// Its rows in files that have those of many slides.
-    pub rows: Option<Vec<Part>>,
+    pub rows: Option<Rows>,
     /// A file with the places of its patches, and their unit where they are whole numbers.
     pub coords: Option<(PathBuf, Unit)>,
     /// A file with the labels of its instances.
@@ -58,8 +65,11 @@ impl Entry {
     /// What is wrong with it.
     pub fn open(&self) -> Result<Box<dyn SlideFile>, Reason> {
         if let Some(rows) = &self.rows {
-            let named = |reason: Reason| format!("slide {}: {reason}", self.stem);
-            return Ok(Box::new(ParquetSlide::of(rows.clone()).map_err(named)?));
+            let opened = match rows.clone() {
+                Rows::Parquet(parts) => ParquetSlide::of(parts).map(|slide| Box::new(slide) as Box<dyn SlideFile>),
+                Rows::Run(run) => RunSlide::open(&self.path, run).map(|slide| Box::new(slide) as Box<dyn SlideFile>),
+            };
+            return opened.map_err(|reason| format!("slide {}: {reason}", self.stem));
         }
         let group = self.group.as_deref();
         let named = |reason: Reason| group.map_or_else(|| reason.clone(), |group| format!("group {group}: {reason}"));

@@ -7,6 +7,7 @@ mod hdf5;
 mod npy;
 mod npz;
 mod parquet;
+mod run;
 mod safetensors;
 mod torch;
 mod weights;
@@ -14,6 +15,7 @@ mod weights;
 pub(super) use hdf5::{about_patches, groups, patches_beside};
 pub(in crate::data) use parquet::without_features;
 pub(super) use parquet::{ParquetSlide, Part};
+pub(super) use run::{Run, RunSlide};
 pub(in crate::data) use weights::read as weights;
 
 use super::parquet::{MAGIC, Parquet};
@@ -203,6 +205,8 @@ pub(super) enum Format {
     Npy,
     Parquet,
     Csv,
+    /// A matrix with the rows of many slides, which an index tells.
+    Memmap,
     /// One of many in a packed file, which is opened as a whole.
     Packed,
 }
@@ -217,6 +221,7 @@ impl Format {
             Self::Npy => "npy",
             Self::Parquet => "parquet",
             Self::Csv => "csv",
+            Self::Memmap => "memmap",
             Self::Packed => "packed",
         }
     }
@@ -230,7 +235,8 @@ impl Format {
             Self::Npy => 3,
             Self::Parquet => 4,
             Self::Csv => 5,
-            Self::Packed => 6,
+            Self::Memmap => 6,
+            Self::Packed => 7,
         }
     }
 
@@ -322,6 +328,7 @@ impl Format {
             Self::Npy => Box::new(ArraySlide::of(npy::Npy::open(path)?, &Said::default())?),
             Self::Parquet => Box::new(ParquetSlide::open(path)?),
             Self::Csv => Box::new(csv::CsvSlide::open(path)?),
+            Self::Memmap => return Err("its index tells which rows are of which slide".into()),
             Self::Packed => return Err("a packed file is opened as a whole".into()),
         })
     }
@@ -336,7 +343,7 @@ impl Format {
             Self::Safetensors => Box::new(safetensors::Safetensors::open(path)?.0),
             Self::Npz => Box::new(npz::Npz::open(path)?),
             Self::Npy => Box::new(npy::Npy::open(path)?),
-            Self::Torch | Self::Parquet | Self::Csv | Self::Packed => {
+            Self::Torch | Self::Parquet | Self::Csv | Self::Memmap | Self::Packed => {
                 return Err(format!("expected an npy, npz or HDF5 file, found one of {}", self.name()));
             }
         })

@@ -1,5 +1,6 @@
 //! How the files of slides are laid out. Each layout is a file of its own here: how it is known, and which files it has.
 
+mod aegis;
 mod clam;
 mod dsmil;
 mod folder;
@@ -33,7 +34,7 @@ struct Layout {
 }
 
 /// All of them, those first that are told by more than a few files.
-const ALL: [Layout; 9] = [
+const ALL: [Layout; 10] = [
     Layout { is: groups::is, find: groups::find },
     Layout { is: paths::is, find: paths::find },
     Layout { is: torchmil::is, find: torchmil::find },
@@ -42,6 +43,7 @@ const ALL: [Layout; 9] = [
     Layout { is: parquet::is, find: parquet::find },
     Layout { is: folder::is, find: folder::find },
     Layout { is: dsmil::is, find: dsmil::find },
+    Layout { is: aegis::is, find: aegis::find },
     Layout { is: nested::is, find: nested::find },
 ];
 

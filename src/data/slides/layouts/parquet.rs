@@ -1,6 +1,6 @@
 //! Parquet files: one for each slide, or with the rows of many slides, which a column names.
 
-use super::super::entry::Entry;
+use super::super::entry::{Entry, Rows};
 use super::super::format::{Format, Part};
 use super::super::sheet::Sheet;
 use super::super::table::columns::Names;
@@ -61,8 +61,12 @@ pub(super) fn is(path: &Path) -> bool {
     if path.is_file() {
         return parquet(&path.to_owned());
     }
-    let before = |file: &PathBuf| Format::of_file(file).is_some_and(|format| format < Format::Parquet);
-    folder::files(path).is_ok_and(|files| files.iter().any(parquet) && !files.iter().any(before))
+    let Ok(files) = folder::files(path) else { return false };
+    // Most folders are known without opening thousands of files.
+    let of_others = |format: Option<Format>| format.is_some_and(|format| format < Format::Parquet);
+    !files.iter().any(|file| of_others(Format::by_name(file)))
+        && files.iter().any(parquet)
+        && !files.iter().any(|file| of_others(Format::of_file(file)))
 }
 
 pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
@@ -137,7 +141,7 @@ pub(super) fn find(path: &Path, opening: &Opening) -> Result<Found> {
     }
     let entries = slides.into_iter().map(|slide| {
         let mut entry = Entry::new(slide.path, slide.id, Ok(Format::Parquet));
-        entry.rows = Some(slide.parts);
+        entry.rows = Some(Rows::Parquet(slide.parts));
         entry
     });
     found.entries = entries.chain(bad).collect();
