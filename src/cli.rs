@@ -4,6 +4,7 @@
 //! Answers go to stdout; what accompanies them (the device, the progress, notes) goes to stderr.
 
 mod args;
+mod away;
 mod bench;
 mod config;
 mod cross_validate;

@@ -15,7 +15,7 @@ use crate::methods::Method;
 use crate::ops::loss::Soft;
 use crate::origin::Origin;
 use crate::random::Random;
-use crate::standardise::Standardiser;
+use crate::standardise::{Distances, Standardiser};
 use crate::tape::{Init, ParamLayout, Storage, Tape};
 use crate::target::Target;
 pub(crate) use file::{MOST_OF_FILE, description, serialised};
@@ -125,6 +125,8 @@ pub struct Model {
     /// Statistics of the features that the model was trained on, where they were not standardised: see
     /// [`Model::statistics`].
     pub seen: Option<Standardiser>,
+    /// What the means of the bags that it was trained on are like, where that was told: how far others are from them.
+    pub distances: Option<Distances>,
     /// What people should know of it, a sentence each: of weights that were imported, what was assumed of them.
     pub remarks: Vec<String>,
     /// How it came about, where whoever trained it said so.
@@ -206,6 +208,7 @@ impl Model {
             columns: None,
             origin: None,
             seen: None,
+            distances: None,
             remarks: Vec::new(),
             record: Record::default(),
         })
@@ -278,6 +281,9 @@ impl Model {
                 let message = format!("expected statistics of {width} features, found {}", statistics.mean.len());
                 return Err(Error::setting("standardisation", message));
             }
+        }
+        if let Some(distances) = &self.distances {
+            distances.validate(width)?;
         }
         match self.columns.as_ref().map(Vec::len).filter(|&found| found != width) {
             Some(found) => Err(Error::setting("columns", format!("expected names of {width} features, found {found}"))),

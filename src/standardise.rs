@@ -1,11 +1,15 @@
 //! Features with mean 0 and standard deviation 1, by the statistics of the training bags.
 
+mod distance;
+
 use crate::Features;
 use crate::bag::Bags;
 use crate::error::{Error, Result};
 use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
+
+pub use distance::{Distance, Distances, FarBags, QUANTILES};
 
 /// Rows summed by one task; fixed, so that a result does not depend on the number of threads.
 const ROWS: usize = 4096;

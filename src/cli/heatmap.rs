@@ -10,13 +10,13 @@ mod threshold;
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder;
-use super::{names, note, open_device, page, said};
+use super::{away, names, note, open_device, page, said};
 use anyhow::{Context, Result, bail};
 use bagrad::data::Split;
 use bagrad::data::slides::Taken;
 use bagrad::files::Claim;
 use bagrad::heatmap::{Card, Cells, Scale};
-use bagrad::standardise::Far;
+use bagrad::standardise::{Distance, Far, FarBags};
 use bagrad::training::Predictions;
 use bagrad::{Ensemble, PlaceUnit, Predictor, Target, class_match};
 use cohort::Cohort;
@@ -208,6 +208,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut predictor = ensemble.on(&device).memory(args.memory.memory);
     let mut judging = Judging::of(&args.model)?;
     let (mut done, mut spent, mut told) = (Vec::new(), Spent::default(), BTreeSet::new());
+    let mut apart = Apart::default();
     let bar = bar(quiet, plan.chosen.iter().filter(|&&chosen| chosen).count());
     for batch in Predictor::together(&plan.cohort.sizes()) {
         // The others of a batch are predicted too: so a slide's numbers are those of `predict`, to the bit.
@@ -232,6 +233,8 @@ pub fn run(args: &Args) -> Result<()> {
         if let Some(far) = look.far.filter(Far::is_remarkable) {
             tell(format!("{}: {far}; maps of features so far out mean little", taken.bags.names.join(", ")));
         }
+        apart.of_training = look.far_bags.map(|far| (far.largest, far.training));
+        let distances = look.distances;
         let found = predictor.predict(&taken.bags)?.mean;
         if found.scores.is_empty() {
             bail!("{}: settings of the members change what their scores mean; draw one of them", path.display());
@@ -240,8 +243,13 @@ pub fn run(args: &Args) -> Result<()> {
         let clock = Instant::now();
         for (bag, &at) in taken.which.iter().enumerate().filter(|(_, at)| plan.chosen[**at]) {
             let part = judging.part(&taken.bags.names[bag]);
-            let slide = draw(&drawing, &plan, (args.patch_size, part), &found, &taken, (bag, at))?;
+            let mut slide = draw(&drawing, &plan, (args.patch_size, part), &found, &taken, (bag, at))?;
             judging.add(&found, bag, (plan.cohort.bags(), at));
+            if let Some(distance) = distances.get(bag) {
+                slide.distance = Some(*distance);
+                slide.card.remarks.extend(away::of_slide(distance));
+                apart.distances.push(*distance);
+            }
             slide.remarks.iter().cloned().for_each(&mut tell);
             done.push(slide);
             bar.inc(1);
@@ -254,7 +262,16 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("data {}: no slide is left to draw", args.data);
     }
     let judged = judging.judged(plan.cohort.bags())?;
-    finish::finish(args, claim, &predictor, (&done, judged.as_ref()), &spent)
+    let far = apart.of_training.and_then(|(largest, training)| FarBags::of(&apart.distances, largest, training));
+    finish::finish(args, claim, &predictor, (&done, judged.as_ref(), far.as_ref()), &spent)
+}
+
+/// How far the slides are that were drawn.
+#[derive(Default)]
+struct Apart {
+    distances: Vec<Distance>,
+    /// The largest distance of a training bag, and how many there were.
+    of_training: Option<(f64, f32)>,
 }
 
 fn bar(quiet: bool, slides: usize) -> ProgressBar {

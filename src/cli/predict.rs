@@ -2,11 +2,11 @@
 
 use super::args::{self, Bags as BagArgs, Memory, Output, Where};
 use super::run_folder::{self, bag_table, instance_table, table_file};
-use super::{answer, answer_json, experiment, members, note, open_device, parts, said, summary, table};
+use super::{answer, answer_json, away, experiment, members, note, open_device, parts, said, summary, table};
 use anyhow::{Context, Result, anyhow};
 use bagrad::data::Opening;
 use bagrad::files::{Claim, Kind};
-use bagrad::standardise::Far;
+use bagrad::standardise::{Distance, Far};
 use bagrad::training::Cache;
 use bagrad::training::metrics::BagScores;
 use bagrad::{Answers, Bags, Ensemble, Error, Look, class_match};
@@ -20,6 +20,10 @@ names differ. A model of several labels a bag takes labels.npy of [bags, labels]
 
 Of an ensemble (`bagrad ensemble`) the table has the mean in the columns of one model, and behind them the standard deviation over the
 members and the answer of each: spread:p(tumour), member1:p(tumour), member2:p(tumour) (docs/ensembles.md).
+
+How far each bag is from the training's, by the mean of its features, is in the last two columns: distance (about 1 for a bag as
+those) and percentile(distance), how many per cent of the training bags are nearer. A remark tells where more are far than by
+chance (docs/data.md).
 
 Examples:
   bagrad predict --model runs/mine --data new-bags/ > predictions.csv
@@ -103,7 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         (error, ..) => error.into(),
     });
-    let Look { remark, far, .. } = look.with_context(of_data)?;
+    let Look { remark, far, distances, far_bags, .. } = look.with_context(of_data)?;
     remark.iter().for_each(|remark| note(quiet, format!("data {}: {remark}", args.data)));
     let mut result = Map::new();
     if let Some(far) = far.filter(Far::is_remarkable) {
@@ -112,6 +116,10 @@ pub fn run(args: &Args) -> Result<()> {
         let hint = "other features, another scale or another encoder? predictions so far out mean little";
         note(quiet, format!("data {}: {far} ({hint})", args.data));
     }
+    away::told(far_bags.as_ref(), &set.bags.names)
+        .iter()
+        .for_each(|told| note(quiet, format!("data {}: {told}", args.data)));
+    result.insert("distances".into(), away::object(far_bags.as_ref(), &set.bags.names));
     let classes = ensemble.classes().to_vec();
     class_match::check_kind(&set.bags, &classes, ensemble.target()).with_context(of_data)?;
     let told = class_match::adopt(&mut set.bags, &classes, &args.classes);
@@ -156,7 +164,7 @@ pub fn run(args: &Args) -> Result<()> {
         result.insert("parts".into(), parts::object(of_parts, &set.bags));
     }
     let of_parts = of_parts.as_deref();
-    write(args, claim, &set.bags, (&answers, of_parts), &classes, &result)?;
+    write(args, claim, &set.bags, (&answers, of_parts, &distances), &classes, &result)?;
     if args.output.json {
         let bag = |b: usize| {
             let mut line = Map::from_iter([("bag".to_owned(), json!(set.bags.names[b]))]);
@@ -165,6 +173,7 @@ pub fn run(args: &Args) -> Result<()> {
                 line.extend(told.names(&classes).into_iter().zip(told.row(b).iter().map(|value| json!(value))));
             }
             line.extend(members::object(&answers, &classes, b));
+            line.extend(away::of_bag(distances.get(b)));
             Value::Object(line)
         };
         result.insert("classes".into(), json!(classes));
@@ -222,12 +231,12 @@ fn write(
     args: &Args,
     claim: Option<Claim>,
     bags: &Bags,
-    (answers, of_parts): (&Answers, Option<&[parts::Measured]>),
+    (answers, of_parts, distances): (&Answers, Option<&[parts::Measured]>, &[Distance]),
     classes: &[String],
     result: &Map<String, Value>,
 ) -> Result<()> {
     let predictions = &answers.mean;
-    let table = |out: &mut dyn io::Write| bag_table(out, bags, (predictions, Some(answers)), classes, None);
+    let table = |out: &mut dyn io::Write| bag_table(out, bags, (predictions, Some(answers), distances), classes, None);
     let (Some(claim), Some(out)) = (claim, &args.out) else {
         if args.output.json {
             return Ok(());

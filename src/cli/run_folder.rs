@@ -1,5 +1,6 @@
 //! The folder that a run leaves behind, and the tables of predictions in it.
 
+use super::away;
 use super::config::Config;
 use super::csv::{self, Csv};
 use super::epochs;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use bagrad::data::Split;
 use bagrad::files::{self, Claim};
 use bagrad::report::Report;
+use bagrad::standardise::Distance;
 use bagrad::training::{Epoch, Predictions, Told};
 use bagrad::{Answers, Bags, Error};
 use serde::Serialize;
@@ -44,7 +46,7 @@ pub const TABLES: [(&str, Fill); 2] = [("predictions.csv", of_bags), ("attention
 
 fn of_bags(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
     let bags = &done.set.bags;
-    bag_table(out, bags, (&done.predictions, None), &bags.class_names, done.set.split.as_deref())
+    bag_table(out, bags, (&done.predictions, None, &[]), &bags.class_names, done.set.split.as_deref())
 }
 
 fn of_instances(out: &mut dyn Write, done: &Finished) -> io::Result<()> {
@@ -152,14 +154,15 @@ pub fn table_file(path: PathBuf, fill: impl FnOnce(&mut BufWriter<fs::File>) -> 
 }
 
 /// A line for each bag: `bag[,split]` and what [`said::names`] has, such as `label,predicted,p(class)..`. Behind them is what
-/// the method tells of bags besides, and of an ensemble what [`members::names`] has.
+/// the method tells of bags besides, of an ensemble what [`members::names`] has, and how far bags are from the training's, if that
+/// is known.
 ///
 /// # Errors
 /// When `out` cannot be written.
 pub fn bag_table(
     out: &mut (impl Write + ?Sized),
     bags: &Bags,
-    (predictions, apart): (&Predictions, Option<&Answers>),
+    (predictions, apart, distances): (&Predictions, Option<&Answers>, &[Distance]),
     classes: &[String],
     split: Option<&[Split]>,
 ) -> io::Result<()> {
@@ -172,6 +175,9 @@ pub fn bag_table(
     told_names(&mut csv, &predictions.of_bags, classes)?;
     let of_members = apart.map_or_else(Vec::new, |answers| members::names(answers, classes));
     of_members.iter().try_for_each(|name| csv.name(name).map(|_| ()))?;
+    if !distances.is_empty() {
+        away::COLUMNS.iter().try_for_each(|name| csv.cell(name).map(|_| ()))?;
+    }
     csv.end()?;
     for bag in 0..bags.len() {
         csv.name(&bags.names[bag])?;
@@ -182,6 +188,9 @@ pub fn bag_table(
         told_cells(&mut csv, &predictions.of_bags, bag)?;
         let numbers = apart.map_or_else(Vec::new, |answers| members::numbers(answers, bag));
         numbers.iter().try_for_each(|number| csv.cell(number).map(|_| ()))?;
+        if let Some(Distance { value, percentile }) = distances.get(bag) {
+            csv.cell(*value as f32)?.cell(*percentile as f32)?;
+        }
         csv.end()?;
     }
     Ok(())

@@ -66,6 +66,8 @@ fn described(model: &Model) -> Result<Map<String, Value>> {
     told.insert("parameters".into(), parameters.collect());
     told.insert("parameter_count".into(), json!(model.parameter_count()));
     told.insert("standardised".into(), json!(model.standardisation.is_some()));
+    let bags = model.distances.as_ref().map(|of| of.bags[0]);
+    told.insert("distances_of_bags".into(), json!(bags));
     told.insert("origin".into(), json!(model.origin));
     told.insert("columns".into(), json!(model.columns));
     told.insert("remarks".into(), json!(model.remarks));
@@ -164,6 +166,9 @@ fn people(model: &Model, path: &str, result: Option<&Map<String, Value>>) -> Str
             (None, None) => "no".into(),
         },
     );
+    if let Some(of) = &model.distances {
+        line("distances", format!("of {} training bags from each other", of.bags[0]));
+    }
     line("parameters", model.parameter_count().to_string());
     if let Some(licence) = &model.record.licence {
         line("licence", licence.clone());

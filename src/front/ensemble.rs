@@ -7,22 +7,23 @@ use crate::device::Device;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::metrics::BagScores;
+use crate::standardise::{Distance, FarBags};
 use crate::training::Predictions;
 
 impl Ensemble {
-    /// As [`crate::Model::look`], of all members: of how far the features are from what each was trained on the worst.
+    /// As [`crate::Model::look`], of all members: of how far the features are from what each was trained on the worst, and of
+    /// the distances of bags the mean, if all members tell of them.
     ///
     /// # Errors
     /// As [`crate::Model::look`].
     pub fn look(&self, bags: &Bags) -> Result<Look> {
-        let mut worst = self.members()[0].model.look(bags)?;
-        for member in &self.members()[1..] {
-            let look = member.model.look(bags)?;
-            let values = |look: &Look| look.far.as_ref().map_or(-1.0, |far| far.values);
-            if values(&look) > values(&worst) {
-                worst = look;
-            }
-        }
+        let mut looks = self.members().iter().map(|member| member.model.look(bags)).collect::<Result<Vec<_>>>()?;
+        let (distances, far_bags) = mean_of_distances(&looks);
+        let values = |look: &Look| look.far.as_ref().map_or(-1.0, |far| far.values);
+        let worst =
+            (1..looks.len()).fold(0, |worst, at| if values(&looks[at]) > values(&looks[worst]) { at } else { worst });
+        let mut worst = looks.swap_remove(worst);
+        (worst.distances, worst.far_bags) = (distances, far_bags);
         Ok(worst)
     }
 
@@ -37,6 +38,22 @@ impl Ensemble {
             gone: 0,
         }
     }
+}
+
+/// The mean of what several looks say of the distances of bags, if all say something.
+fn mean_of_distances(looks: &[Look]) -> (Vec<Distance>, Option<FarBags>) {
+    let all: Option<Vec<&FarBags>> = looks.iter().map(|look| look.far_bags.as_ref()).collect();
+    let Some(all) = all.filter(|all| !all.is_empty()) else { return Default::default() };
+    let count = looks.len() as f64;
+    let mean = |of: &dyn Fn(usize) -> f64| (0..looks.len()).map(of).sum::<f64>() / count;
+    let distance = |bag: usize| Distance {
+        value: mean(&|at| looks[at].distances[bag].value),
+        percentile: mean(&|at| looks[at].distances[bag].percentile),
+    };
+    let distances: Vec<Distance> = (0..looks[0].distances.len()).map(distance).collect();
+    let training = all.iter().map(|far| far.training).fold(f32::INFINITY, f32::min);
+    let far_bags = FarBags::of(&distances, mean(&|at| all[at].largest), training);
+    (distances, far_bags)
 }
 
 /// An ensemble on a device. Members predict one after the other, each as a [`crate::Predictor`] does.

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Model, Spec};
 use crate::session::Session;
-use crate::standardise::{Far, Standardiser};
+use crate::standardise::{Distance, Far, FarBags, Standardiser};
 use crate::tape::Storage;
 use crate::target::Target;
 use crate::training::metrics::BagScores;
@@ -18,6 +18,10 @@ use std::ops::Range;
 pub struct Look {
     /// How much of them is far from what the model was trained on; `None` of a model that was not told.
     pub far: Option<Far>,
+    /// How far each bag is from the training bags, by the mean of its features; empty of a model that was not told.
+    pub distances: Vec<Distance>,
+    /// What these say together.
+    pub far_bags: Option<FarBags>,
     /// What was assumed of their columns, and where else they come from, for people to see.
     pub remark: Option<String>,
     /// The column of the bags for each of the model's, where they stand in another order.
@@ -52,6 +56,10 @@ impl Model {
                 None => statistics.far(bags)?,
             };
             look.far = Some(far);
+            if let Some(training) = &self.distances {
+                look.distances = training.of(bags, statistics, look.order.as_deref())?;
+                look.far_bags = FarBags::of(&look.distances, training.largest(), training.training());
+            }
         }
         Ok(look)
     }
@@ -96,7 +104,7 @@ fn arrangement(spec: &Spec, columns: Option<&[String]>, bags: &Bags) -> Result<L
             found: format!("{} features", bags.width),
         });
     }
-    Ok(Look { far: None, remark, order })
+    Ok(Look { remark, order, ..Look::default() })
 }
 
 /// A model on a device. It takes bags as their files have them: columns are put into the model's order by their names,

@@ -10,7 +10,7 @@ use crate::ops::schedule::Schedule;
 use crate::ops::update::Optimiser;
 use crate::precision::ScaleState;
 use crate::split::{self, Split};
-use crate::standardise::Standardiser;
+use crate::standardise::{Distances, Standardiser};
 use crate::target::{Target, TargetChoice};
 use crate::training::metrics::Metric;
 use crate::training::{Before, ClassWeights, Epoch, Observer, Outcome, Sampling, Settings, train_on};
@@ -318,7 +318,9 @@ impl<'a> Trainer<'a> {
             Scaling::Standardise => true,
             Scaling::None => false,
         };
-        Ok(Prepared { statistics: Standardiser::fit(bags, &training)?, training, validation, standardises })
+        let statistics = Standardiser::fit(bags, &training)?;
+        let distances = Distances::fit(bags, &training, &statistics)?;
+        Ok(Prepared { statistics, distances, training, validation, standardises })
     }
 
     /// Training and validation bags, by the share of the latter.
@@ -336,7 +338,7 @@ impl<'a> Trainer<'a> {
 
     /// Trains on bags that are standardised where they are to be.
     fn finish(self, prepared: Prepared, bags: &Bags) -> Result<Fitted> {
-        let Prepared { training, validation, statistics, standardises } = prepared;
+        let Prepared { training, validation, statistics, distances, standardises } = prepared;
         let target = Target::of(self.target, bags, &training)?;
         let mut model = Model::new(Spec::learning(target, self.method, bags), self.settings.seed)?;
         model.columns.clone_from(&bags.columns);
@@ -358,6 +360,7 @@ impl<'a> Trainer<'a> {
         for model in models.into_iter().flatten() {
             model.standardisation.clone_from(&standardisation);
             model.seen.clone_from(&seen);
+            model.distances.clone_from(&distances);
         }
         let Outcome { model, epochs, kept, average, follower, steps, loss_scale, seconds, before } = outcome;
         Ok(Fitted { model, training, validation, epochs, kept, average, follower, steps, loss_scale, seconds, before })
@@ -384,6 +387,8 @@ struct Prepared {
     training: Vec<usize>,
     validation: Vec<usize>,
     statistics: Standardiser,
+    /// What the means of the training bags are like.
+    distances: Option<Distances>,
     standardises: bool,
 }
 

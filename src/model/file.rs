@@ -4,7 +4,7 @@ use super::described::Described;
 use super::{DESCRIPTION, MOST_BYTES, Model, outline};
 use crate::error::{Error, Result};
 use crate::methods::Methods;
-use crate::standardise::Standardiser;
+use crate::standardise::{Distances, QUANTILES, Standardiser};
 use crate::target::Target;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -20,6 +20,10 @@ const KEY: &str = "bagrad";
 const STANDARDISATION: [&str; 2] = ["standardisation.mean", "standardisation.std"];
 /// Tensors of what the features were that a model without standardisation was trained on.
 const SEEN: [&str; 2] = ["statistics.mean", "statistics.std"];
+
+/// Tensors of what the means of the training bags were like: means and deviations of these, quantiles of their distances, and
+/// how many bags there were with the mean of 1 / instances.
+const DISTANCES: [&str; 4] = ["distances.mean", "distances.std", "distances.quantiles", "distances.bags"];
 
 /// Bytes of a file of models, at most.
 pub(crate) const MOST_OF_FILE: u64 = MOST_BYTES + DESCRIPTION;
@@ -73,6 +77,11 @@ impl Model {
                 let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
                 tensors.push((format!("{prefix}{name}"), view.expect("length follows from the shape")));
             }
+        }
+        let Some(Distances { mean, std, quantiles, bags }) = &self.distances else { return tensors };
+        for (name, values) in DISTANCES.iter().zip([&mean[..], std, quantiles, bags]) {
+            let view = TensorView::new(Dtype::F32, vec![values.len()], bytemuck::cast_slice(values));
+            tensors.push((format!("{prefix}{name}"), view.expect("length follows from the shape")));
         }
         tensors
     }
@@ -172,9 +181,38 @@ impl Model {
             Ok(Some(found))
         };
         let (standardisation, seen) = (statistics(STANDARDISATION)?, statistics(SEEN)?);
+        let has = |name: &str| tensors.tensor(&format!("{prefix}{name}")).is_ok();
+        // Files that were written before there were any have none.
+        let distances = match DISTANCES.into_iter().any(has) {
+            false => None,
+            true => {
+                let [mean, std, quantiles, bags] = DISTANCES;
+                let (shape, counts) = ([spec.width], read(bags, &[2])?);
+                let found = Distances {
+                    mean: read(mean, &shape)?,
+                    std: read(std, &shape)?,
+                    quantiles: read(quantiles, &[QUANTILES])?,
+                    bags: [counts[0], counts[1]],
+                };
+                found.validate(spec.width).map_err(|e| e.to_string())?;
+                Some(found)
+            }
+        };
         let follower = None;
-        let model =
-            Model { spec, infos, layout, values, follower, standardisation, columns, origin, seen, remarks, record };
+        let model = Model {
+            spec,
+            infos,
+            layout,
+            values,
+            follower,
+            standardisation,
+            columns,
+            origin,
+            seen,
+            distances,
+            remarks,
+            record,
+        };
         model.check_finite().map_err(|e| e.to_string())?;
         for (name, found) in model.fingerprints() {
             let said = derived.get(&name).ok_or_else(|| format!("has no fingerprint of {name:?}"))?;

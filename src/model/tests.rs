@@ -1,6 +1,7 @@
 //! What a model file, or a caller's settings, can say wrong.
 
 use super::*;
+use crate::standardise::QUANTILES;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -51,6 +52,47 @@ fn a_model_comes_back_with_its_statistics() {
     model.standardisation = None;
     let back = Model::from_bytes(&model.to_bytes()).unwrap();
     assert_eq!((back.standardisation.as_ref(), back.statistics()), (None, model.seen.as_ref()));
+}
+
+/// Files from before distances of bags were kept have none; those with them are read whole or not at all.
+#[test]
+fn a_model_comes_back_with_the_distances_of_its_bags() {
+    let mut model = small();
+    let older = model.to_bytes();
+    assert_eq!(Model::from_bytes(&older).unwrap().distances, None);
+    let rising = |from: f32| (0..QUANTILES).map(|at| from + at as f32 / 64.0).collect::<Vec<_>>();
+    let found = Distances { mean: vec![0.25; 5], std: vec![0.5; 5], quantiles: rising(0.5), bags: [12.0, 0.125] };
+    model.distances = Some(found.clone());
+    let bytes = model.to_bytes();
+    let back = Model::from_bytes(&bytes).unwrap();
+    assert_eq!((&back.distances, &back.values, back.to_bytes()), (&Some(found.clone()), &model.values, bytes.clone()));
+    // What else the file says is as it was.
+    assert_eq!(super::file::description(&bytes).unwrap(), super::file::description(&older).unwrap());
+    let with = |tensor: &'static str, change: fn(&mut Vec<f32>)| {
+        refused(&file(
+            &model,
+            move |name, values| {
+                if name == tensor {
+                    change(values);
+                }
+            },
+            |text| text,
+        ))
+    };
+    assert!(with("distances.std", |v| v[2] = -1.0).contains("deviations above 0"));
+    assert!(with("distances.mean", |v| v[2] = f32::INFINITY).contains("finite"));
+    assert!(with("distances.quantiles", |v| v[9] = 7.0).contains("rise"));
+    assert!(with("distances.bags", |v| v[0] = 0.0).contains("0 training bags"));
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let views = tensors.iter().filter(|(name, _)| *name != "distances.mean");
+    let views: Vec<(String, TensorView)> = views.map(|(name, view)| (name.to_owned(), view)).collect();
+    let lost = super::file::serialised(views, super::file::description(&bytes).unwrap());
+    assert!(refused(&lost).contains("distances.mean\" is missing"), "{}", refused(&lost));
+    // One that would be refused is not written.
+    model.distances = Some(Distances { mean: vec![0.0; 4], ..found });
+    let dir = tempfile::tempdir().unwrap();
+    let message = model.save(dir.path().join("m.safetensors")).unwrap_err().to_string();
+    assert!(message.contains("expected 5 means, 5 deviations and 101 quantiles"), "{message}");
 }
 
 #[test]

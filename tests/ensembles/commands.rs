@@ -45,7 +45,7 @@ fn runs_are_joined_and_answer_together() {
     let predict = |model: &Path| good(&["predict", "--model", text(model), "--data", text(&data), "--quiet"]);
     let together = predict(&file);
     let head = "bag,label,predicted,p(0),p(1),spread:p(0),spread:p(1),member1:p(0),member1:p(1),member2:p(0),member2:p(1),\
-                member3:p(0),member3:p(1)";
+                member3:p(0),member3:p(1),distance,percentile(distance)";
     assert_eq!(together.lines().next(), Some(head));
     let each: Vec<Vec<f64>> = runs.iter().map(|run| column(&predict(run), "p(1)")).collect();
     let (mean, spread) = (column(&together, "p(1)"), column(&together, "spread:p(1)"));
@@ -168,7 +168,7 @@ fn survival_is_averaged() {
         (json(&["predict", "--model", text(&file), "--data", text(&data), "--json", "--quiet"]), csv, file)
     };
     let (said, csv, cox) = together("cox");
-    assert_eq!(csv.lines().next(), Some("bag,time,event,risk,member1:risk,member2:risk"));
+    assert_eq!(csv.lines().next(), Some("bag,time,event,risk,member1:risk,member2:risk,distance,percentile(distance)"));
     let [a, b, mean] = ["member1:risk", "member2:risk", "risk"].map(|name| column(&csv, name));
     assert!((0..60).all(|bag| ((a[bag] + b[bag]) / 2.0 - mean[bag]).abs() < 1e-5));
     assert!(said["c_index"].is_f64() && said["members"][0]["c_index"].is_f64());

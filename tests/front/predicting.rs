@@ -248,3 +248,46 @@ fn methods_tell_more_of_bags_and_instances() {
         assert_eq!(windows.of_instances[0].values.len(), one.of_instances[0].values.len());
     }
 }
+
+/// Features that another scanner moved a little, by which no value is far: bags are told of, and those as before are not.
+#[test]
+fn bags_of_moved_features_are_told_of() {
+    let fit = |given: &Bags| {
+        let method = bagrad::methods::Attention { embed: vec![4], ..Default::default() };
+        bagrad::Trainer::new(method).epochs(1).device(&Device::host()).fit(given).unwrap().model
+    };
+    let training = bags(40, 1);
+    let model = fit(&training);
+    assert_eq!(model.distances.as_ref().unwrap().bags[0], 40.0);
+    let moved = |by: f32| {
+        let mut given = bags(30, 9);
+        let (width, std) = (given.width, &model.statistics().unwrap().std);
+        let values = given.features.to_f32().into_iter().enumerate().map(|(at, v)| v + by * std[at % width]).collect();
+        given.features = Features::F32(values);
+        given
+    };
+    let same = model.look(&moved(0.0)).unwrap();
+    assert!(!same.far_bags.as_ref().unwrap().is_remarkable(), "{}", same.far_bags.unwrap());
+    assert_eq!(same.distances.len(), 30);
+    let other = model.look(&moved(1.5)).unwrap();
+    assert!(!other.far.unwrap().is_remarkable(), "no value is far");
+    assert!(other.far_bags.as_ref().unwrap().is_remarkable(), "{}", other.far_bags.unwrap());
+    assert!(other.distances.iter().zip(&same.distances).all(|(other, same)| other.value > same.value));
+
+    // An ensemble has the mean, and none where a member has none.
+    let second = fit(&bags(24, 2));
+    let alone = second.look(&moved(0.0)).unwrap();
+    let both = |models: [Model; 2]| {
+        let members = models.into_iter().enumerate().map(|(at, model)| bagrad::Member::new(format!("{at}"), model));
+        bagrad::Ensemble::new(members.collect()).unwrap().look(&moved(0.0)).unwrap()
+    };
+    let found = both([model.clone(), second.clone()]);
+    for ((mean, a), b) in found.distances.iter().zip(&same.distances).zip(&alone.distances) {
+        assert!((mean.value - (a.value + b.value) / 2.0).abs() < 1e-12);
+    }
+    assert_eq!(found.far_bags.unwrap().training, 24.0);
+    let mut older = second;
+    older.distances = None;
+    let found = both([model.clone(), older]);
+    assert!(found.distances.is_empty() && found.far_bags.is_none());
+}

@@ -104,7 +104,7 @@ fn survival_from_a_table_to_predictions() {
     // Of bags without times, and with them.
     let bare = without(&data, &[2, 3]);
     let told = good(&["predict", "--model", text(&cox), "--data", text(&bare), "--quiet"]);
-    assert!(told.starts_with("bag,time,event,risk\ns0,,,"), "{told}");
+    assert!(told.starts_with("bag,time,event,risk,distance,percentile(distance)\ns0,,,"), "{told}");
     let found = json(&["predict", "--model", text(&hazards), "--data", text(&data), "--json", "--quiet"]);
     assert!(found["c_index"].as_f64().unwrap() > 0.8 && found["events"].as_u64() == Some(44), "{found}");
     assert_eq!(found["predictions"][1]["event"], 0);
@@ -117,7 +117,7 @@ fn survival_from_a_table_to_predictions() {
             ["predict", "--model", text(&cox), "--data", text(&bare), "--out", text(&risks), "--quiet", "--force"];
         good(&args);
     }
-    assert_eq!(first_lines(&risks, 1), ["bag,time,event,risk"]);
+    assert_eq!(first_lines(&risks, 1), ["bag,time,event,risk,distance,percentile(distance)"]);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use super::slide::{Best, Done};
 use super::{Args, Spent};
 use crate::cli::csv::Csv;
 use crate::cli::run_folder::table_file;
-use crate::cli::{answer, answer_json, note};
+use crate::cli::{answer, answer_json, away, note};
 use anyhow::Result;
 use bagrad::EnsemblePredictor;
 use bagrad::files::{Claim, write_atomically};
 use bagrad::heatmap::{self, Card, short};
 use bagrad::report::Judged;
+use bagrad::standardise::FarBags;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub fn finish(
     args: &Args,
     claim: Claim,
     predictor: &EnsemblePredictor,
-    (done, judged): (&[Done], Option<&Judged>),
+    (done, judged, far): (&[Done], Option<&Judged>, Option<&FarBags>),
     spent: &Spent,
 ) -> Result<()> {
     table_file(claim.staging().join("top.csv"), |out| top(out, done))?;
@@ -50,6 +51,11 @@ pub fn finish(
             .to_owned(),
         "In QuPath: open the slide, then File, Import objects from file, and choose its cells or regions.".into(),
     ];
+    let names: Vec<String> = cards.iter().map(|card| card.name.clone()).collect();
+    if let Some(told) = away::told(far, &names) {
+        note(args.output.quiet, format!("data {}: {told}", args.data));
+        notes.push(format!("How far the slides are from those of the training: {told}."));
+    }
     if let Some([low, high]) = args.range {
         let beyond = done.iter().filter(|slide| slide.beyond.is_some_and(|of| of != [0, 0])).count();
         let told = format!(
@@ -73,13 +79,14 @@ pub fn finish(
         let slide = |done: &Done| {
             let Card { name, label, predicted, probability, value, patches, pictures, files, part, .. } = &done.card;
             let files: Vec<&String> = pictures.iter().chain(files).map(|(file, _)| file).collect();
-            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "part": part, "patches": patches, "files": files, "beyond": done.beyond })
+            json!({ "slide": name, "label": label, "predicted": predicted, "probability": probability, "value": value, "part": part, "patches": patches, "files": files, "beyond": done.beyond, "distance": done.distance.map(|of| of.value), "percentile(distance)": done.distance.map(|of| of.percentile) })
         };
         return answer_json(&json!({
             "out": args.out.display().to_string(),
             "slides": done.iter().map(slide).collect::<Vec<_>>(),
             "patches": patches,
             "range": args.range,
+            "distances": away::object(far, &names),
             "scores": judged.map(|judged| json!({ "of": judged.title, "notes": judged.notes, "results": judged.results.iter().cloned().collect::<BTreeMap<_, _>>() })),
             "device": predictor.device().name(),
             "members": members.len(),

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use bagrad::PlaceUnit;
 use bagrad::heatmap::geojson::{Collection, Object, Said};
 use bagrad::heatmap::{Card, Cells, Colours, Laid, Layer, Picture, chance, percentiles, regions, sheet, short};
+use bagrad::standardise::Distance;
 use bagrad::training::InstanceColumn;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -88,6 +89,8 @@ pub struct Done {
     pub best: Vec<Best>,
     /// How many numbers of the first map are below and above the colours that all maps have.
     pub beyond: Option<[usize; 2]>,
+    /// How far it is from the training slides, where that is known.
+    pub distance: Option<Distance>,
     pub remarks: Vec<String>,
 }
 
@@ -100,7 +103,8 @@ impl Drawing<'_> {
     /// # Errors
     /// With the file that cannot be written, or a picture that cannot be read.
     pub fn draw(&self, slide: Slide) -> Result<Done> {
-        let mut done = Done { card: slide.card.clone(), best: Vec::new(), beyond: None, remarks: Vec::new() };
+        let mut done =
+            Done { card: slide.card.clone(), best: Vec::new(), beyond: None, distance: None, remarks: Vec::new() };
         let of_slide = || format!("slide {}", slide.name);
         self.maps(&slide, &mut done).with_context(of_slide)?;
         let first = &slide.columns[slide.drawn[0]];
