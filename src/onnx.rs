@@ -73,7 +73,7 @@ pub fn export(model: &Model) -> Result<Exported> {
     let values: Vec<_> = wanted.iter().map(|output| output.value).collect();
     translation.run(&values)?;
     let outputs = outputs::add(&mut translation, model, &wanted, link)?;
-    let metadata = metadata::of(model, link, &outputs);
+    let metadata = metadata::of(model, (link, translation.pairs), &outputs);
     let says = metadata::in_words(model);
     let graph = translation.graph.finish(model.spec().method.name(), says.clone());
     let (inputs, nodes) = (graph.input.iter().filter_map(|i| i.name.clone()).collect(), graph.node.len());

@@ -110,6 +110,8 @@ fn as_onnx(model: &Model) -> Result<Written> {
         exported.inputs.join(" and "),
         names.join(", ")
     );
+    let memory = exported.metadata.iter().find(|(key, _)| key == "memory").map_or("", |(_, memory)| memory);
+    let says = format!("{says}memory {memory}\n");
     Ok(Written { bytes: exported.bytes, told, says })
 }
 

@@ -1,5 +1,5 @@
 //! Attention of rows to rows. Where the engine never holds all pairs, the graph does: it takes memory as the square of the
-//! instances.
+//! instances, of one head at a time where heads do not share anything between pairs.
 
 use super::graph::Name;
 use super::translation::{At, Done};
@@ -32,30 +32,20 @@ pub fn as_rows(at: &mut At, x: &str, heads: u32) -> Name {
 
 pub fn self_attention(at: &mut At, of: &SelfAttention) -> Done {
     let (heads, values) = (of.heads, at.cols(2));
+    at.t.pairs = true;
     let [q, k, v] = [0, 1, 2].map(|n| at.x(n));
     let (q, k, v) = (q?, k?, v?);
     let wide = at.cols(0);
     let [q, k] = [q, k].map(|x| by_head(at, &x, heads, wide));
     let v = by_head(at, &v, heads, values);
+    if heads > 1 && !matches!(of.energy, Energy::Distance { .. } | Energy::Binned { .. }) {
+        return head_by_head(at, of, [&q, &k, &v], values);
+    }
     let mut shares = Vec::new();
     let energies = match of.energy {
-        Energy::Dot { scale } => {
-            let products = products(at, &q, &k);
-            at.times(&products, scale)
-        }
-        Energy::Rbf | Energy::InverseQuadratic | Energy::Near { .. } => by_distance(at, of, &q, &k)?,
-        Energy::Laplace => {
-            let sums = absolute(at, &q, &k, None);
-            at.op("Neg", &[&sums])
-        }
-        Energy::Module => absolute(at, &q, &k, Some(None)),
-        Energy::ModulePower => {
-            let alpha = alpha(at, heads)?;
-            let alpha = at.reshape(&alpha, &[i64::from(heads), 1, 1, 1]);
-            absolute(at, &q, &k, Some(Some(&alpha)))
-        }
         Energy::Distance { scale, unit } => near_and_far(at, heads, (scale, unit), [&q, &k], &mut shares)?,
         Energy::Binned { scale, unit, bins } => binned(at, heads, (scale, unit, bins), [&q, &k], &mut shares)?,
+        _ => plain(at, of, [&q, &k], None)?,
     };
     let weights = at.softmax(&energies, 2);
     let out = at.op("MatMul", &[&weights, &v]);
@@ -92,16 +82,59 @@ pub fn self_attention(at: &mut At, of: &SelfAttention) -> Done {
     Ok(())
 }
 
-/// The exponents of the heads, at least 0.
-fn alpha(at: &mut At, heads: u32) -> Done<Name> {
+/// One head after the other, so that a runtime holds all pairs of one of them.
+fn head_by_head(at: &mut At, of: &SelfAttention, [q, k, v]: [&str; 3], values: u32) -> Done {
+    let (mut outs, mut lses) = (Vec::new(), Vec::new());
+    for head in 0..i64::from(of.heads) {
+        let [q, k, v] = [q, k, v].map(|x| at.slice(x, 0, head, head + 1));
+        let energies = plain(at, of, [&q, &k], Some(head))?;
+        let weights = at.softmax(&energies, 2);
+        outs.push(at.op("MatMul", &[&weights, &v]));
+        lses.push(at.log_sum_exp(&energies, 2));
+    }
+    let [out, lse] = [outs, lses].map(|of| {
+        let all: Vec<&str> = of.iter().map(String::as_str).collect();
+        at.concat(&all, 0)
+    });
+    let out = side_by_side(at, &out, values);
+    let lse = as_rows(at, &lse, of.heads);
+    at.give(0, out);
+    at.give(1, lse);
+    Ok(())
+}
+
+/// Energies of queries and keys alone, of all heads or of this one.
+fn plain(at: &mut At, of: &SelfAttention, [q, k]: [&str; 2], head: Option<i64>) -> Done<Name> {
+    Ok(match of.energy {
+        Energy::Laplace => {
+            let sums = absolute(at, q, k, None);
+            at.op("Neg", &[&sums])
+        }
+        Energy::Module => absolute(at, q, k, Some(None)),
+        Energy::ModulePower => {
+            let alpha = alpha(at, of.heads, head)?;
+            let alpha = at.with_axis(&alpha, 3);
+            absolute(at, q, k, Some(Some(&alpha)))
+        }
+        Energy::Dot { scale } => {
+            let products = products(at, q, k);
+            at.times(&products, scale)
+        }
+        _ => by_distance(at, of, [q, k], head)?,
+    })
+}
+
+/// The exponents of the heads, or of one, at least 0.
+fn alpha(at: &mut At, heads: u32, head: Option<i64>) -> Done<Name> {
     let alpha = at.x(3)?;
     let alpha = at.op("Relu", &[&alpha]);
-    Ok(at.reshape(&alpha, &[i64::from(heads), 1, 1]))
+    let alpha = at.reshape(&alpha, &[i64::from(heads), 1, 1]);
+    Ok(head.map_or(alpha.clone(), |head| at.slice(&alpha, 0, head, head + 1)))
 }
 
 /// Energies by the squared distance of a query and a key. Both are taken from the mean of the keys, so that the digits of
 /// what they have in common are not lost.
-fn by_distance(at: &mut At, of: &SelfAttention, q: &str, k: &str) -> Done<Name> {
+fn by_distance(at: &mut At, of: &SelfAttention, [q, k]: [&str; 2], head: Option<i64>) -> Done<Name> {
     let mean = at.reduce("ReduceMean", k, 1);
     let [q, k] = [q, k].map(|x| at.op("Sub", &[x, &mean]));
     let [mine, theirs] = [&q, &k].map(|x| {
@@ -122,13 +155,13 @@ fn by_distance(at: &mut At, of: &SelfAttention, q: &str, k: &str) -> Done<Name> 
             at.op("Where", &[&is_near, &none, &never])
         }
         Energy::Rbf => {
-            let alpha = alpha(at, of.heads)?;
+            let alpha = alpha(at, of.heads, head)?;
             let scaled = at.op("Mul", &[&squares, &alpha]);
             let less = at.op("Neg", &[&scaled]);
             at.op("Exp", &[&less])
         }
         _ => {
-            let alpha = alpha(at, of.heads)?;
+            let alpha = alpha(at, of.heads, head)?;
             let scaled = at.op("Mul", &[&squares, &alpha]);
             let more = at.plus(&scaled, 1.0);
             at.op("Reciprocal", &[&more])
@@ -278,6 +311,7 @@ fn binned(
 pub fn graph_product(at: &mut At, of: &GraphProduct) -> Done {
     let (weights, v) = (at.x(0)?, at.x(1)?);
     let cols = at.cols(1);
+    at.t.pairs |= of.uniform == 0;
     let nodes = if of.uniform > 0 { at.reshape(&v, &[i64::from(of.uniform), -1]) } else { v };
     let count = at.size(&nodes, 0);
     let shape = at.concat(&[&count, &count], 0);

@@ -8,7 +8,7 @@ use crate::target::Target;
 use serde_json::json;
 
 /// Keys and values; lists and objects are JSON. What is not known has no key.
-pub fn of(model: &Model, link: Link, outputs: &[Described]) -> Vec<(String, String)> {
+pub fn of(model: &Model, (link, pairs): (Link, bool), outputs: &[Described]) -> Vec<(String, String)> {
     let (spec, info) = (model.spec(), model.spec().method.info());
     let (target, details) = target(&spec.target);
     let mut all: Vec<(&str, String)> = vec![
@@ -24,6 +24,8 @@ pub fn of(model: &Model, link: Link, outputs: &[Described]) -> Vec<(String, Stri
         ("standardised", model.standardisation.is_some().to_string()),
         ("parameters", model.parameter_count().to_string()),
         ("outputs", json!(outputs).to_string()),
+        // What a caller has to know before it gives the graph a large bag.
+        ("memory", if pairs { "grows with the square of the instances" } else { "grows with the instances" }.into()),
     ];
     all.extend(details.map(|details| ("target_settings", details)));
     if let Some(columns) = &model.columns {

@@ -45,6 +45,8 @@ pub struct Translation<'a> {
     kept: HashMap<&'static str, Name>,
     parts: Option<Parts>,
     features: Name,
+    /// Something is held of all pairs of instances.
+    pub pairs: bool,
 }
 
 impl<'a> Translation<'a> {
@@ -68,7 +70,7 @@ impl<'a> Translation<'a> {
         }
         let values = vec![None; tape.values.len()];
         let (columns, kept) = (HashMap::new(), HashMap::new());
-        Self { graph, model, tape, values, columns, kept, parts: None, features }
+        Self { graph, model, tape, values, columns, kept, parts: None, features, pairs: false }
     }
 
     /// Translates all nodes that `wanted` depend on.

@@ -19,6 +19,7 @@ fn a_run_is_exported_whole_and_nothing_of_others_is_replaced() {
     let named: Vec<&str> = told["outputs"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
     assert_eq!(named, ["bag_features", "logits", "probabilities", "scores", "attention"]);
     assert_eq!(told["outputs"][2]["columns"], serde_json::json!(["well", "sick"]));
+    assert_eq!(told["metadata"]["memory"], "grows with the instances");
     assert_eq!((&told["metadata"]["standardised"], &told["metadata"]["width"]), (&"true".into(), &"4".into()));
     let bytes = fs::read(&out).unwrap();
     assert_eq!(told["bytes"], bytes.len());
