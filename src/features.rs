@@ -52,8 +52,8 @@ impl Features {
     /// The first value that is not finite. Those of a file were looked through when it was mapped.
     pub(crate) fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::F32(v) => first_in_parallel(v, |x| !x.is_finite()),
-            Self::F16(v) => first_in_parallel(v, |x| !x.is_finite()),
+            Self::F32(v) => first_in_parallel(v, Value::is_wrong),
+            Self::F16(v) => first_in_parallel(v, Value::is_wrong),
             Self::Mapped(_) => None,
         }
     }
@@ -113,6 +113,38 @@ impl Features {
             Self::F16(v) => Self::F16(v.clone()),
             Self::Mapped(v) => v.read(0..v.len()).to_f16(),
         }
+    }
+}
+
+/// A value of a feature. What is asked of millions of them is inlined wherever it is asked: a call for each takes longer than to
+/// read them.
+pub(crate) trait Value: bytemuck::Pod {
+    /// It is infinite or not a number.
+    fn is_wrong(&self) -> bool;
+    fn widened(self) -> f32;
+}
+
+impl Value for f32 {
+    #[inline]
+    fn is_wrong(&self) -> bool {
+        !self.is_finite()
+    }
+
+    #[inline]
+    fn widened(self) -> f32 {
+        self
+    }
+}
+
+impl Value for f16 {
+    #[inline]
+    fn is_wrong(&self) -> bool {
+        !self.is_finite()
+    }
+
+    #[inline]
+    fn widened(self) -> f32 {
+        self.to_f32()
     }
 }
 

@@ -1,8 +1,7 @@
 //! Memory that features are read into and stay in: of one slide, and of all.
 
 use super::format::{Number, Reason};
-use crate::features::{Features, first_of};
-use bytemuck::Pod;
+use crate::features::{Features, Value, first_of};
 use half::f16;
 use std::io::Read;
 
@@ -38,23 +37,19 @@ impl Place<'_> {
     /// # Errors
     /// What the system says.
     pub fn read(&mut self, from: &mut impl Read) -> std::io::Result<Looked> {
-        fn each<T: Pod>(
-            values: &mut [T],
-            from: &mut impl Read,
-            wrong: impl Fn(&T) -> bool,
-            float: impl Fn(T) -> f32,
-        ) -> std::io::Result<Looked> {
+        fn each<T: Value>(values: &mut [T], from: &mut impl Read) -> std::io::Result<Looked> {
             let (mut found, mut at) = (None, 0);
             for block in values.chunks_mut(BLOCK / size_of::<T>()) {
                 from.read_exact(bytemuck::cast_slice_mut(block))?;
-                found = found.or_else(|| first_of(block, &wrong).map(|first| (at + first, float(block[first]))));
+                found =
+                    found.or_else(|| first_of(block, T::is_wrong).map(|first| (at + first, block[first].widened())));
                 at += block.len();
             }
             Ok(Looked::At(found))
         }
         match self {
-            Self::F16(values) => each(values, from, |v| !v.is_finite(), f16::to_f32),
-            Self::F32(values) => each(values, from, |v| !v.is_finite(), |v| v),
+            Self::F16(values) => each(values, from),
+            Self::F32(values) => each(values, from),
         }
     }
 
@@ -90,8 +85,8 @@ impl Place<'_> {
     /// Place and value of the first that is not finite.
     pub fn first_not_finite(&self) -> Option<(usize, f32)> {
         match self {
-            Self::F16(values) => first_of(values, |v| !v.is_finite()).map(|at| (at, values[at].to_f32())),
-            Self::F32(values) => first_of(values, |v| !v.is_finite()).map(|at| (at, values[at])),
+            Self::F16(values) => first_of(values, Value::is_wrong).map(|at| (at, values[at].to_f32())),
+            Self::F32(values) => first_of(values, Value::is_wrong).map(|at| (at, values[at])),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::index::Entry;
 use crate::bag::Bags;
 use crate::data::{Dataset, Opening};
 use crate::error::{Error, Result};
-use crate::features::{Features, Mapped, any};
+use crate::features::{Features, Mapped, Value, any};
 use half::f16;
 use rayon::prelude::*;
 use std::path::Path;
@@ -63,8 +63,8 @@ pub fn check(cohort: &Arc<Cohort>, slide: &Entry) -> Result<Around, Reason> {
         sum.update(window);
         let of_features = &window[..window.len().min(features.saturating_sub(number * WINDOW))];
         finite_so_far &= match cohort.header.half {
-            true => !any(bytemuck::cast_slice(of_features), |v: &f16| !v.is_finite()),
-            false => !any(bytemuck::cast_slice(of_features), |v: &f32| !v.is_finite()),
+            true => !any(bytemuck::cast_slice::<_, f16>(of_features), Value::is_wrong),
+            false => !any(bytemuck::cast_slice::<_, f32>(of_features), Value::is_wrong),
         };
     }
     if sum.finalize() != slide.crc32 {
