@@ -118,10 +118,9 @@ impl Features {
 
 /// A value of a feature. What is asked of millions of them is inlined wherever it is asked: a call for each takes longer than to
 /// read them.
-pub(crate) trait Value: bytemuck::Pod {
+pub(crate) trait Value: bytemuck::Pod + Into<f32> {
     /// It is infinite or not a number.
     fn is_wrong(&self) -> bool;
-    fn widened(self) -> f32;
 }
 
 impl Value for f32 {
@@ -129,22 +128,12 @@ impl Value for f32 {
     fn is_wrong(&self) -> bool {
         !self.is_finite()
     }
-
-    #[inline]
-    fn widened(self) -> f32 {
-        self
-    }
 }
 
 impl Value for f16 {
     #[inline]
     fn is_wrong(&self) -> bool {
         !self.is_finite()
-    }
-
-    #[inline]
-    fn widened(self) -> f32 {
-        self.to_f32()
     }
 }
 

@@ -41,8 +41,7 @@ impl Place<'_> {
             let (mut found, mut at) = (None, 0);
             for block in values.chunks_mut(BLOCK / size_of::<T>()) {
                 from.read_exact(bytemuck::cast_slice_mut(block))?;
-                found =
-                    found.or_else(|| first_of(block, T::is_wrong).map(|first| (at + first, block[first].widened())));
+                found = found.or_else(|| first_of(block, T::is_wrong).map(|first| (at + first, block[first].into())));
                 at += block.len();
             }
             Ok(Looked::At(found))
