@@ -68,6 +68,9 @@ fn sum_rows<T: Real>(a: &Args<T>) {
 /// The sum of f(x) over x in sixteen running sums, so that it vectorises.
 #[inline(always)]
 fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    if x.len() < 16 {
+        return x.iter().map(|v| f(*v)).sum();
+    }
     let mut sums = [T::ZERO; 16];
     let blocks = x.chunks_exact(16);
     let rest: T = blocks.remainder().iter().map(|v| f(*v)).sum();
@@ -107,6 +110,9 @@ fn spread<T: Real>(a: &Args<T>) {
 /// The largest of x, in sixteen running ones.
 #[inline(always)]
 fn largest_of<T: Real>(x: &[T]) -> T {
+    if x.len() < 16 {
+        return x.iter().fold(T::LOWEST, |m, v| m.larger(*v));
+    }
     let mut most = [T::LOWEST; 16];
     let blocks = x.chunks_exact(16);
     let rest = blocks.remainder().iter().fold(T::LOWEST, |m, v| m.larger(*v));
@@ -155,7 +161,7 @@ fn row_softmax_grad<T: Real>(a: &Args<T>) {
     let keep = T::new(p.accumulate as f64);
     over_rows(a.write(2), p.rows as usize, cols, 2, |r, out| {
         let (y, g) = (&y[r * cols..(r + 1) * cols], &g[r * cols..(r + 1) * cols]);
-        let inner = dot(y, g);
+        let inner = if cols < 16 { y.iter().zip(g).map(|(y, g)| *y * *g).sum() } else { dot(y, g) };
         for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
             *o = keep_or_zero(keep, *o) + *y * (*g - inner);
         }

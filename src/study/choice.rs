@@ -106,7 +106,10 @@ fn rungs(candidates: &[Candidate], halving: Option<usize>) -> Vec<Rung> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
+    use crate::front::Trainer;
     use crate::methods::Method;
+    use crate::study::tests::{bags, contender};
 
     #[test]
     fn rungs_divide_candidates_and_epochs_by_the_share() {
@@ -124,5 +127,56 @@ mod tests {
         assert_eq!(of(9, 5, Some(3)), [(3, 3), (1, 9)]);
         assert_eq!(of(2, 90, Some(3)), [(1, 2)]);
         assert_eq!(of(usize::from(u8::MAX), u32::MAX, Some(usize::MAX)), [(1, 255)]);
+    }
+
+    /// Four candidates of four epochs, of which `fails` says by epochs and number of the call what diverges: what was chosen, and
+    /// how many were trained for one, two and all epochs.
+    fn chosen_of(fails: impl Fn(u32, usize) -> bool) -> (Result<(usize, Vec<Tried>)>, [usize; 3]) {
+        let (bags, contender) = (bags(12), contender(&[1e-3, 2e-3, 3e-3, 4e-3]).halving(Some(2)));
+        let calls = std::cell::RefCell::new([0; 5]);
+        let train = |candidate: &Candidate| {
+            let epochs = candidate.training.epochs;
+            let number = calls.borrow()[epochs as usize];
+            calls.borrow_mut()[epochs as usize] += 1;
+            if fails(epochs, number) {
+                return Err(Error::NotFinite { step: 1, loss: f32::NAN });
+            }
+            let of = |range: std::ops::Range<usize>| range.collect::<Vec<_>>();
+            let trainer = Trainer::new(candidate.method.clone()).settings(candidate.training.clone());
+            trainer.division(of(0..8), of(8..12)).device(&Device::host()).fit(&bags)
+        };
+        let found = best(Kind::of(&bags), &contender, train).map(|(at, _, tried)| (at, tried));
+        let [_, one, two, _, all] = calls.into_inner();
+        (found, [one, two, all])
+    }
+
+    /// Where training diverges with all that were to go on, the next best takes their place.
+    #[test]
+    fn halving_goes_on_with_others_where_all_that_were_to_diverge() {
+        let (found, trained) = chosen_of(|_, _| false);
+        let (_, tried) = found.unwrap();
+        assert_eq!(trained, [4, 2, 1]);
+        assert_eq!(tried.iter().filter(|tried| tried.given_up.is_some()).count(), 3);
+
+        let (found, trained) = chosen_of(|epochs, call| epochs == 2 && call < 2);
+        let (at, tried) = found.unwrap();
+        assert_eq!(trained, [4, 3, 1], "of the two that were left the first one is enough");
+        assert_eq!(tried.iter().filter(|tried| tried.failed.is_some()).count(), 2);
+        let chosen: Vec<usize> = (0..4).filter(|&at| tried[at].chosen).collect();
+        assert_eq!(chosen, [at]);
+        assert!(tried[at].failed.is_none() && tried[at].given_up.is_none());
+
+        // At the last step there is one left; when it diverges, the choice is among those of the step before.
+        let (found, trained) = chosen_of(|epochs, call| epochs == 4 && call == 0);
+        let (at, tried) = found.unwrap();
+        assert_eq!(trained, [4, 2, 2]);
+        assert!(tried[at].failed.is_none() && tried.iter().filter(|tried| tried.failed.is_some()).count() == 1);
+
+        let (found, trained) = chosen_of(|epochs, _| epochs == 2);
+        assert!(matches!(found, Err(Error::NotFinite { .. })));
+        assert_eq!(trained, [4, 4, 0], "every one was tried");
+        let (found, trained) = chosen_of(|_, _| true);
+        assert!(matches!(found, Err(Error::NotFinite { .. })));
+        assert_eq!(trained, [4, 0, 0]);
     }
 }

@@ -7,7 +7,7 @@ use crate::training::Settings;
 use serde_json::json;
 
 /// Bags of two classes that a feature tells, of three instances each.
-fn bags(count: usize) -> Bags {
+pub(super) fn bags(count: usize) -> Bags {
     let mut random = Random::new(8, 0);
     let labels: Vec<u32> = (0..count as u32).map(|bag| bag % 2).collect();
     let values = labels.iter().flat_map(|&label| {
@@ -19,7 +19,7 @@ fn bags(count: usize) -> Bags {
 }
 
 /// Of attention with these learning rates.
-fn contender(rates: &[f64]) -> Contender {
+pub(super) fn contender(rates: &[f64]) -> Contender {
     let settings = json!({ "embed": [8], "attention": 4, "dropout": 0.0 });
     let method = Method::named("attention").unwrap().with(settings.as_object().unwrap()).unwrap();
     let candidate = |&rate: &f64| Candidate {
