@@ -53,9 +53,12 @@ pub fn variant(hidden: u32, inner: u32) -> Variant {
     vec![("VEC", (hidden.is_multiple_of(4) && inner.is_multiple_of(4)) as u32)]
 }
 
-/// Sum of products in sixteen running sums, so that it vectorises.
+/// Sum of products in sixteen running sums, so that it vectorises; of short rows one after the other.
 #[inline(always)]
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> T {
+    if x.len() < 16 {
+        return x.iter().zip(y).map(|(x, y)| *x * *y).sum();
+    }
     let mut sums = [T::ZERO; 16];
     let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
     let rest: T = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| *a * *b).sum();

@@ -161,7 +161,7 @@ fn row_softmax_grad<T: Real>(a: &Args<T>) {
     let keep = T::new(p.accumulate as f64);
     over_rows(a.write(2), p.rows as usize, cols, 2, |r, out| {
         let (y, g) = (&y[r * cols..(r + 1) * cols], &g[r * cols..(r + 1) * cols]);
-        let inner = if cols < 16 { y.iter().zip(g).map(|(y, g)| *y * *g).sum() } else { dot(y, g) };
+        let inner = dot(y, g);
         for ((o, y), g) in out.iter_mut().zip(y).zip(g) {
             *o = keep_or_zero(keep, *o) + *y * (*g - inner);
         }
