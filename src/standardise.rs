@@ -9,6 +9,7 @@ use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
+pub(crate) use distance::means_of_all;
 pub use distance::{Distance, Distances, FarBags, QUANTILES};
 
 /// Rows summed by one task; fixed, so that a result does not depend on the number of threads.

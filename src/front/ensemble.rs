@@ -17,7 +17,9 @@ impl Ensemble {
     /// # Errors
     /// As [`crate::Model::look`].
     pub fn look(&self, bags: &Bags) -> Result<Look> {
-        let mut looks = self.members().iter().map(|member| member.model.look(bags)).collect::<Result<Vec<_>>>()?;
+        let mut means = None;
+        let looks = self.members().iter().map(|member| member.model.look_with(bags, &mut means));
+        let mut looks = looks.collect::<Result<Vec<_>>>()?;
         let (distances, far_bags) = mean_of_distances(&looks);
         let values = |look: &Look| look.far.as_ref().map_or(-1.0, |far| far.values);
         let worst =

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Model, Spec};
 use crate::session::Session;
-use crate::standardise::{Distance, Far, FarBags, Standardiser};
+use crate::standardise::{Distance, Far, FarBags, Standardiser, means_of_all};
 use crate::tape::Storage;
 use crate::target::Target;
 use crate::training::metrics::BagScores;
@@ -36,6 +36,11 @@ impl Model {
     /// [`Error::Shape`] for another number of features, [`Error::Bags`] for other names of features or bags that break
     /// their rules, [`Error::Setting`] for a model whose statistics or columns are not of its width.
     pub fn look(&self, bags: &Bags) -> Result<Look> {
+        self.look_with(bags, &mut None)
+    }
+
+    /// The same; `means` are those of the bags' features once a model has asked for them.
+    pub(super) fn look_with(&self, bags: &Bags, means: &mut Option<Vec<f64>>) -> Result<Look> {
         self.check_fields()?;
         let mut look = arrangement(self.spec(), self.columns.as_deref(), bags)?;
         if let Some(told) =
@@ -57,7 +62,11 @@ impl Model {
             };
             look.far = Some(far);
             if let Some(training) = &self.distances {
-                look.distances = training.of(bags, statistics, look.order.as_deref())?;
+                let means = match means {
+                    Some(means) => means,
+                    None => means.insert(means_of_all(bags)?),
+                };
+                look.distances = training.of((bags, means), statistics, look.order.as_deref());
                 look.far_bags = FarBags::of(&look.distances, training.largest(), training.training());
             }
         }

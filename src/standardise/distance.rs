@@ -77,6 +77,15 @@ fn means(bags: &Bags, which: &[usize]) -> Result<Vec<f64>> {
     Ok(all)
 }
 
+/// The mean of the raw features of each bag, `[bags, width]`, as their files have them. It reads all features, so that who
+/// compares the same bags with several models asks once.
+///
+/// # Errors
+/// What the features answer.
+pub(crate) fn means_of_all(bags: &Bags) -> Result<Vec<f64>> {
+    means(bags, &(0..bags.len()).collect::<Vec<_>>())
+}
+
 /// The distance of a mean from a centre.
 fn distance(of: impl Iterator<Item = [f64; 3]>, more: f64) -> f64 {
     let (mut sum, mut count) = (0.0, 0usize);
@@ -171,14 +180,15 @@ impl Distances {
         }
     }
 
-    /// How far each of `bags` is, as their files have them, whose column for the model's column c is `order[c]`, or c.
-    ///
-    /// # Errors
-    /// What the features answer.
-    pub(crate) fn of(&self, bags: &Bags, statistics: &Standardiser, order: Option<&[usize]>) -> Result<Vec<Distance>> {
+    /// How far each of `bags` is, whose means are `means` ([`means_of_all`]) and whose column for the model's column c is
+    /// `order[c]`, or c.
+    pub(crate) fn of(
+        &self,
+        (bags, means): (&Bags, &[f64]),
+        statistics: &Standardiser,
+        order: Option<&[usize]>,
+    ) -> Vec<Distance> {
         let width = bags.width;
-        let all: Vec<usize> = (0..bags.len()).collect();
-        let means = means(bags, &all)?;
         let one = |(bag, row): (usize, &[f64])| {
             let column = |c: usize| {
                 let value = row[order.map_or(c, |order| order[c])];
@@ -188,7 +198,7 @@ impl Distances {
             let value = distance((0..width).map(column), more(bags.rows(bag).len(), f64::from(self.bags[1])));
             Distance { value, percentile: self.percentile(value) }
         };
-        Ok(means.chunks_exact(width).enumerate().map(one).collect())
+        means.chunks_exact(width).enumerate().map(one).collect()
     }
 
     /// How many per cent of the training bags have a smaller distance.
@@ -311,8 +321,12 @@ mod tests {
         (statistics, found)
     }
 
+    fn all_of(of: &Distances, bags: &Bags, statistics: &Standardiser, order: Option<&[usize]>) -> Vec<Distance> {
+        of.of((bags, &means_of_all(bags).unwrap()), statistics, order)
+    }
+
     fn told(of: &Distances, statistics: &Standardiser, bags: &Bags) -> FarBags {
-        FarBags::of(&of.of(bags, statistics, None).unwrap(), of.largest(), of.training()).unwrap()
+        FarBags::of(&all_of(of, bags, statistics, None), of.largest(), of.training()).unwrap()
     }
 
     /// The definition, bag by bag, with each training bag left out of what it is compared with.
@@ -354,7 +368,7 @@ mod tests {
             assert!((f64::from(found.quantiles[at]) / wanted - 1.0).abs() < 1e-5, "{at}");
         }
         let new = bags(&[2, 9, 500], 0.3, 2);
-        for (bag, distance) in found.of(&new, &statistics, None).unwrap().into_iter().enumerate() {
+        for (bag, distance) in all_of(&found, &new, &statistics, None).into_iter().enumerate() {
             let wanted = from(&mean_of(&new, bag), &all, new.rows(bag).len());
             assert!((distance.value / wanted - 1.0).abs() < 1e-5, "{bag}");
             let nearer = 100.0 * own.partition_point(|d| *d < wanted) as f64 / 13.0;
@@ -364,8 +378,8 @@ mod tests {
         let mut turned = new.clone();
         turned.move_columns(&(0..WIDTH).rev().collect::<Vec<_>>());
         let order: Vec<usize> = (0..WIDTH).rev().collect();
-        let [straight, back] = [(&new, None), (&turned, Some(&order[..]))]
-            .map(|(bags, order)| found.of(bags, &statistics, order).unwrap());
+        let [straight, back] =
+            [(&new, None), (&turned, Some(&order[..]))].map(|(bags, order)| all_of(&found, bags, &statistics, order));
         assert!(straight.iter().zip(&back).all(|(a, b)| (a.value - b.value).abs() < 1e-9));
     }
 
